@@ -58,7 +58,7 @@ class Step:
         config: SearchConfig = compose("search", overrides)
         if case in ("alone", "unconnected"):
             ranks = copy.copy(ranks)
-            ranks.size, ranks.reduce = 1, None
+            ranks.size = 1
         objective = config.task.objective([str(label) for label in range(10)])
         self.searcher = Searcher(config, objective, ranks, {"classes": 10, "in_channels": 3})
         self.searcher.begin_epoch(0)
@@ -76,7 +76,7 @@ class Step:
         dist.barrier()
         start = time.perf_counter()
         if self.ranks.main or self.case != "alone":
-            self.searcher.train_step(*self.batches)
+            self.searcher.train_step(*self.batches, updates_alphas=True)
         dist.barrier()
         return time.perf_counter() - start
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from darts.registry import choice, number
+from darts.spaces.supernet import INITIAL_DEVIATION
 
 
 @dataclass
@@ -35,7 +36,8 @@ class ArchOptimizerConfig:
     warmup: float = number(0.0, low=0, below=1)  # share of a stage's epochs with frozen alphas
     weight_decay: float = number(1e-3, low=0)
     clip: float = number(0.0, low=0)  # largest norm of the gradient; 0: no clipping
-    initial_deviation: float = number(1e-3, low=0)  # of the normally distributed initial alphas
+    # Standard deviation of the initial alphas, which are normally distributed.
+    initial_deviation: float = number(INITIAL_DEVIATION, low=0)
     # Maximum number of raises of lr, each by the factor 3, while no edge prefers an operation.
     raises: int = number(3, low=0, high=10)
 

@@ -129,7 +129,7 @@ class Alignment(Regularizer):
     def weight_term(
         self, mixture: Mixture, loss: MixtureLoss, context: SearchContext
     ) -> Tensor | None:
-        weight = self.weight * context.schedule
+        weight = self.weight * context.schedule_position
         if weight == 0:
             return None
         aligned = list(mixture) if self.all_groups else list(mixture)[:1]

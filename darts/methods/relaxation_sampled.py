@@ -44,12 +44,12 @@ class Concrete(Relaxation):
         # The clamp excludes exponential draws of 0, whose Gumbel noise would be infinite.
         tiny = torch.finfo(alpha.dtype).tiny
         noise = -torch.empty_like(alpha).exponential_().clamp_min(tiny).log()
-        logits = (alpha.log_softmax(-1) + noise) / self.temperature_at(context.schedule)
+        logits = (alpha.log_softmax(-1) + noise) / self.temperature_at(context.schedule_position)
         return masked_softmax(logits, mask)
 
-    def temperature_at(self, schedule: float) -> float:
-        """Return the temperature, where ``schedule`` is ``SearchContext.schedule``."""
-        return self.temperature + (self.temperature_end - self.temperature) * schedule
+    def temperature_at(self, position: float) -> float:
+        """Return the temperature at a position in the schedule of the search, in [0, 1]."""
+        return self.temperature + (self.temperature_end - self.temperature) * position
 
 
 @RELAXATIONS.register

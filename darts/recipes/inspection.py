@@ -42,7 +42,7 @@ def dominant_alpha_eigenvalue(
 
     ``before_product`` is as in ``dominant_eigenvalue``.
     """
-    loss, reduce = partial(searcher.arch_loss, mean=True), searcher.ranks.reduce
+    loss, reduce = partial(searcher.arch_loss, mean=True), searcher.ranks.all_reduce
     with preserved_state(searcher.net):
         hessian = AlphaHessian(searcher.net, loss, batch, reduce)
         return dominant_eigenvalue(hessian, before_product=before_product)
@@ -121,7 +121,7 @@ class Inspection(SearchCallback):
             drift = genotype_drift(genotype, before)
         return Measurements(
             epoch=epoch + 1,
-            stage=searcher.position.stage,
+            stage=searcher.stage,
             edges=count_edges(genotype),
             skips=count_edges(genotype, space.skip_operations),
             weightless=count_edges(genotype, space.weightless_operations),

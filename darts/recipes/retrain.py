@@ -235,7 +235,7 @@ class Retraining(Recipe):
             self.ranks.loss_share(loss, num_samples),
             [(state.optimizer, config.optimizer.clip)],
             state.scaler,
-            reduce=self.ranks.reduce,
+            reduce=self.ranks.all_reduce,
         )
         state.averaging.step()
         metrics = {"loss": loss.detach(), **objective.train_metrics(outputs, batch)}

@@ -12,7 +12,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 
-import torch
 from torch import Tensor
 
 from darts.config import Invocation, SearchConfig, one_of
@@ -52,8 +51,9 @@ from darts.training.dry_run import estimate_cost, print_estimate
 from darts.training.loop import EpochCallback, EpochReport, Recipe, StepReport, TrainingLoop
 from darts.training.restarts import LowerRateRestarts
 from darts.training.run import TrainingRun
-from darts.training.steps import set_learning_rate
 
+# darts/search.py exports it under this name, by which a launcher of Hydra finds the check of a
+# command (``_remote_job`` in config/hydra_adapter.py).
 check = check_search
 
 PRINTED_KEYS = ("true_accuracy", "true_rank", "seconds", "joules", "joules_source", "gco2e")
@@ -97,7 +97,11 @@ def search(
 
 
 def configured_callbacks(search: Search) -> list[SearchCallback]:
-    """Return the callbacks that the configuration of a search asks for."""
+    """Return the callbacks that the configuration of a search asks for.
+
+    Two rules for their order: ``AlphaRate`` reads whether ``Inspection`` has ended the search, and
+    ``GradientReports`` wraps the step of ``Graphs``, because a graph cannot contain a report.
+    """
     config, penalty = search.config, search.config.penalty
     has_checks = config.collapse.every > 0 and config.relaxation.uses_alphas
     parts: list[tuple[type[SearchCallback], bool]] = [
@@ -109,7 +113,7 @@ def configured_callbacks(search: Search) -> list[SearchCallback]:
         (Inspection, has_checks or config.stopping.needs_curvature),
         (AlphaRate, config.arch_optimizer.raises > 0 and config.relaxation.uses_alphas),
         (Graphs, config.graphs != "off"),
-        (GradientReports, config.bilevel.reports_at(0)),
+        (GradientReports, config.bilevel.reports_at(0)),  # the first report is due at once
     ]
     return [part(search) for part, is_configured in parts if is_configured]
 
@@ -148,10 +152,15 @@ class Search(Recipe):
             train_loader=loaders.weights, valid_loader=loaders.alphas, searcher=self.searcher
         )
         self.flaw_finder = FlawFinder.of_search(config, self.data, self.objective)
-        # The mixture may have a high loss although only sampled paths are trained, and converge.
+        # The validation loss has no bound: the whole mixture, which is scored, may have a high loss
+        # although the paths that a method trains, one per step, converge.
         self.restarts = LowerRateRestarts(
-            self.state, config.restarts, lambda: self.searcher.net.parameters(), math.inf
+            self.state,
+            config.restarts,
+            lambda: self.searcher.net.parameters(),
+            valid_factor=math.inf,
         )
+        # The callbacks ``Graphs`` and ``GradientReports`` wrap this function.
         self.update: Callable[[Batch, Batch], StepReport] = self._update
         self._sample_outputs = ""
 
@@ -165,17 +174,11 @@ class Search(Recipe):
         """Whether the stopping rule or a collapse check ended the search."""
         return self.state.stopped_epoch is not None
 
-    @property
-    def step(self) -> int:
-        """Completed steps of the whole search."""
-        return self.state.epoch * len(self.state.train_loader) + self.state.step
-
     # One epoch of algorithm 1.
 
     def begin_epoch(self, epoch: int) -> None:
         """Set learning rates, stage and progress; find the validation batch of the first step."""
-        self.lr = self.restarts.lr_factor * self.searcher.begin_epoch(epoch)
-        set_learning_rate(self.searcher.optimizer, self.lr)
+        self.lr = self.searcher.begin_epoch(epoch, self.restarts.lr_factor)
         self.updates_alphas = self.searcher.updates_alphas(epoch)
         step = epoch * len(self.state.train_loader) + self.state.step
         self._valid_batches = self.state.valid_loader.stream(step)
@@ -184,24 +187,17 @@ class Search(Recipe):
 
     def train_step(self, batch: Batch) -> StepReport:
         """Take an architecture step, then a weight step (DARTS, algorithm 1)."""
-        # Calls _update, or replays it as a CUDA graph.
+        # Calls ``_update``, or replays it as a CUDA graph.
         return self.update(batch, next(self._valid_batches))
 
     def _update(self, batch: Batch, valid_batch: Batch) -> StepReport:
-        """Update the alphas, then the weights."""
-        searcher = self.searcher
-        arch_norm = torch.zeros((), device=self.ranks.device)
-        joint = searcher.bilevel.joins_weight_step
-        if self.updates_alphas and not joint:
-            # 1. Update the alphas by a gradient step on the validation loss.
-            arch_norm = searcher.arch_step(batch, valid_batch)
-        searcher.observe_gradients(self.step, batch, valid_batch)  # for the freezing rule
-        # 2. Update the weights by a gradient step on the training loss.
-        done = searcher.weight_step(batch, updates_alphas=self.updates_alphas and joint)
+        done = self.searcher.train_step(
+            batch, valid_batch, updates_alphas=self.updates_alphas, step=self.state.global_step
+        )
         return StepReport(
             self.objective.num_samples(batch),
             {"loss": done.loss, **self.objective.train_metrics(done.outputs, batch)},
-            {"grad_norm": done.norm, "arch_grad_norm": done.arch_norm if joint else arch_norm},
+            {"grad_norm": done.norm, "arch_grad_norm": done.arch_norm},
         )
 
     def end_epoch(self, epoch: int) -> EpochReport:

@@ -1,4 +1,7 @@
-"""What a search does only if it is configured: limits, penalties, collapse checks and more."""
+"""Parts of a search that its configuration turns on and off: limits, penalties and more.
+
+``AlphaRate`` and the collapse checks of ``darts.recipes.inspection`` are on by default.
+"""
 
 from __future__ import annotations
 
@@ -130,11 +133,10 @@ class Limits(SearchCallback):
         search.context.limit = self._limit
 
     def measures(self, genotype: AnyGenotype) -> dict[str, float]:
-        costs = {} if self._limit is None else self._limit.costs(genotype)
-        return {f"{NETWORK}{name}": cost for name, cost in costs.items()}
+        return {f"{NETWORK}{name}": cost for name, cost in self._limit.costs(genotype).items()}
 
     def end_search(self, genotype: AnyGenotype) -> None:
-        if self._limit is not None and not self._limit.allows(genotype):
+        if not self._limit.allows(genotype):
             raise ConfigError(
                 f"the discretization returned a genotype beyond "
                 f"{describe_limits(self._limit.limits)}; choose discretize=argmax"
@@ -181,20 +183,20 @@ class Graphs(SearchCallback):
 
 
 class GradientReports(SearchCallback):
-    """Logs the diagnostics of the hypergradient before the steps for which they are due."""
+    """Logs the diagnostics of the gradient of the alphas before the steps at which they are due."""
 
     def __init__(self, search: Search) -> None:
         super().__init__(search)
         self._step, search.update = search.update, self._report_and_step
 
     def _report_and_step(self, batch: Batch, valid_batch: Batch) -> StepReport:
-        search, searcher = self.search, self.search.searcher
-        if search.updates_alphas and searcher.bilevel.reports_at(search.step):
+        search, searcher, step = self.search, self.search.searcher, self.search.state.global_step
+        if search.updates_alphas and searcher.bilevel.reports_at(step):
             values = searcher.gradient_report(batch, valid_batch)
             if not search.config.dry_run:
                 # A row of its own, so that a run that resumes at an earlier step discards it.
                 scalars = {f"bilevel/{name}": value for name, value in values.items()}
-                search.run.log(search.step + 1, values, scalars)
+                search.run.log(step + 1, values, scalars)
         return self._step(batch, valid_batch)
 
 

@@ -49,5 +49,6 @@ class SupernetAdapter:
             train = self._loaders.weights
             valid_batches = self._loaders.alphas.stream(epoch * len(train))
             for batch in train.epoch(epoch):
-                searcher.train_step(batch, next(valid_batches))
+                valid, updates_alphas = next(valid_batches), searcher.bilevel.updates_alphas
+                searcher.train_step(batch, valid, updates_alphas=updates_alphas)
             self.state["epochs"] = epoch + 1

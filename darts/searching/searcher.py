@@ -18,7 +18,6 @@ from darts.methods.bilevel.functional import FunctionalLoss, gradients
 from darts.methods.freezing import FreezingState, FrozenOperations
 from darts.methods.stages import (
     Stage,
-    StagePosition,
     best_candidates,
     partial_of,
     schedule_of,
@@ -69,12 +68,12 @@ class SavedSearcher(TypedDict):
 
 
 class WeightStep(NamedTuple):
-    """What a weight step reports; all but the outputs are scalars."""
+    """What a step of the search reports; all but the outputs are scalars."""
 
     loss: Tensor  # of this rank
     outputs: Any  # of the supernet
     norm: Tensor  # of the gradient of the weights before clipping
-    arch_norm: Tensor  # of the gradient of the alphas; 0 if the step does not update them
+    arch_norm: Tensor  # of the gradient of the alphas; 0 if they are not updated
 
 
 class Searcher:
@@ -100,35 +99,34 @@ class Searcher:
     ) -> None:
         self._loader = loader
         self.config, self.objective, self.ranks = config, objective, ranks
-        self.relaxation = config.relaxation
         clip = config.optimizer.clip if config.space.clips_virtual_step else 0.0
+        # ``config.bilevel``, in some spaces with a limit on the gradient in its virtual step.
         self.bilevel = config.bilevel.with_clip(clip)
         self.stages = search_stages(config)
         stage_position(0, config.epochs, self.stages)  # raises if there are too few epochs
-        stage = 0 if saved is None else entry(saved, "searcher.stage", Count)
+        self.stage = 0 if saved is None else entry(saved, "searcher.stage", Count)
         self._sizes = dict(sizes)
         if saved is not None:  # its configuration may be untrusted and set huge sizes
             weights = entry(saved, "searcher.net", dict[str, Tensor])
-            require_fitting_network(partial(self._initial_net, stage), weights, "searcher.net")
+            require_fitting_network(partial(self._initial_net, self.stage), weights, "searcher.net")
         # Functions that map probabilities by group to terms of the loss of the alphas.
         self.alpha_costs: list[Callable[[Mapping[str, Tensor]], Tensor]] = []
-        self.position = StagePosition(stage, 0, 1)
-        net = self._build_net(stage)
+        net = self._build_net(self.stage)
         self.context = SearchContext.from_supernet(config.space, net)
         self._use(net)
 
     def _initial_net(self, index: int) -> SupernetBase:
         """Return the supernet of a stage on the default device."""
         stage = self.stages[index]
-        space = self.config.space
+        space, relaxation = self.config.space, self.config.relaxation
         build = space.droppable_supernet if self.config.drop_path > 0 else space.supernet
         net = build(
             **self._sizes,
-            partial=partial_of(self.relaxation.partial, stage),
-            auxiliary_skip=self.relaxation.auxiliary_skip > 0,
+            partial=partial_of(relaxation.partial, stage),
+            auxiliary_skip=relaxation.auxiliary_skip > 0,
             depth=stage.depth,
         )
-        self.relaxation.prepare(net)
+        relaxation.prepare(net)
         if self.config.front.enabled:
             add_anchors(net, self.config.front.anchors)
         net.scale_alphas(self.config.arch_optimizer.initial_deviation)
@@ -186,20 +184,23 @@ class Searcher:
             return nullcontext()
         return self.context.changed(budget=float(torch.rand(())))
 
-    def begin_epoch(self, epoch: int) -> float:
-        """Set stage, progress and learning rate of an epoch; return the learning rate."""
+    def begin_epoch(self, epoch: int, lr_factor: float = 1.0) -> float:
+        """Set stage, progress and learning rate of an epoch; return the learning rate.
+
+        ``lr_factor`` multiplies the learning rate of the schedule.
+        """
         epochs, optimizer = self.config.epochs, self.config.optimizer
         position = stage_position(epoch, epochs, self.stages)
-        if position.stage != self.position.stage:
+        if position.stage != self.stage:
             self._enter_stage(position.stage)
-        self.position = position
+        self.stage = position.stage
         self.context.epoch, self.context.epochs = epoch, epochs
         stage, warmup = self.stages[position.stage], self.config.arch_optimizer.warmup
         self.net.skip_dropout = skip_dropout_at(stage, position, epoch, warmup)
         share = 1.0 if self.config.drop_path_schedule == "constant" else epoch / max(epochs - 1, 1)
         self.net.drop_path = self.config.drop_path * share
         first, length = schedule_of(epoch, epochs, self.stages)
-        lr = rate_of_epoch(optimizer, epoch - first, length)
+        lr = lr_factor * rate_of_epoch(optimizer, epoch - first, length)
         set_learning_rate(self.optimizer, lr)
         self.net.train()
         return lr
@@ -218,7 +219,7 @@ class Searcher:
 
         ``mean`` is for second derivatives: the mixture has no random draws.
         """
-        relax = self.relaxation.mean_mixture if mean else self.relaxation.mixture
+        relax = self.config.relaxation.mean_mixture if mean else self.config.relaxation.mixture
         mixture = relax(self._alphas(net), self.context)
         loss = self.objective.alpha_loss(partial(run_mixture, net, mixture), batch)
         share = self.ranks.loss_share(loss, self.objective.num_samples(batch))
@@ -231,13 +232,13 @@ class Searcher:
         if (term := self.config.regularizer.alpha_term(alphas, self.context)) is not None:
             total = total + term / self.ranks.size
         if self.alpha_costs:
-            probabilities = self.relaxation.probabilities(alphas, self.context)
+            probabilities = self.config.relaxation.probabilities(alphas, self.context)
             for cost in self.alpha_costs:
                 total = total + cost(probabilities) / self.ranks.size
         return total
 
     def arch_step(self, batch: Batch, valid_batch: Batch) -> Tensor:
-        """Take one optimizer step of the alphas; return the norm of the hypergradient.
+        """Take one optimizer step of the alphas; return the norm of their gradient.
 
         In fp16 the loss is scaled up so that no intermediate gradient underflows. Every gradient is
         divided by the scale before it is used. A step whose gradient overflows is skipped, and the
@@ -273,8 +274,8 @@ class Searcher:
         return norm
 
     def gradient_report(self, batch: Batch, valid_batch: Batch) -> dict[str, float]:
-        """Return the diagnostics of the hypergradient."""
-        loss, reduce = self.arch_loss, self.ranks.reduce
+        """Return the diagnostics of the gradient of the alphas."""
+        loss, reduce = self.arch_loss, self.ranks.all_reduce
         return self.bilevel.report(
             GradientInputs(self.net, loss, batch, valid_batch, self.optimizer, reduce)
         )
@@ -300,15 +301,11 @@ class Searcher:
         config = self.config
         with self._drawn_budget():
             with torch.set_grad_enabled(updates_alphas):
-                mixture = self.relaxation.mixture(self._alphas(self.net), self.context)
-            constant = mixture.detached()
+                mixture = self.config.relaxation.mixture(self._alphas(self.net), self.context)
             with torch.no_grad():
                 loss_of = self._mixture_loss(batch, config.precision)
-                perturbed = config.perturbation(constant, loss_of, self.context.progress)
-            if updates_alphas:
-                mixture = mixture.with_values(perturbed)
-            else:
-                mixture = constant = perturbed
+                constant = config.perturbation(mixture.detached(), loss_of, self.context.progress)
+            mixture = mixture.with_values(constant) if updates_alphas else constant
             forward = partial(run_mixture, self.net, mixture)
             with autocast(config.precision, self.ranks.device):
                 loss, outputs = self.objective.supernet_loss(forward, batch)
@@ -321,19 +318,31 @@ class Searcher:
                 total = total + self._alpha_terms(self.net)
                 updates.append((self.arch_optimizer, config.arch_optimizer.clip))
         norms = optimizer_steps(
-            total, updates, self.scaler, exact_term=term, reduce=self.ranks.reduce
+            total, updates, self.scaler, exact_term=term, reduce=self.ranks.all_reduce
         )
         self.arch_optimizer.zero_grad(set_to_none=True)
         self.frozen.restore()
         arch_norm = norms[1] if updates_alphas else torch.zeros_like(norms[0])
         return WeightStep(loss.detach(), outputs, norms[0], arch_norm)
 
-    def train_step(self, batch: Batch, valid_batch: Batch) -> None:
-        """Update the alphas, if the method does, and the weights."""
+    def train_step(
+        self, batch: Batch, valid_batch: Batch, *, updates_alphas: bool, step: int | None = None
+    ) -> WeightStep:
+        """Take an architecture step, then a weight step (DARTS, algorithm 1).
+
+        Some methods update the alphas in the weight step instead. ``step`` is the number of the
+        step, from 0, for the freezing rule; without it, no further operations are frozen.
+        """
         joint = self.bilevel.joins_weight_step
-        if self.bilevel.updates_alphas and not joint:
-            self.arch_step(batch, valid_batch)
-        self.weight_step(batch, updates_alphas=joint)
+        arch_norm: Tensor | None = None
+        if updates_alphas and not joint:
+            # 1. Update the alphas by a gradient step on the validation loss.
+            arch_norm = self.arch_step(batch, valid_batch)
+        if step is not None:
+            self.observe_gradients(step, batch, valid_batch)
+        # 2. Update the weights by a gradient step on the training loss.
+        done = self.weight_step(batch, updates_alphas=updates_alphas and joint)
+        return done if arch_norm is None else done._replace(arch_norm=arch_norm)
 
     def _mixture_loss(self, batch: Batch, precision: str) -> SupernetMixtureLoss:
         return SupernetMixtureLoss(self.net, self.objective, self.ranks, batch, precision)
@@ -341,7 +350,7 @@ class Searcher:
     @torch.no_grad()
     def probabilities(self) -> dict[str, Tensor]:
         """Return the probabilities that discretization uses, ``(edges, operations)`` by group."""
-        return self.relaxation.probabilities(self._alphas(self.net), self.context)
+        return self.config.relaxation.probabilities(self._alphas(self.net), self.context)
 
     @torch.no_grad()
     def score(
@@ -352,7 +361,7 @@ class Searcher:
         Mixing weights outside the masks ``only``, ``(edges, operations)`` by group, become 0. A
         group without a mask keeps its mixing weights.
         """
-        mixture = self.relaxation.mean_mixture(self._alphas(self.net), self.context)
+        mixture = self.config.relaxation.mean_mixture(self._alphas(self.net), self.context)
         if only is not None:
             kept = {group: masked(mixture[group], mask) for group, mask in only.items()}
             mixture = mixture.with_weights({**mixture, **kept})
@@ -371,7 +380,7 @@ class Searcher:
 
     def state_dict(self) -> SavedSearcher:
         return {
-            "stage": self.position.stage,
+            "stage": self.stage,
             "masks": dict(self.context.masks),
             "freezing": self.frozen.state,
             "net": self.net.state_dict(),
@@ -384,9 +393,9 @@ class Searcher:
     def load_state_dict(self, state: object) -> None:
         """Continue from the result of ``state_dict``, which may be of an earlier stage."""
         saved = typed(SavedSearcher, state, "searcher")
-        if saved["stage"] < self.position.stage:  # restart after a divergence
-            self.position = StagePosition(saved["stage"], 0, 1)
-            self._use(self._build_net(saved["stage"]))
+        if saved["stage"] < self.stage:  # restart after a divergence
+            self.stage = saved["stage"]
+            self._use(self._build_net(self.stage))
         self.net.load_state_dict(saved["net"])
         load_optimizer(self.optimizer, saved["optimizer"], "searcher.optimizer")
         load_optimizer(self.arch_optimizer, saved["arch_optimizer"], "searcher.arch_optimizer")

@@ -30,9 +30,12 @@ class SearchContext:
     """Layout of the supernet and progress of the search.
 
     Attributes:
+        candidates, edges, counts: See ``SupernetBase``.
         masks: By group, a mask ``(edges, operations)`` of the candidates that are still in the
             search; a missing group keeps all its candidates.
         epoch: Current epoch, counted from 0.
+        epochs: Number of epochs of the search.
+        limit: Hard limits that ``derive`` keeps; None without limits.
         budget: The budget in [0, 1] that the alphas are for, in a search for a front; 1 is the
             largest one.
     """
@@ -97,7 +100,7 @@ class SearchContext:
         return self.epoch / self.epochs
 
     @property
-    def schedule(self) -> float:
+    def schedule_position(self) -> float:
         """Position in a schedule over all epochs: 0 in the first epoch, 1 in the last one."""
         return self.epoch / max(self.epochs - 1, 1)
 

@@ -1,7 +1,7 @@
 """Base class and registry of the spaces.
 
-A space is a package in this folder and a YAML file in ``conf/space``. No other module depends on
-its name; only ``CLASSIC_SPACE`` names the space that reads the classic notation.
+A space is a package in this folder and a YAML file in ``conf/space``. No code of a search depends
+on its name; ``CLASSIC_SPACE`` names the space that reads the classic notation.
 """
 
 from __future__ import annotations

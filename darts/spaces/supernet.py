@@ -19,7 +19,7 @@ from darts.ops.recomputation import recompute
 from darts.spaces.mixture import Mixture
 
 INITIAL_DEVIATION = 1e-3
-"""Standard deviation of the initial alphas."""
+"""Standard deviation of the initial alphas, unless a search scales them."""
 
 
 class ParameterRows(NamedTuple):
@@ -35,6 +35,8 @@ class SupernetBase(nn.Module):
 
     Attributes:
         alphas: By group ``(edges, operations)``; they are parameters and part of the state dict.
+            ``Relaxation.prepare`` may add ``<group>_edges``, ``(edges,)``, and in a search for a
+            front ``add_anchors`` adds ``<group>_offsets``, ``(anchors - 1, *alphas)``.
         candidates: By group and edge, the names of the candidates, one per column of the alphas.
         edges: By group, source and target of each edge.
         counts: By group, the number of cells that share its alphas.
@@ -75,13 +77,13 @@ class SupernetBase(nn.Module):
         self.shapes = {group: (len(rows), len(rows[0])) for group, rows in candidates.items()}
 
     def chain_weights(
-        self, weights: Mapping[str, Tensor] | None
+        self, mixture: Mapping[str, Tensor] | None
     ) -> list[tuple[Tensor, Sequence[int]]]:
         """Return the mixing weights ``(columns,)`` and the active columns of each operation.
 
-        For ``weights``, see ``make_mixture``; the order is the order of the chain.
+        For ``mixture``, see ``make_mixture``; the order is the order of the chain.
         """
-        mixture = self.make_mixture(weights)
+        mixture = self.make_mixture(mixture)
         rows: dict[str, Iterator[tuple[Tensor, Sequence[int]]]] = {}
         for group, (count, columns) in self.shapes.items():
             table, _, active = mixture.of_cell(group, 0)
@@ -108,8 +110,8 @@ class SupernetBase(nn.Module):
         """Return mixing weights as a mixture; by default, the softmax of the alphas.
 
         Args:
-            weights: By group, ``(edges, columns)`` for all cells or ``(cells, edges, columns)``.
-                Auxiliary skip connections have weight 0 by default.
+            weights: A mixture, or mixing weights by group, ``(edges, columns)`` for all cells or
+                ``(cells, edges, columns)``. Auxiliary skip connections have weight 0 by default.
         """
         if weights is None:
             own = {group: alpha.softmax(-1) for group, alpha in self.alphas.items()}

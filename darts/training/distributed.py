@@ -27,7 +27,6 @@ from darts.config import ConfigError, EvaluateConfig, Invocation, RunConfig
 from darts.ops.sync_batch_norm import convert_sync_batch_norm
 from darts.process import rank_and_size
 from darts.training.device import resolve_device
-from darts.training.steps import Reduce
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -46,8 +45,6 @@ class Ranks:
         self.local_rank = int(os.environ.get("LOCAL_RANK", 0)) if self.size > 1 else 0
         self.main = self.rank == 0  # writes and prints
         self.device = self._rank_device(device) if self.size > 1 else resolve_device(device)
-        # Sums tensors over the ranks; None in a single process.
-        self.reduce: Reduce | None = self.all_reduce if self.size > 1 else None
         self._exit_stack = ExitStack()
         self._prepared: list[nn.Module] = []
         # In the order of preparation, which is the same on all ranks.

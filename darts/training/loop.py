@@ -100,7 +100,8 @@ class TrainingLoop:
         self.recipe, self.run, self.state = recipe, recipe.run, recipe.state
         self.epochs, self.on_epoch = epochs, on_epoch
         self.steps = len(self.state.train_loader)
-        self.console = Console(total_steps=epochs * self.steps, name=name, done=self.global_step)
+        total, done = epochs * self.steps, self.state.global_step
+        self.console = Console(total_steps=total, name=name, done=done)
         self.interrupt = Interrupt("stopping after this step; Ctrl-C again to abort")
         # Steps of the epoch whose values have not been read from the device: the number of each,
         # the names of its values, and the number of samples of all ranks followed by the values.
@@ -108,11 +109,6 @@ class TrainingLoop:
         self._steps_per_read = 1 if self.run.ranks.device.type == "cpu" else STEPS_PER_READ
         self._stack = ExitStack()
         self._kept: tuple[StateDict, RandomStates] | None = None  # training state, random states
-
-    @property
-    def global_step(self) -> int:
-        """Completed steps of the whole run."""
-        return self.state.epoch * self.steps + self.state.step
 
     def __enter__(self) -> TrainingLoop:
         self._stack.enter_context(self.console)
@@ -167,7 +163,7 @@ class TrainingLoop:
 
     def _restart(self, error: Diverged) -> None:
         """Go back to the beginning of the epoch that diverged, or raise the error."""
-        before = self.global_step
+        before = self.state.global_step
         if self._kept is None:
             raise error
         self._pending = []
@@ -176,7 +172,7 @@ class TrainingLoop:
         restore_random_states(random, self.run.ranks.device)
         change = self.recipe.restarts.restart()
         self._keep()
-        self.console.step(self.global_step - before)
+        self.console.step(self.state.global_step - before)
         self.console.warn(f"{error.problem}; {change}")
         self.save()  # a resumed run must not forget the restart
 
@@ -275,7 +271,7 @@ class TrainingLoop:
 
     def save(self) -> None:
         """Write a checkpoint, then exit if any rank received a signal that ends the run."""
-        self.run.save(self.global_step, self.state.state_dict())
+        self.run.save(self.state.global_step, self.state.state_dict())
         number = int(self.run.ranks.all_reduce_max(self.interrupt.received or 0))
         if not number:
             return

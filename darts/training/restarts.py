@@ -80,8 +80,8 @@ class LowerRateRestarts:
         state = self.state
         if not self.left or state.first_loss is None:
             return
-        steps, limit = state.epoch * len(state.train_loader) + state.step, sys.float_info.max
-        if steps >= SETTLING_STEPS:
+        limit = sys.float_info.max
+        if state.global_step >= SETTLING_STEPS:
             limit = min(limit, self.valid_factor * state.first_loss)
         if not loss <= limit:
             raise Diverged(f"valid_loss became {loss:.4g} in epoch {state.epoch + 1}", ADVICE)

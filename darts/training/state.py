@@ -49,6 +49,11 @@ class TrainState:
     means: EpochMeans = field(default_factory=EpochMeans)  # training metrics, this epoch
     scores: dict[str, float] = field(default_factory=dict)  # validation, last completed epoch
 
+    @property
+    def global_step(self) -> int:
+        """Completed steps of the whole run."""
+        return self.epoch * len(self.train_loader) + self.step
+
     def state_dict(self) -> StateDict:
         """Return one entry per field, as tensors and plain values."""
         return {

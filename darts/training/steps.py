@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -11,11 +11,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from darts.config import ConfigError, WeightOptimizerConfig
+from darts.methods.bilevel.functional import Reduce, unreduced
 from darts.ops.float32 import exact_float32
 from darts.typed_values import Count
-
-Reduce = Callable[[Sequence[Tensor]], Sequence[Tensor]]
-"""Returns the sum of each tensor over the ranks of a run."""
 
 
 class Diverged(ValueError):
@@ -81,7 +79,7 @@ def optimizer_steps(
     scaler: torch.amp.GradScaler,
     *,
     exact_term: Tensor | None = None,
-    reduce: Reduce | None = None,
+    reduce: Reduce = unreduced,
 ) -> list[Tensor]:
     """Backpropagate the loss once and take one step of each optimizer.
 
@@ -104,10 +102,9 @@ def optimizer_steps(
     norms = []
     for optimizer, clip in updates:
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        if reduce is not None:
-            used = [p for p in parameters if p.grad is not None]
-            for p, gradient in zip(used, reduce([p.grad for p in used]), strict=True):
-                p.grad = gradient
+        used = [p for p in parameters if p.grad is not None]
+        for p, gradient in zip(used, reduce([p.grad for p in used]), strict=True):
+            p.grad = gradient
         scaler.unscale_(optimizer)
         norms.append(torch.nn.utils.clip_grad_norm_(parameters, clip or math.inf))
         scaler.step(optimizer)

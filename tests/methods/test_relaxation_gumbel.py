@@ -62,7 +62,7 @@ def test_soft_sample_matches_the_formula_of_the_paper() -> None:
 def test_the_last_epoch_has_the_last_temperature(epochs: int) -> None:
     """GDAS code: 10 in the first epoch and 0.1 in the last one, in equal steps."""
     contexts = [dataclasses.replace(CONTEXT, epoch=n, epochs=epochs) for n in range(epochs)]
-    temperatures = [Gumbel().temperature_at(context.schedule) for context in contexts]
+    temperatures = [Gumbel().temperature_at(context.schedule_position) for context in contexts]
     assert temperatures == pytest.approx(torch.linspace(10, 0.1, epochs).tolist())
 
 

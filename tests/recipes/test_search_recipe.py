@@ -45,7 +45,7 @@ def test_the_whitened_patches_of_a_supernet_fit_the_first_samples(
         "stages=[{share: 0.5}, {share: 0.5, fresh: true}]",
     )
     recipe.begin_epoch(2 * stage)
-    assert recipe.searcher.position.stage == stage
+    assert recipe.searcher.stage == stage
     patches = recipe.searcher.net.stem[0]
     expected = WhitenedPatches(3)
     expected.fit(first_samples(recipe.state.train_loader))

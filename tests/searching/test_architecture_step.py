@@ -79,7 +79,7 @@ def test_fp16_loses_small_gradients_unless_the_loss_is_scaled() -> None:
         searcher = make_searcher("space=nas201", "space.cells=1")
 
         def tiny(net: Any, batch: Batch) -> Tensor:
-            weights = searcher.relaxation.mixture(dict(net.alphas.items()), searcher.context)
+            weights = searcher.config.relaxation.mixture(dict(net.alphas.items()), searcher.context)
             return 1e-6 * F.cross_entropy(net(batch[0], weights), batch[1])
 
         step, _, unscaled, _ = take_step(scale=scale, loss=tiny, precision="fp16")

@@ -40,7 +40,7 @@ def exact() -> Iterator[EmulatedTf32]:
 
 def inputs_of(searcher: Searcher) -> GradientInputs[Any, Any]:
     batches = make_batch(0), make_batch(1)
-    return GradientInputs(searcher.net, searcher.arch_loss, *batches, searcher.optimizer, None)
+    return GradientInputs(searcher.net, searcher.arch_loss, *batches, searcher.optimizer)
 
 
 def weights_of(searcher: Searcher) -> list[Tensor]:
@@ -96,7 +96,7 @@ def test_the_alignment_of_cells_does_not_round() -> None:
         searcher.context.epoch, searcher.context.epochs = 1, 2  # the weight of the term is full
         loss = searcher._mixture_loss(make_batch(0), "fp32")
         with tf32_run() if emulated else exact() as mode:
-            mixture = searcher.relaxation.mixture(
+            mixture = searcher.config.relaxation.mixture(
                 {g: a.detach() for g, a in searcher.net.alphas.items()}, searcher.context
             )
             term = searcher.config.regularizer.weight_term(mixture, loss, searcher.context)

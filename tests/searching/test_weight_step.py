@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from tiny_search import make_batch, make_searcher
 from torch import Tensor
 
+from darts.methods.perturbation import Perturbation
+from darts.methods.regularizer import Regularizer
 from darts.searching.budget_alphas import LARGEST, alphas_at
 from darts.searching.mixture_loss import SupernetMixtureLoss
 from darts.spaces import Mixture
@@ -52,7 +54,7 @@ def test_the_loss_of_a_mixture_has_no_side_effects_and_the_gradient_of_autograd(
     loss = SupernetMixtureLoss(
         searcher.net, searcher.objective, searcher.ranks, make_batch(0), "fp32"
     )
-    mixture = searcher.relaxation.mixture(alphas_at(searcher.net, LARGEST), searcher.context)
+    mixture = searcher.config.relaxation.mixture(alphas_at(searcher.net, LARGEST), searcher.context)
     mixture = mixture.with_weights({g: w.detach().requires_grad_() for g, w in mixture.items()})
     before = copy.deepcopy(searcher.net.state_dict())
     with loss.evaluating():
@@ -89,7 +91,7 @@ def test_a_single_level_step_updates_weights_and_alphas_from_one_draw(perturbati
     before = [parameter.detach().clone() for parameter in parameters]
 
     torch.manual_seed(3)
-    weights = searcher.relaxation.mixture(alphas_at(net, LARGEST), searcher.context)["cell"]
+    weights = searcher.config.relaxation.mixture(alphas_at(net, LARGEST), searcher.context)["cell"]
     noise = torch.zeros_like(weights)
     if perturbation == "random":
         loss = SupernetMixtureLoss(net, searcher.objective, searcher.ranks, batch, "fp32")
@@ -109,3 +111,27 @@ def test_a_single_level_step_updates_weights_and_alphas_from_one_draw(perturbati
         rate = 2.0 if new is parameters[-1] else lr
         change = torch.zeros_like(old) if gradient is None else -rate * gradient
         torch.testing.assert_close(new.detach() - old, change, rtol=2e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("updates_alphas", [False, True])
+def test_the_term_of_a_regularizer_is_taken_at_the_perturbed_mixture(
+    updates_alphas: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The term and the loss belong to one mixture, whether or not the step updates the alphas."""
+    searcher = make_searcher("space=nas201", "space.cells=1", "space.channels=4")
+    searcher.begin_epoch(0)
+    seen: list[Mixture] = []
+
+    def halve(_: Perturbation, mixture: Mixture, *others: object) -> Mixture:
+        return mixture.with_weights({group: weight / 2 for group, weight in mixture.items()})
+
+    def record(_: Regularizer, mixture: Mixture, *others: object) -> None:
+        seen.append(mixture)
+
+    monkeypatch.setattr(Perturbation, "__call__", halve)
+    monkeypatch.setattr(Regularizer, "weight_term", record)
+    expected = searcher.net.alphas["cell"].detach().softmax(-1) / 2
+    searcher.weight_step(make_batch(0), updates_alphas=updates_alphas)
+    (mixture,) = seen
+    torch.testing.assert_close(mixture["cell"], expected)
+    assert not mixture["cell"].requires_grad

@@ -50,12 +50,12 @@ def alpha_gradients(ranks: Ranks) -> dict[str, Any]:
     scaler = torch.amp.GradScaler("cpu", enabled=False)
     net.alphas.requires_grad_(False)
     loss = loss_fn(net, train)
-    (norm,) = optimizer_steps(loss, [(optimizer, 0.5)], scaler, reduce=ranks.reduce)
+    (norm,) = optimizer_steps(loss, [(optimizer, 0.5)], scaler, reduce=ranks.all_reduce)
     net.alphas.requires_grad_(True)
     results: dict[str, Any] = {"norm": norm}
     for name, (gradient, options) in GRADIENTS.items():
         results[name] = gradient(
-            net, loss_fn, train, valid, optimizer, reduce=ranks.reduce, **options
+            net, loss_fn, train, valid, optimizer, reduce=ranks.all_reduce, **options
         )
     results["state"] = net.state_dict()
     return results

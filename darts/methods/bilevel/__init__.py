@@ -1,9 +1,10 @@
 """Gradients of the alphas.
 
-``first_order`` and ``unrolled`` have the signature
-``(net, loss_fn, train_batch, valid_batch, optimizer, **options) -> {name: gradient}``. They do not
-change the network, its buffers or the optimizer. ``GRADIENTS`` is the registry of the components
-that methods select with ``bilevel=...``.
+A search uses a component of the registry ``GRADIENTS``, which its method selects with
+``bilevel=...``; it calls ``ArchGradient.gradient(GradientInputs(...))``. For programs without a
+configuration, the functions ``first_order`` and ``unrolled`` compute the same. Their signature is
+``(net, loss_fn, train_batch, valid_batch, optimizer, **options) -> {name: gradient}``. The network,
+its buffers and the optimizer do not change.
 """
 
 from darts.methods.bilevel.arch_gradient import GRADIENTS, ArchGradient, first_order

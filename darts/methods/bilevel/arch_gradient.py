@@ -22,6 +22,7 @@ from darts.methods.bilevel.functional import (
     Net,
     Reduce,
     gradients,
+    unreduced,
 )
 from darts.registry import Registry
 
@@ -39,12 +40,12 @@ class GradientInputs(Generic[Net, BatchT]):
     optimizer: Optimizer  # of the weights
     # Sums tensors over the ranks. The loss of each rank must be its share of the loss of the whole
     # batch; a virtual step then uses the whole batch.
-    reduce: Reduce | None = None
+    reduce: Reduce = unreduced
 
 
 @dataclass
 class ArchGradient(ABC):
-    """A way to compute the gradient of the alphas."""
+    """A way to compute the gradient of the alphas; the component ``bilevel`` of a method."""
 
     name: str = ""
     updates_alphas: ClassVar[bool] = True
@@ -100,7 +101,7 @@ class FirstOrder(ArchGradient):
         loss = FunctionalLoss(inputs.net, inputs.loss_fn)
         weights = [weight.detach() for weight in loss.weights]
         alpha_gradients = gradients(loss.at(weights, loss.alphas, inputs.valid_batch), loss.alphas)
-        return loss.by_group(inputs.reduce(alpha_gradients) if inputs.reduce else alpha_gradients)
+        return loss.by_group(inputs.reduce(alpha_gradients))
 
 
 @GRADIENTS.register
@@ -127,7 +128,7 @@ def first_order(
     valid_batch: BatchT,
     optimizer: Optimizer,
     *,
-    reduce: Reduce | None = None,
+    reduce: Reduce = unreduced,
 ) -> dict[str, Tensor]:
     """Return the gradient of the validation loss with respect to the alphas, by group.
 

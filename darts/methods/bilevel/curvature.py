@@ -21,6 +21,7 @@ from darts.methods.bilevel.functional import (
     Net,
     Reduce,
     gradients,
+    unreduced,
     vector_jacobian,
 )
 from darts.ops.float32 import exact_float32
@@ -40,7 +41,7 @@ class AlphaHessian:
         net: Net,
         loss_fn: LossFunction[Net, BatchT],
         batch: BatchT,
-        reduce: Reduce | None = None,
+        reduce: Reduce = unreduced,
     ) -> None:
         loss = FunctionalLoss(net, loss_fn)
         self._alphas = loss.alphas
@@ -48,7 +49,7 @@ class AlphaHessian:
         with exact_float32(self.device), differentiable_twice():
             value = loss.at([weight.detach() for weight in loss.weights], loss.alphas, batch)
             self._gradients = gradients(value, self._alphas, create_graph=True)
-        self._reduce: Reduce = reduce or (lambda tensors: tensors)
+        self._reduce = reduce
         self.size = sum(alpha.numel() for alpha in self._alphas)
 
     def times(self, vector: Tensor) -> Tensor:

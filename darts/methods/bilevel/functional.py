@@ -37,7 +37,12 @@ LossFunction = Callable[[Net, BatchT], Tensor]
 """Scalar loss of a network and a batch. It must not change the mode of the network."""
 
 Reduce = Callable[[Sequence[Tensor]], Sequence[Tensor]]
-"""Sums each tensor over the ranks."""
+"""Returns the sum of each tensor over the ranks of a run."""
+
+
+def unreduced(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+    """Return the tensors: the ``Reduce`` of a run with one rank."""
+    return tensors
 
 
 class MixtureLoss(Protocol):
@@ -113,7 +118,7 @@ class FunctionalLoss(Generic[Net, BatchT]):
     """``loss_fn(net, batch)`` evaluated at given weights and alphas.
 
     It works like ``torch.func.functional_call`` but finds the modules that hold the tensors only
-    once for all evaluations. The modules of the network must not change afterwards.
+    once for the evaluations of one gradient. The modules of the network must not change in between.
     """
 
     def __init__(self, net: Net, loss_fn: LossFunction[Net, BatchT]) -> None:

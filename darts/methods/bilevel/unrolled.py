@@ -37,6 +37,7 @@ from darts.methods.bilevel.functional import (
     gradients,
     random_state,
     replayed,
+    unreduced,
     vector_jacobian,
 )
 from darts.ops.float32 import exact_float32
@@ -56,7 +57,7 @@ def unrolled(
     hvp: str = "finite_difference",
     epsilon: float = 0.01,
     clip: float = 0.0,
-    reduce: Reduce | None = None,
+    reduce: Reduce = unreduced,
 ) -> dict[str, Tensor]:
     """Return the gradient, by group of alphas, of the validation loss after one weight step.
 
@@ -134,7 +135,7 @@ def compare_products(
     optimizer: Optimizer,
     *,
     epsilon: float = 0.01,
-    reduce: Reduce | None = None,
+    reduce: Reduce = unreduced,
 ) -> dict[str, float]:
     """Compare the finite difference with the exact product; arguments as in ``unrolled``.
 
@@ -155,7 +156,7 @@ class _VirtualStep(Generic[Net, BatchT]):
     """
 
     def __init__(self, inputs: GradientInputs[Net, BatchT], *, graph: bool, clip: float) -> None:
-        self.reduce: Reduce = inputs.reduce or (lambda tensors: tensors)
+        self.reduce = inputs.reduce
         self.loss = FunctionalLoss(inputs.net, inputs.loss_fn)
         self.train_batch = inputs.train_batch
         self.random_state = random_state(self.loss.alphas[0].device)

@@ -126,7 +126,9 @@ class EdgeBundle(nn.Module):
             drop = dropout if self.training and name == "skip_connect" else 0.0
             for run in consecutive_runs(wanted, max_edges):
                 edges = [owners[copy] for copy in run]
-                copies = Copies(inputs, column, edges, run[0], len(owners), counters)
+                copies = Copies(
+                    inputs, column, edges, first=run[0], total=len(owners), counters=counters
+                )
                 shared = self.training and not plan.batched and not synchronized
                 if isinstance(operation, FactorizedReduce):
                     branches.append(_reduce(operation, copies))
@@ -147,7 +149,10 @@ class EdgeBundle(nn.Module):
             torch._foreach_add_(counters, 1)
 
     def _convolutions(self, operation: nn.Sequential, copies: Copies, plan: KernelPlan) -> Branch:
-        """Run an operation that repeats ReLU, convolutions and batch norm."""
+        """Run an operation that repeats ReLU, convolutions and batch norm.
+
+        It stops at each norm, so that ranks that share a batch normalize all operations together.
+        """
         modules = list(operation)
         ends = [i for i, module in enumerate(modules) if isinstance(module, nn.BatchNorm2d)]
         x: Tensor | None = None

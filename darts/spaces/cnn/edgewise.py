@@ -184,9 +184,9 @@ class EdgewiseSupernet(SupernetBase):
         # Convolutions are a third slower if weights and images differ in their memory format.
         self.to(memory_format=self.memory_format)  # type: ignore[call-overload]
 
-    def forward(self, images: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
+    def forward(self, images: Tensor, mixture: Mapping[str, Tensor] | None = None) -> Tensor:
         """Return logits; for the mixing weights, see ``SupernetBase.make_mixture``."""
-        mixture = self.make_mixture(weights)
+        mixture = self.make_mixture(mixture)
         before_previous, previous = self.run_stem(images)
         indices = dict.fromkeys(CELLS, 0)
         for group, cell in zip(self.cell_groups, self.cells, strict=True):

@@ -71,22 +71,21 @@ class Cnn(CellSpace):
     def __post_init__(self) -> None:
         candidate_operations(self.candidates)
 
-    def supernet(self, **options: Any) -> Supernet:
-        return Supernet(**self._supernet_settings(**options))
+    def supernet(
+        self, kind: type[EdgewiseSupernet] = Supernet, /, *, depth: float = 1.0, **options: Any
+    ) -> EdgewiseSupernet:
+        return kind(
+            channels=self.channels,
+            cells=self.scaled_cells(depth),
+            nodes=NODES,
+            operations=candidate_operations(self.candidates),
+            stem=self.stem,
+            **options,
+        )
 
     def droppable_supernet(self, **options: Any) -> EdgewiseSupernet:
         # The fast supernet never holds the output of a single edge.
-        return EdgewiseSupernet(**self._supernet_settings(**options))
-
-    def _supernet_settings(self, depth: float = 1.0, **options: Any) -> dict[str, Any]:
-        return {
-            "channels": self.channels,
-            "cells": self.scaled_cells(depth),
-            "nodes": NODES,
-            "operations": candidate_operations(self.candidates),
-            "stem": self.stem,
-            **options,
-        }
+        return self.supernet(EdgewiseSupernet, **options)
 
     def network(self, genotype: Genotype, **options: Any) -> Network:
         sizes = {"channels": self.channels, "cells": self.cells, "stem": self.stem}

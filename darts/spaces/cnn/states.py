@@ -169,13 +169,18 @@ class BundleInputs:
 
 
 class Copies:
-    """Some consecutive copies of a stacked operation, see ``darts.spaces.cnn.stacking``."""
+    """Some consecutive copies of a stacked operation, see ``darts.spaces.cnn.stacking``.
+
+    They belong to ``edges``; ``first`` is the number of the first one, from 0, and ``total`` the
+    number of all copies. ``running_stats`` adds the batch counters of norms to ``counters``.
+    """
 
     def __init__(
         self,
         inputs: BundleInputs,
         column: int,
         edges: Sequence[int],
+        *,
         first: int,
         total: int,
         counters: list[Tensor],

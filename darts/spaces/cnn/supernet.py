@@ -46,7 +46,8 @@ class BundledCell(nn.Module):
         pairs = edgewise.connections
         self.nodes = count_nodes(len(candidates))
         self.members = bundles_of(self.nodes)
-        self.groups = nn.ModuleList(  # the name is part of the state dict
+        # Bundles of edges, not groups of alphas; the name is part of the state dict.
+        self.groups = nn.ModuleList(
             EdgeBundle(
                 [pairs[edge][1] - 2 for edge in members],
                 [candidates[edge] for edge in members],

@@ -131,9 +131,9 @@ class Supernet(SupernetBase):
             if name != "skip_connect"
         }
 
-    def forward(self, images: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
+    def forward(self, images: Tensor, mixture: Mapping[str, Tensor] | None = None) -> Tensor:
         """Return logits; for the mixing weights, see ``SupernetBase.make_mixture``."""
-        chain = self.chain_weights(weights)
+        chain = self.chain_weights(mixture)
         dropout = self.skip_dropout if self.training else 0.0
         x = self.stem(images.contiguous(memory_format=torch.channels_last))
         for block, (block_weights, active) in zip(self.blocks, chain, strict=True):

@@ -157,9 +157,9 @@ class Supernet(SupernetBase):
         self.classifier = nn.Linear(max(widths), classes)
         self.alphas = self.make_alphas()
 
-    def forward(self, images: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
+    def forward(self, images: Tensor, mixture: Mapping[str, Tensor] | None = None) -> Tensor:
         """Compute logits with mixing weights ``(layers, candidates)``; see ``make_mixture``."""
-        chain = self.chain_weights(weights)
+        chain = self.chain_weights(mixture)
         x = images.flatten(1)
         for layer, (layer_weights, active) in zip(self.layers, chain, strict=True):
             x = layer(x, layer_weights, active, self.skip_dropout, self.dropout)

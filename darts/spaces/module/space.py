@@ -36,10 +36,10 @@ class Supernet(SupernetBase):
         self.set_chain((row.group, row.names) for row in self.rows)
         self.alphas = self.make_alphas()
 
-    def forward(self, samples: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
-        for row, mixture in zip(self.rows, self.chain_weights(weights), strict=True):
+    def forward(self, samples: Tensor, mixture: Mapping[str, Tensor] | None = None) -> Tensor:
+        for row, weights in zip(self.rows, self.chain_weights(mixture), strict=True):
             for choice in row.choices:
-                choice.mix(*mixture)
+                choice.mix(*weights)
         try:
             logits: Tensor = self.model(samples)
         finally:

@@ -256,9 +256,9 @@ class Supernet(SupernetBase):
         # Convolutions are fastest in this layout.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def forward(self, images: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
+    def forward(self, images: Tensor, mixture: Mapping[str, Tensor] | None = None) -> Tensor:
         """Return logits; for the mixing weights, see ``SupernetBase.make_mixture``."""
-        mixture = self.make_mixture(weights)
+        mixture = self.make_mixture(mixture)
         x, index = self.stem(images.contiguous(memory_format=torch.channels_last)), 0
         for layer in self.layers:
             if isinstance(layer, ResidualBlock):

@@ -190,12 +190,12 @@ class Supernet(RecurrentSupernet):
     def forward(
         self,
         tokens: Tensor,
-        weights: Mapping[str, Tensor] | None = None,
+        mixture: Mapping[str, Tensor] | None = None,
         hidden: Tensor | None = None,
     ) -> LanguageModelOutput:
         """Predict the token that follows each token; the mixing weights are ``(edges, 5)``."""
-        cell_weights, _, active = self.make_mixture(weights).of_cell(GROUP, 0)
-        raw, hidden = self.cell(self.words.embed(tokens), hidden, cell_weights, active)
+        weights, _, active = self.make_mixture(mixture).of_cell(GROUP, 0)
+        raw, hidden = self.cell(self.words.embed(tokens), hidden, weights, active)
         return self.words.decode(raw, hidden)
 
 
@@ -231,7 +231,7 @@ class TranslationSupernet(RecurrentSupernet):
     def forward(
         self,
         sources: Tensor,
-        weights: Mapping[str, Tensor] | None = None,
+        mixture: Mapping[str, Tensor] | None = None,
         inputs: Tensor | None = None,
         max_length: int | None = None,
         beam: int = 1,
@@ -240,7 +240,7 @@ class TranslationSupernet(RecurrentSupernet):
 
         The mixing weights are ``(edges, 5)``, or ``(3, edges, 5)`` if each cell has its own.
         """
-        mixture = self.make_mixture(weights)
+        mixture = self.make_mixture(mixture)
         cells = [mixture.of_cell(GROUP, index) for index in range(3)]
         arguments = [(cell.weights, cell.active) for cell in cells]
         return self.translator.translate(sources, inputs, arguments, max_length, beam)

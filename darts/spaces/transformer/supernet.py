@@ -169,14 +169,14 @@ class Supernet(SupernetBase):
     def forward(
         self,
         tokens: Tensor,
-        weights: Mapping[str, Tensor] | None = None,
+        mixture: Mapping[str, Tensor] | None = None,
         hidden: Tensor | None = None,
     ) -> LanguageModelOutput | Tensor:
         """Return the output; the mixing weights of each group are ``(cells, candidates)``."""
         mask = self.frame.attention_mask(tokens)
         chain = [
-            _by_name(GROUPS[group], *mixture)
-            for group, mixture in zip(self.chain, self.chain_weights(weights), strict=True)
+            _by_name(GROUPS[group], *weights)
+            for group, weights in zip(self.chain, self.chain_weights(mixture), strict=True)
         ]
         x = self.frame.embed(tokens)
         for block, mixers, feed_forwards in zip(self.blocks, chain[::2], chain[1::2], strict=True):

@@ -72,9 +72,9 @@ class Supernet(SupernetBase):
         self.classifier = nn.Linear(channels, classes)
         self.alphas = self.make_alphas()
 
-    def forward(self, images: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
+    def forward(self, images: Tensor, mixture: Mapping[str, Tensor] | None = None) -> Tensor:
         x = self.stem(images)
-        for operations, (row, active) in zip(self.layers, self.chain_weights(weights), strict=True):
+        for operations, (row, active) in zip(self.layers, self.chain_weights(mixture), strict=True):
             x = torch.stack([row[column] * operations[column](x) for column in active]).sum(0)
         return self.classifier(x.mean((2, 3)))
 
