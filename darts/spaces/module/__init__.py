@@ -3,7 +3,7 @@
 from darts.spaces.module.choice import Choice, InputChoice, Repeat
 from darts.spaces.module.genotype import Genotype
 from darts.spaces.module.space import Module, Network, Supernet
-from darts.spaces.module.targets import allow_import, is_allowed, is_passed, passed, target_of
+from darts.spaces.module.targets import allow_import, is_passed, passed, target_of
 
 __all__ = [
     "Choice",
@@ -14,7 +14,6 @@ __all__ = [
     "Repeat",
     "Supernet",
     "allow_import",
-    "is_allowed",
     "is_passed",
     "passed",
     "target_of",
