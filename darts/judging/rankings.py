@@ -100,5 +100,4 @@ def _chance_of_top(values: Values, count: int) -> Values:
     """
     limit = np.sort(values)[-count]
     above, tied = values > limit, values == limit
-    chances: Values = above + tied * (count - above.sum()) / tied.sum()
-    return chances
+    return above + tied * (count - above.sum()) / tied.sum()

@@ -149,8 +149,7 @@ class Alignment(Regularizer):
             for sign in (1, -1)
         )
         plus, minus = (loss(by_cell.with_weights(weights)) for weights in shifted)
-        term: Tensor = -weight * (plus - minus) / (2 * step)
-        return term
+        return -weight * (plus - minus) / (2 * step)
 
 
 def agreement(gradients: Tensor) -> Tensor:
@@ -161,8 +160,7 @@ def agreement(gradients: Tensor) -> Tensor:
         return rows.sum() * 0
     unit = rows / rows.norm(dim=1, keepdim=True).clamp_min(1e-12)
     cosines = unit @ unit.T
-    mean: Tensor = (cosines.sum() - cosines.diagonal().sum()) / (count * (count - 1))
-    return mean
+    return (cosines.sum() - cosines.diagonal().sum()) / (count * (count - 1))
 
 
 @torch.enable_grad()

@@ -76,8 +76,7 @@ def would_continue(target: str, directory: Path, changes: Sequence[str]) -> bool
 
 def _composed(target: str, overrides: Sequence[str], run: ResumedRun | None = None) -> TrialConfig:
     require_plain_overrides(target, overrides)
-    config: TrialConfig = compose(target, overrides, run)
-    return config
+    return compose(target, overrides, run)
 
 
 def merge_overrides(overrides: Sequence[str]) -> list[str]:

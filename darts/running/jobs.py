@@ -92,8 +92,7 @@ def is_complete(directory: Path) -> bool:
 
 def read_summary(directory: Path) -> JsonObject:
     """Return the summary of a complete run."""
-    summary: JsonObject = read_json(directory / "summary.json")
-    return summary
+    return read_json(directory / "summary.json")
 
 
 def read_divergence(directory: Path) -> JsonObject | None:
@@ -101,8 +100,7 @@ def read_divergence(directory: Path) -> JsonObject | None:
     file = directory / DIVERGED
     if is_complete(directory) or not file.exists():
         return None
-    divergence: JsonObject = read_json(file)
-    return divergence
+    return read_json(file)
 
 
 def log_file(directory: Path) -> Path:

@@ -26,8 +26,7 @@ UNIFORM = 0.99
 
 def worthless_result(summary: JsonObject) -> str | None:
     """Return why the result of a run with this summary is worthless; None if it is not."""
-    reasons: str | None = summary.get("worthless")
-    return reasons
+    return summary.get("worthless")
 
 
 def not_finite(scores: Mapping[str, float], tensors: Mapping[str, Tensor]) -> str | None:

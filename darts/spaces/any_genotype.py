@@ -104,8 +104,7 @@ class ChainGenotype(AnyGenotype):
     @property
     def operations(self) -> tuple[str, ...]:
         """Names of the operations, from input to output."""
-        names: tuple[str, ...] = getattr(self, self.cells[0])
-        return names
+        return getattr(self, self.cells[0])
 
     def edges(self, cell: str | None = None) -> list[tuple[int, int, str]]:
         self.check_cell(cell)
@@ -122,8 +121,7 @@ class ChainGenotype(AnyGenotype):
     @classmethod
     def parse(cls: type[Chain], text: str) -> Chain:
         make: Any = cls  # the dataclasses declare the arguments
-        genotype: Chain = make(read_json(strip_text(text), cls.space, cls.cells)[cls.cells[0]])
-        return genotype
+        return make(read_json(strip_text(text), cls.space, cls.cells)[cls.cells[0]])
 
 
 Chain = TypeVar("Chain", bound=ChainGenotype)

@@ -84,8 +84,7 @@ def checked_rows(group: str, table: Tensor, names: Sequence[Sequence[str]]) -> l
             "take the softmax of the alphas first"
         )
     # float64 represents every value of the narrower dtypes exactly, so ties remain ties.
-    rows: list[list[float]] = table.to("cpu", torch.float64).tolist()
-    return rows
+    return table.to("cpu", torch.float64).tolist()
 
 
 def best_columns(

@@ -97,8 +97,7 @@ class Genotype(AnyGenotype):
             object.__setattr__(self, f"{cell}_concat", concat)
 
     def concat(self, cell: str | None = None) -> tuple[int, ...]:
-        states: tuple[int, ...] = getattr(self, f"{self.check_cell(cell)}_concat")
-        return states
+        return getattr(self, f"{self.check_cell(cell)}_concat")
 
     def edges(self, cell: str | None = None) -> list[tuple[int, int, str]]:
         pairs: Pairs = getattr(self, self.check_cell(cell))

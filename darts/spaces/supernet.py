@@ -161,8 +161,7 @@ class SupernetBase(nn.Module):
 
     def run(self, module: nn.Module, *inputs: object) -> Tensor:
         """Return ``module(*inputs)`` for a part of the supernet; see ``recompute_cells``."""
-        output: Tensor = recompute(module, *inputs) if self.recomputes else module(*inputs)
-        return output
+        return recompute(module, *inputs) if self.recomputes else module(*inputs)
 
 
 def widen(

@@ -51,5 +51,4 @@ def count_macs(net: nn.Module, example: Tensor) -> int:
     """
     with evaluating(net), FlopCounterMode(display=False, custom_mapping=_RNN_KERNELS) as counter:
         net(example)
-    flops: int = counter.get_total_flops()
-    return flops // 2
+    return counter.get_total_flops() // 2

@@ -205,8 +205,7 @@ class RunDirectory:
 
     def overrides(self) -> list[str]:
         """Return the overrides of the command line with which the run began."""
-        overrides: list[str] = self.read_json("overrides.json")["overrides"]
-        return overrides
+        return self.read_json("overrides.json")["overrides"]
 
     def finish(
         self, summary: JsonObject, write_card: Callable[[JsonObject], None] | None = None

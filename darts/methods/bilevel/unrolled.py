@@ -267,8 +267,7 @@ def _clip_factor(tensors: Sequence[Tensor], clip: float) -> Tensor | None:
     if clip == 0:
         return None
     length = torch.stack([torch.linalg.vector_norm(tensor) for tensor in tensors]).norm()
-    factor: Tensor = (clip / (length + 1e-6)).clamp_max(1.0)
-    return factor
+    return (clip / (length + 1e-6)).clamp_max(1.0)
 
 
 def _flatten(tensors: Sequence[Tensor]) -> Tensor:

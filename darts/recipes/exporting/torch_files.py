@@ -127,7 +127,6 @@ def load_executorch(path: Path, network: ExportableNetwork) -> Graph:
 
     def run(sample: Tensor) -> Tensor:
         # The runtime reuses the memory of its outputs.
-        output: Tensor = method.execute([sample.contiguous()])[0]
-        return output.clone()
+        return method.execute([sample.contiguous()])[0].clone()
 
     return one_by_one(run)

@@ -93,8 +93,7 @@ class AuxiliaryHead(nn.Module):
         self.classifier = nn.Linear(768, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.classifier(self.features(pool_to_two(F.relu(x))).flatten(1))
-        return logits
+        return self.classifier(self.features(pool_to_two(F.relu(x))).flatten(1))
 
 
 class Network(NetworkBase):

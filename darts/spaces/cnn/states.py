@@ -115,8 +115,7 @@ def run_pool(pool: Pool, x: Tensor) -> Tensor:
     """Return ``pool(x)``, computed by a fast kernel where there is one."""
     if isinstance(pool, nn.AvgPool2d) and (pool.kernel_size, pool.stride) == (3, 1):
         return avg_pool3x3(x)
-    output: Tensor = pool(x)
-    return output
+    return pool(x)
 
 
 class BundleInputs:

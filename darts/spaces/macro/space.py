@@ -69,8 +69,7 @@ class Network(NetworkBase):
         x = self.stem(images.contiguous(memory_format=torch.channels_last))
         for block in self.blocks:
             x = block(x, self.drop_path) if isinstance(block, Residual) else block(x)
-        logits: Tensor = self.head(x)
-        return logits
+        return self.head(x)
 
     def feature_blocks(self) -> list[nn.Module]:
         return list(self.blocks)

@@ -138,5 +138,4 @@ class Supernet(SupernetBase):
         x = self.stem(images.contiguous(memory_format=torch.channels_last))
         for block, (block_weights, active) in zip(self.blocks, chain, strict=True):
             x = self.run(block, x, block_weights, active, dropout)
-        logits: Tensor = self.head(x)
-        return logits
+        return self.head(x)

@@ -71,8 +71,7 @@ class Network(NetworkBase):
         x = images.flatten(1)
         for layer in self.layers:
             x = rank_dropout(self, layer(x), self.dropout)
-        logits: Tensor = self.classifier(x)
-        return logits
+        return self.classifier(x)
 
     def feature_blocks(self) -> list[nn.Module]:
         return list(self.layers)

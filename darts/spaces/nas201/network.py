@@ -44,8 +44,7 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        output: Tensor = self.shortcut(x) + self.second(self.first(x))
-        return output
+        return self.shortcut(x) + self.second(self.first(x))
 
 
 class Head(nn.Module):
@@ -60,8 +59,7 @@ class Head(nn.Module):
         self.classifier = nn.Linear(channels, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.classifier(F.relu(self.norm(x)).mean(dim=(2, 3)))
-        return logits
+        return self.classifier(F.relu(self.norm(x)).mean(dim=(2, 3)))
 
 
 def make_stem(in_channels: int, channels: int) -> nn.Sequential:
@@ -131,8 +129,7 @@ class Network(NetworkBase):
         x = self.stem(images.contiguous(memory_format=torch.channels_last))
         for layer in self.layers:
             x = layer(x, self.drop_path) if isinstance(layer, Cell) else layer(x)
-        logits: Tensor = self.head(x)
-        return logits
+        return self.head(x)
 
     def feature_blocks(self) -> list[nn.Module]:
         return list(self.layers)

@@ -266,8 +266,7 @@ class Supernet(SupernetBase):
             else:
                 x = self.run(layer, x, mixture.of_cell("cell", index), self.skip_dropout)
                 index += 1
-        logits: Tensor = self.head(x)
-        return logits
+        return self.head(x)
 
     def operation_rows(self) -> dict[str, list[ParameterRows]]:
         rows = {}

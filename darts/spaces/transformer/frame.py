@@ -156,8 +156,7 @@ class Frame(nn.Module):
         if mask.tokens is not None:
             counts = mask.tokens.sum(1).clamp_min(1)  # (B, 1); a text may be empty
             means = (raw * mask.tokens).sum(1) / counts
-            logits: Tensor = self.classifier(rank_dropout(self, means, self.dropout))
-            return logits
+            return self.classifier(rank_dropout(self, means, self.dropout))
         dropped = rank_dropout(self, raw, self.dropout)
         raw, dropped = raw.transpose(0, 1), dropped.transpose(0, 1)  # (T, B, D)
         logits = F.linear(dropped, self.embedding.table, self.bias)

@@ -110,8 +110,7 @@ class Attention(nn.Module):
         queries, keys, values = self.project(self.norm(x)).chunk(3, dim=2)
         scores = attention_scores(queries, keys, self.heads)
         weights = attention_weights(scores, x.shape[2] // self.heads, mask)
-        y: Tensor = self.out(join_heads(weights @ split_heads(values, self.heads)))
-        return y
+        return self.out(join_heads(weights @ split_heads(values, self.heads)))
 
 
 class Convolution(nn.Module):
@@ -199,8 +198,7 @@ class FeedForward(nn.Module):
         return self.activation
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.down(ACTIVATIONS[self.activation](self.up(self.norm(x))))
-        return y
+        return self.down(ACTIVATIONS[self.activation](self.up(self.norm(x))))
 
 
 def make_mixer(name: str, width: int, causal: bool) -> nn.Module:

@@ -107,8 +107,7 @@ class MixedBlock(nn.Module):
             mixed = weight * attention_weights(scores, self.width // heads, mask)
             terms.append(mixed[:, :, None].expand(-1, -1, merged, -1, -1).flatten(1, 2))
         attended = reduce(torch.add, terms) @ split_heads(values, max_heads)
-        output: Tensor = self.out(join_heads(attended))
-        return output
+        return self.out(join_heads(attended))
 
     def mix_convolutions(
         self, y: Tensor, mask: AttentionMask, weights: Mapping[int, Tensor]
