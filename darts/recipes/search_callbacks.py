@@ -130,11 +130,10 @@ class Limits(SearchCallback):
         search.context.limit = self._limit
 
     def measures(self, genotype: AnyGenotype) -> dict[str, float]:
-        costs = {} if self._limit is None else self._limit.costs(genotype)
-        return {f"{NETWORK}{name}": cost for name, cost in costs.items()}
+        return {f"{NETWORK}{name}": cost for name, cost in self._limit.costs(genotype).items()}
 
     def end_search(self, genotype: AnyGenotype) -> None:
-        if self._limit is not None and not self._limit.allows(genotype):
+        if not self._limit.allows(genotype):
             raise ConfigError(
                 f"the discretization returned a genotype beyond "
                 f"{describe_limits(self._limit.limits)}; choose discretize=argmax"

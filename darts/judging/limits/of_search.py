@@ -93,13 +93,9 @@ def sized_space(space: Space, limit: SearchLimitConfig) -> Space:
         raise ConfigError(f"limit.sizes={limit.sizes}: {error}") from None
 
 
-def search_limits(
-    config: SearchConfig, context: SearchContext, data: DataModule
-) -> GenotypeLimits | None:
-    """Return the limits of a search; None without limits."""
+def search_limits(config: SearchConfig, context: SearchContext, data: DataModule) -> GenotypeLimits:
+    """Return the limits of a search, which has at least one."""
     limits, costs = search_costs(config, context, data)
-    if not limits:
-        return None
     return GenotypeLimits(GenotypeDecisions.of(context), costs, limits, context.uniform())
 
 
@@ -174,7 +170,6 @@ def random_within_limits(config: SearchConfig, generator: torch.Generator) -> It
     sizes: dict[str, Any] = {**data.network_sizes(space)}
     context = SearchContext.from_supernet(space, space.supernet(**sizes))
     limit = search_limits(config, context, data)
-    assert limit is not None
     best = space.derive(limit.restrict(context.uniform()), context.candidates)
     while True:
         drawn = (space.random(generator) for _ in range(DRAWS))
