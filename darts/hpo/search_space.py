@@ -60,7 +60,8 @@ class SearchSpace:
             return None
         prefix = len(_PREFIX)
         choices = {k[prefix:]: value for k, value in point.items() if k.startswith(_PREFIX)}
-        return self.architecture.decode(choices)
+        genotype: AnyGenotype = self.architecture.decode(choices)
+        return genotype
 
     def overrides(self, point: Mapping[str, Value]) -> list[str]:
         """Return the overrides that a point adds to the command line of a trial."""

@@ -24,7 +24,8 @@ def trial_state(trial: FrozenTrial) -> str:
 
 def trial_results(trial: FrozenTrial) -> Mapping[str, float | str]:
     """Return scores and costs of a trial by name; all are numbers except ``joules_source``."""
-    return trial.user_attrs.get(SCORES, {})
+    results: Mapping[str, float | str] = trial.user_attrs.get(SCORES, {})
+    return results
 
 
 def trial_scores(trial: FrozenTrial) -> dict[str, float]:

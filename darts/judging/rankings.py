@@ -100,4 +100,5 @@ def _chance_of_top(values: Values, count: int) -> Values:
     """
     limit = np.sort(values)[-count]
     above, tied = values > limit, values == limit
-    return above + tied * (count - above.sum()) / tied.sum()
+    chances: Values = above + tied * (count - above.sum()) / tied.sum()
+    return chances

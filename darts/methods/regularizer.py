@@ -149,7 +149,8 @@ class Alignment(Regularizer):
             for sign in (1, -1)
         )
         plus, minus = (loss(by_cell.with_weights(weights)) for weights in shifted)
-        return -weight * (plus - minus) / (2 * step)
+        term: Tensor = -weight * (plus - minus) / (2 * step)
+        return term
 
 
 def agreement(gradients: Tensor) -> Tensor:
@@ -160,7 +161,8 @@ def agreement(gradients: Tensor) -> Tensor:
         return rows.sum() * 0
     unit = rows / rows.norm(dim=1, keepdim=True).clamp_min(1e-12)
     cosines = unit @ unit.T
-    return (cosines.sum() - cosines.diagonal().sum()) / (count * (count - 1))
+    mean: Tensor = (cosines.sum() - cosines.diagonal().sum()) / (count * (count - 1))
+    return mean
 
 
 @torch.enable_grad()

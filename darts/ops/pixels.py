@@ -71,4 +71,5 @@ def repeat_groups(x: Tensor, groups: int, times: int) -> Tensor:
         return x
     # (B, H, W, groups, 1, C)
     pixels = torch.unflatten(x.permute(0, 2, 3, 1), 3, (groups, 1, -1))
-    return pixels.expand(-1, -1, -1, -1, times, -1).flatten(3).permute(0, 3, 1, 2)
+    repeated: Tensor = pixels.expand(-1, -1, -1, -1, times, -1).flatten(3).permute(0, 3, 1, 2)
+    return repeated

@@ -76,7 +76,8 @@ def would_continue(target: str, directory: Path, changes: Sequence[str]) -> bool
 
 def _composed(target: str, overrides: Sequence[str], run: ResumedRun | None = None) -> TrialConfig:
     require_plain_overrides(target, overrides)
-    return compose(target, overrides, run)
+    config: TrialConfig = compose(target, overrides, run)
+    return config
 
 
 def merge_overrides(overrides: Sequence[str]) -> list[str]:

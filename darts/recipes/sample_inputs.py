@@ -85,7 +85,8 @@ class Preprocessing(Transform):
                 else:
                     picture = pillow.fromarray(pixels.permute(1, 2, 0).numpy())
                     pixels = center_crop(picture, height, self.margin)
-        return (pixels.float() / 255 - self._mean) / self._std
+        normalized: Tensor = (pixels.float() / 255 - self._mean) / self._std
+        return normalized
 
     def _pixels(self, image: Image) -> Tensor:
         """Return an image as ``(C, H, W)`` uint8."""
@@ -192,4 +193,5 @@ class RecordingInput(Transform):
         """Return the input ``(1, bands, frames)`` float of a recording."""
         if not isinstance(sample, str | Path):
             raise ValueError(f"a recording must be a file name, not {type(sample).__name__}")
-        return (spectrograms([sample], self.spectrogram)[0] - self._mean) / self._std
+        normalized: Tensor = (spectrograms([sample], self.spectrogram)[0] - self._mean) / self._std
+        return normalized

@@ -89,7 +89,8 @@ def is_complete(directory: Path) -> bool:
 
 def read_summary(directory: Path) -> JsonObject:
     """Return the summary of a complete run."""
-    return read_json(directory / "summary.json")
+    summary: JsonObject = read_json(directory / "summary.json")
+    return summary
 
 
 def read_divergence(directory: Path) -> JsonObject | None:
@@ -97,7 +98,8 @@ def read_divergence(directory: Path) -> JsonObject | None:
     file = directory / DIVERGED
     if is_complete(directory) or not file.exists():
         return None
-    return read_json(file)
+    divergence: JsonObject = read_json(file)
+    return divergence
 
 
 def log_file(directory: Path) -> Path:

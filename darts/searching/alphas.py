@@ -65,7 +65,8 @@ def named_history(
 
 def entropy(p: Tensor) -> Tensor:
     """Return the entropy of each edge in nats: ``(edges, operations)`` -> ``(edges,)``."""
-    return torch.special.entr(p).sum(dim=-1)
+    entropies: Tensor = torch.special.entr(p)
+    return entropies.sum(dim=-1)
 
 
 def margin(p: Tensor, *, none: int | None = 0) -> Tensor:

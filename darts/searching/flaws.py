@@ -26,7 +26,8 @@ UNIFORM = 0.99
 
 def worthless_result(summary: JsonObject) -> str | None:
     """Return why the result of a run with this summary is worthless; None if it is not."""
-    return summary.get("worthless")
+    reasons: str | None = summary.get("worthless")
+    return reasons
 
 
 def not_finite(scores: Mapping[str, float], tensors: Mapping[str, Tensor]) -> str | None:

@@ -104,7 +104,8 @@ class ChainGenotype(AnyGenotype):
     @property
     def operations(self) -> tuple[str, ...]:
         """Names of the operations, from input to output."""
-        return getattr(self, self.cells[0])
+        names: tuple[str, ...] = getattr(self, self.cells[0])
+        return names
 
     def edges(self, cell: str | None = None) -> list[tuple[int, int, str]]:
         self.check_cell(cell)
@@ -121,7 +122,8 @@ class ChainGenotype(AnyGenotype):
     @classmethod
     def parse(cls: type[Chain], text: str) -> Chain:
         make: Any = cls  # the dataclasses declare the arguments
-        return make(read_json(strip_text(text), cls.space, cls.cells)[cls.cells[0]])
+        genotype: Chain = make(read_json(strip_text(text), cls.space, cls.cells)[cls.cells[0]])
+        return genotype
 
 
 Chain = TypeVar("Chain", bound=ChainGenotype)

@@ -84,7 +84,8 @@ def checked_rows(group: str, table: Tensor, names: Sequence[Sequence[str]]) -> l
             "take the softmax of the alphas first"
         )
     # float64 represents every value of the narrower dtypes exactly, so ties remain ties.
-    return table.to("cpu", torch.float64).tolist()
+    rows: list[list[float]] = table.to("cpu", torch.float64).tolist()
+    return rows
 
 
 def best_columns(

@@ -97,7 +97,8 @@ class Genotype(AnyGenotype):
             object.__setattr__(self, f"{cell}_concat", concat)
 
     def concat(self, cell: str | None = None) -> tuple[int, ...]:
-        return getattr(self, f"{self.check_cell(cell)}_concat")
+        states: tuple[int, ...] = getattr(self, f"{self.check_cell(cell)}_concat")
+        return states
 
     def edges(self, cell: str | None = None) -> list[tuple[int, int, str]]:
         pairs: Pairs = getattr(self, self.check_cell(cell))

@@ -161,7 +161,8 @@ class SupernetBase(nn.Module):
 
     def run(self, module: nn.Module, *inputs: object) -> Tensor:
         """Return ``module(*inputs)`` for a part of the supernet; see ``recompute_cells``."""
-        return recompute(module, *inputs) if self.recomputes else module(*inputs)
+        output: Tensor = recompute(module, *inputs) if self.recomputes else module(*inputs)
+        return output
 
 
 def widen(

@@ -72,7 +72,8 @@ class Averaging:
         """The network to score and to save: the average once it has started, else the network."""
         if self._average is None or not self.active:
             return self._net
-        return self._average.module
+        average: nn.Module = self._average.module
+        return average
 
     def step(self) -> None:
         """Update the average; call it after each optimizer step."""

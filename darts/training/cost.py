@@ -51,4 +51,5 @@ def count_macs(net: nn.Module, example: Tensor) -> int:
     """
     with evaluating(net), FlopCounterMode(display=False, custom_mapping=_RNN_KERNELS) as counter:
         net(example)
-    return counter.get_total_flops() // 2
+    flops: int = counter.get_total_flops()
+    return flops // 2

@@ -201,7 +201,8 @@ class RunDirectory:
 
     def overrides(self) -> list[str]:
         """Return the overrides of the command line with which the run began."""
-        return self.read_json("overrides.json")["overrides"]
+        overrides: list[str] = self.read_json("overrides.json")["overrides"]
+        return overrides
 
     def finish(
         self, summary: JsonObject, write_card: Callable[[JsonObject], None] | None = None

@@ -267,7 +267,8 @@ def _clip_factor(tensors: Sequence[Tensor], clip: float) -> Tensor | None:
     if clip == 0:
         return None
     length = torch.stack([torch.linalg.vector_norm(tensor) for tensor in tensors]).norm()
-    return (clip / (length + 1e-6)).clamp_max(1.0)
+    factor: Tensor = (clip / (length + 1e-6)).clamp_max(1.0)
+    return factor
 
 
 def _flatten(tensors: Sequence[Tensor]) -> Tensor:

@@ -127,6 +127,7 @@ def load_executorch(path: Path, network: ExportableNetwork) -> Graph:
 
     def run(sample: Tensor) -> Tensor:
         # The runtime reuses the memory of its outputs.
-        return method.execute([sample.contiguous()])[0].clone()
+        output: Tensor = method.execute([sample.contiguous()])[0]
+        return output.clone()
 
     return one_by_one(run)

@@ -62,7 +62,8 @@ class MixedOperation(nn.Module):
                 if dropout and isinstance(operation, nn.Identity):
                     y = F.dropout(y, dropout, self.training)
                 terms.append(weight * y)
-        return reduce(torch.add, terms) if terms else Zero(self.stride)(x)
+        total: Tensor = reduce(torch.add, terms) if terms else Zero(self.stride)(x)
+        return total
 
 
 class SupernetCell(nn.Module):
@@ -193,7 +194,8 @@ class EdgewiseSupernet(SupernetBase):
             indices[group] += 1
             output = self.run_cell(cell, before_previous, previous, cell_mixture)
             before_previous, previous = previous, output
-        return self.classifier(previous.mean(dim=(2, 3)))
+        logits: Tensor = self.classifier(previous.mean(dim=(2, 3)))
+        return logits
 
     def run_stem(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return the two inputs of the first cell; subclasses may override it."""
@@ -204,4 +206,5 @@ class EdgewiseSupernet(SupernetBase):
         self, cell: nn.Module, before_previous: Tensor, previous: Tensor, mixture: CellMixture
     ) -> Tensor:
         """Return the output of one cell; subclasses may override it."""
-        return cell(before_previous, previous, mixture, self.skip_dropout, self.drop_path)
+        output: Tensor = cell(before_previous, previous, mixture, self.skip_dropout, self.drop_path)
+        return output

@@ -93,7 +93,8 @@ class AuxiliaryHead(nn.Module):
         self.classifier = nn.Linear(768, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.classifier(self.features(pool_to_two(F.relu(x))).flatten(1))
+        logits: Tensor = self.classifier(self.features(pool_to_two(F.relu(x))).flatten(1))
+        return logits
 
 
 class Network(NetworkBase):

@@ -52,7 +52,8 @@ class FactorizedReduce(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         even, odd = split_even_odd(F.relu(x) if self.rectifies else x)
         halves = [F.conv2d(even, self.even.weight), F.conv2d(odd, self.odd.weight)]
-        return self.norm(torch.cat(halves, dim=1))
+        output: Tensor = self.norm(torch.cat(halves, dim=1))
+        return output
 
 
 def bypass_channels(state: Tensor, width: int, stride: int) -> Tensor:

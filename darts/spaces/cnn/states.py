@@ -115,7 +115,8 @@ def run_pool(pool: Pool, x: Tensor) -> Tensor:
     """Return ``pool(x)``, computed by a fast kernel where there is one."""
     if isinstance(pool, nn.AvgPool2d) and (pool.kernel_size, pool.stride) == (3, 1):
         return avg_pool3x3(x)
-    return pool(x)
+    output: Tensor = pool(x)
+    return output
 
 
 class BundleInputs:

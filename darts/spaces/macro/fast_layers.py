@@ -115,7 +115,8 @@ class MaxClassifier(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         pooled = x.amax((2, 3)) if self.side == 1 else pool(x, self.side, torch.amax).flatten(1)
-        return self.linear(pooled) * self.SCALE
+        y: Tensor = self.linear(pooled) * self.SCALE
+        return y
 
 
 def pool(x: Tensor, side: int, reduce: Callable[[Tensor, int], Tensor]) -> Tensor:

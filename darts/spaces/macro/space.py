@@ -69,7 +69,8 @@ class Network(NetworkBase):
         x = self.stem(images.contiguous(memory_format=torch.channels_last))
         for block in self.blocks:
             x = block(x, self.drop_path) if isinstance(block, Residual) else block(x)
-        return self.head(x)
+        logits: Tensor = self.head(x)
+        return logits
 
     def feature_blocks(self) -> list[nn.Module]:
         return list(self.blocks)

@@ -138,4 +138,5 @@ class Supernet(SupernetBase):
         x = self.stem(images.contiguous(memory_format=torch.channels_last))
         for block, (block_weights, active) in zip(self.blocks, chain, strict=True):
             x = self.run(block, x, block_weights, active, dropout)
-        return self.head(x)
+        logits: Tensor = self.head(x)
+        return logits

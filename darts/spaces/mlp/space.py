@@ -71,7 +71,8 @@ class Network(NetworkBase):
         x = images.flatten(1)
         for layer in self.layers:
             x = rank_dropout(self, layer(x), self.dropout)
-        return self.classifier(x)
+        logits: Tensor = self.classifier(x)
+        return logits
 
     def feature_blocks(self) -> list[nn.Module]:
         return list(self.layers)

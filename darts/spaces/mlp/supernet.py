@@ -106,7 +106,8 @@ class MixedLayer(nn.Module):
         else:
             unit_factors = factors.sum(1)  # (activations, max_width)
             terms = [self.activations[k](z) * unit_factors[k] for k in used]
-        return reduce(torch.add, terms)
+        total: Tensor = reduce(torch.add, terms)
+        return total
 
     def _layer_norm(self, z: Tensor) -> Tensor:
         """Normalize over each width's units, ``(B, max_width)`` -> ``(B, widths, max_width)``."""
@@ -162,4 +163,5 @@ class Supernet(SupernetBase):
         x = images.flatten(1)
         for layer, (layer_weights, active) in zip(self.layers, chain, strict=True):
             x = layer(x, layer_weights, active, self.skip_dropout, self.dropout)
-        return self.classifier(x)
+        logits: Tensor = self.classifier(x)
+        return logits

@@ -96,7 +96,8 @@ class Called(nn.Module):
 
     def forward(self, sample: Tensor) -> Tensor:
         args, kwargs = tree_map_only(Tensor, lambda x: x.to(sample.device), self._arguments)
-        return self._held[0].to(sample.device)(*args, **kwargs)
+        output: Tensor = self._held[0].to(sample.device)(*args, **kwargs)
+        return output
 
     def extra_repr(self) -> str:
         # Equal texts share a measurement.

@@ -44,7 +44,8 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.shortcut(x) + self.second(self.first(x))
+        output: Tensor = self.shortcut(x) + self.second(self.first(x))
+        return output
 
 
 class Head(nn.Module):
@@ -59,7 +60,8 @@ class Head(nn.Module):
         self.classifier = nn.Linear(channels, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.classifier(F.relu(self.norm(x)).mean(dim=(2, 3)))
+        logits: Tensor = self.classifier(F.relu(self.norm(x)).mean(dim=(2, 3)))
+        return logits
 
 
 def make_stem(in_channels: int, channels: int) -> nn.Sequential:
@@ -129,7 +131,8 @@ class Network(NetworkBase):
         x = self.stem(images.contiguous(memory_format=torch.channels_last))
         for layer in self.layers:
             x = layer(x, self.drop_path) if isinstance(layer, Cell) else layer(x)
-        return self.head(x)
+        logits: Tensor = self.head(x)
+        return logits
 
     def feature_blocks(self) -> list[nn.Module]:
         return list(self.layers)

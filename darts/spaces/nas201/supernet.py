@@ -266,7 +266,8 @@ class Supernet(SupernetBase):
             else:
                 x = self.run(layer, x, mixture.of_cell("cell", index), self.skip_dropout)
                 index += 1
-        return self.head(x)
+        logits: Tensor = self.head(x)
+        return logits
 
     def operation_rows(self) -> dict[str, list[ParameterRows]]:
         rows = {}

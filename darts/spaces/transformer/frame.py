@@ -156,7 +156,8 @@ class Frame(nn.Module):
         if mask.tokens is not None:
             counts = mask.tokens.sum(1).clamp_min(1)  # (B, 1); a text may be empty
             means = (raw * mask.tokens).sum(1) / counts
-            return self.classifier(rank_dropout(self, means, self.dropout))
+            logits: Tensor = self.classifier(rank_dropout(self, means, self.dropout))
+            return logits
         dropped = rank_dropout(self, raw, self.dropout)
         raw, dropped = raw.transpose(0, 1), dropped.transpose(0, 1)  # (T, B, D)
         logits = F.linear(dropped, self.embedding.table, self.bias)

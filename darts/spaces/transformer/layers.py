@@ -110,7 +110,8 @@ class Attention(nn.Module):
         queries, keys, values = self.project(self.norm(x)).chunk(3, dim=2)
         scores = attention_scores(queries, keys, self.heads)
         weights = attention_weights(scores, x.shape[2] // self.heads, mask)
-        return self.out(join_heads(weights @ split_heads(values, self.heads)))
+        y: Tensor = self.out(join_heads(weights @ split_heads(values, self.heads)))
+        return y
 
 
 class Convolution(nn.Module):
@@ -198,7 +199,8 @@ class FeedForward(nn.Module):
         return self.activation
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down(ACTIVATIONS[self.activation](self.up(self.norm(x))))
+        y: Tensor = self.down(ACTIVATIONS[self.activation](self.up(self.norm(x))))
+        return y
 
 
 def make_mixer(name: str, width: int, causal: bool) -> nn.Module:

@@ -107,7 +107,8 @@ class MixedBlock(nn.Module):
             mixed = weight * attention_weights(scores, self.width // heads, mask)
             terms.append(mixed[:, :, None].expand(-1, -1, merged, -1, -1).flatten(1, 2))
         attended = reduce(torch.add, terms) @ split_heads(values, max_heads)
-        return self.out(join_heads(attended))
+        output: Tensor = self.out(join_heads(attended))
+        return output
 
     def mix_convolutions(
         self, y: Tensor, mask: AttentionMask, weights: Mapping[int, Tensor]
