@@ -7,12 +7,12 @@ import re
 
 import pytest
 import torch
-from oracles import cnn_supernet, nas201_supernet
+from oracles import nas201_supernet
 from tiny_search import context_and_supernet, make_batch, make_searcher
 from torch import Tensor
 
 from darts.methods.relaxation_sampled import Concrete, Gumbel
-from darts.spaces import SearchContext
+from darts.spaces import SearchContext, cnn
 
 ROW = torch.tensor([0.7, -0.4, 0.0, 1.1, -2.0], dtype=torch.float64)
 KEPT = torch.tensor([True, False, True, True, False])
@@ -88,7 +88,7 @@ def test_mean_weights_are_one_hot_or_the_softmax() -> None:
     torch.testing.assert_close(Concrete().mean_weights(ROW[None], None), ROW.softmax(0)[None])
 
 
-UNFUSE = {"cnn": cnn_supernet.unfuse_state_dict, "nas201": nas201_supernet.unfuse_state_dict}
+UNFUSE = {"cnn": cnn.unfuse_state_dict, "nas201": nas201_supernet.unfuse_state_dict}
 
 
 @pytest.mark.parametrize("space", UNFUSE)

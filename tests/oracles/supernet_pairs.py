@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 import torch.nn.functional as F
-from oracles import cnn_supernet, nas201_supernet
+from oracles import nas201_supernet
 from oracles.comparing import EXACT, assert_same, gradients, images, labels
 from torch import Tensor, nn
 
@@ -33,7 +33,7 @@ ORACLES = {
     "cnn": Oracle(
         cnn.EdgewiseSupernet,
         cnn.Supernet,
-        cnn_supernet.fuse_state_dict,
+        cnn.fuse_state_dict,
         # Cells 1 and 2 are reduction cells, 0 and 3 normal cells.
         {"channels": 3, "cells": 4, "classes": 4, "nodes": 2},
     ),

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from oracles.cnn_supernet import unfuse_state_dict
 from tiny_search import make_batch, make_searcher
 from torch import Tensor, nn
 
@@ -66,7 +65,7 @@ def test_path_scores_equal_those_of_the_edgewise_supernet() -> None:
     score = path_score(searcher, masks, CALIBRATION, SCORED)
     operations = CANDIDATE_SETS["s2"]
     net = cnn.EdgewiseSupernet(channels=2, cells=2, classes=3, operations=operations)
-    net.load_state_dict(unfuse_state_dict(searcher.net.state_dict()))
+    net.load_state_dict(cnn.unfuse_state_dict(searcher.net.state_dict()))
     accuracy, loss = slow_path_score(net, one_hot(genotype, searcher.context))
     assert score["accuracy"] == pytest.approx(accuracy)
     assert score["loss"] == pytest.approx(loss, rel=1e-3)

@@ -93,7 +93,7 @@ class Supernet(EdgewiseSupernet):
     """The supernet of the DARTS paper.
 
     It has the arguments, alphas, initial weights and, up to rounding, the results of
-    ``EdgewiseSupernet``.
+    ``EdgewiseSupernet``. ``fuse_state_dict`` and ``unfuse_state_dict`` convert state dicts.
     """
 
     make_cell = BundledCell

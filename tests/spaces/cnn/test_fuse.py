@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from oracles.cnn_supernet import fuse_state_dict, unfuse_state_dict
 from oracles.comparing import images, labels
 from oracles.supernet_pairs import REPEATABLE, make_pair
 from torch import Tensor, nn
+
+from darts.spaces.cnn import fuse_state_dict, unfuse_state_dict
 
 
 def train(net: nn.Module) -> None:
