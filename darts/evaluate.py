@@ -71,8 +71,8 @@ class Evaluation:
             raise ConfigError(f"split={config.split}: the retraining on {name} has no such split")
         self.net = build_on(trained, ranks.device)
         self.objective: Objective = self.data.objective()  # later with the predictions on the split
-        self.metric, names = trained.config.metric, self.objective.scores(ranks.device).metric_names
-        one_of("metric", self.metric, names)
+        self.metric = trained.config.metric
+        one_of("metric", self.metric, self.objective.metrics)
 
         self.importance: ImportanceFile | None = None
         with torch.inference_mode():

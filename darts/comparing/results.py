@@ -174,7 +174,7 @@ class ComparisonResults:
             values[f"{key}_p"] = comparison.p
             values[f"{key}_p_holm"] = comparison.corrected_p
             values[f"{key}_cliffs_delta"] = comparison.delta
-            values[f"{key}_significant"] = comparison.significant
+            values[f"{key}_significant"] = not comparison.objections
             values[f"{key}_verdict"] = text
         return values
 

@@ -7,12 +7,9 @@ import difflib
 import math
 import operator
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar, Protocol
 
 from darts.plugins import group_options
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
 MISSING: Any = "???"  # OmegaConf's marker for a value that must be given
 
@@ -22,6 +19,12 @@ _BOUNDS = {
     "high": ("<=", operator.le),
     "below": ("<", operator.lt),
 }
+
+
+class Dataclass(Protocol):
+    """An instance of any dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
 
 class ConfigError(ValueError):
@@ -69,7 +72,7 @@ def flatten(config: Mapping[str, object], prefix: str = "") -> Iterator[tuple[st
             yield f"{prefix}{key}", value
 
 
-def check_fields(config: DataclassInstance, prefix: str = "") -> None:
+def check_fields(config: Dataclass, prefix: str = "") -> None:
     """Raise ConfigError for the first value that violates the limits of its field.
 
     Dataclasses in fields, and in lists, are checked as well.

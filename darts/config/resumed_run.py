@@ -13,24 +13,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict, TypeVar, cast
+from typing import TypedDict, TypeVar, cast
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from darts.config import errors
-from darts.config.fields import ConfigError, check_fields, one_of
+from darts.config.fields import ConfigError, Dataclass, check_fields, one_of
 from darts.config.groups import COMMANDS, TYPES
 from darts.config.overrides import is_plain_override, quoted
 from darts.process import rank_and_size
 from darts.reading import YAML_LIMIT, FileError, one_line, read_json_object, read_text, read_yaml
 from darts.typed_values import Misfit, Name, typed
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
-C = TypeVar("C", bound="DataclassInstance")
+C = TypeVar("C", bound=Dataclass)
 
 
 class _Record(TypedDict):
@@ -44,7 +41,7 @@ class ResumedRun:
     """A run to continue."""
 
     directory: Path  # absolute
-    config: DataclassInstance  # ``resume`` is not set
+    config: Dataclass  # ``resume`` is not set
     recorded_overrides: tuple[str, ...]  # with which it began, for records and messages only
 
     @classmethod
@@ -59,7 +56,7 @@ class ResumedRun:
                 raise ConfigError(f"{place}: config.yaml was changed after the run began")
             values = read_yaml(file)
         try:
-            config: DataclassInstance = rebuild(COMMANDS[command], {**values, "resume": None})
+            config: Dataclass = rebuild(COMMANDS[command], {**values, "resume": None})
         except ConfigError as error:
             raise ConfigError(f"{place}: config.yaml: {error}") from None
         plain = [override for override in record["overrides"] if is_plain_override(override)]
@@ -142,7 +139,7 @@ def _read_record(command: str, directory: Path, place: str) -> _Record:
     return record
 
 
-def as_yaml(config: DataclassInstance) -> str:
+def as_yaml(config: Dataclass) -> str:
     """Return a configuration as YAML text, keys in the order of the fields."""
     return str(yaml.safe_dump(dataclasses.asdict(config), sort_keys=False, allow_unicode=True))
 
@@ -163,7 +160,7 @@ def rebuild(config_class: type[C], values: Mapping[str, object]) -> C:
     return config
 
 
-def as_node(config_class: type[DataclassInstance], values: Mapping[str, object]) -> DictConfig:
+def as_node(config_class: type[Dataclass], values: Mapping[str, object]) -> DictConfig:
     """Return a typed OmegaConf node with the given values."""
     plain = cast("dict[str, object]", escape_interpolations(values))
     node = OmegaConf.structured(config_class)

@@ -15,8 +15,8 @@ This package has the names that many modules use; import all others from their m
         ...
 """
 
-from darts.data.catalog import SOURCES as SOURCES
 from darts.data.catalog import load as load
+from darts.data.catalog import sources as sources
 from darts.data.images import MemoryImages as MemoryImages
 from darts.data.loader import Batch as Batch
 from darts.data.loader import Loader as Loader

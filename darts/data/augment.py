@@ -106,12 +106,9 @@ class Augmentation:
             pixels = jitter_colors(pixels, self.color_jitter, draws[5:])
         images = normalize(pixels)
         if self.cutout:
-            first_row, first_column = (
-                center_row - self.cutout // 2,
-                center_column - self.cutout // 2,
-            )
-            hit_rows = within(first_row, self.cutout, images.shape[2])  # (B, H)
-            hit_columns = within(first_column, self.cutout, images.shape[3])  # (B, W)
+            half = self.cutout // 2
+            hit_rows = within(center_row - half, self.cutout, images.shape[2])  # (B, H)
+            hit_columns = within(center_column - half, self.cutout, images.shape[3])  # (B, W)
             square = hit_rows[:, None, :, None] & hit_columns[:, None, None, :]  # (B, 1, H, W)
             images = images.masked_fill_(square, 0.0)
         return images

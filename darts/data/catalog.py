@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
-from functools import cached_property
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -66,31 +66,19 @@ _SOURCES = (
 )
 
 
-class _Sources(Mapping[str, SourceSpec]):
-    """The specs of this module, and of plug-ins, which are imported on first access."""
+@cache
+def sources() -> Mapping[str, SourceSpec]:
+    """Return all data sets by name, those of plug-ins as well, which the first call imports.
 
-    @cached_property
-    def _specs(self) -> dict[str, SourceSpec]:
-        by_name = {spec.name: spec for spec in _SOURCES}
-        for spec in load_plugins("darts.datasets"):
-            if not isinstance(spec, SourceSpec):
-                raise PluginError(f"the data set {spec!r} of a plug-in is not a SourceSpec")
-            if by_name.setdefault(spec.name, spec) is not spec:
-                raise PluginError(f"a plug-in adds the data set {spec.name}, which exists already")
-        return by_name
-
-    def __getitem__(self, name: str) -> SourceSpec:
-        return self._specs[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._specs)
-
-    def __len__(self) -> int:
-        return len(self._specs)
-
-
-SOURCES: Mapping[str, SourceSpec] = _Sources()
-"""All data sets by name. Listing them reads no files."""
+    This reads no files of the data sets.
+    """
+    by_name = {spec.name: spec for spec in _SOURCES}
+    for spec in load_plugins("darts.datasets"):
+        if not isinstance(spec, SourceSpec):
+            raise PluginError(f"the data set {spec!r} of a plug-in is not a SourceSpec")
+        if by_name.setdefault(spec.name, spec) is not spec:
+            raise PluginError(f"a plug-in adds the data set {spec.name}, which exists already")
+    return by_name
 
 
 def load(
@@ -99,14 +87,14 @@ def load(
     """Load a data set: a ``Source``, ``Corpus``, ``Documents`` or ``Pairs``.
 
     Args:
-        name: A key of ``SOURCES``.
+        name: A key of ``sources()``.
         root, kind: See ``Request``; without a kind, the first one of the data set is loaded.
         **settings: Other attributes of ``Request``, and options that only this data set has, see
             ``SourceSpec.options``.
     """
-    if name not in SOURCES:
-        raise ValueError(f"unknown data set {name!r}; choose from {', '.join(SOURCES)}")
-    spec = SOURCES[name]
+    if name not in sources():
+        raise ValueError(f"unknown data set {name!r}; choose from {', '.join(sources())}")
+    spec = sources()[name]
     storage = settings.get("storage", "auto")
     if storage not in ("auto", *spec.storages):
         raise ValueError(

@@ -9,18 +9,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from darts.data.arrays import write_arrays
 from darts.data.targets import CLASSES
 from darts.writing import write_atomically
-
-if TYPE_CHECKING:
-    from torch.utils.data import Dataset
 
 ROOT = Path("runs") / "data"
 

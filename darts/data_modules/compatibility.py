@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from darts.config import ConfigError, RetrainConfig, RunConfig, one_of
-from darts.data import SOURCES, count_folds
+from darts.data import count_folds, sources
 from darts.data.source import SourceSpec
 from darts.spaces import SPACES
 from darts.tasks import TASKS, Task
@@ -13,11 +13,11 @@ from darts.tracking.trackers import check_trackers
 def data_kind(config: RunConfig) -> str:
     """Return the first kind of the data set that the task accepts; else raise ValueError."""
     task, dataset = config.task, config.dataset.name
-    spec = SOURCES[dataset]
+    spec = sources()[dataset]
     for kind in spec.kinds:
         if kind in task.data_kinds and task.targets in spec.targets:
             return kind
-    datasets = [name for name, other in SOURCES.items() if _fit(task, other)]
+    datasets = [name for name, other in sources().items() if _fit(task, other)]
     tasks = [name for name in TASKS if _fit(TASKS[name], spec)]
     problem = (
         f"learns from {' or '.join(task.data_kinds)}, but dataset={dataset} contains "

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from darts.config import RetrainConfig, SearchConfig
-from darts.data import SOURCES, InputSpec, Loader, load
+from darts.data import InputSpec, Loader, load, sources
 from darts.data.encodings import Encoding
 from darts.data.targets import CLASSES, TargetScale
 from darts.data_modules.compatibility import data_kind
@@ -274,7 +274,7 @@ class DataModule(ABC):
 def load_options(config: SearchConfig | RetrainConfig) -> dict[str, Any]:
     """Return the settings of a data set that decide what is loaded, by name."""
     dataset = config.dataset
-    names = {field.name for field in dataclasses.fields(SOURCES[dataset.name].options)}
+    names = {field.name for field in dataclasses.fields(sources()[dataset.name].options)}
     names.update(_LOAD_KEYS)
     return {name: value for name, value in vars(dataset).items() if name in names}
 

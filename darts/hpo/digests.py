@@ -11,20 +11,17 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from optuna.distributions import distribution_to_json
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from darts.hpo.store import damaged, machine_failure
+from darts.hpo.study import StudyPlan
 from darts.hpo.trials import FAILURE, REPEAT, SCORES, WALL_SECONDS, trial_results
 from darts.reading import one_line
 from darts.strategies.history import RETRIED, RETRY_HISTORY, retry_history
 from darts.strategies.strategy import distribution
-
-if TYPE_CHECKING:
-    from darts.hpo.study import StudyPlan
 
 _DIGEST = "digest:"  # prefix of user attributes of a trial, followed by a state
 _RESULTS = (SCORES, WALL_SECONDS)

@@ -177,11 +177,6 @@ class Comparison:
             reasons.append(f"p = {self.corrected_p:.3g} is above {ALPHA}")
         return reasons
 
-    @property
-    def significant(self) -> bool:
-        """Whether the difference is significant."""
-        return not self.objections
-
 
 def compare_methods(
     method: tuple[str, Groups],

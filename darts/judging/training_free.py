@@ -68,9 +68,9 @@ def synflow(network: UntrainedNetwork) -> float:
             module.eps = 0.0
     output = net(torch.ones(network.example.shape, dtype=torch.float64)).sum()
     counted = [parameter for parameter in net.parameters() if parameter.ndim > 1]
-    gradients = torch.autograd.grad(output, counted, allow_unused=True)
+    gradients = torch.autograd.grad(output, counted, materialize_grads=True)
     pairs = zip(counted, gradients, strict=True)
-    total = sum(float((weight.detach() * g).sum()) for weight, g in pairs if g is not None)
+    total = sum(float((weight.detach() * gradient).sum()) for weight, gradient in pairs)
     return math.log(total) if total > 0 else -math.inf
 
 
@@ -153,9 +153,9 @@ def trainability(network: UntrainedNetwork) -> float:
         if before.requires_grad and after.requires_grad:  # False for constant outputs
             signs = network.random_signs(after)
             (back,) = torch.autograd.grad(
-                after, before, signs, retain_graph=True, allow_unused=True
+                after, before, signs, retain_graph=True, materialize_grads=True
             )
-            norm = 0.0 if back is None else _spectral_norm(signs, back)
+            norm = _spectral_norm(signs, back)
         norms.append(max(norm, 1e-6))  # a block that passes no gradient on has the worst score
     return sum(2 - norm - 1 / norm for norm in norms) / len(norms) if norms else 0.0
 

@@ -77,7 +77,7 @@ class UntrainedNetwork:
     ) -> None:
         self.net, self.objective, self.batches, self.example = net, objective, batches, example
         self.generator = torch.Generator().manual_seed(seed)
-        self._gradients: dict[int, list[Tensor]] = {}
+        self._gradients: dict[int, Sequence[Tensor]] = {}
         net.drop_path = 0.0
         initialize(net, self.generator)
         net.eval()  # without dropout
@@ -111,7 +111,7 @@ class UntrainedNetwork:
                 hook.remove()
         return FirstPass(loss, outputs, recorder.codes)
 
-    def gradients(self, number: int = 0) -> list[Tensor]:
+    def gradients(self, number: int = 0) -> Sequence[Tensor]:
         """Return the gradient of the loss of a batch with respect to each of ``weights``.
 
         They are zero for weights that the loss does not depend on, and computed only once per
@@ -120,13 +120,9 @@ class UntrainedNetwork:
         if number not in self._gradients:
             weights = self.weights()
             loss = self.first_pass.loss if number == 0 else self.loss(self.batches[number])
-            gradients = torch.autograd.grad(
-                loss, weights, allow_unused=True, retain_graph=number == 0
+            self._gradients[number] = torch.autograd.grad(
+                loss, weights, retain_graph=number == 0, materialize_grads=True
             )
-            self._gradients[number] = [
-                torch.zeros_like(weight) if gradient is None else gradient
-                for weight, gradient in zip(weights, gradients, strict=True)
-            ]
         return self._gradients[number]
 
     def random_signs(self, like: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -27,9 +27,6 @@ from torch import Tensor
 
 from darts.ops.autograd import Context, OneOutput, SeveralOutputs
 from darts.ops.pixels import fold
-
-if TYPE_CHECKING:
-    from torch.distributed import ProcessGroup
 
 _NHWC = torch.channels_last
 _MAX_CHANNELS = 64  # folding beyond this number of channels gains nothing
@@ -69,7 +66,7 @@ def normalize(
     scale: Tensor | None,
     eps: float,
     running: RunningStats | None,
-    group: ProcessGroup | None = None,
+    group: dist.ProcessGroup | None = None,
 ) -> Tensor:
     """Compute ``scale * (x - mean) / sqrt(variance + eps)`` with the statistics of the batch.
 
@@ -92,7 +89,7 @@ def normalize(
 
 
 def normalize_shared(
-    x: Tensor, eps: float, group: ProcessGroup | None = None, scale: Tensor | None = None
+    x: Tensor, eps: float, group: dist.ProcessGroup | None = None, scale: Tensor | None = None
 ) -> Normalized:
     """Normalize like ``normalize``, and return the statistics.
 
@@ -137,7 +134,7 @@ class NormInput(NamedTuple):
     running: RunningStats | None
 
 
-def normalize_together(inputs: Sequence[NormInput], group: ProcessGroup) -> list[Tensor]:
+def normalize_together(inputs: Sequence[NormInput], group: dist.ProcessGroup) -> list[Tensor]:
     """Call ``normalize`` for each input; the ranks exchange one message for all of them."""
     statistics = synced_statistics([full_precision(item.x) for item in inputs], group)
     outputs = []
@@ -175,7 +172,7 @@ class AllReduceSum(OneOutput):
     """
 
     @staticmethod
-    def forward(ctx: Context, x: Tensor, group: ProcessGroup) -> Tensor:
+    def forward(ctx: Context, x: Tensor, group: dist.ProcessGroup) -> Tensor:
         ctx.group = group
         total = x.detach().clone(memory_format=torch.contiguous_format)
         dist.all_reduce(total, group=group)
@@ -194,7 +191,7 @@ class Statistics(NamedTuple):
     number: Tensor  # of values per channel, (1,)
 
 
-def synced_statistics(xs: Sequence[Tensor], group: ProcessGroup) -> list[Statistics]:
+def synced_statistics(xs: Sequence[Tensor], group: dist.ProcessGroup) -> list[Statistics]:
     """Return the statistics of several feature maps with one message; differentiable.
 
     Each rank computes mean and variance of its own samples, ``(B, C, H, W)``, in two passes.

@@ -6,15 +6,11 @@ exact second-order gradient of the alphas needs.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from darts.ops.batch_norm import RunningStats, full_precision, normalize_shared
-
-if TYPE_CHECKING:
-    from torch.distributed import ProcessGroup
 
 
 class SyncedBatchNorm2d(nn.BatchNorm2d):
@@ -25,7 +21,7 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
     like ``nn.BatchNorm2d``.
     """
 
-    process_group: ProcessGroup | None = None  # ranks that share a batch
+    process_group: dist.ProcessGroup | None = None  # ranks that share a batch
 
     def forward(self, input: Tensor) -> Tensor:
         if not self.training or self.process_group is None:
@@ -50,7 +46,7 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
         RunningStats(self.running_mean, self.running_var, momentum).update(mean, variance)
 
 
-def convert_sync_batch_norm(net: nn.Module, group: ProcessGroup | None) -> nn.Module:
+def convert_sync_batch_norm(net: nn.Module, group: dist.ProcessGroup | None) -> nn.Module:
     """Make a network compute its batch statistics over all ranks of a group, in place.
 
     Every ``nn.BatchNorm2d`` becomes a ``SyncedBatchNorm2d`` with the same parameters, buffers and

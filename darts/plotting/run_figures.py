@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
@@ -26,9 +25,7 @@ from darts.searching.alphas import named_history
 from darts.spaces import AnyGenotype, SearchContext
 from darts.tasks import Objective
 from darts.tracking.optional import optional
-
-if TYPE_CHECKING:
-    from darts.tracking.trackers import Board
+from darts.tracking.trackers import Board
 
 
 def log_alphas(

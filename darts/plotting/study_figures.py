@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -33,15 +32,15 @@ MAX_PANELS = 6  # parameters in the figure of marginals
 
 
 def save_study_figures(
-    directory: str | os.PathLike[str],
+    directory: Path,
     study: Study,
     objectives: Sequence[str],
     *,
     importances: ParameterImportances | None = None,
     effects: FactorialEffects | None = None,
     title: str = "",
-) -> list[Path]:
-    """Write the figures of a study for which there is data, and return their paths.
+) -> None:
+    """Write the figures of a study for which there is data.
 
     They are ``history.svg``, ``front_<cost>.svg`` for each cost, ``importances.svg`` and
     ``marginals.svg`` (with importances), and ``factorial.svg`` (with effects). A figure that cannot
@@ -58,14 +57,11 @@ def save_study_figures(
         figures["marginals"] = partial(draw_marginals, study, names, metric)
     if effects is not None:
         figures["factorial"] = partial(draw_factorial, effects, ylabel=metric)
-    paths = []
     for name, draw in figures.items():
-        with optional(path := Path(directory) / f"{name}.svg"):
+        with optional(path := directory / f"{name}.svg"):
             figure = draw()
             add_title(figure, title)
             save_figure(figure, path)
-            paths.append(path)
-    return paths
 
 
 def draw_history(study: Study, metric: str) -> Figure:

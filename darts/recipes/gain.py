@@ -132,7 +132,7 @@ def _score(
 ) -> _Scores:
     """Score a network on a split as ``darts.evaluate`` does; keep the results of samples."""
     objective, loader = open_split(trained, ranks, split, batch_size=batch_size)
-    one_of("metric", metric, objective.scores(ranks.device).metric_names)
+    one_of("metric", metric, objective.metrics)
     steering = objective.metrics[metric]
     results: list[Tensor] = []
     targets: list[Tensor] = []

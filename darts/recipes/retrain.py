@@ -131,7 +131,7 @@ class Retraining(Recipe):
             label_smoothing=config.label_smoothing, auxiliary=config.auxiliary
         )
         # Some metrics need a minimum number of classes.
-        one_of("metric", config.metric, self.objective.scores(device).metric_names)
+        one_of("metric", config.metric, self.objective.metrics)
         self.metric = self.objective.metrics[config.metric]
         description = DataDescription.of(self.data, config.space)
         build = partial(build_network, genotype, config, description.network_sizes)

@@ -136,7 +136,7 @@ class Search(Recipe):
         self.loaders = loaders = self.data.search_loaders()
         self.objective = self.data.objective()
         # Some metrics need a minimum number of classes.
-        one_of("metric", config.metric, self.objective.scores(self.ranks.device).metric_names)
+        one_of("metric", config.metric, self.objective.metrics)
         # Without a checkpoint, an error has another cause, for example a model of the user's own.
         with nullcontext() if run.saved is None else checkpoint_errors(run.checkpoint):
             self.searcher = Searcher(

@@ -15,7 +15,7 @@ from darts.config import RetrainConfig, SearchConfig, compose, one_of
 from darts.config.fields import flatten
 from darts.config.overrides import repeated_overrides
 from darts.config.resumed_run import ResumedRun
-from darts.data import SOURCES
+from darts.data import sources
 from darts.data_modules import make_data_module
 from darts.judging.one_shot import OneShotScorer
 from darts.reading import read_text
@@ -131,7 +131,7 @@ def retrain_command(
     if config.limit.values() or config.front.enabled:
         arguments += limited_sizes(config)
     has_experiment = any(override.startswith("experiment/search=") for override in overrides)
-    if facts is not None and not has_experiment and SOURCES[config.dataset.name].own:
+    if facts is not None and not has_experiment and sources()[config.dataset.name].own:
         arguments += adapted_values(arguments, config, facts)
     words = [f"genotype={directory}", *arguments]
     return " ".join(["python -m darts.retrain", *(shlex.quote(word) for word in words)])

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Protocol, TypedDict, get_type_hints
+from typing import Annotated, Any, TypedDict, get_type_hints
 
 import msgspec
 import torch
@@ -21,16 +21,8 @@ from darts.searching.searcher import Searcher
 from darts.spaces import NetworkBase, Space
 from darts.training.averaging import Averaging
 from darts.training.checkpoint import StateDict
-from darts.training.state import TrainState
+from darts.training.state import Stateful, TrainState
 from darts.typed_values import Count, Misfit, entry
-
-
-class SavedPart(Protocol):
-    """A part of a search that a checkpoint saves."""
-
-    def state_dict(self) -> object: ...
-
-    def load_state_dict(self, state: object) -> None: ...
 
 
 @dataclass(kw_only=True)
@@ -51,7 +43,7 @@ class SearchState(TrainState):
     stopped_epoch: Count | None = None
 
     def __post_init__(self) -> None:
-        self.parts: dict[str, SavedPart] = {}  # of callbacks, by name
+        self.parts: dict[str, Stateful] = {}  # of callbacks, by name
 
     def state_dict(self) -> StateDict:
         added = {name: part.state_dict() for name, part in self.parts.items()}

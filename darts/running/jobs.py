@@ -7,13 +7,10 @@ from concurrent import futures
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from darts.reading import JsonObject, read_json
 from darts.training.run import DIVERGED
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 
 @dataclass(frozen=True)
@@ -78,7 +75,7 @@ class Executor(Protocol):
         """Start or resume a run when a worker is free; a run that has ended is not repeated."""
         ...
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Executor:
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from darts.data import Loader
 from darts.spaces.any_genotype import AnyGenotype
-
-if TYPE_CHECKING:
-    from darts.data import Loader
 
 
 class NetworkBase(nn.Module):

@@ -76,13 +76,11 @@ class Scores:
     """Accumulator of the results of samples, which computes all metrics of an objective.
 
     Attributes:
-        metric_names: Names of the metrics.
         tables: After ``compute``, the results of all samples ``(n, k)`` by ``Metric.rows``.
     """
 
     def __init__(self, objective: Objective) -> None:
         self._objective, self._metrics = objective, objective.metrics
-        self.metric_names: Sequence[str] = tuple(self._metrics)
         self._parts: dict[Rows, list[Tensor]] = {m.rows: [] for m in self._metrics.values()}
         self.tables: dict[Rows, Numbers] = {}
 

@@ -32,10 +32,7 @@ _passed: ContextVar[Loss | None] = ContextVar("passed_loss", default=None)
 @contextmanager
 def passed_loss(loss: Loss | None) -> Iterator[None]:
     """Let ``task.loss=own`` use this function in a block; None changes nothing."""
-    if loss is None:
-        yield
-        return
-    token = _passed.set(loss)
+    token = _passed.set(_passed.get() if loss is None else loss)
     try:
         yield
     finally:

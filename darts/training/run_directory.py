@@ -9,23 +9,19 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 from darts.config import ConfigError, Invocation, as_yaml, config_digest
-from darts.config.fields import flatten
+from darts.config.fields import Dataclass, flatten
 from darts.reading import FileError, JsonObject, read_json_object, read_yaml
 from darts.tracking import environment
 from darts.training.run_lock import RunLock
 from darts.writing import remove_temporary_files, write_atomically, write_json
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
-
-class ResumableConfig(Protocol):
+class ResumableConfig(Dataclass, Protocol):
     """Configuration dataclass of a command that can be resumed."""
 
-    __dataclass_fields__: ClassVar[dict[str, Any]]
     may_change_on_resume: ClassVar[tuple[str, ...]]  # dotted keys, and prefixes such as "tracking."
     resume: str | None  # run directory to continue
 
@@ -116,7 +112,7 @@ class RunDirectory:
                 f"{self.path} already holds a run; choose another hydra.run.dir{hint}"
             )
 
-    def begin(self, config: DataclassInstance, overrides: Sequence[str]) -> None:
+    def begin(self, config: Dataclass, overrides: Sequence[str]) -> None:
         """Create the directory with ``overrides.json``, ``env.json`` and ``config.yaml``.
 
         ``config.yaml`` is written last: a directory that contains it is a run.

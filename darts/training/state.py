@@ -25,7 +25,7 @@ _LearningRate: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1e308)]
 class Stateful(Protocol):
     """An object that returns and restores its own state dict."""
 
-    def state_dict(self) -> StateDict:
+    def state_dict(self) -> object:
         """Return tensors and plain values."""
 
     def load_state_dict(self, state: Any) -> object:

@@ -153,7 +153,7 @@ LOW = scores(0.80, 0.82, 0.81, 0.80, 0.82, 0.83, 0.81)
 
 def test_a_significant_difference_is_reported() -> None:
     (found,) = compare_methods(("darts", HIGH), [("random", LOW)])
-    assert found.significant
+    assert not found.objections
     assert "darts is better than random: difference 0.1" in verdict(found)
     assert f"p = {2 / 128:.3g}" in verdict(found)
     assert "large" in verdict(found)
@@ -165,7 +165,7 @@ def test_a_significant_difference_is_reported() -> None:
 def test_insignificant_differences_are_reported_with_reasons() -> None:
     """Reasons: too few searches, an interval that covers 0, a large p-value."""
     (few,) = compare_methods(("a", HIGH[:5]), [("b", LOW[:5])])
-    assert not few.significant
+    assert few.objections
     assert "5 searches are too few" in verdict(few)
     assert "at least 6 are needed" in verdict(few)
     (three,) = compare_methods(("a", HIGH[:3]), [("b", LOW[:3])])

@@ -23,7 +23,8 @@ def predicted(count: int) -> tuple[Tensor, Tensor]:
 
 def test_scores_are_those_of_each_label() -> None:
     logits, labels = predicted(80)
-    scores = TASKS["multi_label"]().objective(NAMES).scores(CPU)
+    objective = TASKS["multi_label"]().objective(NAMES)
+    scores = objective.scores(CPU)
     for part in torch.arange(80).split(33):
         scores.update(logits[part], (logits[part], labels[part]))
     found, true = scores.compute(), labels.numpy().astype(int)
@@ -37,7 +38,7 @@ def test_scores_are_those_of_each_label() -> None:
         "loss": np.mean([log_loss(true[:, k], probabilities[:, k]) for k in range(3)]),
     }
     assert found == pytest.approx(expected, rel=1e-5)
-    assert tuple(found) == tuple(scores.metric_names)
+    assert tuple(found) == tuple(objective.metrics)
 
 
 def test_the_average_precision_ignores_labels_that_never_occur() -> None:

@@ -24,7 +24,8 @@ def predicted(count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
 
 def test_scores_are_those_of_numbers_in_their_own_units() -> None:
     outputs, numbers = predicted(50)
-    scores = TASKS["regression"]().objective(NAMES, scale=SCALE).scores(torch.device("cpu"))
+    objective = TASKS["regression"]().objective(NAMES, scale=SCALE)
+    scores = objective.scores(torch.device("cpu"))
     for part in torch.arange(50).split(13):
         scores.update(outputs[part], (outputs[part], numbers[part]))
     found = scores.compute()
@@ -33,7 +34,7 @@ def test_scores_are_those_of_numbers_in_their_own_units() -> None:
     assert found["rmse"] == pytest.approx(root_mean_squared_error(true, own))
     assert found["mae"] == pytest.approx(mean_absolute_error(true, own))
     assert found["loss"] == pytest.approx(float((outputs - numbers).square().mean()))
-    assert tuple(found) == tuple(scores.metric_names)
+    assert tuple(found) == tuple(objective.metrics)
 
 
 def test_one_sample_has_no_r2() -> None:

@@ -97,7 +97,6 @@ def vector_jacobian(
         grad_outputs=[vector for _, vector in pairs],
         create_graph=create_graph,
         retain_graph=retain_graph,
-        allow_unused=True,
         materialize_grads=True,
     )
 

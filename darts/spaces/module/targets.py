@@ -71,12 +71,8 @@ def allow_import(target: str) -> None:
     os.environ[_VARIABLE] = ",".join(dict.fromkeys([*_allowed(), target]))
 
 
-def is_allowed(target: str) -> bool:
-    """Return whether the user of this process, or of one that started it, has named the class."""
-    return target in _allowed()
-
-
 def _allowed() -> list[str]:
+    """Return the classes that the user of this process, or of one that started it, has named."""
     return [target for target in os.environ.get(_VARIABLE, "").split(",") if target]
 
 
@@ -90,7 +86,7 @@ def build(target: str, sizes: Mapping[str, int]) -> nn.Module:
             "space=module searches a model of your own: set space.target=package.module:Class, or "
             "call darts.search(model)"
         )
-    if not is_allowed(target):
+    if target not in _allowed():
         raise ValueError(
             f"space.target={target!r}: a run directory cannot start code. Pass the model to the "
             "Python function, or give space.target=package.module:Class on the command line"

@@ -1,20 +1,12 @@
 """The space of recurrent cells, for text (DARTS, arXiv:1806.09055, section 3.1)."""
 
-from darts.spaces.recurrent.cell import DiscreteCell, DropoutRates
-from darts.spaces.recurrent.genotype import Genotype
-from darts.spaces.recurrent.network import Network, TranslationNetwork
-from darts.spaces.recurrent.space import PUBLISHED, Recurrent
-from darts.spaces.recurrent.supernet import MixedCell, Supernet, TranslationSupernet
-
-__all__ = [
-    "PUBLISHED",
-    "DiscreteCell",
-    "DropoutRates",
-    "Genotype",
-    "MixedCell",
-    "Network",
-    "Recurrent",
-    "Supernet",
-    "TranslationNetwork",
-    "TranslationSupernet",
-]
+from darts.spaces.recurrent.cell import DiscreteCell as DiscreteCell
+from darts.spaces.recurrent.cell import DropoutRates as DropoutRates
+from darts.spaces.recurrent.genotype import Genotype as Genotype
+from darts.spaces.recurrent.network import Network as Network
+from darts.spaces.recurrent.network import TranslationNetwork as TranslationNetwork
+from darts.spaces.recurrent.space import PUBLISHED as PUBLISHED
+from darts.spaces.recurrent.space import Recurrent as Recurrent
+from darts.spaces.recurrent.supernet import MixedCell as MixedCell
+from darts.spaces.recurrent.supernet import Supernet as Supernet
+from darts.spaces.recurrent.supernet import TranslationSupernet as TranslationSupernet
