@@ -222,10 +222,10 @@ def outlook(race: Race, conclusion: Conclusion) -> str:
             "more training would not help. A longer budget would compare more networks."
         )
     if race.config.plan.equal == "epochs":
-        return f"The winner was still improving after {winner.epochs} epochs; set plan.epochs."
+        return f"The winner may still improve after {winner.epochs} epochs; set plan.epochs."
     unit, seconds = ("minutes", 60) if race.config.budget.hours is None else ("hours", 3600)
     return (
-        f"The winner was still improving after {winner.epochs} epochs. Continue with more time: "
+        f"The winner may still improve after {winner.epochs} epochs. Continue with more time: "
         f"python -m darts.find {shlex.quote(f'resume={race.directory}')} budget.{unit}="
         f"{2 * race.stopwatch.total / seconds:g}"
     )

@@ -14,7 +14,7 @@ def budget_seconds(config: FindBudgetConfig) -> float:
     if config.hours is not None and config.minutes is not None:
         raise ConfigError(
             f"budget.hours={config.hours:g} and budget.minutes={config.minutes:g} are mutually "
-            "exclusive; use one of them"
+            "exclusive; set one of them to null"
         )
     if config.hours is not None:
         return 3600 * config.hours
