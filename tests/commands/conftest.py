@@ -84,8 +84,7 @@ class CommandResult:
     @property
     def checkpoint(self) -> dict[str, Any]:
         """Content of ``checkpoint.safetensors``."""
-        content: dict[str, Any] = load_checkpoint(self.directory / "checkpoint.safetensors")
-        return content
+        return load_checkpoint(self.directory / "checkpoint.safetensors")
 
 
 class Crash(RuntimeError):

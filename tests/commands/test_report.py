@@ -198,7 +198,6 @@ def test_page_of_several_runs_compares_them(
     assert "search: finished" in text
     assert "retrain: finished" in text
     row = re.search(r"<tr><td>epochs</td><td>(\d+)</td><td>(\d+)</td></tr>", out.read_text())
-    assert row is not None
     assert row.groups() == (str(search_run.json("summary.json")["epochs"]), "3")
     assert "Source of the joules" in text
     heads = re.findall(r"<button[^>]*>([^<]*)</button>", out.read_text())

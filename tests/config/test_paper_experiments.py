@@ -31,16 +31,12 @@ VARIANTS = {
 
 
 def search_config(name: str) -> SearchConfig:
-    config = compose("search", [f"experiment={name}"])
-    assert isinstance(config, SearchConfig)
-    return config
+    return compose("search", [f"experiment={name}"])
 
 
 def retrain_config(name: str) -> RetrainConfig:
     genotype = GENOTYPE.get(name, "DARTS_V2")
-    config = compose("retrain", [f"experiment={name}", f"genotype='{genotype}'"])
-    assert isinstance(config, RetrainConfig)
-    return config
+    return compose("retrain", [f"experiment={name}", f"genotype='{genotype}'"])
 
 
 def learning_rate(config: SearchConfig, epoch: int) -> float:

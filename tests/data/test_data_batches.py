@@ -73,7 +73,6 @@ def test_evaluation_has_all_samples_in_order(source: Source) -> None:
     images = torch.cat([images for images, _ in batches.epoch(0)])
     labels = torch.cat([labels for _, labels in batches.epoch(5)])
     assert torch.equal(labels, source.train.labels)
-    assert isinstance(source.train, MemoryImages)
     exact = source.train.pixels / 255 - torch.tensor(source.mean).view(3, 1, 1)
     torch.testing.assert_close(images, exact / torch.tensor(source.std).view(3, 1, 1))
 

@@ -108,7 +108,6 @@ def test_a_baseline_beyond_the_limits_is_reduced_by_few_changes(share: float) ->
     limit = fixed + share * (whole - fixed)
     limited = replace(own, limits=CostMeter({"macs": limit}))
     reduced = reduced_architecture(limited, PLAIN)
-    assert reduced is not None
     assert is_connected(reduced)
     assert reduced.simplified() == reduced
     assert limited.costs(reduced)["macs"] <= limit
@@ -149,7 +148,6 @@ def test_a_reduced_baseline_keeps_what_there_is_room_for() -> None:
     own = networks("nas201", "space.channels=2", "space.cells=1")
     limit = own.costs(RESNET)["macs"] - 1
     reduced = reduced_architecture(replace(own, limits=CostMeter({"macs": limit})), RESNET)
-    assert reduced is not None
     counts = Counter(name for _, _, name in reduced.edges("cell"))
     assert counts == {"nor_conv_3x3": 1, "nor_conv_1x1": 1, "skip_connect": 2, "none": 2}
 

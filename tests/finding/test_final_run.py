@@ -44,7 +44,6 @@ def test_the_final_run_continues_the_training_or_repeats_it_up_to_the_best_epoch
     if length is None:
         assert run is None
         return
-    assert run is not None
     job = executor.jobs[-1]
     values = dict(item.split("=", 1) for item in job.overrides)
     assert (values["validation"], values["selection"]) == ("0", "last")
@@ -97,7 +96,6 @@ def test_a_published_validation_split_is_not_held_out(
 def test_without_a_refit_the_samples_of_the_winner_stay_held_out(tmp_path: Path) -> None:
     race, executor = explored(tmp_path, *TIMED)
     run = final_run(race, race.results[LEADER], 0.0, refits=False)
-    assert run is not None
     assert run.score == run.summary["valid_accuracy"] == 0.1
     keys = {item.partition("=")[0] for item in executor.jobs[-1].overrides}
     assert "optimizer.cooldown" in keys

@@ -175,7 +175,6 @@ def run_all(folder: Path, words: tuple[str, ...], **options: Any) -> list[Any]:
     chosen = duel(race)
     trained = train_winner(race, chosen, 0.0)
     final = final_run(race, trained, 0.0, refits=True)
-    assert final is not None
     copies = [(p.parent.name, p.read_text()) for p in sorted(folder.glob("duel/*/*.safetensors"))]
     decisions = json.loads((folder / "decisions.json").read_text())["decisions"]
     return [

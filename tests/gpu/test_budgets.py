@@ -133,8 +133,7 @@ def run(cases: dict[str, Case], data: Path) -> dict[str, Any]:
         (name, command, [item.replace("FOLDER", str(data)) for item in overrides])
         for name, (command, overrides, _, _) in cases.items()
     ]
-    results: dict[str, Any] = run_program("run_on_gpu.py", data / "runs", given=given)
-    return results
+    return run_program("run_on_gpu.py", data / "runs", given=given)
 
 
 def check(cases: dict[str, Case], data: Path) -> None:

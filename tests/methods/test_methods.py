@@ -95,8 +95,7 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
 
 def run(*overrides: str) -> dict[str, Any]:
     """Run a search in this process and return its summary."""
-    result: dict[str, Any] = launch("search", search.check, search.search, list(overrides))
-    return result
+    return launch("search", search.check, search.search, list(overrides))
 
 
 def run_method(

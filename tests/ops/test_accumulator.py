@@ -37,9 +37,7 @@ def accumulated_sum(ys: list[Tensor], scales: list[Tensor], running: list[Runnin
     total = SumAccumulator()
     for y, scale, stats in zip(ys, scales, running, strict=True):
         add_normalized([total] * len(scale), y, scale, EPS, stats)
-    actual = total.result()
-    assert actual is not None
-    return actual
+    return total.result()
 
 
 def plain_sum(ys: list[Tensor], scales: list[Tensor], running: list[RunningStats]) -> Tensor:

@@ -25,8 +25,7 @@ class WeaklyReferenced(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         inner = self.linear(x).tanh()
         self.inner = weakref.ref(inner)
-        output: Tensor = self.norm(inner).square()
-        return output
+        return self.norm(inner).square()
 
 
 def test_inner_tensors_are_freed_and_gradients_agree() -> None:

@@ -54,8 +54,6 @@ def gain(runs: tuple[Path, Path]) -> Gain:
 
 def test_a_better_network_has_a_positive_gain_and_interval(gain: Gain) -> None:
     assert gain.difference == gain.found["accuracy"] - gain.baseline["accuracy"] > 0.3
-    assert gain.low is not None
-    assert gain.high is not None
     assert 0 < gain.low < gain.difference < gain.high < 1
     assert gain.samples == 128
 
@@ -76,13 +74,10 @@ def test_the_interval_of_several_runs_pools_their_samples(metric: str, tmp_path:
     samples = np.concatenate([np.load(run / "split.npz")["valid"] for run in wide])
     assert len(samples) == len(set(samples)) > 50
     bounds = validation_interval(wide, narrow, metric=metric, level=0.9)
-    assert bounds is not None
     assert 0 < bounds[0] < bounds[1]
     single = validation_interval(wide[:1], narrow[:1], metric=metric, level=0.9)
-    assert single is not None
     assert bounds[1] - bounds[0] < single[1] - single[0]  # three times as many samples
     swapped = validation_interval(narrow, wide, metric=metric, level=0.9)
-    assert swapped is not None
     assert (-swapped[1], -swapped[0]) == pytest.approx(bounds, rel=0.2)
 
 
@@ -144,6 +139,4 @@ def test_each_task_has_intervals_of_all_its_metrics(name: str, tmp_path: Path) -
         assert gain.found == expected
         sign = 1 if direction.higher_is_better else -1
         assert gain.difference == sign * (gain.found[metric] - gain.baseline[metric])
-        assert gain.low is not None
-        assert gain.high is not None
         assert gain.low <= gain.difference <= gain.high

@@ -50,7 +50,6 @@ def whole(executor: ProcessExecutor, tmp_path_factory: pytest.TempPathFactory) -
 def worker_pid(executor: ProcessExecutor) -> int:
     """Return the process ID of the only worker."""
     (worker,) = executor._workers
-    assert worker.process.pid is not None
     return worker.process.pid
 
 

@@ -44,7 +44,6 @@ def test_scores_at_chance_are_found() -> None:
     assert at_chance({"loss": 9.0}, CHANCE, "valid") is None
     assert at_chance({"accuracy": 0.1}, None, "valid") is None
     text = at_chance({"accuracy": 0.3}, CHANCE, "test")
-    assert text is not None
     assert text.startswith("test_accuracy 0.3 is not better than the chance level 0.3 (")
 
 

@@ -35,7 +35,6 @@ def derived(
     budgets: Budgets, context: SearchContext, p: Any, share: float, above: float | None = None
 ) -> AnyGenotype:
     limit = budgets.limit_at(share, above)
-    assert limit is not None
     return context.space.derive(limit.restrict(p), context.candidates)
 
 

@@ -111,7 +111,6 @@ def test_every_plan_in_bfloat16(plan: str, monkeypatch: pytest.MonkeyPatch) -> N
         errors.append(relative_error([logits], [exact]))
         assert logits.dtype == torch.bfloat16
         for parameter in net.parameters():
-            assert parameter.grad is not None
             assert parameter.grad.dtype == torch.float32
             assert parameter.grad.isfinite().all()
     slow, fast = errors
