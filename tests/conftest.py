@@ -103,6 +103,13 @@ def _functions_of_the_python_api() -> None:
         vars(darts).pop(name, None)
 
 
+@pytest.fixture
+def cwd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The temporary folder of the test, as the working directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
 def accuracy(index: int) -> float:
     """Return the accuracy in percent of an architecture in the synthetic benchmark table.
 

@@ -161,20 +161,14 @@ ERRORS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
 
 @pytest.mark.parametrize(("arguments", "named"), ERRORS)
 def test_errors_name_key_and_choices(
-    arguments: tuple[str, ...],
-    named: tuple[str, ...],
-    commands: Any,
-    latencies: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...], named: tuple[str, ...], commands: Any, latencies: Path, cwd: Path
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     needs_none = arguments[0] == "compare" or any(word.startswith("space=") for word in arguments)
     space = () if needs_none else SMALL
     given = [word.replace("=TABLE", f"={latencies}") for word in arguments]
     error = commands.error_of("device", given[0], *space, *given[1:])
     assert all(word in error for word in named), error
-    assert not list(tmp_path.rglob("*")), "the command left files"
+    assert not list(cwd.rglob("*")), "the command left files"
 
 
 @pytest.mark.data

@@ -12,12 +12,7 @@ from darts.spaces.cnn import PUBLISHED
 
 GENOTYPE = PUBLISHED["SGAS"].genotype
 
-pytestmark = pytest.mark.usefixtures("drawn_figures")
-
-
-@pytest.fixture(autouse=True)
-def _empty_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("drawn_figures", "cwd")
 
 
 def test_list_contains_paper_and_score_of_published_genotypes(

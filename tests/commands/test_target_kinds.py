@@ -157,10 +157,8 @@ def scenes() -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.slow
-def test_images_get_several_labels(
-    scenes: tuple[Tensor, Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
+@pytest.mark.usefixtures("cwd")
+def test_images_get_several_labels(scenes: tuple[Tensor, Tensor]) -> None:
     images, labels = scenes
     train, test = TensorDataset(images[:90], labels[:90]), TensorDataset(images[90:], labels[90:])
     train.classes = ["left", "right"]  # type: ignore[attr-defined]

@@ -405,18 +405,12 @@ def test_no_trial_starts_after_budget_hours(commands: Any, tmp_path: Path) -> No
     ],
 )
 def test_invalid_studies_are_refused_before_the_first_trial(
-    commands: Any,
-    table: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    overrides: tuple[str, ...],
-    message: str,
+    commands: Any, table: Path, cwd: Path, overrides: tuple[str, ...], message: str
 ) -> None:
     """The error is one line, and no file is written."""
-    monkeypatch.chdir(tmp_path)
     arguments = [word.replace("{table}", str(table)) for word in overrides]
     assert message in commands.error_of("tune", *arguments)
-    assert list(tmp_path.iterdir()) == []
+    assert list(cwd.iterdir()) == []
 
 
 def test_a_study_without_any_network_within_the_limits_says_so(

@@ -35,6 +35,8 @@ from darts.spaces.lookup import find_genotype
 GENOTYPE = PUBLISHED["SGAS"].genotype
 CHAIN = "|none~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|avg_pool_3x3~2|"
 
+pytestmark = pytest.mark.usefixtures("cwd")
+
 
 def accept(config: Any) -> None:
     """Accept every configuration."""
@@ -42,11 +44,6 @@ def accept(config: Any) -> None:
 
 def call(command: str, task: Any, *arguments: str, check: Any = accept) -> Any:
     return launch(command, check, task, arguments)
-
-
-@pytest.fixture(autouse=True)
-def _empty_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
 
 
 def test_returns_the_result_of_the_task(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import itertools
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -116,8 +115,8 @@ def test_blocks_beyond_the_active_depths_do_not_run() -> None:
         assert ran == list(range(depth))
 
 
-def test_a_search_finds_the_planted_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+@pytest.mark.usefixtures("cwd")
+def test_a_search_finds_the_planted_answer() -> None:
     torch.manual_seed(0)
     assert search_planted(PlantedChain(), "darts_v1", []) == CHAIN_ANSWER
 
