@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 import torch
+from end_states import COSTS, NOT_REPRODUCIBLE, identical, without
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from torch import Tensor
 
 from darts import compare, device, evaluate, find_command, genotypes, judge, report, tune
 from darts.config import launch
@@ -47,8 +47,6 @@ ENTRY_POINTS: dict[str, tuple[Callable[..., None], Callable[..., Any]]] = {
 QUIET = ("tracking.tensorboard=false", "tracking.figures=false")
 LOUD = ("tracking.tensorboard=true", "tracking.figures=true")
 TINY = dict.fromkeys(("search", "retrain"), ("dataset=synthetic", "dataset.samples=64", *QUIET))
-# Measured costs, which differ between a run and its repetition.
-COSTS = ("seconds", "joules", "joules_source", "gco2e", "collapse_seconds", "peak_memory_mb")
 
 
 @dataclass(frozen=True)
@@ -94,9 +92,6 @@ class Crash(RuntimeError):
 @dataclass(frozen=True)
 class Commands:
     """Calls commands in the test process."""
-
-    # Parts of a checkpoint that depend on time, directory or command line.
-    not_reproducible = frozenset({"energy", "config", "metrics_offset", "event_offset"})
 
     def run(self, command: str, directory: Path | None, *overrides: str) -> CommandResult:
         """Call a command on tiny data, without figures and TensorBoard.
@@ -201,23 +196,13 @@ class Commands:
         """Check that two runs have equal checkpoints and rows, apart from their costs."""
         ours, theirs = actual.checkpoint, expected.checkpoint
         assert ours.keys() == theirs.keys()
-        for key in ours.keys() - self.not_reproducible:
-            assert self.identical(ours[key], theirs[key]), f"{key} differs"
+        for key in ours.keys() - NOT_REPRODUCIBLE:
+            assert identical(ours[key], theirs[key]), f"{key} differs"
         assert self.rows_without_costs(actual) == self.rows_without_costs(expected)
 
     def rows_without_costs(self, run: CommandResult) -> list[dict[str, Any]]:
         """Return the rows of a run without measured costs."""
-        return [{k: v for k, v in row.items() if k not in COSTS} for row in run.rows]
-
-    def identical(self, a: Any, b: Any) -> bool:
-        """Return whether two nested structures are equal, tensors bit for bit."""
-        if isinstance(a, Tensor) and isinstance(b, Tensor):
-            return a.dtype == b.dtype and a.equal(b)
-        if isinstance(a, dict) and isinstance(b, dict):
-            return list(a) == list(b) and all(self.identical(a[key], b[key]) for key in a)
-        if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
-            return len(a) == len(b) and all(map(self.identical, a, b))
-        return bool(type(a) is type(b) and (a == b or (a != a and b != b)))
+        return [without(COSTS, row) for row in run.rows]
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import tiny_tasks
 import torch
+from end_states import NOT_REPRODUCIBLE, identical
 
 from darts import find_command, predict
 from darts.config import launch
@@ -371,8 +372,8 @@ def assert_same(commands: Any, actual: Path, expected: Path) -> None:
         checkpoints.append(load_checkpoint(directory / "checkpoint.safetensors"))
     assert decisions[0] == decisions[1]
     assert rows[0] == rows[1]
-    for key in checkpoints[0].keys() - commands.not_reproducible:
-        assert commands.identical(checkpoints[0][key], checkpoints[1][key]), key
+    for key in checkpoints[0].keys() - NOT_REPRODUCIBLE:
+        assert identical(checkpoints[0][key], checkpoints[1][key]), key
 
 
 @pytest.fixture(scope="module")

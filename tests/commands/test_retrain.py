@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from end_states import identical
 
 import darts.recipes.retrain as retrain_recipe
 from darts.config import RetrainConfig, rebuild
@@ -111,10 +112,10 @@ def test_averaged_weights_are_scored_and_do_not_influence_the_training(
     done = commands.run("retrain", tmp_path / "run", *own, "ema_decay=0.9")
     selected, trained = done.checkpoint["best"]["net"], done.checkpoint["net"]
     assert selected.keys() == trained.keys()
-    assert not commands.identical(selected, trained)
+    assert not identical(selected, trained)
     plain = commands.run("retrain", tmp_path / "plain", *own)
-    assert commands.identical(plain.checkpoint["net"], trained)
-    assert commands.identical(plain.checkpoint["best"]["net"], trained)
+    assert identical(plain.checkpoint["net"], trained)
+    assert identical(plain.checkpoint["best"]["net"], trained)
 
 
 def test_the_steering_metric_selects_the_epoch(
