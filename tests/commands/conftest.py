@@ -47,6 +47,7 @@ ENTRY_POINTS: dict[str, tuple[Callable[..., None], Callable[..., Any]]] = {
 QUIET = ("tracking.tensorboard=false", "tracking.figures=false")
 LOUD = ("tracking.tensorboard=true", "tracking.figures=true")
 TINY = dict.fromkeys(("search", "retrain"), ("dataset=synthetic", "dataset.samples=64", *QUIET))
+MEASURED = COSTS | {"git_revision"}
 
 
 @dataclass(frozen=True)
@@ -191,6 +192,8 @@ class Commands:
         self.crash(steps, lambda: self.call(command, crashing))
         resumed = self.call(command, [f"resume={crashed_in}"], crashed_in)
         self.assert_same_run(resumed, unbroken)
+        actual, expected = (without(MEASURED, run.result) for run in (resumed, unbroken))
+        assert actual == expected
 
     def assert_same_run(self, actual: CommandResult, expected: CommandResult) -> None:
         """Check that two runs have equal checkpoints and rows, apart from their costs."""

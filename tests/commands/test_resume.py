@@ -198,3 +198,20 @@ def test_an_interrupted_random_sampling_scores_no_architecture_twice(
     done = commands.call("search", [f"resume={folder}"], folder)
     assert len(scored) == 6 + 6
     assert_same(commands, done, unbroken_run)
+
+
+@pytest.mark.parametrize(
+    ("method", "steps"),
+    [
+        pytest.param("p_darts", 5, marks=pytest.mark.slow),  # within the third stage
+        ("drnas", 4),  # between both stages: the resumed search widens the weights
+    ],
+)
+def test_a_killed_search_in_stages_ends_like_an_unbroken_one(
+    commands: Any, tmp_path: Path, method: str, steps: int
+) -> None:
+    """The crash loses the current step; there are two steps per epoch."""
+    data = ("dataset=synthetic", "dataset.samples=64", "loader.batch_size=16", "epochs=3")
+    small = ("space=nas201", "space.channels=4", "space.cells=1", f"method={method}")
+    quiet = ("tracking.tensorboard=false", "tracking.figures=false")
+    commands.assert_resume_is_exact("search", [*data, *small, *quiet], tmp_path, steps)

@@ -16,7 +16,6 @@ from darts.reading import read_json
 from darts.recipes import search
 from darts.spaces import SPACES
 from darts.tracking import read_metrics
-from darts.training import loop
 from darts.training.checkpoint import load_checkpoint
 
 METHODS = sorted(file.stem for file in (Path(conf.__file__).parent / "method").glob("*.yaml"))
@@ -183,52 +182,3 @@ def test_uniform_relaxation_rejects_components_that_need_alphas(component: str) 
     config = compose("search", [*TINY, "method=random_sharing", component])
     with pytest.raises(ConfigError, match=f"relaxation=uniform: .* {component} "):
         search.check(config)
-
-
-class Crash(RuntimeError):
-    """The process ends without warning."""
-
-
-def same(a: Any, b: Any) -> bool:
-    """Return whether nested structures are equal, tensors bit for bit."""
-    if isinstance(a, torch.Tensor):
-        return a.equal(b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
-    if isinstance(a, (list, tuple)):
-        return len(a) == len(b) and all(map(same, a, b))
-    return bool(a == b)
-
-
-@pytest.mark.parametrize(
-    ("method", "steps"),
-    [
-        pytest.param("p_darts", 5, marks=pytest.mark.slow),  # within the third stage
-        ("drnas", 4),  # between both stages: the resumed search widens the weights
-    ],
-)
-def test_killed_and_resumed_search_ends_like_an_unbroken_one(
-    method: str, steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The crash loses the current step; there are two steps per epoch."""
-    inputs = [*TINY, *ONE_CELL, f"method={method}", "space=nas201"]
-    inputs += ["loader.batch_size=16", "epochs=3", "save_minutes=0"]
-    whole = run(*inputs, f"hydra.run.dir={tmp_path / 'whole'}")
-    real, remaining = loop.require_finite, iter(range(steps))
-
-    def failing(*arguments: Any) -> float:
-        if next(remaining, None) is None:
-            raise Crash
-        return float(real(*arguments))
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "require_finite", failing)
-        with pytest.raises(Crash):
-            run(*inputs, f"hydra.run.dir={tmp_path / 'broken'}")
-    resumed = run(f"resume={tmp_path / 'broken'}")
-    for key in whole.keys() - {"seconds", "joules", "joules_source", "gco2e", "peak_memory_mb"}:
-        assert resumed[key] == whole[key], key
-    files = (tmp_path / name / "checkpoint.safetensors" for name in ("broken", "whole"))
-    ours, theirs = (load_checkpoint(file) for file in files)
-    for key in theirs.keys() - {"energy", "config", "metrics_offset", "event_offset"}:
-        assert same(ours[key], theirs[key]), f"{key} differs"
