@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from waiting import wait_for
 
 from darts.reading import read_json
 from darts.recipes import search
@@ -168,11 +169,7 @@ def test_a_search_interrupted_on_two_ranks_is_resumed_in_one_process(
     commands.call("search", [*RUNS["search"], f"hydra.run.dir={alone}"])
     overrides = [*RUNS["search"], f"hydra.run.dir={run}", "save_minutes=0"]
     with torchrun("search", *overrides, cwd=tmp_path) as process:
-        deadline = time.monotonic() + 90
-        while not (run / "checkpoint.safetensors").exists():
-            assert process.poll() is None, process.communicate()
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        wait_for(run / "checkpoint.safetensors", process)
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=90)
     assert process.returncode != 0

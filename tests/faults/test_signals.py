@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import tiny_runs
 from file_calls import Call, Send
-from real_processes import LONG, end, launch, wait_for
+from real_processes import LONG, end, launch
+from waiting import wait_for
 
 from darts.training.checkpoint import load_checkpoint
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ import pytest
 import tiny_runs
 from fork_server import limit_file_size, one_line_problems
 from real_processes import end, launch
+from waiting import wait_until
 
 from darts.reading import read_json
 
@@ -27,14 +26,6 @@ SLOW = (
 )
 WIDE = 'genotype={"space": "mlp", "layers": ["relu_4096"]}'
 FILE_LIMIT = 4_000_000  # bytes; more than all files but the checkpoint of a trial of WIDE
-
-
-def wait_until(condition: Callable[[], object], process: Any) -> None:
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def group_exists(group: int) -> bool:
@@ -63,10 +54,7 @@ def test_a_second_ctrl_c_ends_supervisor_and_workers(tmp_path: Path) -> None:
         assert line.startswith("darts.tune: aborted by Ctrl-C; ")
         assert line.endswith(f"python -m darts.tune resume={directory}")
         assert "stopped and saved" not in out
-        deadline = time.monotonic() + 30
-        while group_exists(process.pid):
-            assert time.monotonic() < deadline, "a worker still runs"
-            time.sleep(0.02)
+        wait_until(lambda: not group_exists(process.pid), seconds=30)
         assert not list(directory.glob("trials/*/summary.json"))
         assert not (directory / "run.lock").exists()
     finally:
