@@ -6,15 +6,20 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-LONG = "epochs=100000"
 
+@contextmanager
+def launched(
+    command: str, *arguments: str, before: Sequence[str] = ()
+) -> Iterator[subprocess.Popen[str]]:
+    """Start a command in a new process group and kill it at the end.
 
-def launch(command: str, *arguments: str, before: Sequence[str] = ()) -> subprocess.Popen[str]:
-    """Start a command in a new process group; ``before`` precedes it, for example ``nohup``."""
-    return subprocess.Popen(
+    ``before`` precedes the command, for example ``nohup``.
+    """
+    process = subprocess.Popen(
         [*before, sys.executable, "-m", f"darts.{command}", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -23,17 +28,15 @@ def launch(command: str, *arguments: str, before: Sequence[str] = ()) -> subproc
         process_group=0,
         preexec_fn=_default_signals,
     )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
 
 
 def _default_signals() -> None:
     """Let signals end a process, although tests that run in the background may ignore them."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
-
-
-def end(processes: Sequence[subprocess.Popen[str]]) -> None:
-    """Kill the processes that still run."""
-    for process in processes:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import tiny_runs
 from fork_server import limit_file_size, one_line_problems
-from real_processes import end, launch
+from real_processes import launched
 from waiting import wait_until
 
 from darts.reading import read_json
@@ -38,9 +38,8 @@ def group_exists(group: int) -> bool:
 
 def test_a_second_ctrl_c_ends_supervisor_and_workers(tmp_path: Path) -> None:
     directory = tmp_path / "run"
-    process = launch("tune", *SLOW, "workers=2", f"hydra.run.dir={directory}")
     logs = [directory / f"trials/{number:04d}/log.txt" for number in range(2)]
-    try:
+    with launched("tune", *SLOW, "workers=2", f"hydra.run.dir={directory}") as process:
         wait_until(
             lambda: all(log.exists() and "training in" in log.read_text() for log in logs), process
         )
@@ -57,8 +56,6 @@ def test_a_second_ctrl_c_ends_supervisor_and_workers(tmp_path: Path) -> None:
         wait_until(lambda: not group_exists(process.pid), seconds=30)
         assert not list(directory.glob("trials/*/summary.json"))
         assert not (directory / "run.lock").exists()
-    finally:
-        end([process])
 
 
 def start_limited(directory: Path, limit: int) -> None:
