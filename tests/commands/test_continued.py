@@ -260,11 +260,3 @@ def test_a_start_that_does_not_fit_is_refused(
     line = commands.error_of("retrain", *SMALL, *overrides, f"start={two_epochs}")
     assert str(two_epochs / "checkpoint.safetensors") in line
     assert message in line
-
-
-def test_a_start_that_is_missing_is_refused(commands: Any) -> None:
-    line = commands.error_of("retrain", *SMALL, "start=nowhere")
-    assert "start='nowhere'" in line
-    assert "retraining" in line
-    line = commands.error_of("retrain", *SMALL, "start_epoch=best")
-    assert "start_epoch=best needs start=DIR" in line
