@@ -318,9 +318,7 @@ def test_page_of_a_study_shows_trials_and_best_point(commands: Any, tmp_path: Pa
     assert "failed" in text
 
 
-def test_directories_without_a_supported_run_are_refused(
-    commands: Any, search_run: Any, tmp_path: Path
-) -> None:
+def test_directories_without_a_supported_run_are_refused(commands: Any, tmp_path: Path) -> None:
     assert "name a run directory" in commands.error_of("report")
     assert "'nowhere' is not a directory" in commands.error_of("report", "nowhere")
     assert "no config.yaml" in commands.error_of("report", str(tmp_path))
@@ -332,8 +330,3 @@ def test_directories_without_a_supported_run_are_refused(
     line = commands.error_of("report", str(tmp_path))
     assert "export" in line
     assert "search, retrain, evaluate, tune" in line
-    (tmp_path / "summary.json").write_text("[]")
-    assert "summary.json is damaged" in commands.error_of("report", str(tmp_path))
-    run = copy_run(search_run, tmp_path / "run")
-    (run / "metrics.jsonl").write_text("{}\n[]\n")
-    assert "metrics.jsonl, line 2" in commands.error_of("report", str(run))
