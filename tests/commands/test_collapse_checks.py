@@ -265,7 +265,6 @@ def test_checks_do_not_change_searches_of_text_tasks(commands: Any, tmp_path: Pa
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (("collapse.action=cure",), "collapse.action='cure' is unknown; choose from warn, stop"),
         (("collapse.action=stop", "collapse.every=0"), "collapse.every=0 checks none of epochs=50"),
         (("collapse.action=rollback", "epochs=4"), "choose collapse.every from 1 to 4"),
         (("collapse.action=stop", "method=random_sharing"), "so no collapse check runs"),

@@ -70,7 +70,6 @@ def test_limits_refer_to_the_sizes_of_the_retraining(commands: Any, tmp_path: Pa
     ("words", "message"),
     [
         (("limit.macs=10",), "limit.macs=10: no network of space=nas201 is within the limits"),
-        (("limit.macs=0",), "limit.macs=0.0: must be > 0"),
         (("limit.latency_ms=3",), "limit.latency_ms=3: a search needs a latency model"),
         (("limit.device=pixel",), "limit.device=pixel: has no effect unless"),
         (("limit.latency_ms=3", "limit.device=pixel"), "there is no devices/pixel.json"),
