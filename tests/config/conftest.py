@@ -20,10 +20,9 @@ def refused(cwd: Path, capsys: pytest.CaptureFixture[str]) -> Refused:
     def call(command: str, *arguments: str) -> str:
         before = sorted(cwd.rglob("*"))
         module = importlib.import_module(f"darts.{command}")
-        with pytest.raises(SystemExit) as exit_info:
+        with pytest.raises(SystemExit, match=r"^2$"):
             launch(command, module.check, getattr(module, command), arguments)
         printed = capsys.readouterr()
-        assert exit_info.value.code == 2
         assert printed.out == ""
         assert printed.err.endswith("\n")
         assert len(printed.err.splitlines()) == 1, printed.err
