@@ -49,8 +49,7 @@ def weights_of(searcher: Searcher) -> list[Tensor]:
 
 def require_equal(actual: Sequence[Tensor], expected: Sequence[Tensor]) -> None:
     assert any(bool(tensor.any()) for tensor in expected)
-    for a, b in zip(actual, expected, strict=True):
-        assert torch.equal(a, b)
+    torch.testing.assert_close(actual, expected, rtol=0, atol=0)
 
 
 def test_the_emulation_changes_a_step_of_the_weights() -> None:

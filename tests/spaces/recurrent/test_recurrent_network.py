@@ -88,8 +88,7 @@ def test_the_cell_equals_the_node_by_node_computation(genotype: Genotype, traini
     both_gradients = [
         torch.autograd.grad((out * weights).sum(), leaves) for out in (actual, expected)
     ]
-    for first, second in zip(*both_gradients, strict=True):
-        torch.testing.assert_close(first, second, **EXACT)
+    torch.testing.assert_close(*both_gradients, **EXACT)
 
 
 @pytest.mark.parametrize(("name", "nodes"), [("DARTS_RNN_V1", 8), ("DARTS_RNN_V2", 8)])
