@@ -44,14 +44,6 @@ TRANSFORMS = [
 ]
 
 
-def make_noise(transform: Spectrogram) -> np.ndarray:
-    """Return three recordings: noise, quiet noise, and noise that ends in silence."""
-    noise = np.random.default_rng(0).normal(size=(3, transform.samples)).astype(np.float32)
-    noise[1] *= 1e-3
-    noise[2, transform.samples // 2 :] = 0
-    return noise
-
-
 @pytest.mark.parametrize("transform", TRANSFORMS)
 def test_spectrograms_equal_their_definition(transform: Spectrogram) -> None:
     """The tolerance is a thousandth of a decibel."""
@@ -60,7 +52,10 @@ def test_spectrograms_equal_their_definition(transform: Spectrogram) -> None:
     start = (fft - size) // 2
     window[start : start + size] = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / size)
     filters = mel_filters(transform.rate, fft, transform.mels, transform.scale).numpy()
-    noise = make_noise(transform)
+    # Three recordings: noise, quiet noise, and noise that ends in silence.
+    noise = np.random.default_rng(0).normal(size=(3, transform.samples)).astype(np.float32)
+    noise[1] *= 1e-3
+    noise[2, transform.samples // 2 :] = 0
     for row, one in zip(noise, transform(torch.from_numpy(noise)), strict=True):
         padded = np.pad(row.astype(float), fft // 2)
         frames = [padded[i : i + fft] * window for i in range(0, len(padded) - fft + 1, hop)]

@@ -97,16 +97,6 @@ def run(*overrides: str) -> dict[str, Any]:
     return launch("search", search.check, search.search, list(overrides))
 
 
-def run_method(
-    method: str, space: str, texts: tuple[str, ...], folder: Path, *overrides: str
-) -> dict[str, Any]:
-    """Run a short search of a method in a space."""
-    data = texts if space == "transformer" else TINY
-    own = (*SPACE_OVERRIDES[space], *OVERRIDES.get(method, ()), *MORE.get((method, space), ()))
-    names = (f"space={space}", f"method={method}", f"hydra.run.dir={folder}")
-    return run(*data, *names, *own, *overrides)
-
-
 def check_characteristics(method: str, rows: Rows, content: dict[str, Any]) -> None:
     """Check the characteristic steps of a method in metrics and checkpoint."""
     searcher = content["searcher"]
@@ -140,7 +130,10 @@ def check_characteristics(method: str, rows: Rows, content: dict[str, Any]) -> N
 def test_method_searches_a_space(
     method: str, space: str, texts: tuple[str, ...], tmp_path: Path
 ) -> None:
-    summary = run_method(method, space, texts, tmp_path)
+    data = texts if space == "transformer" else TINY
+    own = (*SPACE_OVERRIDES[space], *OVERRIDES.get(method, ()), *MORE.get((method, space), ()))
+    names = (f"space={space}", f"method={method}", f"hydra.run.dir={tmp_path}")
+    summary = run(*data, *names, *own)
     genotype = SPACES[space].genotype.parse(
         (tmp_path / "genotype.json").read_text(encoding="utf-8")
     )

@@ -27,13 +27,6 @@ def trained(directory: Path, *overrides: str) -> Path:
     return directory
 
 
-def scores_of_evaluate(directory: Path, run: Path) -> dict[str, float]:
-    """Return the scores of ``darts.evaluate`` on the test split."""
-    arguments = [f"checkpoint={run}", f"hydra.run.dir={directory}"]
-    summary = launch("evaluate", evaluate.check, evaluate.evaluate, arguments)
-    return {k[5:]: value for k, value in summary.items() if k.startswith("test_")}
-
-
 def mlp(units: int) -> str:
     """Return the override for a genotype with one hidden layer."""
     return f'genotype={{"space": "mlp", "layers": ["relu_{units}"]}}'
@@ -130,7 +123,9 @@ def test_each_task_has_intervals_of_all_its_metrics(name: str, tmp_path: Path) -
     window = ["task.window=5"] if name == "language_model" else []
     more = [*window, "loader.eval_batch_size=7", "epochs=1"]
     baseline = trained(tmp_path / "baseline", *overrides, *more)
-    expected = scores_of_evaluate(tmp_path / "evaluate", found)
+    arguments = [f"checkpoint={found}", f"hydra.run.dir={tmp_path / 'evaluate'}"]
+    summary = launch("evaluate", evaluate.check, evaluate.evaluate, arguments)
+    expected = {k[5:]: value for k, value in summary.items() if k.startswith("test_")}
     task = next((word[5:] for word in overrides if word.startswith("task=")), "classification")
     for metric, direction in TASKS[task].metrics.items():
         if metric not in expected:  # needs more classes

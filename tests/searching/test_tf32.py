@@ -38,11 +38,6 @@ def exact() -> Iterator[EmulatedTf32]:
         yield mode
 
 
-def inputs_of(searcher: Searcher) -> GradientInputs[Any, Any]:
-    batches = make_batch(0), make_batch(1)
-    return GradientInputs(searcher.net, searcher.arch_loss, *batches, searcher.optimizer, None)
-
-
 def weights_of(searcher: Searcher) -> list[Tensor]:
     return [w for group in searcher.optimizer.param_groups for w in group["params"]]
 
@@ -64,7 +59,9 @@ def test_the_emulation_changes_a_step_of_the_weights() -> None:
 
 
 def test_the_finite_difference_does_not_round() -> None:
-    inputs = inputs_of(make_searcher(*SMALL, "bilevel=unrolled"))
+    searcher = make_searcher(*SMALL, "bilevel=unrolled")
+    batches = make_batch(0), make_batch(1)
+    inputs = GradientInputs(searcher.net, searcher.arch_loss, *batches, searcher.optimizer, None)
     step = _VirtualStep(inputs, graph=False, clip=0.0)
     expected = step.finite_difference(0.01)
     with tf32_run() as mode:

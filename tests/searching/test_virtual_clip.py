@@ -10,21 +10,17 @@ from darts.searching.searcher import Searcher
 from darts.training.distributed import Ranks
 
 
-def recurrent_clip(*overrides: str) -> float | None:
-    sizes = ("space.embedding=4", "space.hidden=4", "space.nodes=2")
-    task = ("method=darts_v2", "task=language_model", "dataset=ptb", "space=recurrent")
-    config = compose("search", [*task, *sizes, *overrides])
-    objective = config.task.objective([str(number) for number in range(9)])
-    return Searcher(config, objective, Ranks(), {"vocab_size": 9}).bilevel.clip
-
-
 @pytest.mark.parametrize(
     ("overrides", "clip"), [((), 0.25), (("optimizer.clip=1",), 1.0), (("bilevel.clip=0",), 0.0)]
 )
 def test_recurrent_cells_clip_as_in_the_weight_step_unless_set(
     overrides: tuple[str, ...], clip: float
 ) -> None:
-    assert recurrent_clip(*overrides) == clip
+    sizes = ("space.embedding=4", "space.hidden=4", "space.nodes=2")
+    task = ("method=darts_v2", "task=language_model", "dataset=ptb", "space=recurrent")
+    config = compose("search", [*task, *sizes, *overrides])
+    objective = config.task.objective([str(number) for number in range(9)])
+    assert Searcher(config, objective, Ranks(), {"vocab_size": 9}).bilevel.clip == clip
 
 
 @pytest.mark.parametrize(("overrides", "clip"), [((), 0.0), (("bilevel.clip=2",), 2.0)])
