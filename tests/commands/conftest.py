@@ -48,6 +48,10 @@ QUIET = ("tracking.tensorboard=false", "tracking.figures=false")
 LOUD = ("tracking.tensorboard=true", "tracking.figures=true")
 TINY = dict.fromkeys(("search", "retrain"), ("dataset=synthetic", "dataset.samples=64", *QUIET))
 MEASURED = COSTS | {"git_revision"}
+TRAINING_FILES = (
+    *("config.yaml", "genotype.json", "metrics.jsonl", "summary.json", "env.json", "split.npz"),
+    *("checkpoint.safetensors", "genotype.svg"),
+)
 
 
 @dataclass(frozen=True)
@@ -177,6 +181,13 @@ class Commands:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(loop, "require_finite", count)
             yield
+
+    def assert_files(self, run: CommandResult, *more: str) -> None:
+        """Check that a search or a retraining has written the files of both, and more."""
+        present = {file.name for file in run.directory.iterdir()}
+        assert present >= {*TRAINING_FILES, *more}
+        assert len([name for name in present if name.startswith("events.out.tfevents.")]) == 1
+        assert not [name for name in present if name.endswith(".tmp")]
 
     def assert_resume_is_exact(
         self, command: str, arguments: Iterable[str], folder: Path, steps: int = 4

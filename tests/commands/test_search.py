@@ -16,24 +16,9 @@ from darts.config import SearchConfig, compose, rebuild
 from darts.recipes.search_run import retrain_command
 from darts.spaces import Genotype
 
-REQUIRED_FILES = {
-    "config.yaml",
-    "genotype.json",
-    "metrics.jsonl",
-    "summary.json",
-    "env.json",
-    "split.npz",
-    "checkpoint.safetensors",
-    "genotype.svg",
-    "alphas.json",
-}
 
-
-def test_the_run_directory_contains_all_files(search_run: Any) -> None:
-    present = {file.name for file in search_run.directory.iterdir()}
-    assert present >= REQUIRED_FILES
-    assert len([name for name in present if name.startswith("events.out.tfevents.")]) == 1
-    assert not [name for name in present if name.endswith(".tmp")]
+def test_the_run_directory_contains_all_files(commands: Any, search_run: Any) -> None:
+    commands.assert_files(search_run, "alphas.json")
 
 
 def test_the_summary_is_flat_and_has_no_test_scores(search_run: Any) -> None:
