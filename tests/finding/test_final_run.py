@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
-from fake_race import BASELINES, SHORT, FakeExecutor, make_race
+from fake_race import BASELINES, LEADER, SHORT, make_race
+from fake_race import explored as explored_race
 
 from darts.finding.final_run import PLANNED, final_run, final_runs, held_out_share, memorizes
-from darts.finding.race import EXPLORED, Race
 
 TIMED = ("plan.newcomers=2", "methods=[]")
-LEADER = BASELINES[3]
-
-
-def explored(folder: Path, *words: str, **options: Any) -> tuple[Race, FakeExecutor]:
-    """Return a race after its last round, which ``LEADER`` leads."""
-    executor = FakeExecutor(scores=lambda name, _: 0.9 if LEADER in name else 0.1, **options)
-    race = make_race(folder, *words, executor=executor)
-    race.explore(EXPLORED)
-    return race, executor
+explored = partial(explored_race, scores=lambda name, _: 0.9 if LEADER in name else 0.1)
 
 
 @pytest.mark.parametrize(
