@@ -10,11 +10,9 @@ import pytest
 
 from darts.config import launch
 
-Refused = Callable[..., str]
-
 
 @pytest.fixture
-def refused(cwd: Path, capsys: pytest.CaptureFixture[str]) -> Refused:
+def refused(cwd: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """Call a command in an empty folder, require exit code 2, and return the line it prints."""
 
     def call(command: str, *arguments: str) -> str:

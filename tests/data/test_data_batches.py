@@ -15,8 +15,6 @@ from torch import Tensor
 from darts.data import MemoryImages, SampleLoader, load
 from darts.data.source import Source
 
-Pair = tuple[Tensor, Tensor]
-
 
 @pytest.fixture(scope="module")
 def source() -> Source:
@@ -27,7 +25,7 @@ def make(source: Source, count: int = 53, **changes: object) -> SampleLoader:
     return sample_loader(source, count, **changes)
 
 
-def same(left: Pair, right: Pair) -> bool:
+def same(left: tuple[Tensor, Tensor], right: tuple[Tensor, Tensor]) -> bool:
     return torch.equal(left[0], right[0]) and torch.equal(left[1], right[1])
 
 

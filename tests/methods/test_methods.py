@@ -64,7 +64,6 @@ EVERYDAY = {
     *((method, "mlp") for method in ("drnas", "gdas", "random_sharing")),
     *((method, "transformer") for method in ("darts_v2", "sdarts_adv", "darts_pt")),
 }
-Rows = list[dict[str, Any]]
 
 
 def slow_except_everyday(cases: list[tuple[str, str]]) -> list[Any]:
@@ -97,7 +96,7 @@ def run(*overrides: str) -> dict[str, Any]:
     return launch("search", search.check, search.search, list(overrides))
 
 
-def check_characteristics(method: str, rows: Rows, content: dict[str, Any]) -> None:
+def check_characteristics(method: str, rows: list[dict[str, Any]], content: Any) -> None:
     """Check the characteristic steps of a method in metrics and checkpoint."""
     searcher = content["searcher"]
     if method == "random_sharing":

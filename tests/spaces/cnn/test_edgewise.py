@@ -17,8 +17,6 @@ from torch import Tensor, nn
 
 from darts.spaces.cnn import PRIMITIVES, EdgewiseSupernet
 
-Weights = dict[str, Tensor]
-
 
 def make(**options: Any) -> EdgewiseSupernet:
     torch.manual_seed(options.pop("seed", 0))
@@ -100,7 +98,7 @@ class ReferenceSupernet:
         first, second = self.depthwise(c, kernel, stride, 1), self.depthwise(c, kernel, 1, 1)
         return lambda x: second(first(x))
 
-    def run(self, x: Tensor, mixing: Weights, classes: int) -> Tensor:
+    def run(self, x: Tensor, mixing: dict[str, Tensor], classes: int) -> Tensor:
         c = self.channels
         if self.stem == "small":
             x = self.affine_norm(F.conv2d(x, self.take(3 * c, x.shape[1], 3, 3), padding=1))
@@ -139,7 +137,7 @@ class ReferenceSupernet:
         return pooled @ matrix.T + bias
 
 
-def recompute(net: EdgewiseSupernet, x: Tensor, mixing: Weights, **options: Any) -> Tensor:
+def recompute(net: EdgewiseSupernet, x: Tensor, mixing: Any, **options: Any) -> Tensor:
     with torch.no_grad():
         slow = ReferenceSupernet(net.weight_parameters(), **options)
         return slow.run(x, mixing, net.classifier.out_features)
