@@ -278,11 +278,6 @@ def test_a_trial_can_be_a_search(commands: Any, tmp_path: Path) -> None:
     assert done.json("best.json")["command"].startswith("python -m darts.search ")
 
 
-def count_complete(directory: Path) -> int:
-    """Return the number of trials with a summary."""
-    return len(list(directory.glob("trials/*/summary.json")))
-
-
 @pytest.mark.slow
 def test_a_killed_supervisor_does_not_change_the_table(commands: Any, tmp_path: Path) -> None:
     """Two workers; the supervisor gets SIGKILL, and the study continues with one worker."""
@@ -292,7 +287,7 @@ def test_a_killed_supervisor_does_not_change_the_table(commands: Any, tmp_path: 
     _, err = process.communicate(timeout=240)
     assert (process.returncode, err) == (0, "")
     process = commands.start("tune", *options, f"hydra.run.dir={killed}")
-    wait_until(lambda: count_complete(killed) >= 2, process)
+    wait_until(lambda: len(list(killed.glob("trials/*/summary.json"))) >= 2, process)
     process.kill()
     process.communicate()
     commands.call("tune", [f"resume={killed}", "workers=1"], killed)
@@ -312,7 +307,7 @@ def test_two_machines_share_a_study(commands: Any, tmp_path: Path) -> None:
     storage = f"storage=sqlite:///{tmp_path}/shared.db"
     overrides = [*STUDY, *BARE, IN_PROCESS, storage, "budget.trials=8"]
     process = commands.start("tune", *overrides, f"hydra.run.dir={one}")
-    wait_until(lambda: count_complete(one) >= 1, process)
+    wait_until(lambda: list(one.glob("trials/*/summary.json")), process)
     done = commands.call("tune", [*overrides, f"hydra.run.dir={other}"], other)
     _, err = process.communicate(timeout=240)
     assert (process.returncode, err) == (0, "")

@@ -150,19 +150,11 @@ class Malicious:
 def plant(plan: StudyPlan, trap: Path) -> None:
     """Store a pickle that creates ``trap`` as attributes of a trial and of the study."""
     text = pickle.dumps(Malicious(trap)).hex()
-    for name in ("cma:optimizer:0", "NSGAIISampler:generation", "pickle"):
-        execute(
-            plan,
-            "INSERT INTO trial_system_attributes (trial_id, key, value_json) VALUES (4, ?, ?)",
-            name,
-            f'"{text}"',
-        )
-        execute(
-            plan,
-            "INSERT INTO study_system_attributes (study_id, key, value_json) VALUES (1, ?, ?)",
-            name,
-            f'"{text}"',
-        )
+    for kind, number in (("trial", 4), ("study", 1)):
+        columns = f"{kind}_system_attributes ({kind}_id, key, value_json)"
+        for name in ("cma:optimizer:0", "NSGAIISampler:generation", "pickle"):
+            values = (number, name, f'"{text}"')
+            execute(plan, f"INSERT INTO {columns} VALUES (?, ?, ?)", *values)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -60,17 +60,12 @@ def ensemble(runs: list[Path]) -> Path:
     return folder
 
 
-def weighted_mean(values: Sequence[torch.Tensor]) -> torch.Tensor:
-    counts = COUNTS[: len(values)]
-    terms = [count * value for count, value in zip(counts, values, strict=True)]
-    return torch.stack(terms).sum(0) / sum(counts)
-
-
 def test_predictions_are_the_mean_of_those_of_the_members(runs: list[Path], ensemble: Path) -> None:
     images = torch.rand(5, 3, 8, 8)
-    expected = weighted_mean([darts.predict(run, images).probabilities for run in runs])
+    pairs = zip(COUNTS, runs, strict=True)
+    terms = [count * darts.predict(run, images).probabilities for count, run in pairs]
     found = darts.predict(ensemble, images)
-    torch.testing.assert_close(found.probabilities, expected)
+    torch.testing.assert_close(found.probabilities, torch.stack(terms).sum(0) / sum(COUNTS))
     assert found.names == darts.load(runs[0]).classes
 
 
