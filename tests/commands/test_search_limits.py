@@ -19,7 +19,6 @@ TINY = (
     *("collapse.every=0", "dataset=synthetic", "dataset.samples=64", "space=nas201"),
     *("space.channels=2", "space.cells=1", "epochs=2", "loader.batch_size=16"),
 )
-SIZES: dict[str, Any] = {"classes": 10, "in_channels": 3}
 
 
 def phone(path: Path) -> Path:
@@ -35,7 +34,7 @@ def phone(path: Path) -> Path:
 
 def network(summary: Any, **sizes: int) -> torch.nn.Module:
     space = Nas201(**{"channels": 2, "cells": 1} | sizes)
-    return space.network(parse_genotype(summary["genotype"]), **SIZES).eval()
+    return space.network(parse_genotype(summary["genotype"]), classes=10, in_channels=3).eval()
 
 
 @pytest.mark.slow
