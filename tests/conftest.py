@@ -54,6 +54,20 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     budget = item.config.getoption("--time-budget")
     if budget is not None and time.monotonic() - item.config.stash[START] > budget:
         pytest.skip(f"time budget of {budget:g} s is used up")
+    if item.get_closest_marker("cuda"):
+        torch: Any = importlib.import_module("torch")
+        if not torch.cuda.is_available():
+            pytest.skip("needs an NVIDIA GPU")
+
+
+@pytest.fixture
+def real_data(request: pytest.FixtureRequest) -> Path:
+    """The file or folder that the mark ``data`` of the test names, in the folder DARTS_DATA."""
+    (name,) = request.node.get_closest_marker("data").args
+    path = Path(os.environ.get("DARTS_DATA", os.devnull), name)
+    if not path.exists():
+        pytest.skip(f"the folder DARTS_DATA contains no {name}")
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -168,17 +167,14 @@ def test_errors_name_key_and_choices(
     assert not list(cwd.rglob("*")), "the command left files"
 
 
-@pytest.mark.data
+@pytest.mark.data("nasbench201/latency.csv")
 @pytest.mark.slow
-@pytest.mark.skipif(
-    not Path(os.environ.get("DARTS_DATA", ""), "nasbench201", "latency.csv").is_file(),
-    reason="the directory DARTS_DATA contains no nasbench201/latency.csv",
-)
-def test_models_of_real_devices_rank_their_cells(commands: Any, tmp_path: Path) -> None:
+def test_models_of_real_devices_rank_their_cells(
+    commands: Any, real_data: Path, tmp_path: Path
+) -> None:
     """A few devices of different kinds; experiments/device_fits.py fits all of them."""
-    table = Path(os.environ["DARTS_DATA"]) / "nasbench201" / "latency.csv"
     for column in ("raspi4", "samsung_s7", "2080ti_1", "eyeriss"):
-        given = ("fit", "space=nas201", f"table={table}", f"column={column}")
+        given = ("fit", "space=nas201", f"table={real_data}", f"column={column}")
         run = commands.run("device", tmp_path / column, *given)
         summary = run.json("summary.json")
         assert summary["tested"] == 15425

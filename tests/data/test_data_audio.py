@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 import wave
 from collections.abc import Callable, Iterable
@@ -209,18 +208,16 @@ def test_the_error_of_a_missing_data_set_says_what_to_do(tmp_path: Path) -> None
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.data
-@pytest.mark.skipif("DARTS_DATA" not in os.environ, reason="needs DARTS_DATA")
-def test_the_published_fsdd_is_read_and_can_be_learned() -> None:
-    root = Path(os.environ["DARTS_DATA"]) / "fsdd"
+@pytest.mark.data("fsdd")
+def test_the_published_fsdd_is_read_and_can_be_learned(real_data: Path) -> None:
     start = time.process_time()
-    source = load("fsdd", root=root, rate=8000, window=32.0, hop=16.0)
+    source = load("fsdd", root=real_data, rate=8000, window=32.0, hop=16.0)
     assert time.process_time() - start < 10
     assert (len(source.train), len(source.test)) == (2700, 300)
     assert torch.bincount(source.train.labels).tolist() == [270] * 10
     assert torch.bincount(source.test.labels).tolist() == [30] * 10
     assert source.train.shape == (1, 64, 63)
-    held = load("fsdd", root=root, test_speakers=["theo"], rate=8000, window=32.0, hop=16.0)
+    held = load("fsdd", root=real_data, test_speakers=["theo"], rate=8000, window=32.0, hop=16.0)
     assert (len(held.train), len(held.test or ())) == (2500, 500)
     # Nearest neighbors recognize most spoken digits of known speakers.
     labels, rows = source.train.labels, source.train.pixels.flatten(1)

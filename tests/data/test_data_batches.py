@@ -93,7 +93,6 @@ def test_a_smaller_last_batch_is_dropped(
 
 
 @pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
 def test_a_gpu_has_the_same_batches(source: Source) -> None:
     images, labels = make(source, device="cuda").batch(1, 2)
     wanted = make(source).batch(1, 2)

@@ -132,7 +132,6 @@ def test_the_median_leaves_out_the_warm_up() -> None:
 
 
 @pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_a_gpu_is_measured(precision: str) -> None:
     settings = dataclasses.replace(SETTINGS, device="cuda", precision=precision)
