@@ -12,7 +12,7 @@ from tiny_tasks import CASES
 from darts import evaluate
 from darts.config import ConfigError, launch
 from darts.recipes import retrain
-from darts.recipes.gain import Gain, measure_gain, validation_interval
+from darts.recipes.gain import measure_gain, validation_interval
 from darts.tasks import TASKS
 
 FAST = ("tracking.tensorboard=false", "tracking.figures=false", "evaluate_test=false", "epochs=1")
@@ -40,12 +40,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return wide, trained(folder / "narrow", *MLP, mlp(4), "optimizer.lr=0.01")
 
 
-@pytest.fixture(scope="module")
-def gain(runs: tuple[Path, Path]) -> Gain:
-    return measure_gain(*runs, metric="accuracy", device="cpu")
-
-
-def test_a_better_network_has_a_positive_gain_and_interval(gain: Gain) -> None:
+def test_a_better_network_has_a_positive_gain_and_interval(runs: tuple[Path, Path]) -> None:
+    gain = measure_gain(*runs, metric="accuracy", device="cpu")
     assert gain.difference == gain.found["accuracy"] - gain.baseline["accuracy"] > 0.3
     assert 0 < gain.low < gain.difference < gain.high < 1
     assert gain.samples == 128
