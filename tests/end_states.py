@@ -15,6 +15,7 @@ from darts.tracking import read_metrics
 from darts.training.checkpoint import load_checkpoint
 
 COSTS = {"seconds", "joules", "joules_source", "gco2e", "collapse_seconds", "peak_memory_mb"}
+MEASURED = COSTS | {"git_revision"}
 NOT_REPRODUCIBLE = {"energy", "config", "metrics_offset", "event_offset"}
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 import torch
-from end_states import COSTS, NOT_REPRODUCIBLE, identical, without
+from end_states import COSTS, MEASURED, NOT_REPRODUCIBLE, identical, without
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from darts import compare, device, evaluate, find_command, genotypes, judge, report, tune
@@ -47,7 +47,6 @@ ENTRY_POINTS: dict[str, tuple[Callable[..., None], Callable[..., Any]]] = {
 QUIET = ("tracking.tensorboard=false", "tracking.figures=false")
 LOUD = ("tracking.tensorboard=true", "tracking.figures=true")
 TINY = dict.fromkeys(("search", "retrain"), ("dataset=synthetic", "dataset.samples=64", *QUIET))
-MEASURED = COSTS | {"git_revision"}
 TRAINING_FILES = (
     *("config.yaml", "genotype.json", "metrics.jsonl", "summary.json", "env.json", "split.npz"),
     *("checkpoint.safetensors", "genotype.svg"),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from end_states import COSTS, training_end, without
+from end_states import MEASURED, training_end, without
 from waiting import wait_for
 
 from darts.reading import read_json
@@ -33,7 +33,6 @@ RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "invalid": ("retrain", (*COMMON, GENOTYPE, "optimizer.lr=-1")),
 }
-MEASURED = COSTS | {"git_revision"}
 
 
 def make_job(kind: str, folder: Path, *more: str, name: str = "", **options: Any) -> Job:
