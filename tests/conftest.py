@@ -54,6 +54,20 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     budget = item.config.getoption("--time-budget")
     if budget is not None and time.monotonic() - item.config.stash[START] > budget:
         pytest.skip(f"time budget of {budget:g} s is used up")
+    if item.get_closest_marker("cuda"):
+        torch: Any = importlib.import_module("torch")
+        if not torch.cuda.is_available():
+            pytest.skip("needs an NVIDIA GPU")
+
+
+@pytest.fixture
+def real_data(request: pytest.FixtureRequest) -> Path:
+    """The file or folder that the mark ``data`` of the test names, in the folder DARTS_DATA."""
+    (name,) = request.node.get_closest_marker("data").args
+    path = Path(os.environ.get("DARTS_DATA", os.devnull), name)
+    if not path.exists():
+        pytest.skip(f"the folder DARTS_DATA contains no {name}")
+    return path
 
 
 @pytest.fixture(scope="session")
@@ -101,6 +115,13 @@ def _functions_of_the_python_api() -> None:
     """Undo imports of the modules of commands, which replace the functions, see ``darts.api``."""
     for name in ("find", "predict", "retrain", "search"):
         vars(darts).pop(name, None)
+
+
+@pytest.fixture
+def cwd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The temporary folder of the test, as the working directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 def accuracy(index: int) -> float:

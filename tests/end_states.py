@@ -15,6 +15,7 @@ from darts.tracking import read_metrics
 from darts.training.checkpoint import load_checkpoint
 
 COSTS = {"seconds", "joules", "joules_source", "gco2e", "collapse_seconds", "peak_memory_mb"}
+MEASURED = COSTS | {"git_revision"}
 NOT_REPRODUCIBLE = {"energy", "config", "metrics_offset", "event_offset"}
 
 
@@ -42,13 +43,18 @@ def without(names: set[str], row: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in row.items() if key not in names}
 
 
+def identical(left: Any, right: Any) -> bool:
+    """Return whether nested values are equal, with keys in the same order, bit for bit."""
+    return str(plain(left)) == str(plain(right))
+
+
 def plain(value: Any) -> Any:
-    """Return nested values with tensors as text that is equal only for equal bits."""
+    """Return nested values as a checkpoint has them, tensors as text of equal bits only."""
     if isinstance(value, Tensor):
         data = value.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
         return f"{value.dtype} {tuple(value.shape)} {hashlib.sha256(data).hexdigest()}"
     if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     return repr(value)

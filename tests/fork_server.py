@@ -85,8 +85,7 @@ class ForkServer:
         # Modules of tests are imported by their own name, not as __main__ of the server.
         name = (function.__module__, function.__qualname__)
         self._requests.send((name, arguments, more, timeout))
-        ended: Ended = self._replies.recv()
-        return ended
+        return self._replies.recv()
 
     def close(self) -> None:
         """End the server."""

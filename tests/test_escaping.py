@@ -73,7 +73,6 @@ def test_markdown_has_one_line_without_markup(text: str) -> None:
     assert "|" not in code
     assert "\n" not in code
     fence = re.match("`+", code)
-    assert fence is not None
     assert code.count(fence[0]) == 2
     assert code.endswith(fence[0])
 

@@ -150,8 +150,7 @@ def test_4_edges_are_ranked_by_probability_and_none_is_never_selected() -> None:
     def derive(alpha: Tensor) -> Genotype:
         alphas = {"normal": alpha, "reduce": alpha}
         probabilities = RELAXATIONS["softmax"]().probabilities(alphas, context)
-        genotype: Genotype = DISCRETIZATIONS["argmax"]().genotype(probabilities, context)
-        return genotype
+        return DISCRETIZATIONS["argmax"]().genotype(probabilities, context)
 
     none, skip = PRIMITIVES.index("none"), PRIMITIVES.index("skip_connect")
     alpha = torch.zeros(14, 8)
@@ -210,7 +209,6 @@ def test_7_validation_data_select_the_epoch_and_the_test_split_is_used_once(
 
     def load_recorded(name: str, **options: Any) -> Any:
         source = load_real(name, **options)
-        assert isinstance(source.test, MemoryImages)
         test_images.append(RecordedImages(source.test, tmp_path / "metrics.jsonl"))
         return dataclasses.replace(source, test=test_images[0])
 

@@ -100,16 +100,6 @@ register_operation("none", int)
 """
 
 
-def make_plugin(folder: Path, group: str, value: str, code: str) -> Path:
-    """Write an installed package ``broken`` with one entry point."""
-    (folder / "broken.py").write_text(code)
-    information = folder / "broken-1.dist-info"
-    information.mkdir()
-    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1\n")
-    (information / "entry_points.txt").write_text(f"[{group}]\nthing = {value}\n")
-    return folder
-
-
 @pytest.mark.parametrize(
     ("group", "value", "code", "message"),
     [
@@ -128,8 +118,13 @@ def make_plugin(folder: Path, group: str, value: str, code: str) -> Path:
 def test_a_broken_plugin_ends_in_one_line(
     run: Run, group: str, value: str, code: str, message: str, tmp_path: Path
 ) -> None:
-    plugin = make_plugin(tmp_path, group, value, code)
-    done = run(tmp_path, "darts.search", "dataset=synthetic", "epochs=1", plugin=plugin)
+    """The installed package ``broken`` has one entry point."""
+    (tmp_path / "broken.py").write_text(code)
+    information = tmp_path / "broken-1.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1\n")
+    (information / "entry_points.txt").write_text(f"[{group}]\nthing = {value}\n")
+    done = run(tmp_path, "darts.search", "dataset=synthetic", "epochs=1", plugin=tmp_path)
     assert done.returncode == 2, done.stderr
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1

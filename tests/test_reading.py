@@ -126,14 +126,6 @@ def test_arrays_of_an_npz_file_are_read(tmp_path: Path, array: np.ndarray) -> No
     assert found["array"].flags.writeable
 
 
-def write_npy(file: Path, header: str, data: bytes = b"") -> None:
-    """Write an archive with one array of a given header."""
-    text = header.encode("latin-1")
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        content = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + data
-        archive.writestr("a.npy", content)
-
-
 @pytest.mark.parametrize(
     ("header", "data"),
     [
@@ -143,7 +135,10 @@ def write_npy(file: Path, header: str, data: bytes = b"") -> None:
     ],
 )
 def test_arrays_with_a_wrong_header_are_refused(tmp_path: Path, header: str, data: bytes) -> None:
-    write_npy(tmp_path / "a.npz", header, data)
+    text = header.encode("latin-1")
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        content = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + data
+        archive.writestr("a.npy", content)
     refused(tmp_path / "a.npz", reading.read_npz)
 
 

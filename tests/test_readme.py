@@ -32,11 +32,6 @@ def commands() -> list[str]:
     return sorted({line for line in lines if line.startswith(("python ", "make "))})
 
 
-def random_genotype(space: str) -> str:
-    genotype = SPACES[space]().random(torch.Generator().manual_seed(0))
-    return str(genotype.to_json())
-
-
 @pytest.mark.parametrize("line", [c for c in commands() if re.match(r"python -m darts\.\w", c)])
 def test_a_command_composes_and_passes_its_check(line: str, tmp_path: Path) -> None:
     run = tmp_path / "run"
@@ -56,8 +51,9 @@ def test_a_command_composes_and_passes_its_check(line: str, tmp_path: Path) -> N
     config = compose(command, overrides)
     # The run directory in the command has a genotype of the space that the command names.
     space = getattr(config, "space", None)
-    text = random_genotype("cnn" if space is None else space.name)
-    (run / "genotype.json").write_text(text, encoding="utf-8")
+    kind = SPACES["cnn" if space is None else space.name]
+    genotype = kind().random(torch.Generator().manual_seed(0))
+    (run / "genotype.json").write_text(genotype.to_json(), encoding="utf-8")
     importlib.import_module(f"darts.{command}").check(config)
 
 

@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 import torch
+from end_states import COSTS, MEASURED, NOT_REPRODUCIBLE, identical, without
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from torch import Tensor
 
 from darts import compare, device, evaluate, find_command, genotypes, judge, report, tune
 from darts.config import launch
@@ -47,8 +47,10 @@ ENTRY_POINTS: dict[str, tuple[Callable[..., None], Callable[..., Any]]] = {
 QUIET = ("tracking.tensorboard=false", "tracking.figures=false")
 LOUD = ("tracking.tensorboard=true", "tracking.figures=true")
 TINY = dict.fromkeys(("search", "retrain"), ("dataset=synthetic", "dataset.samples=64", *QUIET))
-# Measured costs, which differ between a run and its repetition.
-COSTS = ("seconds", "joules", "joules_source", "gco2e", "collapse_seconds", "peak_memory_mb")
+TRAINING_FILES = (
+    *("config.yaml", "genotype.json", "metrics.jsonl", "summary.json", "env.json", "split.npz"),
+    *("checkpoint.safetensors", "genotype.svg"),
+)
 
 
 @dataclass(frozen=True)
@@ -84,8 +86,7 @@ class CommandResult:
     @property
     def checkpoint(self) -> dict[str, Any]:
         """Content of ``checkpoint.safetensors``."""
-        content: dict[str, Any] = load_checkpoint(self.directory / "checkpoint.safetensors")
-        return content
+        return load_checkpoint(self.directory / "checkpoint.safetensors")
 
 
 class Crash(RuntimeError):
@@ -95,9 +96,6 @@ class Crash(RuntimeError):
 @dataclass(frozen=True)
 class Commands:
     """Calls commands in the test process."""
-
-    # Parts of a checkpoint that depend on time, directory or command line.
-    not_reproducible = frozenset({"energy", "config", "metrics_offset", "event_offset"})
 
     def run(self, command: str, directory: Path | None, *overrides: str) -> CommandResult:
         """Call a command on tiny data, without figures and TensorBoard.
@@ -183,6 +181,13 @@ class Commands:
             patch.setattr(loop, "require_finite", count)
             yield
 
+    def assert_files(self, run: CommandResult, *more: str) -> None:
+        """Check that a search or a retraining has written the files of both, and more."""
+        present = {file.name for file in run.directory.iterdir()}
+        assert present >= {*TRAINING_FILES, *more}
+        assert len([name for name in present if name.startswith("events.out.tfevents.")]) == 1
+        assert not [name for name in present if name.endswith(".tmp")]
+
     def assert_resume_is_exact(
         self, command: str, arguments: Iterable[str], folder: Path, steps: int = 4
     ) -> None:
@@ -197,28 +202,20 @@ class Commands:
         self.crash(steps, lambda: self.call(command, crashing))
         resumed = self.call(command, [f"resume={crashed_in}"], crashed_in)
         self.assert_same_run(resumed, unbroken)
+        actual, expected = (without(MEASURED, run.result) for run in (resumed, unbroken))
+        assert actual == expected
 
     def assert_same_run(self, actual: CommandResult, expected: CommandResult) -> None:
         """Check that two runs have equal checkpoints and rows, apart from their costs."""
         ours, theirs = actual.checkpoint, expected.checkpoint
         assert ours.keys() == theirs.keys()
-        for key in ours.keys() - self.not_reproducible:
-            assert self.identical(ours[key], theirs[key]), f"{key} differs"
+        for key in ours.keys() - NOT_REPRODUCIBLE:
+            assert identical(ours[key], theirs[key]), f"{key} differs"
         assert self.rows_without_costs(actual) == self.rows_without_costs(expected)
 
     def rows_without_costs(self, run: CommandResult) -> list[dict[str, Any]]:
         """Return the rows of a run without measured costs."""
-        return [{k: v for k, v in row.items() if k not in COSTS} for row in run.rows]
-
-    def identical(self, a: Any, b: Any) -> bool:
-        """Return whether two nested structures are equal, tensors bit for bit."""
-        if isinstance(a, Tensor) and isinstance(b, Tensor):
-            return a.dtype == b.dtype and a.equal(b)
-        if isinstance(a, dict) and isinstance(b, dict):
-            return list(a) == list(b) and all(self.identical(a[key], b[key]) for key in a)
-        if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
-            return len(a) == len(b) and all(map(self.identical, a, b))
-        return bool(type(a) is type(b) and (a == b or (a != a and b != b)))
+        return [without(COSTS, row) for row in run.rows]
 
 
 @pytest.fixture(scope="session")

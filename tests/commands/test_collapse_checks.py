@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from end_states import NOT_REPRODUCIBLE, identical
 from tiny_tasks import CASES
 
 from darts.methods.bilevel.curvature import AlphaHessian
@@ -78,8 +79,8 @@ def test_checks_do_not_change_the_search(commands: Any, checked: Any, tmp_path: 
     """Alphas, weights, statistics, optimizers, random states and rows are equal bit for bit."""
     unchecked = commands.run("search", tmp_path / "off", *SMALL, "collapse.every=0")
     saved, expected = checked.checkpoint, unchecked.checkpoint
-    for key in saved.keys() - commands.not_reproducible - {"diagnosis"}:
-        assert commands.identical(saved[key], expected[key]), key
+    for key in saved.keys() - NOT_REPRODUCIBLE - {"diagnosis"}:
+        assert identical(saved[key], expected[key]), key
     assert len(saved["diagnosis"]) == 2
     assert "diagnosis" not in expected
     assert not collapse_values(unchecked.result)
@@ -258,13 +259,12 @@ def test_checks_do_not_change_searches_of_text_tasks(commands: Any, tmp_path: Pa
         assert {f"collapse/path_{metric}", "collapse/gap", "collapse/eigenvalue"} <= row.keys()
         assert row["collapse/eigenvalue"] is not None
     for key in ("searcher", "random", "valid_loader", "train_loader", "history"):
-        assert commands.identical(with_checks.checkpoint[key], without.checkpoint[key]), key
+        assert identical(with_checks.checkpoint[key], without.checkpoint[key]), key
 
 
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (("collapse.action=cure",), "collapse.action='cure' is unknown; choose from warn, stop"),
         (("collapse.action=stop", "collapse.every=0"), "collapse.every=0 checks none of epochs=50"),
         (("collapse.action=rollback", "epochs=4"), "choose collapse.every from 1 to 4"),
         (("collapse.action=stop", "method=random_sharing"), "so no collapse check runs"),

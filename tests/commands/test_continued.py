@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from end_states import identical
 
 import darts.recipes.retrain as retrain_recipe
 from darts.config import RetrainConfig, WeightOptimizerConfig
@@ -233,11 +234,11 @@ def test_a_retraining_begins_with_the_state_of_another_one(
     commands.crash(2, partial(run, commands, folder, *options))
     save_checkpoint(tmp_path / "initial", "retrain", initial[0])
     begun = load_checkpoint(tmp_path / "initial")
-    assert commands.identical(begun["optimizer"], saved["optimizer"])
+    assert identical(begun["optimizer"], saved["optimizer"])
     net = saved["net"] if epoch == "last" else saved["best"]["net"]
-    assert commands.identical(begun["net"], net)
+    assert identical(begun["net"], net)
     averages = (begun["averaging"], saved["averaging"])
-    assert commands.identical(*averages) == (epoch == "last")  # a new average has no steps yet
+    assert identical(*averages) == (epoch == "last")  # a new average has no steps yet
     assert (begun["epoch"], begun["best"]) == (0, None)
     shutil.rmtree(start)  # a resumed run does not need it
     done = resume(commands, folder)
@@ -259,11 +260,3 @@ def test_a_start_that_does_not_fit_is_refused(
     line = commands.error_of("retrain", *SMALL, *overrides, f"start={two_epochs}")
     assert str(two_epochs / "checkpoint.safetensors") in line
     assert message in line
-
-
-def test_a_start_that_is_missing_is_refused(commands: Any) -> None:
-    line = commands.error_of("retrain", *SMALL, "start=nowhere")
-    assert "start='nowhere'" in line
-    assert "retraining" in line
-    line = commands.error_of("retrain", *SMALL, "start_epoch=best")
-    assert "start_epoch=best needs start=DIR" in line

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -135,7 +134,6 @@ ERRORS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (("fit", "table=TABLE", "column=fone"), ("column=fone", "choose from phone, zeros")),
     (("fit", "table=TABLE", "column=zeros"), ("column=zeros", "a latency must be > 0")),
     (("fit", "table=TABLE", "column=phone", "train=400"), ("train=400 leaves fewer than 2",)),
-    (("fit", "table=TABLE", "column=phone", "train=3"), ("train=3", ">= 20")),
     (("fit", "table=TABLE", "column=phone", "space=cnn"), ("space=nas201, not of space=cnn",)),
     (("fit", "table=TABLE", "column=phone", "out=x.pkl"), ("out='x.pkl'", ".json")),
     (("compare",), ("compare needs a model", "model=FILE")),
@@ -150,44 +148,33 @@ ERRORS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (("compare", "model=x.pt", "networks=2"), ("'x.pt'", ".csv", ".json")),
     (("measure", "space=recurrent"), ("space=recurrent", "choose from cnn, macro")),
     (("measure", "shape=[3,32]"), ("shape=[3, 32]", "channels, height and width")),
-    (("measure", "shape=[3,0,32]"), ("shape=0", ">= 1")),
     (("measure", "out=x.txt"), ("out='x.txt'", "must end in .csv")),
     (("measure", "precision=fp16", "device=cpu"), ("precision=fp16", "needs a GPU")),
     (("measure", "device=tpu"), ("device='tpu'", "choose from auto, cpu")),
-    (("measure", "repeats=0"), ("repeats=0", ">= 3")),
     (("action=mesure",), ("action='mesure'", "measure, fit, compare")),
 )
 
 
 @pytest.mark.parametrize(("arguments", "named"), ERRORS)
 def test_errors_name_key_and_choices(
-    arguments: tuple[str, ...],
-    named: tuple[str, ...],
-    commands: Any,
-    latencies: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...], named: tuple[str, ...], commands: Any, latencies: Path, cwd: Path
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     needs_none = arguments[0] == "compare" or any(word.startswith("space=") for word in arguments)
     space = () if needs_none else SMALL
     given = [word.replace("=TABLE", f"={latencies}") for word in arguments]
     error = commands.error_of("device", given[0], *space, *given[1:])
     assert all(word in error for word in named), error
-    assert not list(tmp_path.rglob("*")), "the command left files"
+    assert not list(cwd.rglob("*")), "the command left files"
 
 
-@pytest.mark.data
+@pytest.mark.data("nasbench201/latency.csv")
 @pytest.mark.slow
-@pytest.mark.skipif(
-    not Path(os.environ.get("DARTS_DATA", ""), "nasbench201", "latency.csv").is_file(),
-    reason="the directory DARTS_DATA contains no nasbench201/latency.csv",
-)
-def test_models_of_real_devices_rank_their_cells(commands: Any, tmp_path: Path) -> None:
+def test_models_of_real_devices_rank_their_cells(
+    commands: Any, real_data: Path, tmp_path: Path
+) -> None:
     """A few devices of different kinds; experiments/device_fits.py fits all of them."""
-    table = Path(os.environ["DARTS_DATA"]) / "nasbench201" / "latency.csv"
     for column in ("raspi4", "samsung_s7", "2080ti_1", "eyeriss"):
-        given = ("fit", "space=nas201", f"table={table}", f"column={column}")
+        given = ("fit", "space=nas201", f"table={real_data}", f"column={column}")
         run = commands.run("device", tmp_path / column, *given)
         summary = run.json("summary.json")
         assert summary["tested"] == 15425

@@ -44,7 +44,6 @@ def validation_data(directory: Path) -> tuple[Tensor, Tensor]:
     loader = make_data_module(config, Ranks()).held_out_loader(
         "valid", load_split(directory / "split.npz")
     )
-    assert loader is not None
     samples, classes = zip(*loader.epoch(0), strict=True)
     return torch.cat(samples), torch.cat(classes)
 

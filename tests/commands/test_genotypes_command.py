@@ -12,12 +12,7 @@ from darts.spaces.cnn import PUBLISHED
 
 GENOTYPE = PUBLISHED["SGAS"].genotype
 
-pytestmark = pytest.mark.usefixtures("drawn_figures")
-
-
-@pytest.fixture(autouse=True)
-def _empty_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("drawn_figures", "cwd")
 
 
 def test_list_contains_paper_and_score_of_published_genotypes(
@@ -81,11 +76,9 @@ def test_compare_recognizes_equal_genotypes_in_different_formats(
     assert "equal" in commands.run("genotypes", None, "compare=[a.json,b.json]").out
 
 
-NAS201_GENOTYPE = nas201.Genotype.from_operations(*["nor_conv_3x3"] * 5, "skip_connect")
-
-
 def test_compare_of_different_spaces_is_refused(commands: Any, tmp_path: Path) -> None:
-    (tmp_path / "a.json").write_text(NAS201_GENOTYPE.to_json(), encoding="utf-8")
+    genotype = nas201.Genotype.from_operations(*["nor_conv_3x3"] * 5, "skip_connect")
+    (tmp_path / "a.json").write_text(genotype.to_json(), encoding="utf-8")
     assert "nas201 and cnn" in commands.error_of("genotypes", "compare=[a.json,DARTS_V2]")
 
 

@@ -40,14 +40,13 @@ def accuracy_of(predictions: Any, labels: Tensor) -> float:
 
 
 def test_a_program_searches_retrains_loads_and_predicts(
-    images: tuple[Tensor, Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    images: tuple[Tensor, Tensor], cwd: Path
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     x, y = images
     train, test = TensorDataset(x[:60], y[:60]), TensorDataset(x[60:], y[60:])
     sizes = ["space.channels=4", "space.cells=1", "loader.batch_size=16", *QUIET]
     run = darts.search(data=(train, test), space="nas201", epochs=2, out="runs/a", overrides=sizes)
-    assert run.directory == tmp_path / "runs/a"
+    assert run.directory == cwd / "runs/a"
     assert [row["epoch"] for row in run.history] == [1, 2]
     net = run.network(channels=8, cells=1)
     assert net(torch.zeros(2, 3, 8, 8)).shape == (2, 3)
@@ -55,7 +54,7 @@ def test_a_program_searches_retrains_loads_and_predicts(
     more = ["optimizer.lr=0.02", "dataset.padding=0", "selection=last", *sizes]
     cell = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|none~1|nor_conv_1x1~2|"
     trained = darts.retrain(cell, (train, test), epochs=20, overrides=more)
-    assert trained.directory.parent == tmp_path / "runs/retrain"
+    assert trained.directory.parent == cwd / "runs/retrain"
     assert len(trained.history) == 20
     model = darts.load(trained)
     assert not model.training
@@ -110,13 +109,10 @@ def test_command_and_function_give_the_same_run_and_resume_each_other(
 
 
 @pytest.mark.slow
-def test_find_returns_a_model(
-    images: tuple[Tensor, Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_find_returns_a_model(images: tuple[Tensor, Tensor], cwd: Path) -> None:
     x, y = images
     found = darts.find(TensorDataset(x, y), minutes=0.5, workers=0, overrides=["plan.folds=1"])
-    assert found.directory.parent == tmp_path / "runs/find"
+    assert found.directory.parent == cwd / "runs/find"
     assert accuracy_of(darts.predict(found.model(), x), y) > 0.85
 
 
@@ -124,8 +120,6 @@ def test_find_returns_a_model(
     ("call", "message"),
     [
         (lambda: darts.search(epoch=3), "did you mean 'epochs'"),
-        (lambda: darts.search(data="digits", epochs=0), "epochs=0: must be >= 1"),
-        (lambda: darts.search(data="cifar", epochs=1), "did you mean 'cifar10'"),
         (
             lambda: darts.search(data="digits", dataset="svhn"),
             "data and dataset are mutually exclusive",

@@ -22,7 +22,7 @@ DATA = ("dataset.samples=48", "loader.batch_size=8", "seed=7")
 # Drop path draws from the global generators, so a resumed run needs their states.
 RUNS = {
     "search": (*DATA, "epochs=4", "space.channels=1", "space.cells=1"),
-    "retrain": (*DATA, "epochs=6", "genotype=DARTS_V2", "drop_path=0.5", "ema_decay=0.9"),
+    "retrain": (*DATA, "epochs=4", "genotype=DARTS_V2", "drop_path=0.5", "ema_decay=0.9"),
 }
 STEPS = {"search": 3, "retrain": 4}  # per epoch: 24 and 38 images in batches of 8
 
@@ -191,10 +191,26 @@ def test_an_interrupted_random_sampling_scores_no_architecture_twice(
     assert len(scored) == 6
     assert not [name for name in unbroken_run.result if name.startswith("collapse")]
     folder = tmp_path / "run"
-    with pytest.raises(SystemExit) as exit_info:
+    with pytest.raises(SystemExit, match=r"^143$"):
         commands.run("search", folder, *small, *few)
-    assert exit_info.value.code == 143
     assert len(scored) == 6 + 3
     done = commands.call("search", [f"resume={folder}"], folder)
     assert len(scored) == 6 + 6
     assert_same(commands, done, unbroken_run)
+
+
+@pytest.mark.parametrize(
+    ("method", "steps"),
+    [
+        pytest.param("p_darts", 5, marks=pytest.mark.slow),  # within the third stage
+        ("drnas", 4),  # between both stages: the resumed search widens the weights
+    ],
+)
+def test_a_killed_search_in_stages_ends_like_an_unbroken_one(
+    commands: Any, tmp_path: Path, method: str, steps: int
+) -> None:
+    """The crash loses the current step; there are two steps per epoch."""
+    data = ("dataset=synthetic", "dataset.samples=64", "loader.batch_size=16", "epochs=3")
+    small = ("space=nas201", "space.channels=4", "space.cells=1", f"method={method}")
+    quiet = ("tracking.tensorboard=false", "tracking.figures=false")
+    commands.assert_resume_is_exact("search", [*data, *small, *quiet], tmp_path, steps)

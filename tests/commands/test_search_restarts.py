@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from end_states import NOT_REPRODUCIBLE, identical
 
 import darts.training.restarts as divergence
 from darts.recipes.search import Search
@@ -99,6 +100,6 @@ def test_a_restart_restores_everything(
     assert f"the weights became infinite or NaN in epoch {epoch + 1}" in done.out
     saved, expected = done.checkpoint, whole.checkpoint
     assert (saved["restarts"], expected["restarts"]) == (1, 0)
-    for key in saved.keys() - commands.not_reproducible - {"restarts"}:
-        assert commands.identical(saved[key], expected[key]), key
+    for key in saved.keys() - NOT_REPRODUCIBLE - {"restarts"}:
+        assert identical(saved[key], expected[key]), key
     assert commands.rows_without_costs(done) == commands.rows_without_costs(whole)

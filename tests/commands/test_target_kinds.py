@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from torch import Tensor
 from torch.utils.data import TensorDataset
 
 import darts
@@ -146,22 +145,15 @@ def test_a_checkpoint_with_a_wrong_scale_is_refused(
     assert "every deviation also positive" in line
 
 
-@pytest.fixture
-def scenes() -> tuple[Tensor, Tensor]:
-    """Images in which the left half, the right half, both or none are bright."""
+@pytest.mark.slow
+@pytest.mark.usefixtures("cwd")
+def test_images_get_several_labels() -> None:
+    """The left half of an image, the right half, both or none are bright."""
     rng = torch.Generator().manual_seed(0)
     labels = torch.randint(0, 2, (120, 2), generator=rng)
     halves = labels.float().repeat_interleave(4, 1)[:, None, None, :]
-    noise = 0.1 * torch.randn(120, 1, 8, 8, generator=rng)
-    return (0.2 + 0.6 * halves + noise).clamp(0, 1), labels
-
-
-@pytest.mark.slow
-def test_images_get_several_labels(
-    scenes: tuple[Tensor, Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    images, labels = scenes
+    images = 0.2 + 0.6 * halves + 0.1 * torch.randn(120, 1, 8, 8, generator=rng)
+    images = images.clamp(0, 1)
     train, test = TensorDataset(images[:90], labels[:90]), TensorDataset(images[90:], labels[90:])
     train.classes = ["left", "right"]  # type: ignore[attr-defined]
     sizes = ["space.channels=4", "space.cells=1", "loader.batch_size=16", *QUIET]

@@ -135,7 +135,6 @@ ERRORS: list[tuple[str, str, list[str], str]] = [
     ("translation", "search", ["penalty.parameters=100"], "leave penalty out"),
     ("translation", "search", ["space.copy=true"], "set dataset.joint=true"),
     ("speech", "search", ["dataset.flip=true"], "dataset.flip"),
-    ("table", "search", ["dataset.test_share=0"], "dataset.test_share=0.0: must be"),
     *(
         ("table", "search", [f"space={name}"], "dataset=csv contains rows; choose space=mlp")
         for name in SPACES

@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import statistics
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import pytest
 from optuna.trial import TrialState
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import metadata
+from waiting import wait_until
 
 from darts.config import compose
 from darts.hpo.trials import WORKER, counted_trials
@@ -278,20 +278,6 @@ def test_a_trial_can_be_a_search(commands: Any, tmp_path: Path) -> None:
     assert done.json("best.json")["command"].startswith("python -m darts.search ")
 
 
-def wait_for(process: Any, condition: Any) -> None:
-    """Wait until a condition holds while a process runs."""
-    deadline = time.monotonic() + 240
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline, "timeout"
-        time.sleep(0.02)
-
-
-def count_complete(directory: Path) -> int:
-    """Return the number of trials with a summary."""
-    return len(list(directory.glob("trials/*/summary.json")))
-
-
 @pytest.mark.slow
 def test_a_killed_supervisor_does_not_change_the_table(commands: Any, tmp_path: Path) -> None:
     """Two workers; the supervisor gets SIGKILL, and the study continues with one worker."""
@@ -301,7 +287,7 @@ def test_a_killed_supervisor_does_not_change_the_table(commands: Any, tmp_path: 
     _, err = process.communicate(timeout=240)
     assert (process.returncode, err) == (0, "")
     process = commands.start("tune", *options, f"hydra.run.dir={killed}")
-    wait_for(process, lambda: count_complete(killed) >= 2)
+    wait_until(lambda: len(list(killed.glob("trials/*/summary.json"))) >= 2, process)
     process.kill()
     process.communicate()
     commands.call("tune", [f"resume={killed}", "workers=1"], killed)
@@ -321,7 +307,7 @@ def test_two_machines_share_a_study(commands: Any, tmp_path: Path) -> None:
     storage = f"storage=sqlite:///{tmp_path}/shared.db"
     overrides = [*STUDY, *BARE, IN_PROCESS, storage, "budget.trials=8"]
     process = commands.start("tune", *overrides, f"hydra.run.dir={one}")
-    wait_for(process, lambda: count_complete(one) >= 1)
+    wait_until(lambda: list(one.glob("trials/*/summary.json")), process)
     done = commands.call("tune", [*overrides, f"hydra.run.dir={other}"], other)
     _, err = process.communicate(timeout=240)
     assert (process.returncode, err) == (0, "")
@@ -405,18 +391,12 @@ def test_no_trial_starts_after_budget_hours(commands: Any, tmp_path: Path) -> No
     ],
 )
 def test_invalid_studies_are_refused_before_the_first_trial(
-    commands: Any,
-    table: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    overrides: tuple[str, ...],
-    message: str,
+    commands: Any, table: Path, cwd: Path, overrides: tuple[str, ...], message: str
 ) -> None:
     """The error is one line, and no file is written."""
-    monkeypatch.chdir(tmp_path)
     arguments = [word.replace("{table}", str(table)) for word in overrides]
     assert message in commands.error_of("tune", *arguments)
-    assert list(tmp_path.iterdir()) == []
+    assert list(cwd.iterdir()) == []
 
 
 def test_a_study_without_any_network_within_the_limits_says_so(

@@ -10,29 +10,23 @@ import pytest
 
 from darts.config import launch
 
-Refused = Callable[..., str]
-
 
 @pytest.fixture
-def refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Refused:
+def refused(cwd: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """Call a command in an empty folder, require exit code 2, and return the line it prints."""
-    monkeypatch.chdir(tmp_path)
 
     def call(command: str, *arguments: str) -> str:
-        before = sorted(tmp_path.rglob("*"))
+        before = sorted(cwd.rglob("*"))
         module = importlib.import_module(f"darts.{command}")
-        with pytest.raises(SystemExit) as exit_info:
+        with pytest.raises(SystemExit, match=r"^2$"):
             launch(command, module.check, getattr(module, command), arguments)
         printed = capsys.readouterr()
-        assert exit_info.value.code == 2
         assert printed.out == ""
         assert printed.err.endswith("\n")
         assert len(printed.err.splitlines()) == 1, printed.err
         assert "Traceback" not in printed.err
         assert printed.err.startswith(f"darts.{command}: ")
-        assert sorted(tmp_path.rglob("*")) == before, "the command left files"
+        assert sorted(cwd.rglob("*")) == before, "the command left files"
         return printed.err
 
     return call

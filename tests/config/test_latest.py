@@ -10,6 +10,8 @@ import pytest
 from darts.config import ConfigError
 from darts.config.overrides import hydra_overrides
 
+pytestmark = pytest.mark.usefixtures("cwd")
+
 
 def make_run(place: str, age: int, *files: str) -> str:
     folder = Path("runs") / place
@@ -18,11 +20,6 @@ def make_run(place: str, age: int, *files: str) -> str:
         (folder / name).touch()
     os.utime(folder / "config.yaml", (10_000 - age, 10_000 - age))
     return str(folder)
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
 
 
 def test_it_is_the_newest_run_that_the_key_can_use() -> None:

@@ -35,6 +35,8 @@ from darts.spaces.lookup import find_genotype
 GENOTYPE = PUBLISHED["SGAS"].genotype
 CHAIN = "|none~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|avg_pool_3x3~2|"
 
+pytestmark = pytest.mark.usefixtures("cwd")
+
 
 def accept(config: Any) -> None:
     """Accept every configuration."""
@@ -42,11 +44,6 @@ def accept(config: Any) -> None:
 
 def call(command: str, task: Any, *arguments: str, check: Any = accept) -> Any:
     return launch(command, check, task, arguments)
-
-
-@pytest.fixture(autouse=True)
-def _empty_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
 
 
 def test_returns_the_result_of_the_task(tmp_path: Path) -> None:
@@ -201,9 +198,8 @@ def test_worthless_results_end_in_one_line_after_all_runs(
     capsys: pytest.CaptureFixture[str], flags: list[str], reasons: list[str | None], message: str
 ) -> None:
     left = iter(reasons)
-    with pytest.raises(SystemExit) as exit_info:
+    with pytest.raises(SystemExit, match=r"^3$"):
         launch("search", accept, lambda *_: next(left), flags, worthless=lambda result: result)
-    assert exit_info.value.code == 3
     assert list(left) == []
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"darts.search: {message}")
@@ -216,9 +212,8 @@ def test_missing_files_are_errors_of_the_user(
     def task(*_: Any) -> None:
         (tmp_path / "gone").read_text()
 
-    with pytest.raises(SystemExit) as exit_info:
+    with pytest.raises(SystemExit, match=r"^2$"):
         call("search", task)
-    assert exit_info.value.code == 2
     assert str(tmp_path / "gone") in capsys.readouterr().err
 
 

@@ -31,16 +31,12 @@ VARIANTS = {
 
 
 def search_config(name: str) -> SearchConfig:
-    config = compose("search", [f"experiment={name}"])
-    assert isinstance(config, SearchConfig)
-    return config
+    return compose("search", [f"experiment={name}"])
 
 
 def retrain_config(name: str) -> RetrainConfig:
     genotype = GENOTYPE.get(name, "DARTS_V2")
-    config = compose("retrain", [f"experiment={name}", f"genotype='{genotype}'"])
-    assert isinstance(config, RetrainConfig)
-    return config
+    return compose("retrain", [f"experiment={name}", f"genotype='{genotype}'"])
 
 
 def learning_rate(config: SearchConfig, epoch: int) -> float:
@@ -67,7 +63,7 @@ def test_every_method_has_both_experiments() -> None:
         ("paper_gdas", {0: 0.025, 249: 0.0010009}),
         ("paper_snas", {0: 0.025, 149: 0.0010026}),
         ("paper_fair_darts", {0: 0.005}),
-        ("paper_pc_darts_imagenet", {0: 0.1, 4: 0.5, 5: 0.4878, 49: 4.93e-4}),
+        ("paper_pc_darts_imagenet", {0: 0.1, 2: 0.3, 4: 0.5, 5: 0.4878, 49: 4.93e-4}),
         ("paper_drnas_nas201", {0: 0.025, 99: 0.001006}),
     ],
 )
@@ -116,11 +112,12 @@ def test_quantities_that_change_during_the_search() -> None:
         [1.0, 0.5, 0.02]
     )
     p_darts = search_config("paper_p_darts")
-    rates = {25: 0.384, 34: 0.24, 35: 0.4, 49: 0.0243, 50: 0.672, 59: 0.42, 60: 0.7, 74: 0.0426}
+    rates = {25: 0.384, 30: 0.304, 34: 0.24, 35: 0.4, 36: 0.3275, 40: 0.1472, 49: 0.0243}
+    rates |= {50: 0.672, 59: 0.42, 60: 0.7, 74: 0.0426}
     for epoch, rate in rates.items():
         position = stage_position(epoch, 75, p_darts.stages)
         stage, warmup = p_darts.stages[position.stage], p_darts.arch_optimizer.warmup
-        assert skip_dropout_at(stage, position, epoch, warmup) == pytest.approx(rate, abs=1e-3)
+        assert skip_dropout_at(stage, position, epoch, warmup) == pytest.approx(rate, abs=1e-4)
 
 
 def test_the_learning_rates_of_imagenet() -> None:
@@ -132,9 +129,9 @@ def test_the_learning_rates_of_imagenet() -> None:
     expected = {0: 0.1, 1: 0.097, 249: 0.1 * 0.97**249}
     actual = {epoch: rate_of_epoch(darts.optimizer, epoch, 250) for epoch in expected}
     assert actual == pytest.approx(expected)
-    expected = {0: 0.1, 4: 0.5, 5: 0.48980, 244: 0.00204, 245: 0.00204, 249: 0.000408}
+    expected = {0: 0.1, 4: 0.5, 5: 120 / 245, 244: 0.5 / 245, 245: 0.5 / 245, 249: 0.1 / 245}
     actual = {epoch: rate_of_epoch(partial.optimizer, epoch, 250) for epoch in expected}
-    assert actual == pytest.approx(expected, rel=2e-3)
+    assert actual == pytest.approx(expected)
     for config in (darts, partial):
         assert config.dataset.color_jitter == [0.4, 0.4, 0.4, 0.2]
         assert (config.space.stem, config.label_smoothing, config.auxiliary) == (

@@ -88,7 +88,6 @@ def component(file: str, default: str) -> str:
     if not file.startswith("judge/"):
         return default
     found = re.search(r"/schema/judge/(\w+)@", (CONF / file).read_text(encoding="utf-8"))
-    assert found is not None
     return found[1]
 
 

@@ -9,11 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-MakeFolder = Callable[..., Path]
-
 
 @pytest.fixture
-def make_folder(tmp_path: Path) -> MakeFolder:
+def make_folder(tmp_path: Path) -> Callable[..., Path]:
     """A function that writes ``counts[class]`` images, whose pixels depend on their path."""
 
     def make(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 import wave
 from collections.abc import Callable, Iterable
@@ -14,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from darts.data import MemoryImages, load, stratified_split
+from darts.data import load, stratified_split
 from darts.data.audio import spectrograms
 from darts.data.mel import SILENCE, Spectrogram
 from darts.data.randomness import seed_for
@@ -55,11 +54,6 @@ def pitch(digit: int, speaker: int, number: int) -> float:
     return 300 + 300 * digit + 80 * speaker + 10 * number
 
 
-def pixels(images: Any) -> Tensor:
-    assert isinstance(images, MemoryImages)
-    return images.pixels
-
-
 def spectrograms_of(paths: Iterable[Path], **options: Any) -> Tensor:
     return spectrograms(list(paths), Spectrogram(**{**SMALL, **options}))
 
@@ -68,25 +62,23 @@ def test_fsdd_has_its_published_split_or_other_test_speakers(digits: Path) -> No
     source = load("fsdd", root=digits, **SMALL)
     assert source.classes == tuple("0123456789")
     assert source.valid is None
-    assert source.test is not None
     assert (len(source.train), len(source.test)) == (60, 150)
     assert source.train.shape == (1, 10, 13)
     for part, numbers in ((source.train, (5, 6)), (source.test, range(5))):
         rows = [(d, s, n) for d in range(10) for s in SPEAKERS for n in numbers]
         assert part.labels.tolist() == [digit for digit, *_ in rows]
         files = [digits / f"recordings/{d}_{s}_{n}.wav" for d, s, n in rows]
-        assert torch.equal(pixels(part), spectrograms_of(files))
+        assert torch.equal(part.pixels, spectrograms_of(files))
     held = load("fsdd", root=digits, test_speakers=["bob", "ann"], **SMALL)
-    assert held.test is not None
     files = [
         digits / f"recordings/{d}_{s}_{n}.wav"
         for d in range(10)
         for s in SPEAKERS[:2]
         for n in range(7)
     ]
-    assert torch.equal(pixels(held.test), spectrograms_of(files))
+    assert torch.equal(held.test.pixels, spectrograms_of(files))
     assert len(held.train) == 70
-    train = pixels(source.train).double()
+    train = source.train.pixels.double()
     assert source.mean == pytest.approx((train.mean().item(),))
     assert source.std == pytest.approx((train.std(correction=0).item(),))
 
@@ -138,11 +130,9 @@ def test_folders_of_all_splits_are_read(write: Write, tmp_path: Path) -> None:
     source = load("audiofolder", root=tmp_path, **SMALL)
     assert source.classes == ("no", "yes")
     assert source.train.labels.tolist() == [0] * 6 + [1] * 7
-    assert source.valid is not None
     assert source.valid.labels.tolist() == [0, 0]
-    assert source.test is not None
     assert source.test.labels.tolist() == [0, 0, 0, 1]
-    assert torch.equal(pixels(source.test)[3:], spectrograms_of([tmp_path / "test/yes/deep/0.WAV"]))
+    assert torch.equal(source.test.pixels[3:], spectrograms_of([tmp_path / "test/yes/deep/0.WAV"]))
 
 
 @pytest.mark.parametrize("nested", [True, False])
@@ -155,7 +145,6 @@ def test_a_test_split_is_held_out_if_there_is_no_test_folder(
     everything, labels = spectrograms_of(files), torch.tensor([0] * 10 + [1] * 20)
     for options in ({}, {"test_share": 0.3}, {"split_seed": 4}):
         source = load("audiofolder", root=tmp_path, **SMALL, **options)
-        assert source.test is not None
         assert source.valid is None
         share = options.get("test_share", 0.2)
         kept, held = stratified_split(
@@ -165,7 +154,7 @@ def test_a_test_split_is_held_out_if_there_is_no_test_folder(
         )
         for part, chosen in ((source.train, kept), (source.test, held)):
             assert torch.equal(part.labels, labels[chosen])
-            assert torch.equal(pixels(part), everything[chosen])
+            assert torch.equal(part.pixels, everything[chosen])
         assert torch.bincount(source.test.labels).tolist() == [10 * share, 20 * share]
 
 
@@ -219,22 +208,19 @@ def test_the_error_of_a_missing_data_set_says_what_to_do(tmp_path: Path) -> None
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.data
-@pytest.mark.skipif("DARTS_DATA" not in os.environ, reason="needs DARTS_DATA")
-def test_the_published_fsdd_is_read_and_can_be_learned() -> None:
-    root = Path(os.environ["DARTS_DATA"]) / "fsdd"
+@pytest.mark.data("fsdd")
+def test_the_published_fsdd_is_read_and_can_be_learned(real_data: Path) -> None:
     start = time.process_time()
-    source = load("fsdd", root=root, rate=8000, window=32.0, hop=16.0)
+    source = load("fsdd", root=real_data, rate=8000, window=32.0, hop=16.0)
     assert time.process_time() - start < 10
-    assert source.test is not None
     assert (len(source.train), len(source.test)) == (2700, 300)
     assert torch.bincount(source.train.labels).tolist() == [270] * 10
     assert torch.bincount(source.test.labels).tolist() == [30] * 10
     assert source.train.shape == (1, 64, 63)
-    held = load("fsdd", root=root, test_speakers=["theo"], rate=8000, window=32.0, hop=16.0)
+    held = load("fsdd", root=real_data, test_speakers=["theo"], rate=8000, window=32.0, hop=16.0)
     assert (len(held.train), len(held.test or ())) == (2500, 500)
     # Nearest neighbors recognize most spoken digits of known speakers.
-    labels, rows = source.train.labels, pixels(source.train).flatten(1)
+    labels, rows = source.train.labels, source.train.pixels.flatten(1)
     kept, asked = stratified_split(labels, (0.9, 0.1), seed=0)
     guess = labels[kept][torch.cdist(rows[asked], rows[kept]).argmin(1)]
     assert (guess == labels[asked]).float().mean() > 0.7

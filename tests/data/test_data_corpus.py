@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -71,10 +70,9 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
         load("ptb", root=tmp_path, download=False)
 
 
-@pytest.mark.data
-@pytest.mark.skipif("DARTS_DATA" not in os.environ, reason="needs DARTS_DATA")
-def test_penn_treebank_has_its_published_size() -> None:
-    corpus = load("ptb", root=Path(os.environ["DARTS_DATA"]) / "ptb", download=False)
+@pytest.mark.data("ptb")
+def test_penn_treebank_has_its_published_size(real_data: Path) -> None:
+    corpus = load("ptb", root=real_data, download=False)
     assert len(corpus.vocabulary) == 10_000
     sizes = tuple(len(part) for part in (corpus.train, corpus.valid, corpus.test))
     assert sizes == (929_589, 73_760, 82_430)

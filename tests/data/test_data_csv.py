@@ -11,9 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from torch import Tensor
 
-from darts.data import MemoryImages, load, stratified_split
+from darts.data import load, stratified_split
 from darts.data.randomness import seed_for
 from darts.data.source import Source
 from darts.data.table_file import read_table
@@ -33,14 +32,8 @@ def write(tmp_path: Path) -> Write:
     return write
 
 
-def pixels(images: Any) -> Tensor:
-    assert isinstance(images, MemoryImages)
-    return images.pixels
-
-
 def column(source: Source, split: str, index: int = 0) -> list[float]:
-    values: list[float] = pixels(getattr(source, split))[:, index, 0, 0].tolist()
-    return values
+    return getattr(source, split).pixels[:, index, 0, 0].tolist()
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
@@ -56,7 +49,6 @@ def test_each_delimiter_is_detected(delimiter: str, write: Write) -> None:
 
 def test_default_names_of_a_data_frame_are_a_header(write: Write) -> None:
     source = load("csv", root=write("0,1,class", *ROWS), test_share=0.25)
-    assert source.encoding is not None
     assert source.encoding.columns == ("0", "1")
 
 
@@ -68,7 +60,7 @@ def test_parquet_files_are_read_like_csv_files(write: Write, tmp_path: Path) -> 
     from_folder = load("csv", root=tmp_path)
     from_text = load("csv", root=write("a,b,class", *(f"{a!r},{b},{c}" for a, b, c in values)))
     assert from_folder.encoding == from_text.encoding
-    assert torch.equal(pixels(from_folder.train), pixels(from_text.train))
+    assert torch.equal(from_folder.train.pixels, from_text.train.pixels)
     assert torch.equal(from_folder.train.labels, from_text.train.labels)
     frame.loc[3, "a"] = np.nan
     frame.to_parquet(tmp_path / "train.parquet")
@@ -99,7 +91,6 @@ def test_a_data_set_of_scikit_learn_is_read_and_standardized(write: Write) -> No
     header = ",".join(["class", *map(str, bunch.feature_names)])
     source = load("csv", root=write(header, *lines), label="class")
     assert source.classes == tuple(sorted(map(str, bunch.target_names)))
-    assert source.encoding is not None
     assert source.encoding.columns == tuple(bunch.feature_names)
     labels = torch.tensor(
         [source.classes.index(str(bunch.target_names[label])) for label in bunch.target]
@@ -108,10 +99,9 @@ def test_a_data_set_of_scikit_learn_is_read_and_standardized(write: Write) -> No
     rows = torch.from_numpy(bunch.data)
     mean, std = rows[kept].mean(0), rows[kept].std(0, correction=0)
     for part, indices in ((source.train, kept), (source.test, held)):
-        assert part is not None
         assert torch.equal(part.labels, labels[indices])
         wanted = ((rows[indices] - mean) / std).float()
-        torch.testing.assert_close(pixels(part).flatten(1), wanted, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(part.pixels.flatten(1), wanted, rtol=1e-5, atol=1e-6)
 
 
 def test_splits_of_a_folder_are_read(write: Write, tmp_path: Path) -> None:
@@ -120,12 +110,10 @@ def test_splits_of_a_folder_are_read(write: Write, tmp_path: Path) -> None:
     write("c,b,a,extra", "y,45,4.5,-", name="test.csv")
     write("a,b,c", "2.5,5,x", "9,9,y", name="valid.csv")
     source = load("csv", root=tmp_path)
-    assert source.test is not None
-    assert source.valid is not None
     assert (len(source.train), len(source.test), len(source.valid)) == (8, 1, 2)
     deviation = np.std(np.arange(1, 9))
     assert column(source, "train") == pytest.approx(((np.arange(1, 9) - 4.5) / deviation).tolist())
-    assert pixels(source.test).flatten().tolist() == [0, 0]
+    assert source.test.pixels.flatten().tolist() == [0, 0]
     assert column(source, "valid") == pytest.approx([-2 / deviation, 4.5 / deviation])
     assert (source.test.labels.tolist(), source.valid.labels.tolist()) == ([1], [0, 1])
     (tmp_path / "test.csv").unlink()
@@ -133,15 +121,15 @@ def test_splits_of_a_folder_are_read(write: Write, tmp_path: Path) -> None:
         load("csv", root=tmp_path, test_share=0.25, split_seed=seed) for seed in (0, 0, 3)
     )
     assert [len(part) for part in (held.train, held.test, held.valid)] == [6, 2, 2]
-    assert torch.equal(pixels(held.test), pixels(again.test))
-    assert not torch.equal(pixels(held.train), pixels(other.train))
+    assert torch.equal(held.test.pixels, again.test.pixels)
+    assert not torch.equal(held.train.pixels, other.train.pixels)
 
 
 def test_numbers_of_any_scale_are_standardized(write: Write) -> None:
     """Columns of numbers that are equal in float32, huge, tiny, and constant."""
     rows = [f"{1.7e9 + i},{i}e300,{i}e-300,0.1,{'xy'[i % 2]}" for i in range(8)]
     source = load("csv", root=write("time,huge,tiny,same,kind", *rows), test_share=0.25)
-    found = pixels(source.train).flatten(1).double()
+    found = source.train.pixels.flatten(1).double()
     assert found.shape == (6, 4)
     for number in (0, 1, 2):
         assert float(found[:, number].mean()) == pytest.approx(0, abs=1e-6)
@@ -248,10 +236,10 @@ def test_bins_add_an_encoding_that_the_training_rows_define(write: Write) -> Non
     folder = write("a,b,kind", *ROWS, name="train.csv").parent
     write("a,b,kind", "100,0,x", "2.5,30,y", name="test.csv")
     plain, binned = (load("csv", root=folder, bins=bins) for bins in (0, 3))
-    train, test = pixels(binned.train), pixels(binned.test)
+    train, test = binned.train.pixels, binned.test.pixels
     assert train.shape[1:] == (2 + 6, 1, 1)
-    assert torch.equal(train[:, :2], pixels(plain.train))
-    assert torch.equal(test[:, :2], pixels(plain.test))
+    assert torch.equal(train[:, :2], plain.train.pixels)
+    assert torch.equal(test[:, :2], plain.test.pixels)
     # The edges are values of the rows: 1, 3, 6 and 8 for the column a.
     edges = np.quantile(np.arange(1.0, 9.0), np.linspace(0, 1, 4), method="nearest")
     shares = np.clip((np.array([[100.0], [2.5]]) - edges[:-1]) / np.diff(edges), 0, 1)

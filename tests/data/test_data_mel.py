@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,26 +11,16 @@ import torch
 from darts.data.mel import SILENCE, Spectrogram, fit_length, mel_filters
 
 
-@pytest.fixture(scope="module")
-def librosa() -> Any:
-    with warnings.catch_warnings():  # from its imports, on newer Python versions
-        warnings.simplefilter("ignore")
-        import librosa
-        import librosa.feature
-        import librosa.filters
-
-        librosa.filters.mel(sr=8000, n_fft=256)  # the first call imports more
-    return librosa
-
-
 @pytest.mark.parametrize("scale", ["slaney", "htk"])
 @pytest.mark.parametrize(
     ("rate", "fft", "mels"), [(8000, 256, 40), (16000, 512, 64), (22050, 2048, 128), (1600, 64, 8)]
 )
-def test_filters_equal_those_of_librosa(
-    rate: int, fft: int, mels: int, scale: str, librosa: Any
-) -> None:
-    wanted = librosa.filters.mel(sr=rate, n_fft=fft, n_mels=mels, htk=scale == "htk")
+def test_filters_equal_those_of_librosa(rate: int, fft: int, mels: int, scale: str) -> None:
+    with warnings.catch_warnings():  # from its imports, on newer Python versions
+        warnings.simplefilter("ignore")
+        import librosa.filters
+
+        wanted = librosa.filters.mel(sr=rate, n_fft=fft, n_mels=mels, htk=scale == "htk")
     found = mel_filters(rate, fft, mels, scale)
     assert found.shape == (mels, fft // 2 + 1)
     np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-5, atol=1e-9)
@@ -44,14 +33,6 @@ TRANSFORMS = [
 ]
 
 
-def make_noise(transform: Spectrogram) -> np.ndarray:
-    """Return three recordings: noise, quiet noise, and noise that ends in silence."""
-    noise = np.random.default_rng(0).normal(size=(3, transform.samples)).astype(np.float32)
-    noise[1] *= 1e-3
-    noise[2, transform.samples // 2 :] = 0
-    return noise
-
-
 @pytest.mark.parametrize("transform", TRANSFORMS)
 def test_spectrograms_equal_their_definition(transform: Spectrogram) -> None:
     """The tolerance is a thousandth of a decibel."""
@@ -60,7 +41,10 @@ def test_spectrograms_equal_their_definition(transform: Spectrogram) -> None:
     start = (fft - size) // 2
     window[start : start + size] = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / size)
     filters = mel_filters(transform.rate, fft, transform.mels, transform.scale).numpy()
-    noise = make_noise(transform)
+    # Three recordings: noise, quiet noise, and noise that ends in silence.
+    noise = np.random.default_rng(0).normal(size=(3, transform.samples)).astype(np.float32)
+    noise[1] *= 1e-3
+    noise[2, transform.samples // 2 :] = 0
     for row, one in zip(noise, transform(torch.from_numpy(noise)), strict=True):
         padded = np.pad(row.astype(float), fft // 2)
         frames = [padded[i : i + fft] * window for i in range(0, len(padded) - fft + 1, hop)]

@@ -19,10 +19,6 @@ def spectrograms(count: int = 20) -> Tensor:
     return -80 + 90 * torch.rand(count, 1, BANDS, FRAMES, generator=generator("decibels"))
 
 
-def normalization() -> Normalization:
-    return Normalization((MEAN,), (STD,), torch.device("cpu"), full_scale=1)
-
-
 def augment_point_by_point(pixels: Tensor, draws: Tensor, options: SpecAugment) -> Tensor:
     """Return the augmented spectrograms, computed point by point from the definition."""
     result = torch.zeros(pixels.shape)
@@ -57,7 +53,8 @@ def test_a_batch_equals_the_definition_point_by_point(options: SpecAugment) -> N
     draws = options.draw(len(pixels), (BANDS, FRAMES), generator(1))
     assert draws.dtype == torch.int64
     assert draws.shape == (1 + 2 * (options.frequency_masks + options.time_masks), len(pixels))
-    found = options.apply(pixels, draws, normalization())
+    normalization = Normalization((MEAN,), (STD,), torch.device("cpu"), full_scale=1)
+    found = options.apply(pixels, draws, normalization)
     torch.testing.assert_close(
         found, augment_point_by_point(pixels, draws, options), atol=2e-6, rtol=1e-5
     )

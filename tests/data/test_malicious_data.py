@@ -41,23 +41,12 @@ def read_table(path: Path) -> object:
     return load("csv", root=path)
 
 
-def read_text(path: Path) -> object:
-    return load("text", root=path.parent)
+def read_folder(name: str, **options: bool) -> Read:
+    return lambda path: load(name, root=path.parent, **options)
 
 
-def read_pairs(path: Path) -> object:
-    return load("pairs", root=path.parent)
-
-
-def read_documents(path: Path) -> object:
-    return load("documents", root=path.parent)
-
-
-def read_published(name: str) -> Read:
-    return lambda path: load(name, root=path.parent, download=False, verify=False)
-
-
-READERS = {name: read_published(name) for name in MAKE}
+READERS = {name: read_folder(name, download=False, verify=False) for name in MAKE}
+read_text, read_pairs, read_documents = map(read_folder, ("text", "pairs", "documents"))
 
 
 def read_recordings(path: Path) -> object:

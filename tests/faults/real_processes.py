@@ -6,16 +6,20 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-LONG = "epochs=100000"
 
+@contextmanager
+def launched(
+    command: str, *arguments: str, before: Sequence[str] = ()
+) -> Iterator[subprocess.Popen[str]]:
+    """Start a command in a new process group and kill it at the end.
 
-def launch(command: str, *arguments: str, before: Sequence[str] = ()) -> subprocess.Popen[str]:
-    """Start a command in a new process group; ``before`` precedes it, for example ``nohup``."""
-    return subprocess.Popen(
+    ``before`` precedes the command, for example ``nohup``.
+    """
+    process = subprocess.Popen(
         [*before, sys.executable, "-m", f"darts.{command}", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -24,26 +28,15 @@ def launch(command: str, *arguments: str, before: Sequence[str] = ()) -> subproc
         process_group=0,
         preexec_fn=_default_signals,
     )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
 
 
 def _default_signals() -> None:
     """Let signals end a process, although tests that run in the background may ignore them."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
-
-
-def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
-    """Wait until a file exists, at most two minutes; the process must keep running."""
-    deadline = time.monotonic() + 120
-    while not path.exists():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline, f"{path} does not appear"
-        time.sleep(0.02)
-
-
-def end(processes: Sequence[subprocess.Popen[str]]) -> None:
-    """Kill the processes that still run."""
-    for process in processes:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()

@@ -16,20 +16,17 @@ SKIPPED = {"find": "runs/"}
 STEP = {"find": 9}  # every ninth state, because each continuation runs several trainings
 
 
-def crash_states(forks: Any, command: str, folder: Path) -> Snapshots:
-    """Run a command and return copies of its directory before each file-system call."""
-    store = folder / "copies"
+@pytest.mark.slow
+@pytest.mark.parametrize("command", COMMANDS)
+def test_all_crash_points(forks: Any, continuation: Any, tmp_path: Path, command: str) -> None:
+    """Each copy of the directory before a file-system call is that of a run that was killed."""
+    root, store = tmp_path / "run", tmp_path / "copies"
     store.mkdir()
-    root = folder / "run"
     watched = (root, Snapshots(root, store, skipped=SKIPPED.get(command, "")))
     ended = forks.call(tiny_runs.start, command, root, watched=watched, timeout=300)
     assert ended.code in (0, 3), ended.err
-    assert isinstance(ended.value, Snapshots)
-    return ended.value
-
-
-def check_states(continuation: Any, command: str, states: Snapshots, names: list[str]) -> None:
-    failed = {}
+    states: Snapshots = ended.value
+    names, failed = list(states.calls)[:: STEP.get(command, 1)], {}
     for name in names:
         directory = states.store / name
         problems = continuation.problems(command, directory)
@@ -38,10 +35,3 @@ def check_states(continuation: Any, command: str, states: Snapshots, names: list
         shutil.rmtree(directory)
     print(f"{command}: {states.count} crash points, {len(names)} different states checked")
     assert not failed, "\n".join(f"{call}: {problems[:3]}" for call, problems in failed.items())
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("command", COMMANDS)
-def test_all_crash_points(forks: Any, continuation: Any, tmp_path: Path, command: str) -> None:
-    states = crash_states(forks, command, tmp_path)
-    check_states(continuation, command, states, list(states.calls)[:: STEP.get(command, 1)])

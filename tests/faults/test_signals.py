@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 import tiny_runs
 from file_calls import Call, Send
-from real_processes import LONG, end, launch, wait_for
+from real_processes import launched
+from waiting import wait_for
 
 from darts.training.checkpoint import load_checkpoint
 
 NOTICE = "stopping after this step; Ctrl-C again to abort"
+ENDLESS = ("search", *tiny_runs.RUNS["search"], "epochs=100000")
 
 
 def problems_of_interrupt(forks: Any, continuation: Any, root: Path, call: Call) -> list[str]:
@@ -64,8 +66,7 @@ def stderr_line(process: Any) -> str:
 def test_a_signal_to_a_real_process(number: int, tmp_path: Path) -> None:
     """The run prints the notice at once, saves and exits with 128 plus the number."""
     directory = tmp_path / "run"
-    process = launch("search", *tiny_runs.RUNS["search"], LONG, f"hydra.run.dir={directory}")
-    try:
+    with launched(*ENDLESS, f"hydra.run.dir={directory}") as process:
         wait_for(directory / "checkpoint.safetensors", process)
         sent = time.monotonic()
         process.send_signal(number)
@@ -76,8 +77,6 @@ def test_a_signal_to_a_real_process(number: int, tmp_path: Path) -> None:
         assert f"python -m darts.search resume={directory}" in out
         load_checkpoint(directory / "checkpoint.safetensors", "search")
         assert not (directory / "run.lock").exists()
-    finally:
-        end([process])
 
 
 @pytest.mark.slow
@@ -86,8 +85,7 @@ def test_a_second_ctrl_c_ends_a_long_step(tmp_path: Path) -> None:
     directory = tmp_path / "run"
     slow = ("dataset=synthetic", "dataset.samples=512", "dataset.size=32", "loader.batch_size=128")
     arguments = (*slow, "space.channels=16", "space.cells=8", "tracking.figures=false")
-    process = launch("search", *arguments, f"hydra.run.dir={directory}")
-    try:
+    with launched("search", *arguments, f"hydra.run.dir={directory}") as process:
         wait_for(directory / "config.yaml", process)
         time.sleep(5)
         process.send_signal(signal.SIGINT)
@@ -97,18 +95,13 @@ def test_a_second_ctrl_c_ends_a_long_step(tmp_path: Path) -> None:
         assert process.returncode == 130
         assert [line for line in err.splitlines() if line] == ["darts.search: aborted by Ctrl-C"]
         assert "checkpoint saved" not in out
-    finally:
-        end([process])
 
 
 @pytest.mark.slow
 def test_sigusr1_saves_and_the_run_continues(tmp_path: Path) -> None:
     directory = tmp_path / "run"
-    late = "save_minutes=600"
-    process = launch("search", *tiny_runs.RUNS["search"], LONG, late, f"hydra.run.dir={directory}")
-    try:
-        file = directory / "checkpoint.safetensors"
-        wait_for(file, process)
+    with launched(*ENDLESS, "save_minutes=600", f"hydra.run.dir={directory}") as process:
+        wait_for(directory / "checkpoint.safetensors", process)
         process.send_signal(signal.SIGUSR1)
         time.sleep(2)
         assert process.poll() is None
@@ -116,16 +109,12 @@ def test_sigusr1_saves_and_the_run_continues(tmp_path: Path) -> None:
         _, err = process.communicate(timeout=60)
         assert process.returncode == 143
         assert err.split("\n") == ["", NOTICE, ""]
-    finally:
-        end([process])
 
 
 @pytest.mark.slow
 def test_a_run_under_nohup_survives_the_end_of_its_terminal(tmp_path: Path) -> None:
     directory = tmp_path / "run"
-    arguments = [*tiny_runs.RUNS["search"], LONG, f"hydra.run.dir={directory}"]
-    process = launch("search", *arguments, before=("nohup",))
-    try:
+    with launched(*ENDLESS, f"hydra.run.dir={directory}", before=("nohup",)) as process:
         wait_for(directory / "checkpoint.safetensors", process)
         process.send_signal(signal.SIGHUP)
         time.sleep(2)
@@ -133,8 +122,6 @@ def test_a_run_under_nohup_survives_the_end_of_its_terminal(tmp_path: Path) -> N
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=60)
         assert process.returncode == 143
-    finally:
-        end([process])
 
 
 @pytest.mark.slow
@@ -142,8 +129,7 @@ def test_a_run_under_nohup_survives_the_end_of_its_terminal(tmp_path: Path) -> N
 def test_ctrl_c_before_the_run_begins_prints_no_traceback(tmp_path: Path, seconds: float) -> None:
     """Nothing is printed during imports, and one line while the configuration is composed."""
     directory = tmp_path / "run"
-    process = launch("search", *tiny_runs.RUNS["search"], LONG, f"hydra.run.dir={directory}")
-    try:
+    with launched(*ENDLESS, f"hydra.run.dir={directory}") as process:
         time.sleep(seconds)
         begun = directory.exists()
         process.send_signal(signal.SIGINT)
@@ -151,5 +137,3 @@ def test_ctrl_c_before_the_run_begins_prints_no_traceback(tmp_path: Path, second
         if not begun:
             ends = [(-signal.SIGINT, "", ""), (130, "", "darts.search: aborted by Ctrl-C\n")]
             assert (process.returncode, out, err) in ends
-    finally:
-        end([process])

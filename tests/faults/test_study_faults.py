@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tiny_runs
 from fork_server import limit_file_size, one_line_problems
-from real_processes import end, launch
+from real_processes import launched
+from waiting import wait_until
 
 from darts.reading import read_json
 
@@ -29,14 +28,6 @@ WIDE = 'genotype={"space": "mlp", "layers": ["relu_4096"]}'
 FILE_LIMIT = 4_000_000  # bytes; more than all files but the checkpoint of a trial of WIDE
 
 
-def wait_until(condition: Callable[[], object], process: Any) -> None:
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def group_exists(group: int) -> bool:
     try:
         os.killpg(group, 0)
@@ -47,9 +38,8 @@ def group_exists(group: int) -> bool:
 
 def test_a_second_ctrl_c_ends_supervisor_and_workers(tmp_path: Path) -> None:
     directory = tmp_path / "run"
-    process = launch("tune", *SLOW, "workers=2", f"hydra.run.dir={directory}")
     logs = [directory / f"trials/{number:04d}/log.txt" for number in range(2)]
-    try:
+    with launched("tune", *SLOW, "workers=2", f"hydra.run.dir={directory}") as process:
         wait_until(
             lambda: all(log.exists() and "training in" in log.read_text() for log in logs), process
         )
@@ -63,14 +53,9 @@ def test_a_second_ctrl_c_ends_supervisor_and_workers(tmp_path: Path) -> None:
         assert line.startswith("darts.tune: aborted by Ctrl-C; ")
         assert line.endswith(f"python -m darts.tune resume={directory}")
         assert "stopped and saved" not in out
-        deadline = time.monotonic() + 30
-        while group_exists(process.pid):
-            assert time.monotonic() < deadline, "a worker still runs"
-            time.sleep(0.02)
+        wait_until(lambda: not group_exists(process.pid), seconds=30)
         assert not list(directory.glob("trials/*/summary.json"))
         assert not (directory / "run.lock").exists()
-    finally:
-        end([process])
 
 
 def start_limited(directory: Path, limit: int) -> None:

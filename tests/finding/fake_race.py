@@ -17,7 +17,7 @@ from darts.finding.candidates import Networks
 from darts.finding.decisions import Decisions
 from darts.finding.execution import Execution
 from darts.finding.proposals import Pool
-from darts.finding.race import Race
+from darts.finding.race import EXPLORED, Race
 from darts.finding.setup import make_networks
 from darts.recipes.rules import DataFacts
 from darts.running.jobs import Executor, Future, Job, Outcome
@@ -27,6 +27,7 @@ DATA = ("dataset=synthetic", "dataset.samples=32", "dataset.size=8", "device=cpu
 DATA += ("space.widths=[64,128,256]", "space.cells=2", "optimizer.warmup_epochs=2")
 SHORT = ("plan.equal=epochs", "plan.slice_epochs=1", "plan.rounds=2", "plan.newcomers=2")
 BASELINES = ["mlp-mlp_128", "mlp-linear", "mlp-mlp_256x2", "mlp-largest"]
+LEADER = BASELINES[3]
 
 
 class Crash(BaseException):
@@ -162,3 +163,11 @@ def make_race(
         decisions,
         folds,
     )
+
+
+def explored(folder: Path, *words: str, **options: Any) -> tuple[Race, FakeExecutor]:
+    """Return a race after its last round."""
+    executor = FakeExecutor(**options)
+    race = make_race(folder, *words, executor=executor)
+    race.explore(EXPLORED)
+    return race, executor

@@ -29,6 +29,8 @@ def genotype(text: str) -> AnyGenotype:
 
 
 PLAIN, RESNET = genotype(PLAIN_CELL), genotype(RESNET_CELL)
+LATE = genotype("|skip_connect~0|+|none~0|skip_connect~1|+|none~0|none~1|nor_conv_3x3~2|")
+EARLY = genotype("|none~0|+|nor_conv_3x3~0|none~1|+|none~0|none~1|skip_connect~2|")
 
 
 def networks(space: str, *more: str) -> Networks:
@@ -108,7 +110,6 @@ def test_a_baseline_beyond_the_limits_is_reduced_by_few_changes(share: float) ->
     limit = fixed + share * (whole - fixed)
     limited = replace(own, limits=CostMeter({"macs": limit}))
     reduced = reduced_architecture(limited, PLAIN)
-    assert reduced is not None
     assert is_connected(reduced)
     assert reduced.simplified() == reduced
     assert limited.costs(reduced)["macs"] <= limit
@@ -119,29 +120,25 @@ def test_a_baseline_beyond_the_limits_is_reduced_by_few_changes(share: float) ->
 
 def test_no_two_baselines_within_limits_compute_the_same_function() -> None:
     own = networks("nas201", "space.channels=2", "space.cells=1")
-    late = genotype("|skip_connect~0|+|none~0|skip_connect~1|+|none~0|none~1|nor_conv_3x3~2|")
-    early = genotype("|none~0|+|nor_conv_3x3~0|none~1|+|none~0|none~1|skip_connect~2|")
-    limited = replace(own, limits=CostMeter({"macs": own.costs(late)["macs"]}))
+    limited = replace(own, limits=CostMeter({"macs": own.costs(LATE)["macs"]}))
     direct = genotype("|none~0|+|none~0|none~1|+|nor_conv_3x3~0|none~1|none~2|")
-    baselines = {"late": late, "early": early, "direct": direct}
-    assert within_limits(limited, baselines) == {"late": late}
+    baselines = {"late": LATE, "early": EARLY, "direct": direct}
+    assert within_limits(limited, baselines) == {"late": LATE}
 
 
 def test_a_baseline_within_the_limits_replaces_an_equal_reduced_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     own = networks("nas201", "space.channels=2", "space.cells=1")
-    late = genotype("|skip_connect~0|+|none~0|skip_connect~1|+|none~0|none~1|nor_conv_3x3~2|")
-    early = genotype("|none~0|+|nor_conv_3x3~0|none~1|+|none~0|none~1|skip_connect~2|")
     pooling = genotype("|none~0|+|none~0|none~1|+|avg_pool_3x3~0|none~1|none~2|")
-    reduced = {PLAIN: early, RESNET: pooling}
+    reduced = {PLAIN: EARLY, RESNET: pooling}
     monkeypatch.setattr(
         "darts.finding.limited_baselines.reduced_architecture", lambda networks, own: reduced[own]
     )
-    limited = replace(own, limits=CostMeter({"macs": own.costs(late)["macs"]}))
-    baselines = {"plain": PLAIN, "resnet": RESNET, "late": late}
+    limited = replace(own, limits=CostMeter({"macs": own.costs(LATE)["macs"]}))
+    baselines = {"plain": PLAIN, "resnet": RESNET, "late": LATE}
     fitting = within_limits(limited, baselines)
-    assert list(fitting.items()) == [("resnet_reduced", pooling), ("late", late)]
+    assert list(fitting.items()) == [("resnet_reduced", pooling), ("late", LATE)]
 
 
 def test_a_reduced_baseline_keeps_what_there_is_room_for() -> None:
@@ -149,7 +146,6 @@ def test_a_reduced_baseline_keeps_what_there_is_room_for() -> None:
     own = networks("nas201", "space.channels=2", "space.cells=1")
     limit = own.costs(RESNET)["macs"] - 1
     reduced = reduced_architecture(replace(own, limits=CostMeter({"macs": limit})), RESNET)
-    assert reduced is not None
     counts = Counter(name for _, _, name in reduced.edges("cell"))
     assert counts == {"nor_conv_3x3": 1, "nor_conv_1x1": 1, "skip_connect": 2, "none": 2}
 

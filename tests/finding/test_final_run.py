@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
-from fake_race import BASELINES, SHORT, FakeExecutor, make_race
+from fake_race import BASELINES, LEADER, SHORT, make_race
+from fake_race import explored as explored_race
 
 from darts.finding.final_run import PLANNED, final_run, final_runs, held_out_share, memorizes
-from darts.finding.race import EXPLORED, Race
 
 TIMED = ("plan.newcomers=2", "methods=[]")
-LEADER = BASELINES[3]
-
-
-def explored(folder: Path, *words: str, **options: Any) -> tuple[Race, FakeExecutor]:
-    """Return a race after its last round, which ``LEADER`` leads."""
-    executor = FakeExecutor(scores=lambda name, _: 0.9 if LEADER in name else 0.1, **options)
-    race = make_race(folder, *words, executor=executor)
-    race.explore(EXPLORED)
-    return race, executor
+explored = partial(explored_race, scores=lambda name, _: 0.9 if LEADER in name else 0.1)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +36,6 @@ def test_the_final_run_continues_the_training_or_repeats_it_up_to_the_best_epoch
     if length is None:
         assert run is None
         return
-    assert run is not None
     job = executor.jobs[-1]
     values = dict(item.split("=", 1) for item in job.overrides)
     assert (values["validation"], values["selection"]) == ("0", "last")
@@ -97,7 +88,6 @@ def test_a_published_validation_split_is_not_held_out(
 def test_without_a_refit_the_samples_of_the_winner_stay_held_out(tmp_path: Path) -> None:
     race, executor = explored(tmp_path, *TIMED)
     run = final_run(race, race.results[LEADER], 0.0, refits=False)
-    assert run is not None
     assert run.score == run.summary["valid_accuracy"] == 0.9
     keys = {item.partition("=")[0] for item in executor.jobs[-1].overrides}
     assert "optimizer.cooldown" in keys
@@ -142,11 +132,13 @@ def test_the_networks_of_an_ensemble_share_the_time_that_is_left(tmp_path: Path)
 
 def test_a_final_run_repeats_the_training_that_the_winner_has_continued(tmp_path: Path) -> None:
     """A setting continued the best epoch of the leader, and was best two epochs later."""
-    executor = FakeExecutor(
-        scores=lambda name, _: 0.9 if "flip" in name else float(name == LEADER) / 2, peaks=Peaks()
+    race, executor = explored_race(
+        tmp_path,
+        *TIMED,
+        "plan.rounds=3",
+        scores=lambda name, _: 0.9 if "flip" in name else float(name == LEADER) / 2,
+        peaks=Peaks(),
     )
-    race = make_race(tmp_path, *TIMED, "plan.rounds=3", executor=executor)
-    race.explore(EXPLORED)
     fork = race.best()
     assert fork.candidate.start.epochs == 3
     assert fork.best_epoch == 5

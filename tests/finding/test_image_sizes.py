@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from darts.config import FindConfig, compose
+from darts.config import compose
 from darts.finding.families import FAMILIES
 from darts.finding.image_sizes import image_sizes, median_side, with_sizes
 from darts.finding.setup import make_networks
@@ -59,7 +59,6 @@ def test_only_the_first_family_trains_on_larger_images() -> None:
 
 def networks_of(root: Path, *overrides: str) -> dict[str, tuple[int, int, int]]:
     config = compose("find", ["dataset=imagefolder", f"dataset.root={root}", *overrides])
-    assert isinstance(config, FindConfig)
     _, networks = make_networks(config)
     result = {}
     for name, own in networks.items():
@@ -82,7 +81,6 @@ def test_networks_train_on_their_sizes_with_fitting_augmentation(tmp_path: Path)
 def test_networks_for_one_size_share_the_pixels(tmp_path: Path) -> None:
     root = write_images(tmp_path, 64, 40)
     config = compose("find", ["dataset=imagefolder", f"dataset.root={root}"])
-    assert isinstance(config, FindConfig)
     facts, networks = make_networks(config)
     sources = {name: id(own.data.source) for name, own in networks.items()}
     assert sources["fast_32"] == sources["darts"] != sources["fast_32_64px"]

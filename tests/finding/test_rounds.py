@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_race import BASELINES, SHORT, Crash, FakeExecutor, make_race
+from fake_race import BASELINES, SHORT, Crash, FakeExecutor, explored, make_race
 
 from darts.config import ConfigError
 from darts.finding import winner
@@ -17,18 +17,10 @@ from darts.finding.candidates import Candidate, Start
 from darts.finding.execution import Stopped
 from darts.finding.final_run import final_run
 from darts.finding.proposals import Pool
-from darts.finding.race import EXPLORED, SLICES, Race
+from darts.finding.race import EXPLORED, SLICES
 from darts.finding.winner import duel, train_winner
 
 TIMED = ("plan.newcomers=2", "methods=[]")
-
-
-def explored(folder: Path, *words: str, **options: Any) -> tuple[Race, FakeExecutor]:
-    """Return a race after its last round."""
-    executor = FakeExecutor(**options)
-    race = make_race(folder, *words, executor=executor)
-    race.explore(EXPLORED)
-    return race, executor
 
 
 def test_the_better_half_continues_and_new_candidates_enter(tmp_path: Path) -> None:
@@ -195,7 +187,6 @@ def run_all(folder: Path, words: tuple[str, ...], **options: Any) -> list[Any]:
     chosen = duel(race)
     trained = train_winner(race, chosen, 0.0, refits=True)
     final = final_run(race, trained, 0.0, refits=True)
-    assert final is not None
     copies = [(p.parent.name, p.read_text()) for p in sorted(folder.glob("duel/*/*.safetensors"))]
     decisions = json.loads((folder / "decisions.json").read_text())["decisions"]
     return [

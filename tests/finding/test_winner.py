@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
-from fake_race import BASELINES, SHORT, FakeExecutor, make_race
+from fake_race import LEADER, SHORT, make_race
+from fake_race import explored as explored_race
 
 from darts.finding import winner
 from darts.finding.final_run import PLANNED
-from darts.finding.race import EXPLORED, Race
 from darts.finding.winner import duel, duel_again, train_winner
 
 TIMED = ("plan.newcomers=2", "plan.settings=false", "methods=[]")
-LEADER = BASELINES[3]
 
 
 def led_by_a_baseline(name: str, epochs: int) -> float:
@@ -26,12 +25,7 @@ def led_by_a_neighbor(name: str, epochs: int) -> float:
     return 0.95 if "neighbor" in name else led_by_a_baseline(name, epochs)
 
 
-def explored(folder: Path, *words: str, **options: Any) -> tuple[Race, FakeExecutor]:
-    """Return a race after its last round."""
-    executor = FakeExecutor(**{"scores": led_by_a_baseline, **options})
-    race = make_race(folder, *words, executor=executor)
-    race.explore(EXPLORED)
-    return race, executor
+explored = partial(explored_race, scores=led_by_a_baseline)
 
 
 @pytest.mark.parametrize(

@@ -95,13 +95,7 @@ pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     """A folder with a text, labeled texts and a table."""
-    write_data(tmp_path)
-    return tmp_path
-
-
-def write_data(folder: Path) -> None:
-    """Write a text, labeled texts and a table into a folder."""
-    draw = random.Random(0)
+    draw, folder = random.Random(0), tmp_path
     for name in ("text", "documents"):
         (folder / name).mkdir()
     for split, count in (("train", 120), ("valid", 60), ("test", 40)):
@@ -112,6 +106,7 @@ def write_data(folder: Path) -> None:
             (folder / "documents" / f"{split}.csv").write_text("\n".join(["label,text", *rows]))
     rows = [f"{'xy'[i % 2]},{i % 7},{i % 5}" for i in range(120)]
     (folder / "table.csv").write_text("\n".join(["kind,a,b", *rows]))
+    return folder
 
 
 def run_program(program: str, *arguments: object, given: object = None) -> Any:
@@ -133,8 +128,7 @@ def run(cases: dict[str, Case], data: Path) -> dict[str, Any]:
         (name, command, [item.replace("FOLDER", str(data)) for item in overrides])
         for name, (command, overrides, _, _) in cases.items()
     ]
-    results: dict[str, Any] = run_program("run_on_gpu.py", data / "runs", given=given)
-    return results
+    return run_program("run_on_gpu.py", data / "runs", given=given)
 
 
 def check(cases: dict[str, Case], data: Path) -> None:

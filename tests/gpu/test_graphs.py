@@ -69,8 +69,7 @@ def compare_all(cases: dict[str, Case], folder: Path) -> dict[str, Any]:
 
 
 def compare(case: Case, folder: Path) -> dict[str, Any]:
-    result: dict[str, Any] = compare_all({"case": case}, folder)["case"]
-    return result
+    return compare_all({"case": case}, folder)["case"]
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,7 @@ import torch
 
 import darts
 
-pytestmark = [
-    pytest.mark.cuda,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU"),
-]
+pytestmark = pytest.mark.cuda
 
 SMALL = ("dataset=synthetic", "loader.batch_size=8", "epochs=2", "space.channels=4")
 SEARCH = (*SMALL, "collapse.every=0", "arch_optimizer.warmup=0")

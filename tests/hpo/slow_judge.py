@@ -11,12 +11,15 @@ from typing import ClassVar
 
 from darts.strategies.judges import Judge, JudgeTools, TrialSpec
 
-# Overrides of studies that this judge can score.
-SPACE = (
+# Overrides of studies that this judge can score: two numbers, and more.
+NUMBERS = (
     "dataset=synthetic",
     "genotype=DARTS_V2",
     "parameters.optimizer.lr={low: 0.001, high: 0.9, log: true}",
     "parameters.loader.batch_size={low: 2, high: 40}",
+)
+SPACE = (
+    *NUMBERS,
     "parameters.selection=[best, last]",
     "parameters.ema_decay={low: 0.5, high: 0.9, when: {selection: last}}",
 )

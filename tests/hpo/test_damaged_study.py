@@ -15,7 +15,7 @@ from typing import Any
 import optuna
 import pytest
 from database_damage import PROGRAMS, damage
-from slow_judge import SlowJudge
+from slow_judge import NUMBERS, SlowJudge
 
 from darts.config import compose
 from darts.hpo.clock import CLOCK, StudyClock
@@ -26,21 +26,13 @@ from darts.hpo.trials import SCORES
 from darts.hpo.worker import Worker
 from darts.strategies import STRATEGIES
 
-SPACE = (
-    "dataset=synthetic",
-    "genotype=DARTS_V2",
-    "parameters.optimizer.lr={low: 0.001, high: 0.9, log: true}",
-    "parameters.loader.batch_size={low: 2, high: 40}",
-    "workers=0",
-)
-
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> StudyPlan:
     """Return the plan of a study that has finished four of its eight trials."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     options = ("strategy=cmaes", "strategy.startup=2", "budget.trials=4")
-    config = compose("tune", [*SPACE, *options])
+    config = compose("tune", [*NUMBERS, "workers=0", *options])
     plan = make_plan(config, tmp_path_factory.mktemp("original"))
     plan.config.judge = SlowJudge(seconds=0)
     study = plan.open()
@@ -158,19 +150,11 @@ class Malicious:
 def plant(plan: StudyPlan, trap: Path) -> None:
     """Store a pickle that creates ``trap`` as attributes of a trial and of the study."""
     text = pickle.dumps(Malicious(trap)).hex()
-    for name in ("cma:optimizer:0", "NSGAIISampler:generation", "pickle"):
-        execute(
-            plan,
-            "INSERT INTO trial_system_attributes (trial_id, key, value_json) VALUES (4, ?, ?)",
-            name,
-            f'"{text}"',
-        )
-        execute(
-            plan,
-            "INSERT INTO study_system_attributes (study_id, key, value_json) VALUES (1, ?, ?)",
-            name,
-            f'"{text}"',
-        )
+    for kind, number in (("trial", 4), ("study", 1)):
+        columns = f"{kind}_system_attributes ({kind}_id, key, value_json)"
+        for name in ("cma:optimizer:0", "NSGAIISampler:generation", "pickle"):
+            values = (number, name, f'"{text}"')
+            execute(plan, f"INSERT INTO {columns} VALUES (?, ?, ?)", *values)
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,6 @@ from darts.hpo.worker import Worker
 from darts.strategies import STRATEGIES
 from darts.strategies.history import RETRIED
 
-Row = tuple[str, dict[str, Any], Any]
-
 
 @pytest.fixture
 def study_plan(planned: Callable[..., StudyPlan], tmp_path: Path) -> Callable[..., StudyPlan]:
@@ -37,12 +35,12 @@ def study_plan(planned: Callable[..., StudyPlan], tmp_path: Path) -> Callable[..
     return make
 
 
-def table_of(plan: StudyPlan) -> list[Row]:
+def table_of(plan: StudyPlan) -> list[tuple[str, dict[str, Any], Any]]:
     trials = counted_trials(plan.open(existing=True).trials)
     return [(trial_state(trial), trial.params, trial.values) for trial in trials]
 
 
-def run_in_threads(plan: StudyPlan, workers: int = 2) -> list[Row]:
+def run_in_threads(plan: StudyPlan, workers: int = 2) -> list[tuple[str, dict[str, Any], Any]]:
     """Run a study with workers in threads, which start faster than processes."""
     plan.open()
 

@@ -286,19 +286,9 @@ def test_an_invalid_latency_table_is_refused(text: str, message: str, tmp_path: 
         nas201.load(tmp_path / "none.csv", latency=path)
 
 
-def needs(name: str) -> Any:
-    """Return a mark that skips a test without a folder or file of published tables."""
-    return pytest.mark.skipif(
-        not Path(os.environ.get("DARTS_DATA", ""), name).exists(),
-        reason=f"the directory DARTS_DATA contains no {name}",
-    )
-
-
-@pytest.mark.data
-@needs("nasbench201/latency.csv")
-def test_the_published_optima_and_latencies() -> None:
-    folder = Path(os.environ["DARTS_DATA"], "nasbench201")
-    table = nas201.load(folder, latency=folder)
+@pytest.mark.data("nasbench201/latency.csv")
+def test_the_published_optima_and_latencies(real_data: Path) -> None:
+    table = nas201.load(real_data.parent, latency=real_data.parent)
     names = ("cifar10", "cifar100", "imagenet16")
     best = [round(table.optimum(dataset=name)[1], 2) for name in names]
     assert best == [94.37, 73.51, 47.31]
@@ -312,12 +302,10 @@ def test_the_published_optima_and_latencies() -> None:
     assert (table.latency(arch, "raspi4"), table.latency(arch, "fpga")) == (10.482, 2.573)
 
 
-@pytest.mark.data
-@needs("nasbench_macro")
-def test_all_networks_have_the_published_parameters_and_macs() -> None:
+@pytest.mark.data("nasbench_macro")
+def test_all_networks_have_the_published_parameters_and_macs(real_data: Path) -> None:
     """The cost of a network is the sum of its pieces, which are measured once."""
-    folder = Path(os.environ["DARTS_DATA"], "nasbench_macro")
-    table, space = macro.load(folder), macro.space()
+    table, space = macro.load(real_data), macro.space()
     fixed = np.zeros(2, dtype=int)
     costs = {}
     for piece in space.pieces(classes=10, sample_shape=(3, 32, 32)):
@@ -338,7 +326,7 @@ def test_all_networks_have_the_published_parameters_and_macs() -> None:
         same = macro.arch_of(macro.genotype_of(arch).canonical())  # equal networks, equal rows
         assert table.accuracy(same) == table.accuracy(arch)
     # Published values, read without the package.
-    with next(folder.glob("*.csv")).open(encoding="utf-8") as file:
+    with next(real_data.glob("*.csv")).open(encoding="utf-8") as file:
         published = {row["arch"]: float(row["mean_acc"]) for row in csv.DictReader(file)}
     assert {arch: table.accuracy(arch) for arch in table} == published
     assert table.rank("22212220") == 1

@@ -21,15 +21,45 @@ def images() -> Tensor:
     return torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(1))
 
 
-def cell_network(seed: int = 0) -> Any:
-    torch.manual_seed(seed)
+def cell_network() -> Any:
+    torch.manual_seed(0)
     return cnn.Network(V2, **TINY, cells=3, auxiliary=False).eval()
 
 
-def small_network(seed: int = 0) -> Any:
-    torch.manual_seed(seed)
+def small_network() -> Any:
+    torch.manual_seed(0)
     text = "|skip_connect~0|+|none~0|nor_conv_3x3~1|+|avg_pool_3x3~0|none~1|nor_conv_1x1~2|"
     return nas201.Network(nas201.Genotype.parse(text), **TINY, cells=1).eval()
+
+
+def chain_network() -> Any:
+    """Return a chain in which two blocks change the width, so that they cannot be bypassed."""
+    torch.manual_seed(0)
+    blocks = ("mb_k3_e3", "mb_k5_e3", "mb_k3_e6", "skip_connect", "mb_k3_e3", "mb_k3_e3")
+    return macro.Network(macro.Genotype(blocks), **TINY).eval()
+
+
+def text_network() -> Any:
+    torch.manual_seed(0)
+    blocks = (("attention_2", "relu_1"), ("conv_3", "gelu_2"), ("identity", "relu_2"))
+    config = transformer.ModelConfig(width=8)
+    return transformer.Network(transformer.Genotype(blocks), 11, config=config).eval()
+
+
+def outputs_of(net: Any) -> Tensor:
+    """Return the outputs of a network for an input of its type."""
+    if not isinstance(net, transformer.Network):
+        return net(images())
+    return net(torch.randint(11, (6, 3), generator=torch.Generator().manual_seed(1))).logits
+
+
+def require_equal_without(net: Any, edge: tuple[str, int], other: Any) -> None:
+    """Check that a network without an edge has the outputs of another network, and new ones."""
+    whole = outputs_of(net)
+    with without_edges(net, [edge]):
+        found = outputs_of(net)
+    assert not torch.equal(found, whole)
+    torch.testing.assert_close(found, outputs_of(other))
 
 
 @pytest.mark.parametrize(("cell", "edge"), [("normal", 0), ("normal", 5), ("reduce", 0)])
@@ -41,34 +71,7 @@ def test_a_removed_edge_equals_the_operation_none(cell: str, edge: int) -> None:
         if own.group == cell:
             stride = 2 if cell == "reduce" and source < 2 else 1
             own.operations[edge] = make_operation("none", 4, stride)
-    whole = net(images())
-    with without_edges(net, [(cell, edge)]):
-        found = net(images())
-    assert not torch.equal(found, whole)
-    torch.testing.assert_close(found, other(images()))
-
-
-def chain_network(seed: int = 0) -> Any:
-    """Return a chain in which two blocks change the width, so that they cannot be bypassed."""
-    torch.manual_seed(seed)
-    blocks = ("mb_k3_e3", "mb_k5_e3", "mb_k3_e6", "skip_connect", "mb_k3_e3", "mb_k3_e3")
-    return macro.Network(macro.Genotype(blocks), **TINY).eval()
-
-
-def text_network(seed: int = 0) -> Any:
-    torch.manual_seed(seed)
-    blocks = (("attention_2", "relu_1"), ("conv_3", "gelu_2"), ("identity", "relu_2"))
-    config = transformer.ModelConfig(width=8)
-    return transformer.Network(transformer.Genotype(blocks), 11, config=config).eval()
-
-
-def tokens() -> Tensor:
-    return torch.randint(11, (6, 3), generator=torch.Generator().manual_seed(1))
-
-
-def outputs_of(net: Any) -> Tensor:
-    """Return the outputs of a network for an input of its type."""
-    return net(tokens()).logits if isinstance(net, transformer.Network) else net(images())
+    require_equal_without(net, (cell, edge), other)
 
 
 @pytest.mark.parametrize(("edge", "last"), [(0, "out.weight"), (2, "kernel"), (5, "down.weight")])
@@ -79,11 +82,7 @@ def test_a_removed_transformer_layer_adds_zeros(edge: int, last: str) -> None:
     layer = block.feed_forward if edge % 2 else block.mixer
     with torch.no_grad():
         layer.get_parameter(last).zero_()
-    whole = outputs_of(net)
-    with without_edges(net, [("blocks", edge)]):
-        found = outputs_of(net)
-    assert not torch.equal(found, whole)
-    torch.testing.assert_close(found, outputs_of(other))
+    require_equal_without(net, ("blocks", edge), other)
 
 
 @pytest.mark.parametrize("edge", [0, 1, 5])
@@ -94,11 +93,7 @@ def test_a_removed_block_passes_its_input_on(edge: int) -> None:
     with torch.no_grad():
         norm.weight.zero_()
         norm.bias.zero_()
-    whole = outputs_of(net)
-    with without_edges(net, [("blocks", edge)]):
-        found = outputs_of(net)
-    assert not torch.equal(found, whole)
-    torch.testing.assert_close(found, outputs_of(other))
+    require_equal_without(net, ("blocks", edge), other)
 
 
 def test_edges_without_a_bypass_have_no_score_drop() -> None:

@@ -99,7 +99,6 @@ def test_the_interval_covers_the_true_difference_as_often_as_it_claims(
             theirs = counted(level + rng.exponential(size=count))
             truth = -1.0
         bounds = paired_interval(ours, theirs, ratio, draws=400, seed=repetition)
-        assert bounds is not None
         covered += bounds[0] <= truth <= bounds[1]
     assert covered / repetitions == pytest.approx(
         0.95, abs=3 * math.sqrt(0.95 * 0.05 / repetitions)

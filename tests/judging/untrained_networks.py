@@ -19,7 +19,7 @@ class Chain(NetworkBase):
     """Modules in a row, each of them a block with features."""
 
     def __init__(self, *blocks: nn.Module) -> None:
-        super().__init__(_genotype())
+        super().__init__(parse_genotype('{"space": "mlp", "layers": ["relu_8", "relu_6"]}'))
         self.chain = nn.ModuleList(blocks)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -29,10 +29,6 @@ class Chain(NetworkBase):
 
     def feature_blocks(self) -> list[nn.Module]:
         return list(self.chain)
-
-
-def _genotype() -> Any:
-    return parse_genotype('{"space": "mlp", "layers": ["relu_8", "relu_6"]}')
 
 
 def mlp(normalization: str = "none", activation: str = "relu") -> MlpNetwork:

@@ -74,6 +74,11 @@ class FakeSupernet:
         pass
 
 
+def additive(values: Masks) -> Callable[[Masks], float]:
+    """Return a score that is the sum of the values of the operations inside the masks."""
+    return lambda masks: float(sum((values[group] * mask).sum() for group, mask in masks.items()))
+
+
 def random_values(space: str, seed: int) -> Masks:
     """Return a random value for each operation of each edge."""
     generator = torch.Generator().manual_seed(seed)

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 
 import pytest
 import torch
-from fake_supernet import FakeSupernet, Interrupted, Masks, random_values
+from fake_supernet import FakeSupernet, Interrupted, Masks, additive, random_values
 
 from darts.methods.discretization_perturbation import PerturbationSelection
-
-
-def additive(values: Masks) -> Callable[[Masks], float]:
-    """Return a score that is the sum of the values of the operations inside the masks."""
-    return lambda masks: float(sum((values[group] * mask).sum() for group, mask in masks.items()))
 
 
 def best_of_cnn(values: Masks, names: tuple[str, ...]) -> dict[str, set[tuple[int, int, str]]]:

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
-from fake_supernet import FakeSupernet, Interrupted, Masks, random_values
+from fake_supernet import FakeSupernet, Interrupted, Masks, additive, random_values
 
 from darts.methods.discretization import Sampling
-
-
-def value_of(values: Masks) -> Callable[[Masks], float]:
-    return lambda masks: float(sum((values[g] * mask).sum() for g, mask in masks.items()))
 
 
 def upcoming_samples(trained: FakeSupernet, count: int) -> list[Any]:
@@ -27,7 +22,7 @@ def upcoming_samples(trained: FakeSupernet, count: int) -> list[Any]:
 
 def test_best_sample_is_returned() -> None:
     for space in ("cnn", "nas201"):
-        value = value_of(random_values(space, 0))
+        value = additive(random_values(space, 0))
         trained = FakeSupernet(space, value)
         torch.manual_seed(1)
         genotypes = upcoming_samples(trained, 50)
@@ -49,7 +44,7 @@ def test_duplicate_samples_are_scored_once(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize("leave", [1, 17, 30, 32])
 def test_resumed_sampling_ends_like_an_uninterrupted_one(leave: int) -> None:
     """No score is computed twice and nothing is sampled again."""
-    value = value_of(random_values("cnn", 0))
+    value = additive(random_values("cnn", 0))
     rule = Sampling(samples=30, finalists=4)
     torch.manual_seed(3)
     whole = FakeSupernet("cnn", value)

@@ -224,5 +224,4 @@ def test_observed_gradients_are_those_of_both_losses() -> None:
         searcher.net.zero_grad()
         searcher.arch_loss(searcher.net, batch).backward()
         for parameter in searcher.net.weight_parameters():
-            assert parameter.grad is not None
             torch.testing.assert_close(actual[parameter], parameter.grad)

@@ -16,7 +16,6 @@ from darts.reading import read_json
 from darts.recipes import search
 from darts.spaces import SPACES
 from darts.tracking import read_metrics
-from darts.training import loop
 from darts.training.checkpoint import load_checkpoint
 
 METHODS = sorted(file.stem for file in (Path(conf.__file__).parent / "method").glob("*.yaml"))
@@ -65,7 +64,6 @@ EVERYDAY = {
     *((method, "mlp") for method in ("drnas", "gdas", "random_sharing")),
     *((method, "transformer") for method in ("darts_v2", "sdarts_adv", "darts_pt")),
 }
-Rows = list[dict[str, Any]]
 
 
 def slow_except_everyday(cases: list[tuple[str, str]]) -> list[Any]:
@@ -95,21 +93,10 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
 
 def run(*overrides: str) -> dict[str, Any]:
     """Run a search in this process and return its summary."""
-    result: dict[str, Any] = launch("search", search.check, search.search, list(overrides))
-    return result
+    return launch("search", search.check, search.search, list(overrides))
 
 
-def run_method(
-    method: str, space: str, texts: tuple[str, ...], folder: Path, *overrides: str
-) -> dict[str, Any]:
-    """Run a short search of a method in a space."""
-    data = texts if space == "transformer" else TINY
-    own = (*SPACE_OVERRIDES[space], *OVERRIDES.get(method, ()), *MORE.get((method, space), ()))
-    names = (f"space={space}", f"method={method}", f"hydra.run.dir={folder}")
-    return run(*data, *names, *own, *overrides)
-
-
-def check_characteristics(method: str, rows: Rows, content: dict[str, Any]) -> None:
+def check_characteristics(method: str, rows: list[dict[str, Any]], content: Any) -> None:
     """Check the characteristic steps of a method in metrics and checkpoint."""
     searcher = content["searcher"]
     if method == "random_sharing":
@@ -142,7 +129,10 @@ def check_characteristics(method: str, rows: Rows, content: dict[str, Any]) -> N
 def test_method_searches_a_space(
     method: str, space: str, texts: tuple[str, ...], tmp_path: Path
 ) -> None:
-    summary = run_method(method, space, texts, tmp_path)
+    data = texts if space == "transformer" else TINY
+    own = (*SPACE_OVERRIDES[space], *OVERRIDES.get(method, ()), *MORE.get((method, space), ()))
+    names = (f"space={space}", f"method={method}", f"hydra.run.dir={tmp_path}")
+    summary = run(*data, *names, *own)
     genotype = SPACES[space].genotype.parse(
         (tmp_path / "genotype.json").read_text(encoding="utf-8")
     )
@@ -184,52 +174,3 @@ def test_uniform_relaxation_rejects_components_that_need_alphas(component: str) 
     config = compose("search", [*TINY, "method=random_sharing", component])
     with pytest.raises(ConfigError, match=f"relaxation=uniform: .* {component} "):
         search.check(config)
-
-
-class Crash(RuntimeError):
-    """The process ends without warning."""
-
-
-def same(a: Any, b: Any) -> bool:
-    """Return whether nested structures are equal, tensors bit for bit."""
-    if isinstance(a, torch.Tensor):
-        return a.equal(b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
-    if isinstance(a, (list, tuple)):
-        return len(a) == len(b) and all(map(same, a, b))
-    return bool(a == b)
-
-
-@pytest.mark.parametrize(
-    ("method", "steps"),
-    [
-        pytest.param("p_darts", 5, marks=pytest.mark.slow),  # within the third stage
-        ("drnas", 4),  # between both stages: the resumed search widens the weights
-    ],
-)
-def test_killed_and_resumed_search_ends_like_an_unbroken_one(
-    method: str, steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The crash loses the current step; there are two steps per epoch."""
-    inputs = [*TINY, *ONE_CELL, f"method={method}", "space=nas201"]
-    inputs += ["loader.batch_size=16", "epochs=3", "save_minutes=0"]
-    whole = run(*inputs, f"hydra.run.dir={tmp_path / 'whole'}")
-    real, remaining = loop.require_finite, iter(range(steps))
-
-    def failing(*arguments: Any) -> float:
-        if next(remaining, None) is None:
-            raise Crash
-        return float(real(*arguments))
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "require_finite", failing)
-        with pytest.raises(Crash):
-            run(*inputs, f"hydra.run.dir={tmp_path / 'broken'}")
-    resumed = run(f"resume={tmp_path / 'broken'}")
-    for key in whole.keys() - {"seconds", "joules", "joules_source", "gco2e", "peak_memory_mb"}:
-        assert resumed[key] == whole[key], key
-    files = (tmp_path / name / "checkpoint.safetensors" for name in ("broken", "whole"))
-    ours, theirs = (load_checkpoint(file) for file in files)
-    for key in theirs.keys() - {"energy", "config", "metrics_offset", "event_offset"}:
-        assert same(ours[key], theirs[key]), f"{key} differs"

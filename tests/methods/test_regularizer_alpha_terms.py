@@ -27,7 +27,6 @@ def alphas_of() -> dict[str, Tensor]:
 
 def gradients(regularizer: Regularizer, alphas: dict[str, Tensor]) -> list[Tensor]:
     term = regularizer.alpha_term(alphas, CONTEXT)
-    assert term is not None
     actual = torch.autograd.grad(term, list(alphas.values()), allow_unused=True)
     assert actual[2] is None
     return [gradient for gradient in actual[:2] if gradient is not None]

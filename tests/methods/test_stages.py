@@ -7,14 +7,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from darts.methods.stages import (
-    Stage,
-    StagePosition,
-    best_candidates,
-    partial_of,
-    skip_dropout_at,
-    stage_position,
-)
+from darts.methods.stages import Stage, best_candidates, partial_of, stage_position
 
 shares = st.lists(st.floats(0.01, 100), min_size=1, max_size=6)
 
@@ -91,14 +84,3 @@ def test_wider_stages_pass_more_channels(partial: int, widen: float, expected: i
 def test_a_divisor_that_is_no_integer_is_refused() -> None:
     with pytest.raises(ValueError, match=r"widen=1.5 does not divide relaxation.partial=4"):
         partial_of(4, Stage(widen=1.5))
-
-
-def test_skip_dropout_of_the_published_stages() -> None:
-    """25 epochs, the alphas frozen in the first 10; values of the authors' code of P-DARTS."""
-    shares = {0: 0.96, 1: 0.92, 5: 0.76, 9: 0.60, 10: 1.0, 11: 0.8187, 15: 0.3679, 24: 0.0608}
-    for index, rate in ((1, 0.4), (2, 0.7)):
-        stage, first = Stage(skip_dropout=rate), 25 * index
-        for epoch, share in shares.items():
-            position = StagePosition(index, first, 25)
-            actual = skip_dropout_at(stage, position, first + epoch, 0.4)
-            assert actual == pytest.approx(rate * share, abs=1e-4)

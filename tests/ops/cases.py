@@ -39,8 +39,7 @@ def assert_same_gradients(
     torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance)
     out = draw(*expected.shape, seed=99)
     gradients = [torch.autograd.grad(y, inputs, out) for y in (actual, expected)]
-    for a, b in zip(*gradients, strict=True):
-        torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance)
+    torch.testing.assert_close(*gradients, rtol=tolerance, atol=tolerance)
 
 
 def check_derivatives(function: Callable[..., Any], *inputs: Tensor, fast: bool = False) -> None:

@@ -37,9 +37,7 @@ def accumulated_sum(ys: list[Tensor], scales: list[Tensor], running: list[Runnin
     total = SumAccumulator()
     for y, scale, stats in zip(ys, scales, running, strict=True):
         add_normalized([total] * len(scale), y, scale, EPS, stats)
-    actual = total.result()
-    assert actual is not None
-    return actual
+    return total.result()
 
 
 def plain_sum(ys: list[Tensor], scales: list[Tensor], running: list[RunningStats]) -> Tensor:
@@ -75,8 +73,7 @@ def test_sum_statistics_and_gradients_match_separate_norms(
         gradients = torch.autograd.grad(total, [*ys, *scales], draw(2, 4, *size, seed=5))
         stats = [t for r in running for t in (r.mean, r.variance)]
         actual.append([total.detach(), *gradients, *stats])
-    for a, b in zip(*actual, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(*actual, rtol=1e-9, atol=1e-9)
 
 
 def test_each_edge_is_added_to_its_own_sum() -> None:
@@ -93,11 +90,9 @@ def test_each_edge_is_added_to_its_own_sum() -> None:
     edges = [y[:, 4 * e : 4 * e + 4] for e in range(3)]
     norms = [plain_sum([e], [scale[i, None]], [statistics(e)]) for i, e in enumerate(edges)]
     results.append([norms[0] + norms[2], 2 * term + norms[1]])
-    for actual, expected in zip(*results, strict=True):
-        torch.testing.assert_close(actual, expected, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(*results, rtol=1e-9, atol=1e-9)
     gradients = [torch.autograd.grad(sums, [y, scale, term], out) for sums in results]
-    for actual, expected in zip(*gradients, strict=True):
-        torch.testing.assert_close(actual, expected, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(*gradients, rtol=1e-9, atol=1e-9)
 
 
 def test_a_view_stays_as_it_is() -> None:

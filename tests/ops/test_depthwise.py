@@ -54,8 +54,7 @@ def test_values_and_gradients_match_explicit_taps(
         y = function(x, weight, stride, dilation)
         y.backward(draw(*y.shape, seed=2))
         actual.append((y.detach(), x.grad, weight.grad))
-    for a, b in zip(*actual, strict=True):
-        torch.testing.assert_close(a, b, **EXACT)
+    torch.testing.assert_close(*actual, **EXACT)
 
 
 @pytest.mark.parametrize(

@@ -43,8 +43,7 @@ def test_values_and_derivatives_up_to_the_second_are_those_of_pytorch(
         first = torch.autograd.grad(y.sin().sum(), (x, weight), create_graph=True)
         penalty = sum((g.cos() * g).sum() for g in first)
         results.append([y, *first, *torch.autograd.grad(penalty, (x, weight))])
-    for actual, expected in zip(*results, strict=True):
-        torch.testing.assert_close(actual, expected, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(*results, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("options", OPTIONS)
@@ -96,8 +95,7 @@ def test_pooling_and_its_derivatives_match_pytorch(
         (first,) = torch.autograd.grad(y.pow(3).sum(), x, create_graph=True)
         (second,) = torch.autograd.grad((first * draw(*shape, seed=3)).sum(), x)
         actual.append((y, first, second))
-    for a, b in zip(*actual, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(*actual, rtol=1e-9, atol=1e-9)
 
 
 def test_finite_differences_confirm_the_derivatives_of_pooling() -> None:

@@ -37,8 +37,7 @@ def test_values_and_gradients_match_slices(
         loss = sum((y.sin() * torch.arange(y.numel()).view(y.shape)).sum() for y in chosen)
         (gradient,) = torch.autograd.grad(loss, x)
         actual.append((even, odd, gradient))
-    for a, b in zip(*actual, strict=True):
-        torch.testing.assert_close(a, b)
+    torch.testing.assert_close(*actual)
     assert all(y.is_contiguous(memory_format=torch.channels_last) for y in actual[0][:2])
 
 

@@ -39,14 +39,9 @@ def test_weighted_sum_matches_plain_sum_in_all_layouts(
     weights, out = draw(count, seed=7).requires_grad_(), draw(2, 3, 4, 5, seed=8)
     out = out.contiguous(memory_format=outgoing)
     originals = [term.detach().clone() for term in terms]
-    for a, b in zip(
-        derivatives(weighted_sum, terms, weights, out),
-        derivatives(plain, terms, weights, out),
-        strict=True,
-    ):
-        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
-    for term, before in zip(terms, originals, strict=True):
-        assert torch.equal(term, before)
+    actual, expected = (derivatives(f, terms, weights, out) for f in (weighted_sum, plain))
+    torch.testing.assert_close(actual, expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(terms, originals, rtol=0, atol=0)
 
 
 def test_first_and_second_derivatives() -> None:

@@ -32,10 +32,5 @@ def assert_same(
 ) -> None:
     """Check each actual tensor against the expected one of the same name."""
     assert actual
-    for name, value in actual.items():
-        torch.testing.assert_close(
-            value,
-            expected[name],
-            **(limits or EXACT),
-            msg=lambda text, name=name: f"{name}: {text}",
-        )
+    wanted = {name: expected[name] for name in actual}
+    torch.testing.assert_close(dict(actual), wanted, **(limits or EXACT))

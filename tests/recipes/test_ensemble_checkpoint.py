@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -60,17 +60,12 @@ def ensemble(runs: list[Path]) -> Path:
     return folder
 
 
-def weighted_mean(values: Sequence[torch.Tensor]) -> torch.Tensor:
-    counts = COUNTS[: len(values)]
-    terms = [count * value for count, value in zip(counts, values, strict=True)]
-    return torch.stack(terms).sum(0) / sum(counts)
-
-
 def test_predictions_are_the_mean_of_those_of_the_members(runs: list[Path], ensemble: Path) -> None:
     images = torch.rand(5, 3, 8, 8)
-    expected = weighted_mean([darts.predict(run, images).probabilities for run in runs])
+    pairs = zip(COUNTS, runs, strict=True)
+    terms = [count * darts.predict(run, images).probabilities for count, run in pairs]
     found = darts.predict(ensemble, images)
-    torch.testing.assert_close(found.probabilities, expected)
+    torch.testing.assert_close(found.probabilities, torch.stack(terms).sum(0) / sum(COUNTS))
     assert found.names == darts.load(runs[0]).classes
 
 
@@ -145,31 +140,25 @@ def test_members_that_cannot_be_averaged_are_refused(
 # Damaged checkpoints.
 
 
-def set_count(content: dict[str, Any]) -> None:
-    content["members"][1]["count"] = 0
-
-
-def set_member_task(content: dict[str, Any]) -> None:
-    content["members"][1]["config"]["task"] = {"name": "multi_label"}
-
-
-def set_channels(content: dict[str, Any]) -> None:
-    content["members"][2]["config"]["space"]["channels"] = 2**20  # a terabyte
-
-
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (set_count, r"members\[1\].count: Expected int >= 1"),
-        (set_member_task, r"members\[1\] cannot be in an ensemble of task=classification"),
-        (set_channels, "the weights do not fit the network, in members.2."),
+        (lambda members: members[1].update(count=0), r"members\[1\].count: Expected int >= 1"),
+        (
+            lambda members: members[1]["config"].update(task={"name": "multi_label"}),
+            r"members\[1\] cannot be in an ensemble of task=classification",
+        ),
+        (
+            lambda members: members[2]["config"]["space"].update(channels=2**20),  # a terabyte
+            "the weights do not fit the network, in members.2.",
+        ),
     ],
 )
 def test_a_damaged_checkpoint_is_refused(
-    damage: Callable[[dict[str, Any]], None], message: str, ensemble: Path, tmp_path: Path
+    damage: Callable[[Any], None], message: str, ensemble: Path, tmp_path: Path
 ) -> None:
     content = load_checkpoint(ensemble / "checkpoint.safetensors", NETWORK)
-    damage(content)
+    damage(content["members"])
     entries = {key: value for key, value in content.items() if key not in ("format", "kind")}
     save_checkpoint(tmp_path / "checkpoint.safetensors", NETWORK, entries)
     with pytest.raises(CheckpointError, match=message) as caught:

@@ -16,10 +16,7 @@ SMALL = [
     "tracking.tensorboard=false",
 ]  # fmt: skip
 
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("cwd")
 
 
 def search(out: str, loss: Any) -> Any:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from darts.config import SearchConfig, compose
+from darts.config import compose
 from darts.recipes.rules import DataFacts, max_epochs, recipe
 from darts.recipes.search_run import retrain_command
 from darts.spaces import SPACES
@@ -18,7 +18,6 @@ SMALL = DataFacts("images", 115, 4, (3, 32, 32), 0.2)
 def printed(facts: DataFacts | None, *overrides: str) -> dict[str, str]:
     """Return the overrides of the printed command by key."""
     config = compose("search", list(overrides))
-    assert isinstance(config, SearchConfig)
     words = retrain_command(DIRECTORY, overrides, config, facts).split()
     assert words[:3] == ["python", "-m", "darts.retrain"]
     return dict(word.split("=", 1) for word in words[3:])

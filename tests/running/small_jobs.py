@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from end_states import COSTS, training_end, without
+from end_states import MEASURED, training_end, without
+from waiting import wait_for
 
 from darts.reading import read_json
 from darts.running.jobs import Job
@@ -33,7 +33,6 @@ RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "invalid": ("retrain", (*COMMON, GENOTYPE, "optimizer.lr=-1")),
 }
-MEASURED = COSTS | {"git_revision"}
 
 
 def make_job(kind: str, folder: Path, *more: str, name: str = "", **options: Any) -> Job:
@@ -55,14 +54,6 @@ def when_exists(file: Path, action: Callable[[], object]) -> threading.Thread:
     thread = threading.Thread(target=watch)
     thread.start()
     return thread
-
-
-def wait_for(file: Path) -> None:
-    """Wait until a file exists."""
-    deadline = time.monotonic() + 120
-    while not file.exists():
-        assert time.monotonic() < deadline, f"{file} is missing"
-        time.sleep(0.002)
 
 
 def end_state(job: Job) -> dict[str, object]:

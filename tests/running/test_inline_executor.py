@@ -47,7 +47,6 @@ def test_the_peak_memory_of_a_run_is_its_own(tmp_path: Path) -> None:
     torch.ones(2**27)  # 512 MiB, released at once
     before = peak_memory(torch.device("cpu")) / 2**20
     summary = run(make_job("retrain", tmp_path))["retrain"].summary
-    assert summary is not None
     assert summary["peak_memory_mb"] < before - 150
 
 
@@ -109,25 +108,19 @@ def test_a_wrong_change_is_an_outcome(tmp_path: Path, change: str, problem: str)
 def test_an_interrupted_run_continues_with_changes(tmp_path: Path) -> None:
     """The configuration of the run is the saved one with the changed keys."""
     job, whole = make_job("retrain", tmp_path), make_job("retrain", tmp_path, name="whole")
-    interrupt_after_first_checkpoint(job)
-    changed = make_job("retrain", tmp_path, changes=("name=other", "loader.workers=0"))
-    summary = run(changed)["retrain"].summary
-    assert summary is not None
-    assert summary["name"] == "other"
-    run(whole)
-    assert end_state(job)["metrics.jsonl"] == end_state(whole)["metrics.jsonl"]
-    with pytest.raises(ConfigError, match=r"darts\.retrain"):
-        would_continue("search", job.directory, ())
-
-
-def interrupt_after_first_checkpoint(job: Job) -> None:
-    """Start a job in this process and end it by SIGTERM."""
     thread = when_exists(
         job.directory / "checkpoint.safetensors", lambda: os.kill(os.getpid(), signal.SIGTERM)
     )
     with pytest.raises(Interrupted):
         run(job)
     thread.join()
+    changed = make_job("retrain", tmp_path, changes=("name=other", "loader.workers=0"))
+    summary = run(changed)["retrain"].summary
+    assert summary["name"] == "other"
+    run(whole)
+    assert end_state(job)["metrics.jsonl"] == end_state(whole)["metrics.jsonl"]
+    with pytest.raises(ConfigError, match=r"darts\.retrain"):
+        would_continue("search", job.directory, ())
 
 
 def test_the_threads_of_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,11 +12,13 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, CancelledError, wait
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
-from small_jobs import end_state, make_job, wait_for
+from small_jobs import end_state, make_job
+from waiting import wait_for, wait_until
 
 from darts.running import processes
 from darts.running.jobs import Future, Job, Outcome, is_complete, log_file
@@ -50,7 +52,6 @@ def whole(executor: ProcessExecutor, tmp_path_factory: pytest.TempPathFactory) -
 def worker_pid(executor: ProcessExecutor) -> int:
     """Return the process ID of the only worker."""
     (worker,) = executor._workers
-    assert worker.process.pid is not None
     return worker.process.pid
 
 
@@ -150,12 +151,13 @@ def test_a_run_that_kills_two_workers_has_failed(executor: ProcessExecutor, tmp_
     os.kill(worker_pid(executor), signal.SIGKILL)
     time.sleep(0.5)
     future, next_future = executor.submit(job), executor.submit(other)
+    log = log_file(job.directory)
+
+    def runs_after(text: str) -> bool:
+        return log.exists() and text in log.read_text() and future.running()
+
     for text in ("training in", "resuming"):
-        deadline = time.monotonic() + TIMEOUT
-        log = log_file(job.directory)
-        while not log.exists() or text not in log.read_text() or not future.running():
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_until(partial(runs_after, text))
         wait_for(job.directory / "checkpoint.safetensors")
         os.kill(worker_pid(executor), signal.SIGKILL)
     reason = "its worker was killed by SIGKILL (out of memory?)"
@@ -274,10 +276,7 @@ def test_runs_of_a_killed_parent_continue_in_a_new_one(
     future = executor.submit(make_job("retrain", tmp_path, ENDLESS, name="run0"))
     process.communicate(timeout=TIMEOUT)  # ends when the workers have closed the pipes
     log = log_file(future.job.directory)
-    deadline = time.monotonic() + TIMEOUT
-    while "resuming" not in log.read_text():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until(lambda: "resuming" in log.read_text())
     future.cancel()
     assert wait([future], TIMEOUT, FIRST_COMPLETED).done == {future}
     for name in ("run0", "run1"):

@@ -14,15 +14,11 @@ OPERATIONS = ("none", "skip_connect", "sep_conv_3x3", "max_pool_3x3")
 EDGES = ((0, 2), (1, 2))
 
 
-def make_context(**edges: tuple[tuple[int, int], ...]) -> SearchContext:
-    """Return a search context with these edges by group."""
-    candidates = {group: (OPERATIONS,) * len(pairs) for group, pairs in edges.items()}
-    return SearchContext(None, candidates, edges, dict.fromkeys(edges, 1))
-
-
 def test_scalars_have_a_tag_for_each_edge_and_operation() -> None:
     p = torch.tensor([[0.7, 0.1, 0.1, 0.1], [0.25, 0.25, 0.25, 0.25]], requires_grad=True)
-    context = make_context(normal=EDGES, reduce=EDGES)
+    edges = {"normal": EDGES, "reduce": EDGES}
+    candidates = dict.fromkeys(edges, (OPERATIONS,) * len(EDGES))
+    context = SearchContext(None, candidates, edges, dict.fromkeys(edges, 1))
     probabilities = {"normal": p, "reduce": p.flip(0)}
     scalars = alpha_scalars(probabilities, context, edges=True)
     assert scalars["alpha/normal/0→2/none"] == pytest.approx(0.7)

@@ -10,24 +10,11 @@ from tiny_search import make_batch, make_searcher
 from torch import Tensor, nn
 
 from darts.searching.paths import path_masks, path_score
-from darts.searching.searcher import Searcher
 from darts.spaces import SearchContext, cnn
 from darts.spaces.cnn.candidates import CANDIDATE_SETS
 
 CALIBRATION = [make_batch(seed) for seed in (10, 11, 12)]
 SCORED = [make_batch(seed, size=6) for seed in (20, 21)]
-
-
-def trained_searcher(*overrides: str) -> Searcher:
-    """Return a searcher after a few steps; its running statistics are those of the mixture."""
-    searcher = make_searcher("space.cells=2", *overrides)
-    searcher.begin_epoch(0)
-    for seed in range(3):
-        searcher.arch_step(make_batch(seed), make_batch(seed + 5))
-        searcher.weight_step(make_batch(seed))
-    for alpha in searcher.net.alphas.values():
-        nn.init.normal_(alpha)
-    return searcher
 
 
 def slow_path_score(net: nn.Module, weights: dict[str, Tensor]) -> tuple[float, float]:
@@ -59,7 +46,13 @@ def one_hot(genotype: Any, context: SearchContext) -> dict[str, Tensor]:
 
 
 def test_path_scores_equal_those_of_the_edgewise_supernet() -> None:
-    searcher = trained_searcher("space.candidates=s2", "space.channels=2")
+    searcher = make_searcher("space.cells=2", "space.candidates=s2", "space.channels=2")
+    searcher.begin_epoch(0)
+    for seed in range(3):  # after these steps, the running statistics are those of the mixture
+        searcher.arch_step(make_batch(seed), make_batch(seed + 5))
+        searcher.weight_step(make_batch(seed))
+    for alpha in searcher.net.alphas.values():
+        nn.init.normal_(alpha)
     genotype = searcher.config.discretize.genotype(searcher.probabilities(), searcher.context)
     masks = path_masks(genotype, searcher.probabilities(), searcher.context)
     score = path_score(searcher, masks, CALIBRATION, SCORED)

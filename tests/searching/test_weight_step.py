@@ -64,8 +64,7 @@ def test_the_loss_of_a_mixture_has_no_side_effects_and_the_gradient_of_autograd(
     value = loss(mixture)
     gradient = loss.gradient(mixture)
     expected = torch.autograd.grad(value, list(mixture.values()), retain_graph=True)
-    for actual, wanted in zip(gradient.values(), expected, strict=True):
-        torch.testing.assert_close(actual, wanted)
+    torch.testing.assert_close(tuple(gradient.values()), expected)
     weights = searcher.net.weight_parameters()
     assert any(g is not None for g in torch.autograd.grad(value, weights, allow_unused=True))
     assert loss.value(mixture) == pytest.approx(value.item())

@@ -92,8 +92,7 @@ def parse_or_one_line(text: str, parse: Callable[[str], Any] = parse_genotype) -
 def outputs(net: nn.Module, *inputs: Any) -> Tensor:
     """Return the logits of a classifier or a language model."""
     out = net(*inputs)
-    logits: Tensor = getattr(out, "logits", out)
-    return logits
+    return getattr(out, "logits", out)
 
 
 def _images(name: str, **options: Any) -> Case:

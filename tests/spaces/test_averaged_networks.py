@@ -64,13 +64,6 @@ def make(cells: int) -> Network:
     return Network(genotype, channels=2, cells=cells, classes=4, drop_path=0.2).eval()
 
 
-@pytest.fixture
-def members() -> tuple[Network, Network]:
-    first, second = make(3), make(2)
-    average_mirror_images(second)
-    return first, second
-
-
 def test_an_evaluation_is_the_mean_for_an_image_and_its_mirror_image(images: Tensor) -> None:
     net = make(3)
     single = net(images)
@@ -96,10 +89,9 @@ def test_mirror_images_do_not_change_the_training(images: Tensor) -> None:
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(*results, strict=True))
 
 
-def test_it_costs_what_its_members_cost_without_auxiliary_heads(
-    members: tuple[Network, Network],
-) -> None:
-    example = torch.zeros(1, 3, 8, 8)
+def test_it_costs_what_its_members_cost_without_auxiliary_heads() -> None:
+    members, example = (make(3), make(2)), torch.zeros(1, 3, 8, 8)
+    average_mirror_images(members[1])
     macs = sum(count_macs(net, example) for net in members)
     ensemble = Ensemble(members, (1, 1), CLASSES)
     assert ensemble.genotype == members[0].genotype

@@ -18,26 +18,18 @@ SMALL: dict[str, Any] = {
 }
 
 
-def propose_many(
-    name: str, space: Parameters, count: int, seed: int, **options: Any
-) -> list[Observation]:
-    """Propose points with random scores; some trials fail and some are still running."""
-    strategy: Any = STRATEGIES[name](**options)
-    history: list[Observation] = []
-    for number in range(count):
-        random = Random(f"{seed} {number}")
-        point, attributes = strategy.propose(Setup(space, seed), history, random)
-        loss = None if random.random() < 0.1 else random.choice([random.random(), float("inf")])
-        history.append(Observation(point, point_key(point), loss, attributes=attributes))
-    return history
-
-
 @pytest.mark.parametrize("space_name", SMALL)
 @pytest.mark.parametrize("name", ["random", "greedy", "evolution"])
 def test_every_genotype_of_a_small_space_is_proposed(space_name: str, name: str) -> None:
+    """The scores are random; some trials fail and some are still running."""
     space = SMALL[space_name]
     parameters = Parameters(space.parameters())
     every = {space.decode(point) for point in parameters.points(2)}
     options = {"population": 5, "tournament": 1} if name == "evolution" else {}
-    history = propose_many(name, parameters, 4 * len(every), 1, **options)
+    strategy, history = STRATEGIES[name](**options), []
+    for number in range(4 * len(every)):
+        random = Random(f"1 {number}")
+        point, attributes = strategy.propose(Setup(parameters, 1), history, random)
+        loss = None if random.random() < 0.1 else random.choice([random.random(), float("inf")])
+        history.append(Observation(point, point_key(point), loss, attributes=attributes))
     assert {space.decode(observation.point) for observation in history} == every

@@ -73,7 +73,6 @@ def test_equal_and_random_probabilities_are_explained_by_chance() -> None:
         rng = torch.Generator().manual_seed(seed)
         labels = (torch.rand(60, 3, generator=rng) < 0.3).float()
         chance = objective.chance_level(labels)
-        assert chance is not None
         assert not chance.explains(0.8)
         for logits in (torch.full((60, 3), 0.3), torch.randn(60, 3, generator=rng)):
             scores = objective.scores(CPU)

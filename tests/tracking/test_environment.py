@@ -68,11 +68,9 @@ def test_environment_omits_the_host_name() -> None:
 
 
 @needs_git
-def test_revision_does_not_depend_on_the_working_directory(
-    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("cwd")
+def test_revision_does_not_depend_on_the_working_directory(checkout: Path) -> None:
     head = git(checkout, "rev-parse", "HEAD")
-    monkeypatch.chdir(tmp_path)
     assert git_state(checkout / "mine") == (head, False)
     (checkout / "note.txt").write_text("untracked")
     assert git_state(checkout / "mine") == (head, False)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from end_states import identical
 from safetensors import safe_open
 from safetensors.torch import save
 
@@ -52,23 +53,6 @@ def example_state() -> dict[str, Any]:
     }
 
 
-def plain(value: Any) -> Any:
-    """Return a value with string keys and lists, as a checkpoint stores it."""
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
-    return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
-
-
-def identical(left: Any, right: Any) -> bool:
-    if isinstance(left, torch.Tensor):
-        return left.dtype == right.dtype and torch.equal(left, right)
-    if isinstance(left, dict):
-        return left.keys() == right.keys() and all(identical(left[k], right[k]) for k in left)
-    if isinstance(left, list):
-        return len(left) == len(right) and all(map(identical, left, right))
-    return type(left) is type(right) and (left == right or left != left)
-
-
 def assert_refused(path: Path, match: str, *kinds: str) -> None:
     """Check that loading raises an error of one line that names the file."""
     with pytest.raises(CheckpointError, match=match) as caught:
@@ -82,7 +66,7 @@ def test_a_saved_state_is_loaded_unchanged(tmp_path: Path) -> None:
     save_checkpoint(path, "search", state)
     for kinds in (("search",), ("retrain", "search"), ()):
         loaded = load_checkpoint(path, *kinds)
-        assert identical({key: loaded[key] for key in state}, plain(state))
+        assert identical({key: loaded[key] for key in state}, state)
     assert [file.name for file in path.parent.iterdir()] == ["checkpoint.safetensors"]
     with safe_open(path, "pt") as file:
         assert json.loads(file.metadata()["darts"])["epoch"] == 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +17,9 @@ from darts.training.checkpoint import load_checkpoint, save_checkpoint
 from darts.training.state import load_optimizer, require_fitting_network
 from darts.typed_values import Misfit
 
-
-def sgd(parameters: Any) -> Optimizer:
-    return SGD(parameters, lr=0.1, momentum=0.9)
-
-
-def plain_sgd(parameters: Any) -> Optimizer:
-    return SGD(parameters, lr=0.1)
-
-
-def adamw(parameters: Any) -> Optimizer:
-    return AdamW(parameters, lr=0.1)
+sgd = partial(SGD, lr=0.1, momentum=0.9)
+plain_sgd = partial(SGD, lr=0.1)
+adamw = partial(AdamW, lr=0.1)
 
 
 def trained(make: Callable[[Any], Optimizer]) -> tuple[nn.Module, Optimizer]:

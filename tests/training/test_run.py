@@ -22,8 +22,7 @@ SUBSETS = {"train": torch.arange(4)}
 @functools.cache
 def base_config() -> RetrainConfig:
     overrides = ["dataset=synthetic", "genotype=DARTS_V2", "tracking.tensorboard=false"]
-    config: RetrainConfig = compose("retrain", overrides)
-    return config
+    return compose("retrain", overrides)
 
 
 def make_run(path: Path, *, resume: bool = False, dry_run: bool = False) -> TrainingRun:

@@ -15,8 +15,7 @@ OVERRIDES = ["dataset=synthetic", "epochs=3", "resume=elsewhere"]
 
 
 def make_config(*overrides: str) -> SearchConfig:
-    config: SearchConfig = compose("search", ["dataset=synthetic", *overrides])
-    return config
+    return compose("search", ["dataset=synthetic", *overrides])
 
 
 @pytest.fixture

@@ -32,7 +32,6 @@ time.sleep(60)
 def owner(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Another process that owns the directory."""
     process = subprocess.Popen([sys.executable, "-c", HOLD, tmp_path], stdout=subprocess.PIPE)
-    assert process.stdout is not None
     assert process.stdout.readline() == b"locked\n"
     yield process
     process.kill()

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
-
 import pytest
 import torch
 from torch import nn
 
 from darts.config import ConfigError, WeightOptimizerConfig
-from darts.training.schedules import linear, rate_of_epoch, stable_rate, warmup_cosine
+from darts.training.schedules import rate_of_epoch, stable_rate, warmup_cosine
 from darts.training.steps import check_weight_optimizer
 
 
@@ -44,16 +42,6 @@ def test_the_rate_rises_linearly_and_then_follows_the_cosine_of_torch(
     assert warmup_cosine(steps, steps, warmup, high, low) == pytest.approx(low)
 
 
-def test_the_linear_schedule_has_the_published_values() -> None:
-    """They are the rates of PC-DARTS on ImageNet, in epochs counted from 0."""
-    rates = [linear(epoch, 250, 0.5) for epoch in range(250)]
-    assert rates[5] == pytest.approx(0.5 * 240 / 245)
-    assert rates[244] == pytest.approx(0.5 / 245)
-    assert rates[245] == pytest.approx(0.00204, abs=1e-5)
-    assert rates[249] == pytest.approx(0.000408, abs=1e-6)
-    assert all(a >= b > 0 for a, b in itertools.pairwise(rates))
-
-
 def test_the_exponential_schedule_equals_that_of_torch() -> None:
     config = WeightOptimizerConfig(lr=0.1, lr_min=0.0, schedule="exponential", decay=0.97)
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
@@ -64,15 +52,6 @@ def test_the_exponential_schedule_equals_that_of_torch() -> None:
         schedule.step()
     floor = WeightOptimizerConfig(lr=0.1, lr_min=0.05, schedule="exponential", decay=0.5)
     assert rate_of_epoch(floor, 9, 10) == 0.05
-
-
-def test_the_rate_rises_in_the_first_epochs_and_then_joins_the_schedule() -> None:
-    """The published search of PC-DARTS on ImageNet: 0.1 to 0.5, then 0.4878."""
-    config = WeightOptimizerConfig(lr=0.5, lr_min=0.0, warmup_epochs=5)
-    rates = [rate_of_epoch(config, epoch, 50) for epoch in range(50)]
-    assert rates[:5] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
-    assert rates[5] == pytest.approx(0.4878, abs=1e-4)
-    assert rates[49] == pytest.approx(4.9e-4, rel=0.01)
 
 
 def stable(warmup: int, cooldown: float) -> WeightOptimizerConfig:

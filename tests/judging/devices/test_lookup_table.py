@@ -20,7 +20,7 @@ from darts.reading import FileError
 from darts.spaces import SPACES, Space
 from darts.spaces.cnn import Cnn
 from darts.spaces.module import allow_import
-from darts.spaces.nas201 import PRIMITIVES, Genotype, Nas201
+from darts.spaces.nas201 import PRIMITIVES, Nas201
 
 SHAPE = (3, 8, 8)
 SETTINGS = TimingSettings("cpu", threads=1, batch_size=2, precision="fp32", warmup=1, repeats=3)
@@ -74,7 +74,6 @@ def test_the_latency_of_a_cell_is_a_sum_over_all_cells(nas201: LookupTable) -> N
     draw = torch.Generator().manual_seed(0)
     for _ in range(10):
         genotype = SMALL["nas201"].random(draw)
-        assert isinstance(genotype, Genotype)
         terms = [
             cost[name, stage]
             for stage in stages
@@ -90,7 +89,6 @@ def test_a_table_survives_its_files(name: str, tmp_path: Path) -> None:
     table.save(tmp_path / "new" / "x.csv")
     loaded = load_model(tmp_path / "new" / "x.csv")
     assert loaded == table
-    assert isinstance(loaded, LookupTable)
     assert loaded.space == SMALL[name]
     draw = torch.Generator().manual_seed(0)
     genotypes = [SMALL[name].random(draw) for _ in range(3)]
@@ -134,7 +132,6 @@ def test_the_median_leaves_out_the_warm_up() -> None:
 
 
 @pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_a_gpu_is_measured(precision: str) -> None:
     settings = dataclasses.replace(SETTINGS, device="cuda", precision=precision)
@@ -205,7 +202,6 @@ def test_a_table_imports_no_code(nas201: LookupTable, tmp_path: Path) -> None:
     info = dataclasses.replace(nas201.info, space={"name": "module", "target": "os:system"})
     dataclasses.replace(nas201, info=info).save(tmp_path / "x.csv")
     table = load_model(tmp_path / "x.csv")
-    assert isinstance(table, LookupTable)
     with pytest.raises(ValueError, match=r"space\.target='os:system'"):
         table.space.supernet(classes=3, in_channels=3)
 

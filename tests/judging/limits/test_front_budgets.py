@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import torch
 
-from darts.config import ConfigError, SearchConfig, compose
+from darts.config import ConfigError, compose
 from darts.data_modules import make_data_module
 from darts.judging.devices.cell_features import is_connected
 from darts.judging.limits.front_budgets import Budgets, check_front
@@ -23,7 +23,7 @@ TINY += ("space.cells=1", "front.cost=macs")
 
 
 def make_budgets(*words: str) -> tuple[Budgets, SearchContext]:
-    config = cast("SearchConfig", compose("search", [*TINY, *words]))
+    config = compose("search", [*TINY, *words])
     check_front(config)
     data = make_data_module(config, Ranks("cpu"))
     sizes: dict[str, Any] = {**data.network_sizes(config.space)}
@@ -35,7 +35,6 @@ def derived(
     budgets: Budgets, context: SearchContext, p: Any, share: float, above: float | None = None
 ) -> AnyGenotype:
     limit = budgets.limit_at(share, above)
-    assert limit is not None
     return context.space.derive(limit.restrict(p), context.candidates)
 
 
@@ -80,7 +79,7 @@ def test_the_best_genotype_of_each_budget(above: float | None, share: float) -> 
 
     if above is not None:
         assert budgets.cost(derived(budgets, context, {"cell": p}, 1.0)) < budgets.at(0.25)
-    found = cast("Genotype", derived(budgets, context, {"cell": p}, share, above))
+    found = derived(budgets, context, {"cell": p}, share, above)
     assert fits(found)
     fitting = [
         score(own)

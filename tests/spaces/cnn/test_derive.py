@@ -39,7 +39,6 @@ def by_hand(table: list[list[float]], nodes: int) -> list[tuple[str, int]]:
                     value = left[source][column]
                     if name != "none" and (best is None or value > best[0]):
                         best = (value, source, column)
-            assert best is not None
             picked.append((PRIMITIVES[best[2]], best[1]))
             del left[best[1]]
     return picked

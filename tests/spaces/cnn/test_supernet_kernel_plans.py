@@ -17,16 +17,6 @@ from darts.ops import dispatch
 from darts.ops.dispatch import UNLIMITED, KernelPlan
 from darts.spaces.cnn import PRIMITIVES
 
-DEVICES = [
-    "cpu",
-    pytest.param(
-        "cuda",
-        marks=[
-            pytest.mark.cuda,
-            pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU"),
-        ],
-    ),
-]
 BYTES = {"one edge": 1, "some edges": 10_000, "all edges": UNLIMITED}
 PLANS = {
     f"{name}{', fused' if fused else ''}": KernelPlan(max_bytes, fused)
@@ -48,7 +38,7 @@ def use_plan(monkeypatch: pytest.MonkeyPatch, plan: KernelPlan) -> None:
         monkeypatch.setattr(dispatch, name, plan)
 
 
-@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
 @pytest.mark.parametrize("plan", slow_except(PLANS, EVERYDAY_PLANS))
 def test_every_plan_is_exact_in_double_precision(
     plan: str, device: str, monkeypatch: pytest.MonkeyPatch
@@ -111,7 +101,6 @@ def test_every_plan_in_bfloat16(plan: str, monkeypatch: pytest.MonkeyPatch) -> N
         errors.append(relative_error([logits], [exact]))
         assert logits.dtype == torch.bfloat16
         for parameter in net.parameters():
-            assert parameter.grad is not None
             assert parameter.grad.dtype == torch.float32
             assert parameter.grad.isfinite().all()
     slow, fast = errors

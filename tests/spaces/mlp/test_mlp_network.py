@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any, cast
 
 import pytest
 import torch
@@ -30,7 +29,7 @@ def test_the_network_equals_its_layers_written_out(normalization: str) -> None:
     torch.manual_seed(0)
     net = Network(LAYERS, classes=4, in_channels=12, normalization=normalization).double()
     x = torch.randn(6, 3, 2, 2, dtype=torch.float64)
-    y, layers = x.flatten(1), cast(Any, zip(net.layers, (F.relu, torch.tanh), strict=True))
+    y, layers = x.flatten(1), zip(net.layers, (F.relu, torch.tanh), strict=True)
     for (linear, _, _), activation in layers:
         y = F.linear(y, linear.weight, linear.bias)
         if normalization == "batch":

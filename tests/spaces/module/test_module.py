@@ -68,8 +68,7 @@ def test_logits_and_gradients_equal_those_of_a_mixture_written_by_hand(supernet:
     torch.testing.assert_close(actual, expected, rtol=0, atol=1e-12)
     ours = torch.autograd.grad(F.cross_entropy(actual, y), parameters)
     theirs = torch.autograd.grad(F.cross_entropy(expected, y), parameters)
-    for a, b in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(a, b, rtol=0, atol=1e-9)
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-9)
 
 
 @pytest.mark.usefixtures("small_net")
@@ -110,19 +109,15 @@ def test_inactive_candidates_do_not_run(supernet: Supernet) -> None:
         pytest.param("oles", ["freezing.window=2"], marks=pytest.mark.slow),
     ],
 )
-def test_a_search_finds_the_planted_answer(
-    method: str, more: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
+@pytest.mark.usefixtures("cwd")
+def test_a_search_finds_the_planted_answer(method: str, more: list[str]) -> None:
     torch.manual_seed(0)
     planted = Planted(noisy=method in ("gdas", "darts_pt"))
     assert search_planted(planted, method, more) == ANSWER
 
 
-def test_a_model_is_searched_retrained_and_loaded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
+@pytest.mark.usefixtures("cwd")
+def test_a_model_is_searched_retrained_and_loaded() -> None:
     data = TensorDataset(*planted_data())
     model = SmallNet()
     run = darts.search(model, data=(data, data), epochs=1, out="a", overrides=QUIET)
@@ -136,10 +131,8 @@ def test_a_model_is_searched_retrained_and_loaded(
     assert darts.load("b", base=SmallNet()).classes == ("0", "1", "2")
 
 
-def test_a_network_can_inherit_the_weights_of_the_supernet(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
+@pytest.mark.usefixtures("cwd")
+def test_a_network_can_inherit_the_weights_of_the_supernet() -> None:
     images, labels = planted_data()
     data = TensorDataset(images, labels)
     keys = ["optimizer.lr=0.05", "arch_optimizer.lr=0.1", "dataset.padding=0", *QUIET]
@@ -163,11 +156,9 @@ def test_a_network_can_inherit_the_weights_of_the_supernet(
 
 
 @pytest.mark.slow
-def test_a_run_directory_cannot_start_code(
-    tmp_path: Path, warm_python: WarmPython, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("cwd")
+def test_a_run_directory_cannot_start_code(warm_python: WarmPython) -> None:
     """Another process imports the class only if the user names it on the command line."""
-    monkeypatch.chdir(tmp_path)
     data = TensorDataset(*planted_data(60))
     darts.search(SmallNet(), data=(data, data), epochs=1, out="a", overrides=QUIET)
     call = ["-m", "darts.retrain", "genotype=a", "epochs=1", "dataset=synthetic"]
@@ -185,11 +176,9 @@ def test_a_run_directory_cannot_start_code(
     assert done.returncode == 0, done.stderr
 
 
-def test_models_of_one_class_are_not_mixed_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("cwd")
+def test_models_of_one_class_are_not_mixed_up() -> None:
     """Each result keeps the model that was passed; nothing remains after a call."""
-    monkeypatch.chdir(tmp_path)
     data = TensorDataset(*planted_data(60))
     models = {name: SmallNet() for name in "ab"}  # with different weights
     runs = {
@@ -287,10 +276,8 @@ class Wrong(nn.Module):
         (Wrong(nn.Identity(), nn.Identity()), r"Wrong returns .* the data has 3 classes"),
     ],
 )
-def test_models_that_cannot_be_searched_end_in_one_line(
-    model: nn.Module, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
+@pytest.mark.usefixtures("cwd")
+def test_models_that_cannot_be_searched_end_in_one_line(model: nn.Module, message: str) -> None:
     data = TensorDataset(*planted_data(60))
     with pytest.raises(ValueError, match=message) as caught:
         darts.search(model, data=(data, data), epochs=1, overrides=QUIET)

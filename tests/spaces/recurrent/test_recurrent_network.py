@@ -88,8 +88,7 @@ def test_the_cell_equals_the_node_by_node_computation(genotype: Genotype, traini
     both_gradients = [
         torch.autograd.grad((out * weights).sum(), leaves) for out in (actual, expected)
     ]
-    for first, second in zip(*both_gradients, strict=True):
-        torch.testing.assert_close(first, second, **EXACT)
+    torch.testing.assert_close(*both_gradients, **EXACT)
 
 
 @pytest.mark.parametrize(("name", "nodes"), [("DARTS_RNN_V1", 8), ("DARTS_RNN_V2", 8)])
@@ -166,10 +165,7 @@ def test_word_dropout_drops_a_word_at_all_positions() -> None:
     assert torch.equal(words.eval().embed(tokens), weight[tokens])
 
 
-ALL = ("word", "embedding", "input", "hidden", "output", "weight")
-
-
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", ["word", "embedding", "input", "hidden", "output", "weight"])
 def test_each_dropout_rate_acts_only_in_training(name: str) -> None:
     net, tokens = network(**{name: 0.5}), torch.randint(11, (4, 3))
     plain = network().eval()(tokens).logits

@@ -135,7 +135,6 @@ def test_sinusoidal_and_learned_positions() -> None:
     """Learned positions limit the length of a text."""
     x = torch.randn(2, 5, WIDTH)
     learned = PositionalEncoding(ModelConfig(WIDTH, "learned", max_length=5))
-    assert learned.table is not None
     torch.testing.assert_close(learned(x), x + learned.table)
     torch.testing.assert_close(learned(x[:, :3]), x[:, :3] + learned.table[:3])
     with pytest.raises(ValueError, match=r"space\.max_length=5: a text has 6 words"):
