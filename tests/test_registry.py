@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,10 @@ from typing import Any
 
 import pytest
 
-from darts.config import ConfigError, check_fields
+from darts.config import ConfigError, DeviceConfig, FindBudgetConfig, FindConfig, check_fields
+from darts.config.options import ArchOptimizerConfig, LimitConfig
+from darts.data.split import HoldOutOptions
+from darts.methods.collapse import CollapseChecks
 from darts.registry import choice, number
 
 
@@ -89,3 +93,23 @@ def test_fields_check_choices_and_limits() -> None:
         with pytest.raises(ConfigError) as error_info:
             check_fields(Component(**values))  # type: ignore[arg-type]
         assert str(error_info.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (CollapseChecks(action="cure"), "action='cure' is unknown; choose from warn, stop"),
+        (DeviceConfig(shape=[3, 0, 32]), "shape=0: must be >= 1"),
+        (DeviceConfig(repeats=2), "repeats=2: must be >= 3"),
+        (DeviceConfig(train=19), "train=19: must be >= 20"),
+        (FindBudgetConfig(minutes=0), "minutes=0: must be > 0"),
+        (FindConfig(workers=-1), "workers=-1: must be >= 0"),
+        (FindConfig(export="onxx"), "export='onxx' is unknown; choose from none, onnx"),
+        (LimitConfig(macs=0), "macs=0: must be > 0"),
+        (HoldOutOptions(test_share=0), "test_share=0: must be > 0"),
+        (ArchOptimizerConfig(betas=[0.5, 1.0]), "betas=1.0: must be >= 0 and < 1"),
+    ],
+)
+def test_declared_limits_of_options(config: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        check_fields(config)

@@ -109,13 +109,16 @@ def no_data(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data_module, "load", read)
 
 
+FREQUENT = {"start=nowhere", "optimizer.learning_rate=0.1", "dataset=cifar"}
+
+
 def cases() -> list[Any]:
-    """Return every third error; the others are slow tests."""
+    """Return every third error and frequent ones; the others are slow tests."""
     return [
         pytest.param(
             *case,
             id=f"{case[0]} {' '.join(case[1])}",
-            marks=[] if index % 3 == 0 else pytest.mark.slow,
+            marks=[] if index % 3 == 0 or FREQUENT & {*case[1]} else pytest.mark.slow,
         )
         for index, case in enumerate(ERRORS)
     ]

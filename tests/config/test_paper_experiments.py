@@ -129,7 +129,8 @@ def test_the_learning_rates_of_imagenet() -> None:
     expected = {0: 0.1, 1: 0.097, 249: 0.1 * 0.97**249}
     actual = {epoch: rate_of_epoch(darts.optimizer, epoch, 250) for epoch in expected}
     assert actual == pytest.approx(expected)
-    expected = {0: 0.1, 4: 0.5, 5: 120 / 245, 244: 0.5 / 245, 245: 0.5 / 245, 249: 0.1 / 245}
+    expected = {0: 0.1, 1: 0.2, 2: 0.3, 3: 0.4, 4: 0.5, 5: 120 / 245, 125: 60 / 245}
+    expected |= {244: 0.5 / 245, 245: 0.5 / 245, 247: 0.3 / 245, 249: 0.1 / 245}
     actual = {epoch: rate_of_epoch(partial.optimizer, epoch, 250) for epoch in expected}
     assert actual == pytest.approx(expected)
     for config in (darts, partial):

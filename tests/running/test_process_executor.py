@@ -139,7 +139,7 @@ def test_the_run_of_a_killed_worker_continues_in_another_one(
     worker = worker_pid(executor)
     os.kill(worker, signal.SIGKILL)
     assert all(outcome.summary for outcome in outcomes(*futures))
-    assert worker_pid(executor) != worker
+    assert worker_pid(executor) not in (None, worker)
     assert "resuming" in log_file(job.directory).read_text()
     assert end_state(job) == end_state(whole)
 
