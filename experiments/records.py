@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import statistics
 import subprocess
 import sys
@@ -39,7 +40,9 @@ def hardware(device: str) -> str:
 
 
 def commit() -> str:
-    """Return the commit of the code that is measured, with ``-dirty`` if files differ from it."""
+    """Return the commit of the code, with ``-dirty`` if files differ from it; empty without Git."""
+    if shutil.which("git") is None:
+        return ""
 
     def git(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -49,6 +52,9 @@ def commit() -> str:
     name = git("rev-parse", "--short=8", "HEAD").stdout.strip()
     changed = git("diff", "--quiet", "HEAD", "--", "../darts", "../conf", "*.py").returncode
     return f"{name}-dirty" if name and changed else name
+
+
+COMMIT = commit()  # before the measurement, during which the files may change
 
 
 def record(name: str, key: Sequence[str], rows: Sequence[Row]) -> list[Row]:
@@ -65,7 +71,7 @@ def record(name: str, key: Sequence[str], rows: Sequence[Row]) -> list[Row]:
     Returns:
         All rows of the file.
     """
-    origin = {"command": command(), "hardware": hardware("cpu"), "commit": commit()} if rows else {}
+    origin = {"command": command(), "hardware": hardware("cpu"), "commit": COMMIT}
     rows = [{**origin, **row} for row in rows]
     path = HERE / "results" / f"{name}.json"
     path.parent.mkdir(exist_ok=True)
