@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from darts.config import ConfigError, FindConfig
+from darts.config import ConfigError
 from darts.finding.answer import write_answer
 from darts.finding.candidates import Candidate, SavedCandidate
 from darts.finding.decisions import Decisions
@@ -52,7 +52,6 @@ class Race:
 
     Attributes:
         directory: Run directory; its folder ``runs`` has the run directories of the candidates.
-        config: Configuration of the run.
         pool: Where candidates come from.
         metric: Name of the steering metric and its direction.
         execution: Executes training runs and searches.
@@ -66,7 +65,6 @@ class Race:
     """
 
     directory: Path
-    config: FindConfig
     pool: Pool
     metric: tuple[str, Metric]
     execution: Execution
@@ -80,10 +78,11 @@ class Race:
     _problem: str = ""
 
     def __post_init__(self) -> None:
+        self.config = self.pool.config
         self.stopwatch, self.console = self.execution.stopwatch, self.execution.console
-        self.slices = Slices(self.directory, self.config, self.pool, self.decisions, self.folds)
+        self.slices = Slices(self.directory, self.pool, self.decisions, self.folds)
         self.searches = GradientSearches(
-            self.config, self.pool, self.decisions, self.directory / "runs", self.console.info
+            self.pool, self.decisions, self.directory / "runs", self.console.info
         )
 
     # Rounds.

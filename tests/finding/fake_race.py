@@ -149,7 +149,6 @@ def make_race(
     )
     return Race(
         folder,
-        config,
         Pool(config, networks, facts),
         ("accuracy", CLASSIFICATION_METRICS["accuracy"]),
         Execution(
