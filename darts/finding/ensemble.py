@@ -15,7 +15,7 @@ from darts.config import ConfigError
 from darts.finding.final_run import begin_of_final_runs, final_runs
 from darts.finding.race import Race
 from darts.finding.results import Result, ranked
-from darts.finding.slices import timed
+from darts.finding.slices import counted, timed
 from darts.reading import JsonObject
 from darts.recipes.ensemble import choose_members, fits_together, save_ensemble
 from darts.recipes.gain import Gain
@@ -95,10 +95,7 @@ def train_finalists(race: Race, winner: Result, reserve: float) -> list[Result]:
         results = final_runs(race, [race.results[name] for name in names], reserve)
         return ranked(results, race.metric[1])
     if plan.epochs is not None:
-        begun = {name: race.candidates[name].start.epochs for name in names}
-        race.train_up_to(
-            {n: (f"epochs={max(plan.epochs - epochs, 1)}",) for n, epochs in begun.items()}
-        )
+        race.train_up_to({name: counted(race.candidates[name], plan.epochs) for name in names})
     return ranked([race.results[name] for name in names], race.metric[1])
 
 

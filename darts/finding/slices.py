@@ -54,8 +54,7 @@ class Slices:
     def length(self, candidate: Candidate, stage: int) -> tuple[str, ...]:
         """Return the overrides that end a run after a stage."""
         if self.pool.config.plan.equal == "epochs":
-            epochs = self.pool.config.plan.slice_epochs * 2**stage
-            return (f"epochs={epochs - candidate.start.epochs}",)
+            return counted(candidate, self.pool.config.plan.slice_epochs * 2**stage)
         return timed(candidate, self.seconds_after(stage))
 
     def jobs(
@@ -109,3 +108,8 @@ class Slices:
 def timed(candidate: Candidate, seconds: float) -> tuple[str, str]:
     """Return the overrides that end the run of a candidate after seconds of training."""
     return f"epochs={ENDLESS}", f"max_seconds={seconds - candidate.start.seconds:.2f}"
+
+
+def counted(candidate: Candidate, epochs: int) -> tuple[str]:
+    """Return the overrides that end the run of a candidate after epochs of training."""
+    return (f"epochs={max(epochs - candidate.start.epochs, 1)}",)
