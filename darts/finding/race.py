@@ -91,15 +91,13 @@ class Race:
         """Execute rounds until a share of the budget is used; first one that was interrupted."""
         if self.config.plan.equal == "time":
             self._measure_slice()
-        while f"round.{self.rounds}" in self.decisions or self._has_time(until):
-            name = f"round.{self.rounds}"
+        while (name := f"round.{self.rounds}") in self.decisions or self._has_time(until):
             if name not in self.decisions:
                 planned = self._plan(until)
                 if not planned:
                     return
                 self.decisions.record(name, planned)
             entries = self.decisions.decide(name, list[Entry], list)
-            self._read_candidates()
             self.train(entries, self._searches() if self.rounds == 1 else [])
             if not self.results:  # before the round is saved: a resumed run repeats it
                 raise ConfigError(f"all runs failed: {self._problem}")
@@ -127,8 +125,7 @@ class Race:
             for name in promoted(list(self.standings.values()))
         ]
         # A killed process may have saved candidates without the round in which they enter.
-        self.candidates = {name: self.candidates[name] for name in self.standings}
-        known = list(self.candidates.values())
+        known = [self.candidates[name] for name in self.standings]
         new = list(self._newcomers(known))
         # A candidate that others continue trains to the same stage, so that they can be compared.
         parents = {s.parent: s.stage for s in (c.start for c in new) if s.parent and not s.best}
@@ -139,10 +136,11 @@ class Race:
         if self.config.plan.equal == "time":
             entries = self._fitting(entries, until)
         names = {entry.name for entry in entries}
-        for start in {c.start for c in new if c.start.parent and c.name in names}:
+        entering = [candidate for candidate in new if candidate.name in names]
+        for start in {c.start for c in entering if c.start.parent}:
             self.slices.save_start(self.results[start.parent], start)
-        saved = [c.save() for c in (*known, *new) if c.name in names or c.name in self.standings]
-        self.decisions.record("candidates", saved)
+        self.candidates = {candidate.name: candidate for candidate in (*known, *entering)}
+        self.decisions.record("candidates", [c.save() for c in self.candidates.values()])
         return entries
 
     def _fitting(self, entries: Sequence[Entry], until: float) -> list[Entry]:
@@ -170,7 +168,7 @@ class Race:
         new = [
             candidate
             for candidate in self.searches.candidates(self.best().candidate)
-            if candidate.key not in keys and candidate.name not in self.candidates
+            if candidate.key not in keys and candidate.name not in self.standings
         ]
         count = self.config.plan.newcomers
         size = len(new) + (NEWCOMERS if count is None else count)
@@ -185,7 +183,8 @@ class Race:
 
         Slices that were interrupted end now, so that their candidates have scores.
         """
-        self._read_candidates()
+        saved = self.decisions.decide("candidates", list[SavedCandidate], list)
+        self.candidates = {candidate.name: candidate.restore() for candidate in saved}
         self.rounds = self.decisions.decide("rounds", int, lambda: 0)
         self.standings = self.decisions.decide("standings", dict[str, Standing], dict)
         for name in self.standings:
@@ -211,12 +210,6 @@ class Race:
         """Save the standings, which ``restore`` reads."""
         self.decisions.record("standings", self.standings)
         self.decisions.record("rounds", self.rounds)
-
-    def _read_candidates(self) -> None:
-        """Read the candidates of the decisions, which may be those of an earlier process."""
-        for saved in self.decisions.decide("candidates", list[SavedCandidate], list):
-            if saved.name not in self.candidates:
-                self.candidates[saved.name] = saved.restore()
 
     # Slices.
 
