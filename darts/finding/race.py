@@ -187,18 +187,15 @@ class Race:
         self.candidates = {candidate.name: candidate.restore() for candidate in saved}
         self.rounds = self.decisions.decide("rounds", int, lambda: 0)
         self.standings = self.decisions.decide("standings", dict[str, Standing], dict)
-        for name in self.standings:
-            runs = [
-                FoldRun(job.directory, read_summary(job.directory))
-                for job in self.slices.jobs(self.candidates[name])
-                if is_complete(job.directory)
-            ]
-            if len(runs) == self.folds:
+        slices = {name: self.slices.jobs(self.candidates[name]) for name in self.standings}
+        for name, jobs in slices.items():
+            if all(is_complete(job.directory) for job in jobs):
+                runs = [FoldRun(job.directory, read_summary(job.directory)) for job in jobs]
                 self._combine(self.candidates[name], runs)
         interrupted = {
-            name: self.slices.jobs(self.candidates[name])
-            for name, standing in self.standings.items()
-            if name not in self.results and not standing.has_failed
+            name: jobs
+            for name, jobs in slices.items()
+            if name not in self.results and not self.standings[name].has_failed
         }
         outcomes = self.execution.run(list(itertools.chain.from_iterable(interrupted.values())))
         for name, jobs in interrupted.items():
