@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from random import Random
-from typing import cast
 
 import torch
 
@@ -17,7 +16,7 @@ from darts.finding.families import Family
 from darts.judging.devices.cell_features import is_connected
 from darts.judging.devices.memory import count_weights
 from darts.judging.limits.costs import CostMeter
-from darts.recipes.commands import merge_overrides, trial_config
+from darts.recipes.commands import merge_overrides, retrain_config
 from darts.recipes.retrain import build_network
 from darts.recipes.rules import DEFAULT, Setting, Values
 from darts.searching.expected_cost import MEASURES
@@ -167,9 +166,9 @@ class Networks:
         """The checked configuration of a retraining of some architecture of the family."""
         genotype = next(iter(self.family.genotypes().values()), None)
         if genotype is None:
-            declared = cast("RetrainConfig", compose("retrain", self.overrides(None)))
+            declared: RetrainConfig = compose("retrain", self.overrides(None))
             genotype = declared.space.random(torch.Generator().manual_seed(0))
-        return cast("RetrainConfig", trial_config("retrain", self.overrides(genotype)))
+        return retrain_config(self.overrides(genotype))
 
     @property
     def space(self) -> Space:
