@@ -144,11 +144,9 @@ def run_race(
         )
         if config.plan.equal == "time":  # a measured speed would differ between equal runs
             choose_precision(networks, facts.kind, decisions)
-        pool = Pool(config, networks, facts)
         race = Race(
             run.path,
-            config,
-            pool,
+            Pool(config, networks, facts),
             metric,
             Execution(executor, threads, console, interrupt, stopwatch),
             decisions,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import cast
+from random import Random
 
 import torch
 
@@ -13,14 +13,16 @@ from darts.comparing.plan import as_overrides
 from darts.config import RetrainConfig, compose
 from darts.data_modules import DataModule, load_options, make_data_module
 from darts.finding.families import Family
+from darts.judging.devices.cell_features import is_connected
 from darts.judging.devices.memory import count_weights
 from darts.judging.limits.costs import CostMeter
-from darts.recipes.commands import merge_overrides, trial_config
+from darts.recipes.commands import merge_overrides, retrain_config
 from darts.recipes.retrain import build_network
 from darts.recipes.rules import DEFAULT, Setting, Values
 from darts.searching.expected_cost import MEASURES
 from darts.spaces import SPACES, AnyGenotype, Space
 from darts.spaces.lookup import find_genotype
+from darts.spaces.parameters import Parameters, Point
 from darts.training.distributed import Ranks
 
 # A placeholder: a configuration of a retraining can be composed only with a genotype.
@@ -164,9 +166,9 @@ class Networks:
         """The checked configuration of a retraining of some architecture of the family."""
         genotype = next(iter(self.family.genotypes().values()), None)
         if genotype is None:
-            declared = cast("RetrainConfig", compose("retrain", self.overrides(None)))
+            declared: RetrainConfig = compose("retrain", self.overrides(None))
             genotype = declared.space.random(torch.Generator().manual_seed(0))
-        return cast("RetrainConfig", trial_config("retrain", self.overrides(genotype)))
+        return retrain_config(self.overrides(genotype))
 
     @property
     def space(self) -> Space:
@@ -193,13 +195,30 @@ class Networks:
         """Return the largest ratio of a cost to its limit; at most 1 if all limits hold."""
         return self.limits.excess(self.costs(genotype)) if self.limits.limits else 0.0
 
-    def can_vary(self, genotype: AnyGenotype) -> bool:
-        """Return whether the space contains an architecture; only then can it propose neighbors."""
+    def neighbors(self, genotype: AnyGenotype, random: Random) -> Iterator[AnyGenotype]:
+        """Yield the architectures that differ in one parameter, in random order.
+
+        There are none if the space does not contain the architecture.
+        """
         try:
-            self.space.encode(genotype)
+            point = self.space.encode(genotype)
         except ValueError:
-            return False
-        return True
+            return
+        for changed in Parameters(self.space.parameters()).neighbors(point, random):
+            varied = self.architecture(changed)
+            if varied is not None:
+                yield varied
+
+    def architecture(self, point: Point) -> AnyGenotype | None:
+        """Return the architecture of a point, without operations that have no effect.
+
+        None if the space does not have it, or if it has no path from its input to its output.
+        """
+        try:
+            genotype = self.space.decode(point).simplified()
+        except ValueError:  # a combination that the space does not have
+            return None
+        return genotype if is_connected(genotype) else None
 
     def costs(self, genotype: AnyGenotype) -> dict[str, float]:
         """Return ``parameters``, ``macs`` and all limited costs of an architecture's network.

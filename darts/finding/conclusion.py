@@ -47,10 +47,10 @@ class Conclusion:
         winner, baseline = self.winner, self.baseline
         values: JsonObject = {
             "metric": self.metric[0],
-            **_scores("valid", winner.summary),
-            **({} if self.final is None else _scores("valid", self.final.summary)),
+            **_valid_scores(winner.summary),
+            **({} if self.final is None else _valid_scores(self.final.summary)),
             **{f"test_{name}": score for name, score in self.scores.items()},
-            **{f"baseline_{k}": v for k, v in _scores("valid", baseline.summary).items()},
+            **{f"baseline_{k}": v for k, v in _valid_scores(baseline.summary).items()},
         }
         if self.gain is not None:
             values |= {f"raced_test_{n}": score for n, score in self.gain.found.items()}
@@ -58,19 +58,17 @@ class Conclusion:
             values |= {**self.gain.entries("gain"), "test_samples": self.gain.samples}
         elif winner.candidate.is_baseline:
             values["gain"] = 0.0
-        copied = ("parameters", "macs", "flops", "device")
-        setting = winner.candidate.setting
         return {
             **values,
             "genotype": str(winner.candidate.genotype),
             "origin": winner.candidate.origin,
             "family": winner.candidate.family,
-            "setting": setting.name,
-            **{name: winner.summary[name] for name in copied},
+            "setting": winner.candidate.setting.name,
+            **{name: winner.summary[name] for name in ("parameters", "macs", "flops", "device")},
             "epochs": winner.epochs,
             **({} if self.final is None else {"final_epochs": self._final_training()[0]}),
             **({} if self.ensemble is None else self.ensemble.summary()),
-            "winner_seconds": self._winner_seconds(),
+            "winner_seconds": self._final_training()[1] + winner.seconds * len(winner.runs),
             "baseline": baseline.candidate.name,
             "baseline_genotype": str(baseline.candidate.genotype),
             "baseline_parameters": baseline.summary["parameters"],
@@ -79,9 +77,6 @@ class Conclusion:
             "baseline_wins": winner.candidate.is_baseline,
             "verdict": self.verdict(),
         }
-
-    def _winner_seconds(self) -> float:
-        return self._final_training()[1] + self.winner.seconds * len(self.winner.runs)
 
     def _final_training(self) -> tuple[int, float]:
         """Return epochs and seconds of the final run, without those of the winner's own run."""
@@ -128,5 +123,5 @@ def benchmark_scores(benchmark: Benchmark | None, conclusion: Conclusion) -> Jso
     return {**found, "baseline_true_accuracy": baseline["true_accuracy"]}
 
 
-def _scores(split: str, summary: Mapping[str, object]) -> JsonObject:
-    return {name: value for name, value in summary.items() if name.startswith(f"{split}_")}
+def _valid_scores(summary: Mapping[str, object]) -> JsonObject:
+    return {name: value for name, value in summary.items() if name.startswith("valid_")}

@@ -7,13 +7,14 @@ from pathlib import Path
 
 from darts.finding.candidates import Networks
 from darts.finding.conclusion import Conclusion
-from darts.finding.ensemble import FOLDER, describe_ensemble, make_ensemble, train_finalists
+from darts.finding.ensemble import FOLDER, EnsembleResult, make_ensemble, train_finalists
 from darts.finding.final_run import anew_seconds, final_run, held_out_share, seconds_left
 from darts.finding.race import EXPLORED, Race
 from darts.finding.results import Result, ranked
 from darts.finding.winner import DUEL, Duel, duel, duel_again, duel_seconds, is_better, train_winner
 from darts.reading import read_json_object
 from darts.recipes.gain import Gain, measure_gain
+from darts.recipes.timing import compare_costs
 
 
 def run_to_the_end(race: Race) -> Conclusion:
@@ -64,11 +65,15 @@ def end_with_ensemble(race: Race, chosen: Duel) -> Conclusion:
     counts = make_ensemble(race, finalists)
     directory = race.directory / FOLDER if len(counts) > 1 else single.directory
     scores, gain = score_answer(race, single, directory)
-    device = networks.config.device if scores and len(counts) > 1 else None
-    ensemble = describe_ensemble(race, counts, directory, single.directory, test_device=device)
+    directories = {"ensemble": directory, "single": single.directory}
+    ensemble_gain = None
+    if scores and len(counts) > 1:
+        metric, device = race.metric[0], networks.config.device
+        ensemble_gain = measure_gain(directory, single.directory, metric=metric, device=device)
+    costs = compare_costs(directories, race.execution.threads)
     return Conclusion(
         single, chosen.baseline, directory, None, scores, gain, race.metric, chosen.doubtful,
-        ensemble,
+        EnsembleResult(counts, ensemble_gain, costs),
     )  # fmt: skip
 
 

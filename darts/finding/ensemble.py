@@ -10,17 +10,15 @@ import math
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from darts.config import ConfigError
 from darts.finding.final_run import begin_of_final_runs, final_runs
 from darts.finding.race import Race
 from darts.finding.results import Result, ranked
-from darts.finding.slices import timed
+from darts.finding.slices import counted, timed
 from darts.reading import JsonObject
 from darts.recipes.ensemble import choose_members, fits_together, save_ensemble
-from darts.recipes.gain import Gain, measure_gain
-from darts.recipes.timing import compare_costs
+from darts.recipes.gain import Gain
 from darts.recipes.trained import TrainedNetwork
 
 FOLDER = "ensemble"
@@ -97,10 +95,7 @@ def train_finalists(race: Race, winner: Result, reserve: float) -> list[Result]:
         results = final_runs(race, [race.results[name] for name in names], reserve)
         return ranked(results, race.metric[1])
     if plan.epochs is not None:
-        begun = {name: race.candidates[name].start.epochs for name in names}
-        race.train_up_to(
-            {n: (f"epochs={max(plan.epochs - epochs, 1)}",) for n, epochs in begun.items()}
-        )
+        race.train_up_to({name: counted(race.candidates[name], plan.epochs) for name in names})
     return ranked([race.results[name] for name in names], race.metric[1])
 
 
@@ -109,9 +104,8 @@ def _finalists(race: Race, winner: Result) -> list[str]:
     fitting = [
         result.candidate.name
         for result in ranked(race.results.values(), race.metric[1])
-        if result == winner or fits_together(first, TrainedNetwork.load(str(result.directory)))
+        if result != winner and fits_together(first, TrainedNetwork.load(str(result.directory)))
     ]
-    fitting.remove(winner.candidate.name)
     return [winner.candidate.name, *fitting][: race.config.ensemble]
 
 
@@ -131,14 +125,3 @@ def make_ensemble(race: Race, finalists: Sequence[Result]) -> dict[str, int]:
             if (runs[0] / file).exists():
                 shutil.copyfile(runs[0] / file, folder / file)
     return chosen
-
-
-def describe_ensemble(
-    race: Race, counts: Mapping[str, int], ensemble: Path, single: Path, *, test_device: str | None
-) -> EnsembleResult:
-    """Compare the ensemble with the winner alone: parameters, time, and test scores on a device."""
-    gain = None
-    if test_device is not None:
-        gain = measure_gain(ensemble, single, metric=race.metric[0], device=test_device)
-    directories = {"ensemble": ensemble, "single": single}
-    return EnsembleResult(counts, gain, compare_costs(directories, race.execution.threads))

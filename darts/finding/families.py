@@ -92,12 +92,13 @@ _DOCUMENTS = {
 
 
 def _fast(name: str, channels: int, skeleton: str, **baselines: str) -> Family:
-    values: Values = {
-        "space.skeleton": skeleton,
-        "space.channels": channels,
-        "space.cells": 1 + max(len(json.loads(text)["blocks"]) for text in baselines.values()) // 6,
-    }
+    values: Values = {"space.skeleton": skeleton, "space.channels": channels, "space.cells": 2}
     return Family(name, "macro", values, baselines)
+
+
+def _text(name: str, hidden: int, cells: int, known: Mapping[str, str], *baselines: str) -> Family:
+    values: Values = {"space.hidden": hidden, "space.cells": cells}
+    return Family(name, "transformer", values, {own: known[own] for own in baselines})
 
 
 _PLAIN_6 = _macro(*["conv_3x3"] * 6)
@@ -145,27 +146,12 @@ FAMILIES: Mapping[str, tuple[Family, ...]] = {
         Family("mlp_bins", "mlp", {**_WIDE, "dataset.bins": 16}, _ROWS),
     ),
     "text": (
-        Family("text_128", "transformer", {"space.hidden": 128, "space.cells": 3}, _TEXTS),
-        Family(
-            "text_256",
-            "transformer",
-            {"space.hidden": 256, "space.cells": 3},
-            {name: _TEXTS[name] for name in ("lstm_1", "lstm_2")},
-        ),
+        _text("text_128", 128, 3, _TEXTS, "lstm_1", "lstm_2", "transformer"),
+        _text("text_256", 256, 3, _TEXTS, "lstm_1", "lstm_2"),
     ),
     "documents": (
-        Family(
-            "documents_64",
-            "transformer",
-            {"space.hidden": 64, "space.cells": 2},
-            {name: _DOCUMENTS[name] for name in ("bag_of_words", "convolution", "transformer")},
-        ),
-        Family(
-            "documents_128",
-            "transformer",
-            {"space.hidden": 128, "space.cells": 2},
-            {name: _DOCUMENTS[name] for name in ("word_vectors", "convolution")},
-        ),
+        _text("documents_64", 64, 2, _DOCUMENTS, "bag_of_words", "convolution", "transformer"),
+        _text("documents_128", 128, 2, _DOCUMENTS, "word_vectors", "convolution"),
     ),
     "pairs": (
         Family(
@@ -182,6 +168,6 @@ BASELINES: Mapping[str, Mapping[str, str]] = {
     "nas201": {"resnet": RESNET_CELL, "residual_3x3": RESIDUAL_CELL, "all_3x3": PLAIN_CELL},
     "mlp": FAMILIES["rows"][0].baselines,
     "cnn": {"DARTS_V2": "DARTS_V2", "PC_DARTS_CIFAR": "PC_DARTS_CIFAR"},
-    "recurrent": {"ENAS_RNN": "ENAS_RNN", "DARTS_RNN_V2": "DARTS_RNN_V2"},
+    "recurrent": FAMILIES["pairs"][0].baselines,
 }
 """The baselines by name of the space, if the user chooses the space."""

@@ -18,7 +18,7 @@ from darts.finding.candidates import Candidate, Start
 from darts.finding.folds import combine
 from darts.finding.race import Race
 from darts.finding.results import FoldRun, Result
-from darts.finding.slices import ENDLESS
+from darts.finding.slices import ENDLESS, counted
 from darts.recipes.rules import Values
 from darts.running.jobs import Job
 from darts.tracking import format_duration
@@ -82,12 +82,12 @@ def final_run(race: Race, winner: Result, reserve: float, *, refits: bool) -> Re
 
     def repeat(candidate: Candidate, end: int, name: str) -> Result | None:
         """Train a candidate anew up to an epoch, after the candidate that it has continued."""
-        begin, before = candidate.start.epochs, None
+        before = None
         if parent := candidate.start.parent:
-            before = repeat(race.candidates[parent], begin, f"{name}-{parent}")
+            before = repeat(race.candidates[parent], candidate.start.epochs, f"{name}-{parent}")
             if before is None:
                 return None
-        return train({name: Run(candidate, [f"epochs={max(end - begin, 1)}"], before)}).get(name)
+        return train({name: Run(candidate, counted(candidate, end), before)}).get(name)
 
     return repeat(winner.candidate, winner.best_epoch, name)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from itertools import islice
 from random import Random
 
 import torch
@@ -11,7 +12,6 @@ from darts.config import ConfigError
 from darts.finding.candidates import Networks
 from darts.judging.devices.cell_features import is_connected
 from darts.spaces import AnyGenotype
-from darts.spaces.parameters import Parameters, Point
 
 MAX_CHANGES = 60
 """Changes of one parameter that are measured for each step towards the limits."""
@@ -23,32 +23,21 @@ def largest_architecture(networks: Networks) -> AnyGenotype:
     Starting from a random architecture, set each parameter in turn to the value with the most MACs.
     A result beyond the limits is reduced.
     """
-    generator = torch.Generator().manual_seed(0)
-    drawn = iter(lambda: networks.space.random(generator).simplified(), None)
-    largest = _enlarged(networks, next(filter(is_connected, drawn)))
+    space, generator = networks.space, torch.Generator().manual_seed(0)
+    drawn = iter(lambda: space.random(generator).simplified(), None)
+    largest = next(filter(is_connected, drawn))
+    for parameter in space.parameters():
+        point = space.encode(largest)
+        options = getattr(parameter.domain, "values", ()) if parameter.name in point else ()
+        for value in options:
+            macs = networks.costs(largest)["macs"]
+            changed = networks.architecture({**point, parameter.name: value})
+            if changed is not None and networks.costs(changed)["macs"] > macs:
+                largest, point = changed, space.encode(changed)
     found = largest if networks.fits(largest) else reduced_architecture(networks, largest)
     if found is None:
         raise ConfigError(f"{networks.limits}: no architecture was found within the limits")
     return found
-
-
-def _enlarged(networks: Networks, genotype: AnyGenotype) -> AnyGenotype:
-    """Set each parameter in turn to the value with the most MACs."""
-    space = networks.space
-    best = space.encode(genotype)
-    for parameter in space.parameters():
-        options = getattr(parameter.domain, "values", ()) if parameter.name in best else ()
-        for value in options:
-            changed = {**best, parameter.name: value}
-            try:
-                changed_genotype = space.decode(changed).simplified()
-            except ValueError:  # a combination that the space does not have
-                continue
-            largest = networks.costs(space.decode(best))["macs"]
-            larger = networks.costs(changed_genotype)["macs"] > largest
-            if larger and is_connected(changed_genotype):
-                best = space.encode(changed_genotype)
-    return space.decode(best)
 
 
 def reduced_architecture(networks: Networks, genotype: AnyGenotype) -> AnyGenotype | None:
@@ -65,54 +54,30 @@ def reduced_architecture(networks: Networks, genotype: AnyGenotype) -> AnyGenoty
     Returns:
         None if the space cannot vary the architecture, or if the limits were not reached.
     """
-    if not networks.can_vary(genotype):
-        return None
     space, random = networks.space, Random(0)
-    point = original = space.encode(genotype)
-    while True:
-        current = space.decode(point)
-        excess, macs = networks.excess(current), networks.costs(current)["macs"]
-        if excess <= 1:
-            return _restored(networks, point, original)
-        best: tuple[float, Point] | None = None
-        for changed, varied in _changes(networks, point, random):
+    try:
+        original = space.encode(genotype)
+    except ValueError:
+        return None
+    current = space.decode(original)
+    while (excess := networks.excess(current)) > 1:
+        macs = networks.costs(current)["macs"]
+        best: tuple[float, AnyGenotype] | None = None
+        for varied in islice(networks.neighbors(current, random), MAX_CHANGES):
             gain = excess - max(networks.excess(varied), 1.0)  # more would remove too much
             loss = max(macs - networks.costs(varied)["macs"], 0.0) / max(macs, 1.0)
             value = gain / (loss + 1e-3)
             if gain > 0 and (best is None or value > best[0]):
-                best = value, changed
+                best = value, varied
         if best is None:
             return None
-        point = best[1]
-
-
-def _restored(networks: Networks, point: Point, original: Point) -> AnyGenotype:
-    """Undo single changes of an architecture as long as the limits hold."""
-    space = networks.space
+        current = best[1]
     for name in sorted(original):
-        restored = {**original, **point, name: original[name]}
-        try:
-            genotype = space.decode(restored).simplified()
-        except ValueError:  # a combination that the space does not have
-            continue
-        if is_connected(genotype) and networks.fits(genotype):
-            point = space.encode(genotype)
-    return space.decode(point)
-
-
-def _changes(
-    networks: Networks, point: Point, random: Random
-) -> Iterator[tuple[Point, AnyGenotype]]:
-    """Yield the connected architectures that differ in one parameter, at most ``MAX_CHANGES``.
-
-    Operations that have no effect after the change are removed.
-    """
-    space = networks.space
-    neighbors = Parameters(space.parameters()).neighbors(point, random)
-    for changed in neighbors[:MAX_CHANGES]:
-        genotype = space.decode(changed).simplified()
-        if is_connected(genotype):
-            yield space.encode(genotype), genotype
+        point = {**original, **space.encode(current), name: original[name]}
+        restored = networks.architecture(point)
+        if restored is not None and networks.fits(restored):
+            current = restored
+    return current
 
 
 def within_limits(

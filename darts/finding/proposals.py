@@ -10,10 +10,8 @@ from random import Random
 
 from darts.config import FindConfig
 from darts.finding.candidates import BASELINE, Candidate, Networks, Start
-from darts.judging.devices.cell_features import is_connected
 from darts.recipes.rules import DataFacts, Setting, settings
 from darts.spaces import AnyGenotype
-from darts.spaces.parameters import Parameters
 
 
 @dataclass(frozen=True)
@@ -99,20 +97,14 @@ class Pool:
 
     def _neighbors(self, leader: Candidate, random: Random) -> Iterator[Candidate]:
         networks = self.networks[leader.family]
-        if not networks.can_vary(leader.genotype):
-            return
-        space = networks.space
-        point = space.encode(leader.genotype)
-        for changed in Parameters(space.parameters()).neighbors(point, random):
-            genotype = space.decode(changed).simplified()
-            if is_connected(genotype) and networks.fits(genotype):
-                yield dataclasses.replace(
-                    leader,
-                    name=f"{leader.family}-neighbor",
-                    genotype=genotype,
-                    origin=self._origin(leader, genotype),
-                    start=Start(),
-                )
+        for genotype in filter(networks.fits, networks.neighbors(leader.genotype, random)):
+            yield dataclasses.replace(
+                leader,
+                name=f"{leader.family}-neighbor",
+                genotype=genotype,
+                origin=self._origin(leader, genotype),
+                start=Start(),
+            )
 
     def _origin(self, leader: Candidate, genotype: AnyGenotype) -> str:
         known = {each.function for each in self.networks[leader.family].baselines.values()}

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from darts.config import ConfigError, FindConfig
+from darts.config import ConfigError
 from darts.finding.answer import write_answer
 from darts.finding.candidates import Candidate, SavedCandidate
 from darts.finding.decisions import Decisions
@@ -52,7 +52,6 @@ class Race:
 
     Attributes:
         directory: Run directory; its folder ``runs`` has the run directories of the candidates.
-        config: Configuration of the run.
         pool: Where candidates come from.
         metric: Name of the steering metric and its direction.
         execution: Executes training runs and searches.
@@ -66,7 +65,6 @@ class Race:
     """
 
     directory: Path
-    config: FindConfig
     pool: Pool
     metric: tuple[str, Metric]
     execution: Execution
@@ -80,10 +78,11 @@ class Race:
     _problem: str = ""
 
     def __post_init__(self) -> None:
+        self.config = self.pool.config
         self.stopwatch, self.console = self.execution.stopwatch, self.execution.console
-        self.slices = Slices(self.directory, self.config, self.pool, self.decisions, self.folds)
+        self.slices = Slices(self.directory, self.pool, self.decisions, self.folds)
         self.searches = GradientSearches(
-            self.config, self.pool, self.decisions, self.directory / "runs", self.console.info
+            self.pool, self.decisions, self.directory / "runs", self.console.info
         )
 
     # Rounds.
@@ -92,15 +91,13 @@ class Race:
         """Execute rounds until a share of the budget is used; first one that was interrupted."""
         if self.config.plan.equal == "time":
             self._measure_slice()
-        while f"round.{self.rounds}" in self.decisions or self._has_time(until):
-            name = f"round.{self.rounds}"
+        while (name := f"round.{self.rounds}") in self.decisions or self._has_time(until):
             if name not in self.decisions:
                 planned = self._plan(until)
                 if not planned:
                     return
                 self.decisions.record(name, planned)
             entries = self.decisions.decide(name, list[Entry], list)
-            self._read_candidates()
             self.train(entries, self._searches() if self.rounds == 1 else [])
             if not self.results:  # before the round is saved: a resumed run repeats it
                 raise ConfigError(f"all runs failed: {self._problem}")
@@ -128,8 +125,7 @@ class Race:
             for name in promoted(list(self.standings.values()))
         ]
         # A killed process may have saved candidates without the round in which they enter.
-        self.candidates = {name: self.candidates[name] for name in self.standings}
-        known = list(self.candidates.values())
+        known = [self.candidates[name] for name in self.standings]
         new = list(self._newcomers(known))
         # A candidate that others continue trains to the same stage, so that they can be compared.
         parents = {s.parent: s.stage for s in (c.start for c in new) if s.parent and not s.best}
@@ -140,10 +136,11 @@ class Race:
         if self.config.plan.equal == "time":
             entries = self._fitting(entries, until)
         names = {entry.name for entry in entries}
-        for start in {c.start for c in new if c.start.parent and c.name in names}:
+        entering = [candidate for candidate in new if candidate.name in names]
+        for start in {c.start for c in entering if c.start.parent}:
             self.slices.save_start(self.results[start.parent], start)
-        saved = [c.save() for c in (*known, *new) if c.name in names or c.name in self.standings]
-        self.decisions.record("candidates", saved)
+        self.candidates = {candidate.name: candidate for candidate in (*known, *entering)}
+        self.decisions.record("candidates", [c.save() for c in self.candidates.values()])
         return entries
 
     def _fitting(self, entries: Sequence[Entry], until: float) -> list[Entry]:
@@ -171,7 +168,7 @@ class Race:
         new = [
             candidate
             for candidate in self.searches.candidates(self.best().candidate)
-            if candidate.key not in keys and candidate.name not in self.candidates
+            if candidate.key not in keys and candidate.name not in self.standings
         ]
         count = self.config.plan.newcomers
         size = len(new) + (NEWCOMERS if count is None else count)
@@ -186,21 +183,19 @@ class Race:
 
         Slices that were interrupted end now, so that their candidates have scores.
         """
-        self._read_candidates()
+        saved = self.decisions.decide("candidates", list[SavedCandidate], list)
+        self.candidates = {candidate.name: candidate.restore() for candidate in saved}
         self.rounds = self.decisions.decide("rounds", int, lambda: 0)
         self.standings = self.decisions.decide("standings", dict[str, Standing], dict)
-        for name in self.standings:
-            runs = [
-                FoldRun(job.directory, read_summary(job.directory))
-                for job in self.slices.jobs(self.candidates[name])
-                if is_complete(job.directory)
-            ]
-            if len(runs) == self.folds:
+        slices = {name: self.slices.jobs(self.candidates[name]) for name in self.standings}
+        for name, jobs in slices.items():
+            if all(is_complete(job.directory) for job in jobs):
+                runs = [FoldRun(job.directory, read_summary(job.directory)) for job in jobs]
                 self._combine(self.candidates[name], runs)
         interrupted = {
-            name: self.slices.jobs(self.candidates[name])
-            for name, standing in self.standings.items()
-            if name not in self.results and not standing.has_failed
+            name: jobs
+            for name, jobs in slices.items()
+            if name not in self.results and not self.standings[name].has_failed
         }
         outcomes = self.execution.run(list(itertools.chain.from_iterable(interrupted.values())))
         for name, jobs in interrupted.items():
@@ -212,12 +207,6 @@ class Race:
         """Save the standings, which ``restore`` reads."""
         self.decisions.record("standings", self.standings)
         self.decisions.record("rounds", self.rounds)
-
-    def _read_candidates(self) -> None:
-        """Read the candidates of the decisions, which may be those of an earlier process."""
-        for saved in self.decisions.decide("candidates", list[SavedCandidate], list):
-            if saved.name not in self.candidates:
-                self.candidates[saved.name] = saved.restore()
 
     # Slices.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import cast
 
 from darts.comparing.plan import as_overrides
-from darts.config import FindConfig, SearchConfig, compose
+from darts.config import SearchConfig, compose
 from darts.finding.candidates import Candidate, Networks
 from darts.finding.decisions import Decisions
 from darts.finding.proposals import Pool
@@ -33,14 +33,12 @@ class GradientSearches:
     """The gradient searches of a run, in the family of the candidate that leads when they start.
 
     Attributes:
-        config: Configuration of the run.
         pool: The networks of all families.
         decisions: Saves family and length of the searches.
         directory: Folder of the run directories.
         log: Prints a line.
     """
 
-    config: FindConfig
     pool: Pool
     decisions: Decisions
     directory: Path
@@ -77,7 +75,7 @@ class GradientSearches:
         """Return the run directories of complete searches by method."""
         if "search_family" not in self.decisions:
             return {}
-        directories = {method: self._directory(method) for method in self.config.methods}
+        directories = {method: self._directory(method) for method in self.pool.config.methods}
         return {method: path for method, path in directories.items() if is_complete(path)}
 
     def _epochs(self, seconds_per_epoch: float, limit: float) -> int:
@@ -87,7 +85,7 @@ class GradientSearches:
             seconds_per_epoch: Of a retraining of the leader, which is faster than a supernet.
             limit: Maximum of seconds of each search.
         """
-        plan = self.config.plan
+        plan = self.pool.config.plan
         if plan.search_epochs is not None:
             return plan.search_epochs
         if plan.equal == "epochs" or limit < MIN_EPOCHS * seconds_per_epoch:
@@ -104,7 +102,7 @@ class GradientSearches:
     def _jobs(self, epochs: int) -> list[Job]:
         """Return a job for each method that the space supports."""
         jobs = []
-        for method in self.config.methods:
+        for method in self.pool.config.methods:
             overrides = self._overrides(method, epochs)
             config = cast("SearchConfig", compose("search", overrides))
             if config.relaxation.partial > 1 and not config.space.supports_partial:
@@ -121,8 +119,8 @@ class GradientSearches:
             [
                 "tracking.tensorboard=false",
                 "tracking.figures=false",
-                *overrides_of_limits(self.config.limit, networks.space, method),
-                f"seed={self.config.seed}",
+                *overrides_of_limits(self.pool.config.limit, networks.space, method),
+                f"seed={self.pool.config.seed}",
                 f"space={networks.family.space}",
                 *as_overrides(sizes),
                 *as_overrides(search_recipe(self.pool.facts)),

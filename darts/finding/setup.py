@@ -24,19 +24,14 @@ from darts.training.device import visible_gpus
 CLASSIFIED = (*SampleDataModule.data_kinds, "documents")
 """Kinds of data with separate samples, which ``darts.predict`` accepts."""
 
-_OWN_KEYS = {  # keys of retrainings that darts.find sets, and advice for users
-    "genotype": "",
-    "resume": "",
-    "dry_run": "",
-    "evaluate_test": "",
+_ADVICE = {  # for users who set keys of retrainings that darts.find sets itself
     "epochs": "set plan.epochs instead",
     "max_seconds": "set budget.minutes instead",
-    "start": "",
-    "start_epoch": "",
     "optimizer.schedule": "runs continue, so their learning rate is constant",
     "optimizer.cooldown": "runs continue, so their learning rate is constant",
     "drop_path": "it depends on the number of epochs, which a race does not know; leave it out",
 }
+_OWN_KEYS = {"genotype", "resume", "dry_run", "evaluate_test", "start", "start_epoch", *_ADVICE}
 
 
 def check_config(config: FindConfig) -> None:
@@ -44,7 +39,7 @@ def check_config(config: FindConfig) -> None:
     for item in user_overrides(config):
         key = item.partition("=")[0]
         if key in _OWN_KEYS:
-            advice = _OWN_KEYS[key] or "leave it out"
+            advice = _ADVICE.get(key, "leave it out")
             raise ConfigError(f"{item}: darts.find sets {key} itself; {advice}")
     for method in config.methods:
         one_of("methods", method, group_options("method"))

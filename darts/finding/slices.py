@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from darts.config import FindConfig, quoted
+from darts.config import quoted
 from darts.finding.candidates import Candidate, Start
 from darts.finding.decisions import Decisions
 from darts.finding.proposals import Pool
@@ -33,14 +33,12 @@ class Slices:
 
     Attributes:
         directory: Run directory; its folder ``runs`` has the run directories of the candidates.
-        config: Configuration of the run.
         pool: Where candidates come from.
         decisions: Saves the length of the first slice.
         folds: Number of runs of each candidate, see ``darts.finding.folds``.
     """
 
     directory: Path
-    config: FindConfig
     pool: Pool
     decisions: Decisions
     folds: int
@@ -55,9 +53,8 @@ class Slices:
 
     def length(self, candidate: Candidate, stage: int) -> tuple[str, ...]:
         """Return the overrides that end a run after a stage."""
-        if self.config.plan.equal == "epochs":
-            epochs = self.config.plan.slice_epochs * 2**stage
-            return (f"epochs={epochs - candidate.start.epochs}",)
+        if self.pool.config.plan.equal == "epochs":
+            return counted(candidate, self.pool.config.plan.slice_epochs * 2**stage)
         return timed(candidate, self.seconds_after(stage))
 
     def jobs(
@@ -66,7 +63,7 @@ class Slices:
         """Return the jobs that train a candidate up to a length, one for each held-out part."""
         networks = self.pool.networks[candidate.family]
         overrides = networks.overrides(candidate.genotype, candidate.setting.values)
-        if self.config.plan.equal == "epochs":
+        if self.pool.config.plan.equal == "epochs":
             threads = 1  # with other numbers, sums are rounded in another way
         jobs = []
         for part in range(self.folds):
@@ -91,7 +88,7 @@ class Slices:
         name = result.candidate.name
         if not result.is_exhausted:
             return Start(name, stage, result.seconds, result.epochs)
-        plan, epochs = self.config.plan, result.best_epoch
+        plan, epochs = self.pool.config.plan, result.best_epoch
         seconds = result.seconds * epochs / result.epochs
         is_timed = plan.equal == "time"
         slices = seconds / self.seconds_after(0) if is_timed else epochs / plan.slice_epochs
@@ -111,3 +108,8 @@ class Slices:
 def timed(candidate: Candidate, seconds: float) -> tuple[str, str]:
     """Return the overrides that end the run of a candidate after seconds of training."""
     return f"epochs={ENDLESS}", f"max_seconds={seconds - candidate.start.seconds:.2f}"
+
+
+def counted(candidate: Candidate, epochs: int) -> tuple[str]:
+    """Return the overrides that end the run of a candidate after epochs of training."""
+    return (f"epochs={max(epochs - candidate.start.epochs, 1)}",)

@@ -15,6 +15,7 @@ from darts.finding.answer import write_answer
 from darts.finding.final_run import begin_of_final_runs, memorizes, seconds_left
 from darts.finding.race import Race
 from darts.finding.results import Result, ranked
+from darts.finding.slices import counted
 from darts.reading import JsonObject
 from darts.recipes.gain import validation_interval
 from darts.recipes.rules import AUGMENTATIONS
@@ -161,8 +162,7 @@ def train_winner(race: Race, chosen: Duel, reserve: float, *, refits: bool) -> R
     result = race.results.get(chosen.winner.candidate.name, chosen.winner)
     if plan.equal == "epochs":
         if plan.epochs is not None:
-            epochs = max(plan.epochs - result.candidate.start.epochs, 1)
-            race.train_up_to({result.candidate.name: (f"epochs={epochs}",)})
+            race.train_up_to({result.candidate.name: counted(result.candidate, plan.epochs)})
             result = _saved_answer(race, race.results[result.candidate.name])
         return result
     waves = math.ceil(race.folds / race.execution.executor.workers)  # of the runs of the candidate

@@ -150,7 +150,6 @@ def make_race(
     )
     return Race(
         folder,
-        config,
         Pool(config, networks, facts),
         ("accuracy", CLASSIFICATION_METRICS["accuracy"]),
         Execution(

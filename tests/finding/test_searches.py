@@ -29,7 +29,7 @@ def make_searches(folder: Path, *words: str) -> tuple[GradientSearches, Result]:
     summary = {"epochs": 20, "epoch": 20, "seconds": 10.0}
     result = Result(leader, (FoldRun(folder, summary),), summary, 0.5)
     decisions = Decisions(folder / "decisions.json")
-    return GradientSearches(pool.config, pool, decisions, folder, print), result
+    return GradientSearches(pool, decisions, folder, print), result
 
 
 def test_searches_get_the_recipe_of_searches(
