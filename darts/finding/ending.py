@@ -39,10 +39,12 @@ def run_to_the_end(race: Race) -> Conclusion:
             if race.rounds == before:
                 seconds = race.stopwatch.seconds + share * seconds_left(race, kept)
                 race.explore(seconds / race.stopwatch.total)
-        if race.rounds == before:
-            break
+        again = chosen
         if is_better(race, race.best(), winner) and duel_seconds(race) < seconds_left(race, kept):
-            chosen = duel_again(race, chosen, winner)
+            again = duel_again(race, chosen, winner)
+        if again == chosen and race.rounds == before:
+            break
+        chosen = again
     final = final_run(race, winner, reserve, refits=refits)
     if final is not None and not refits and ranked([winner, final], race.metric[1])[0] is winner:
         final = None

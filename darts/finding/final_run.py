@@ -84,7 +84,9 @@ def final_run(race: Race, winner: Result, reserve: float, *, refits: bool) -> Re
         """Train a candidate anew up to an epoch, after the candidate that it has continued."""
         before = None
         if parent := candidate.start.parent:
-            before = repeat(race.candidates[parent], candidate.start.epochs, f"{name}-{parent}")
+            before = repeat(
+                race.candidates[parent], candidate.start.epochs, f"{name}-{candidate.start.epochs}"
+            )
             if before is None:
                 return None
         return train({name: Run(candidate, counted(candidate, end), before)}).get(name)

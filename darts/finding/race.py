@@ -106,10 +106,9 @@ class Race:
             self._report_round()
 
     def _searches(self) -> list[Job]:
-        """Start the searches in the family that leads; all workers together, ``LONGEST`` each."""
-        workers, searches = self.execution.executor.workers, len(self.config.methods)
-        seconds = LONGEST * self.stopwatch.total * min(1.0, workers / max(searches, 1))
-        return self.searches.start(self.best(), seconds)
+        """Start the gradient searches in the family that leads."""
+        seconds = LONGEST * self.stopwatch.total
+        return self.searches.start(self.best(), seconds, self.execution.executor.workers)
 
     def _has_time(self, until: float) -> bool:
         plan = self.config.plan
@@ -176,6 +175,8 @@ class Race:
             start = self.slices.start(result, self.standings[result.candidate.name].stage)
             variants = self.pool.variants(result.candidate, start, [*known, *new])
             new += itertools.islice(variants, size - len(new))
+            if len(new) == size:
+                break
         return new
 
     def restore(self) -> None:

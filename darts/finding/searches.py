@@ -44,16 +44,19 @@ class GradientSearches:
     directory: Path
     log: Callable[[str], None]
 
-    def start(self, leader: Result, limit: float) -> list[Job]:
+    def start(self, leader: Result, limit: float, workers: int) -> list[Job]:
         """Decide on the searches; return their jobs, none if there is no time.
 
         Args:
             leader: The best result so far.
-            limit: Maximum of seconds of each search.
+            limit: Maximum of seconds for which a worker searches.
+            workers: Number of workers.
         """
         self.decisions.decide("search_family", str, lambda: leader.candidate.family)
         seconds = leader.seconds / max(leader.epochs, 1)
-        epochs = self.decisions.decide("search_epochs", int, lambda: self._epochs(seconds, limit))
+        epochs = self.decisions.decide(
+            "search_epochs", int, lambda: self._epochs(seconds, limit, workers)
+        )
         return self._jobs(epochs) if epochs else []
 
     def candidates(self, leader: Candidate) -> Iterator[Candidate]:
@@ -78,25 +81,26 @@ class GradientSearches:
         directories = {method: self._directory(method) for method in self.pool.config.methods}
         return {method: path for method, path in directories.items() if is_complete(path)}
 
-    def _epochs(self, seconds_per_epoch: float, limit: float) -> int:
+    def _epochs(self, seconds_per_epoch: float, limit: float, workers: int) -> int:
         """Return the number of epochs of each search; 0 if there is time for too few.
 
         Args:
             seconds_per_epoch: Of a retraining of the leader, which is faster than a supernet.
-            limit: Maximum of seconds of each search.
+            limit: Maximum of seconds for which a worker searches.
+            workers: Number of workers.
         """
         plan = self.pool.config.plan
         if plan.search_epochs is not None:
             return plan.search_epochs
         if plan.equal == "epochs" or limit < MIN_EPOCHS * seconds_per_epoch:
             return 0
-        slowest = seconds_per_epoch
-        for job in self._jobs(MIN_EPOCHS):
+        slowest, jobs = seconds_per_epoch, self._jobs(MIN_EPOCHS)
+        for job in jobs:
             with redirect_output(self.directory / "measure-search.log"):
                 words, folder = (*job.overrides, "dry_run=true"), self.directory / "measure"
                 values = run_command("search", words, folder)
             slowest = max(slowest, float(str(values["estimated_seconds"])) / MIN_EPOCHS)
-        epochs = int(limit / slowest)
+        epochs = int(limit * min(1.0, workers / max(len(jobs), 1)) / slowest)
         return epochs if epochs >= MIN_EPOCHS else 0
 
     def _jobs(self, epochs: int) -> list[Job]:

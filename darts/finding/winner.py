@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from darts.finding.answer import write_answer
 from darts.finding.final_run import begin_of_final_runs, memorizes, seconds_left
@@ -45,9 +45,8 @@ class Duel:
 
 @dataclass(frozen=True)
 class SavedDuel:
-    """A ``Duel`` in ``decisions.json``, with the round after which it took place and the budget."""
+    """A ``Duel`` in ``decisions.json``, with the budget for which it was decided."""
 
-    rounds: int
     budget: float
     winner: str
     baseline: str
@@ -64,10 +63,13 @@ def duel(race: Race) -> Duel:
     """
     saved = _decided(race)
     winner = race.results.get(saved.winner)
-    has_grown = saved.rounds != race.rounds and saved.budget != race.stopwatch.total
+    has_grown = saved.budget != race.stopwatch.total
     if winner is None or (has_grown and winner != race.best()):
-        saved = _saved(race, *_compare(race))
-        race.decisions.record("duel", saved)
+        compared = _compare(race)
+        if winner is None or is_better(race, compared[0], winner):
+            saved = _saved(race, *compared)
+    if winner is None or has_grown:
+        race.decisions.record("duel", replace(saved, budget=race.stopwatch.total))
         winner = race.results[saved.winner]
     baseline = Result(race.candidates[saved.baseline], (), saved.baseline_summary, math.nan)
     return Duel(winner, baseline, saved.doubtful)
@@ -86,7 +88,8 @@ def duel_seconds(race: Race) -> float:
     """Return how long the best candidate or the best baseline trains in a duel."""
     pair = race.best(), race.best(baseline=True)
     stage = max(race.standings[result.candidate.name].stage for result in pair) - 1
-    return race.slices.seconds_after(stage) - min(result.seconds for result in pair)
+    seconds = race.slices.seconds_after(stage) - min(result.seconds for result in pair)
+    return (seconds + race.overhead) * math.ceil(race.folds / race.execution.executor.workers)
 
 
 def answer_so_far(race: Race) -> Result:
@@ -119,7 +122,6 @@ def _saved(race: Race, winner: Result, best: Result, baseline: Result) -> SavedD
             for file in ("checkpoint.safetensors", "split.npz"):  # what scores a network
                 shutil.copyfile(result.directory / file, target / file)
     return SavedDuel(
-        rounds=race.rounds,
         budget=race.stopwatch.total,
         winner=winner.candidate.name,
         baseline=baseline.candidate.name,

@@ -36,7 +36,7 @@ def test_searches_get_the_recipe_of_searches(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     searches, leader = make_searches(tmp_path, *METHODS, "plan.search_epochs=9")
-    (job,) = searches.start(leader, 60)
+    (job,) = searches.start(leader, 60, 2)
     assert job.name == "search-mlp-darts_v1"
     assert {"epochs=9", "method=darts_v1", "space=mlp", "dataset=synthetic"} <= {*job.overrides}
     assert "optimizer.lr=0.5" not in job.overrides  # for retrainings
@@ -48,14 +48,14 @@ def test_without_time_for_some_epochs_there_is_no_search(
     words: tuple[str, ...], tmp_path: Path
 ) -> None:
     searches, leader = make_searches(tmp_path, *METHODS, *words)
-    assert searches.start(leader, 60 if words else 3) == []
+    assert searches.start(leader, 60 if words else 3, 2) == []
 
 
 def test_a_resumed_run_repeats_its_searches(tmp_path: Path) -> None:
     searches, leader = make_searches(tmp_path, *METHODS)
-    (job,) = searches.start(leader, 20)
+    (job,) = searches.start(leader, 20, 2)
     again, _ = make_searches(tmp_path, *METHODS)
-    assert again.start(leader, 2_000) == [job]
+    assert again.start(leader, 2_000, 2) == [job]
 
 
 def test_genotypes_of_searches_become_candidates(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_genotypes_of_searches_become_candidates(tmp_path: Path) -> None:
     searches, leader = make_searches(tmp_path, *words)
     assert list(searches.candidates(leader.candidate)) == []
     layers = {"darts_v2": ["relu_64"], "darts_v1": ["relu_256", "relu_256"]}
-    for job in searches.start(leader, 60):
+    for job in searches.start(leader, 60, 2):
         job.directory.mkdir()
         text = json.dumps({"space": "mlp", "layers": layers[job.directory.name.split("-")[2]]})
         (job.directory / "genotype.json").write_text(text)
