@@ -212,10 +212,12 @@ class Networks:
     def architecture(self, point: Point) -> AnyGenotype | None:
         """Return the architecture of a point, without operations that have no effect.
 
-        None if the space does not have it, or if it has no path from its input to its output.
+        Missing values, for example the operation of a new edge, are drawn. None if the space does
+        not have the architecture, or if it has no path from its input to its output.
         """
+        complete = Parameters(self.space.parameters()).complete(point, Random(0))
         try:
-            genotype = self.space.decode(point).simplified()
+            genotype = self.space.decode(complete).simplified()
         except ValueError:  # a combination that the space does not have
             return None
         return genotype if is_connected(genotype) else None

@@ -33,7 +33,7 @@ def run_to_the_end(race: Race) -> Conclusion:
             break
         # More training does not help, so the time that is left belongs to further candidates and
         # their duels.
-        kept = reserve + (anew_seconds(race, winner) if refits else 0.0)
+        kept = reserve + (anew_seconds(race, winner) + race.overhead if refits else 0.0)
         before = race.rounds
         for share in (0.5, 1.0):  # all of it only if no round fits into half of it
             if race.rounds == before:

@@ -92,6 +92,8 @@ def train_finalists(race: Race, winner: Result, reserve: float) -> list[Result]:
             before = max(race.results[name].seconds for name in names)
             seconds = before + min(left, before)
             race.train_up_to({name: timed(race.candidates[name], seconds) for name in names})
+            if max(race.results[name].seconds for name in names) == before:  # all have failed
+                break
         results = final_runs(race, [race.results[name] for name in names], reserve)
         return ranked(results, race.metric[1])
     if plan.epochs is not None:

@@ -87,6 +87,22 @@ def test_the_largest_architecture_is_within_the_limits() -> None:
     assert 0.5 * limit < limited["macs"] <= limit
 
 
+def test_a_new_edge_gets_an_operation() -> None:
+    own = networks("cnn")
+    point = own.space.encode(genotype("DARTS_V2"))
+    assert point["normal.5"] == "0+2"
+    changed = own.architecture({**point, "normal.5": "0+4"})
+    assert changed is not None
+    assert own.space.encode(changed)["normal.5"] == "0+4"
+
+
+@pytest.mark.slow
+def test_the_largest_cell_of_darts_has_more_macs_than_published_ones() -> None:
+    own = networks("cnn", "space.channels=2", "space.cells=1")
+    macs = own.costs(largest_architecture(own))["macs"]
+    assert all(own.costs(genotype(text))["macs"] < macs for text in BASELINES["cnn"].values())
+
+
 def test_costs_are_those_of_the_network() -> None:
     own = networks("mlp")
     costs = own.costs(genotype('{"space": "mlp", "layers": ["relu_16"]}'))
