@@ -92,7 +92,8 @@ _DOCUMENTS = {
 
 
 def _fast(name: str, channels: int, skeleton: str, **baselines: str) -> Family:
-    values: Values = {"space.skeleton": skeleton, "space.channels": channels, "space.cells": 2}
+    cells = len(json.loads(next(iter(baselines.values())))["blocks"]) // 3  # blocks of a stage
+    values: Values = {"space.skeleton": skeleton, "space.channels": channels, "space.cells": cells}
     return Family(name, "macro", values, baselines)
 
 
@@ -146,12 +147,12 @@ FAMILIES: Mapping[str, tuple[Family, ...]] = {
         Family("mlp_bins", "mlp", {**_WIDE, "dataset.bins": 16}, _ROWS),
     ),
     "text": (
-        _text("text_128", 128, 3, _TEXTS, "lstm_1", "lstm_2", "transformer"),
-        _text("text_256", 256, 3, _TEXTS, "lstm_1", "lstm_2"),
+        _text("text_128", 128, 2, _TEXTS, "lstm_1", "lstm_2", "transformer"),
+        _text("text_256", 256, 2, _TEXTS, "lstm_1", "lstm_2"),
     ),
     "documents": (
-        _text("documents_64", 64, 2, _DOCUMENTS, "bag_of_words", "convolution", "transformer"),
-        _text("documents_128", 128, 2, _DOCUMENTS, "word_vectors", "convolution"),
+        _text("documents_64", 64, 1, _DOCUMENTS, "bag_of_words", "convolution", "transformer"),
+        _text("documents_128", 128, 1, _DOCUMENTS, "word_vectors", "convolution"),
     ),
     "pairs": (
         Family(

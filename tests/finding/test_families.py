@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from dataclasses import replace
 
@@ -48,6 +49,20 @@ def test_baselines_belong_to_the_space_of_their_family(kind: str) -> None:
         assert family.baselines
         for text in family.baselines.values():
             assert genotype(text).space == family.space
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_most_families_have_baselines_with_neighbors(kind: str) -> None:
+    """LSTMs and linear models are not in the spaces, so the first baseline may have none."""
+    for family in FAMILIES[kind]:
+        options = {name.removeprefix("space."): value for name, value in family.values.items()}
+        space = SPACES[family.space]
+        own = {name: value for name, value in options.items() if name in space.__dataclass_fields__}
+        points = []
+        for text in family.baselines.values():
+            with contextlib.suppress(ValueError):
+                points.append(space(**own).encode(genotype(text)))
+        assert points or family.name in ("text_256", "recurrent")
 
 
 @pytest.mark.parametrize("space", BASELINES)
