@@ -25,7 +25,7 @@ class PluginError(ValueError):
 def load_plugins(group: str) -> list[object]:
     """Import the entry points of a group, sorted by name; return their modules or objects."""
     loaded = []
-    for entry in _entries(group):
+    for entry in plugin_entries(group):
         try:
             loaded.append(entry.load())
         except Exception as error:  # code of strangers may raise anything
@@ -37,7 +37,7 @@ def load_plugins(group: str) -> list[object]:
 def plugin_conf_folders() -> list[Path]:
     """Return the folders with the YAML files of all plug-ins; no plug-in is imported."""
     folders = []
-    for entry in _entries(CONF):
+    for entry in plugin_entries(CONF):
         top, *rest = entry.value.split(".")
         spec = importlib.util.find_spec(top)
         places = list(spec.submodule_search_locations or ()) if spec else []
@@ -66,7 +66,7 @@ def group_options(group: str) -> list[str]:
 
 
 @cache
-def _entries(group: str) -> list[EntryPoint]:
+def plugin_entries(group: str) -> list[EntryPoint]:
     """Return the entry points of a group, sorted by name; reading all packages takes a while."""
     return sorted(entry_points(group=group), key=lambda entry: entry.name)
 

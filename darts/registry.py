@@ -2,8 +2,8 @@
 
 A component is a dataclass: its fields are its options and its methods are its behavior. The class
 is also the schema of the YAML file that configures it. Each kind of component has a package and a
-registry. The registry imports every module of the package, so adding a component means adding a
-file.
+registry. The registry imports the modules of the package when they are needed, so adding a
+component means adding a file.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any, TypeVar
 
-from darts.plugins import load_plugins
+from darts.plugins import load_plugins, plugin_entries
 
 Class = TypeVar("Class", bound=type)
 Component = TypeVar("Component", covariant=True)
@@ -59,8 +59,9 @@ class Registry(Mapping[str, type[Component]]):
     """A mapping from names to the component classes of one kind.
 
     Annotate it with the base class of the components, for example ``Registry[Relaxation]``. Access
-    to an unknown name raises a ``ValueError`` that lists the names. The registry imports the
-    modules of the package, which define the components, on first access, and then the plug-ins.
+    to an unknown name raises a ``ValueError`` that lists the names. Access to a component imports
+    the module of the same name, if it exists. If the component is not defined then, and for a list
+    of the names, the registry imports all modules of the package, and then the plug-ins.
 
     Args:
         group: Kind of component, for error messages. It is also the name of the config group.
@@ -83,21 +84,31 @@ class Registry(Mapping[str, type[Component]]):
         return component
 
     @cached_property
+    def _modules(self) -> list[str]:
+        """The names of the modules of the package."""
+        package = importlib.import_module(self._package)
+        return [module.name for module in pkgutil.iter_modules(package.__path__)]
+
+    @cached_property
     def _all(self) -> dict[str, type[Component]]:
         """The components of the package and the plug-ins; an import that fails is retried."""
-        package = importlib.import_module(self._package)
-        for module in pkgutil.iter_modules(package.__path__, f"{self._package}."):
-            importlib.import_module(module.name)
+        for module in self._modules:
+            importlib.import_module(f"{self._package}.{module}")
         load_plugins(self._plugins)
         return self._components
 
     def __getitem__(self, name: str) -> type[Component]:
-        if name not in self._all:
+        if name not in self:
             raise ValueError(f"unknown {self.group} {name!r}; choose from {', '.join(self)}")
-        return self._all[name]
+        return self._components[name]
 
     def __contains__(self, name: object) -> bool:
-        return name in self._all
+        if name in self._modules:
+            importlib.import_module(f"{self._package}.{name}")
+        # With plug-ins, all modules are imported, so that a name that is used twice is an error.
+        # Lists, because a name in a file of a user may be a value that cannot be hashed.
+        is_found = name in list(self._components) and not plugin_entries(self._plugins)
+        return is_found or name in list(self._all)
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._all))

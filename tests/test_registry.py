@@ -50,6 +50,12 @@ def test_registry_finds_every_module_of_the_package(colors: Any) -> None:
     assert dict(colors.COLORS)["blue"] is sys.modules["colors_of_a_test.blue"].Color
 
 
+def test_a_component_is_found_in_the_module_of_its_name(colors: Any) -> None:
+    assert colors.COLORS["red"]().name == "red"
+    assert ["red"] not in colors.COLORS
+    assert "colors_of_a_test.blue" not in sys.modules
+
+
 def test_unknown_name_raises_an_error_with_the_choices(colors: Any) -> None:
     with pytest.raises(ValueError, match=r"^unknown color 'green'; choose from blue, red$"):
         colors.COLORS["green"]

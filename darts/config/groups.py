@@ -85,21 +85,21 @@ def defaults_nodes() -> Iterator[tuple[str, str, dict[str, object]]]:
     The group ``defaults/<command>/<kind>`` has an option per file. The defaults list of an option
     includes the values for the chosen space: ``defaults/<command>/<kind>/<file>/<space>``.
     """
-    kinds = {"task": TASKS, "dataset": group_options("dataset")}
+    spaces = group_options("space")
     files = {
         path.stem: yaml.safe_load(path.read_text("utf-8"))
         for folder in reversed(conf_folders())  # the files of this project come last and win
         for path in sorted((folder / "defaults").glob("*.yaml"))
     }
     for command in ("search", "retrain"):
-        for kind, names in kinds.items():
+        for kind in ("task", "dataset"):
             group = f"defaults/{command}/{kind}"
-            for name in files.keys() & names:
+            for name in files.keys() & group_options(kind):
                 section = dict(files[name].get(command, {}))
                 by_space = section.pop("spaces", {})
                 # Hydra's key for the list of files that an option includes is also "defaults".
                 included = ["_self_", {f"optional {name}": "${space}"}]
                 yield group, name, {"defaults": included, **section}
                 for space, values in by_space.items():
-                    one_of(f"conf/defaults/{name}.yaml: {command}.spaces", space, SPACES)
+                    one_of(f"conf/defaults/{name}.yaml: {command}.spaces", space, spaces)
                     yield f"{group}/{name}", space, values

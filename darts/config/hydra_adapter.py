@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar, cast
 
 import hydra
 from hydra.core.config_search_path import ConfigSearchPath
-from hydra.core.config_store import ConfigStore
+from hydra.core.config_store import ConfigNode, ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -178,6 +178,27 @@ def _initialized() -> Iterator[None]:
             GlobalHydra.instance().hydra = outer
 
 
+class TypeNodes(dict[str, ConfigNode]):
+    """The types of a group in Hydra's ConfigStore, each of which is imported when it is needed.
+
+    A command needs one type of each group, for example one space. The keys are names of files:
+    ``cnn.yaml`` for the type ``cnn``.
+    """
+
+    def __init__(self, group: str) -> None:
+        self._group = group  # not the types, because a launcher of Hydra may pickle the store
+
+    def __contains__(self, file: object) -> bool:
+        return str(file).removesuffix(".yaml") in TYPES[self._group]
+
+    def __missing__(self, file: str) -> ConfigNode:
+        node = OmegaConf.structured(TYPES[self._group][file.removesuffix(".yaml")])
+        return self.setdefault(file, ConfigNode(file, node, f"schema/{self._group}", None, None))
+
+    def keys(self) -> Any:  # a list is enough for Hydra
+        return [f"{name}.yaml" for name in TYPES[self._group]]
+
+
 class PluginFolders(SearchPathPlugin):
     """Lets Hydra find the YAML files of installed plug-ins of this project, after its own files."""
 
@@ -198,9 +219,7 @@ def _register() -> None:
     for name, node in COMMANDS.items():
         store.store(group="schema", name=name, node=node, package="_global_")
         store.store(group="hydra/help", name=name, node=_help(name))
-    for group, types in TYPES.items():
-        for name, node in types.items():
-            store.store(group=f"schema/{group}", name=name, node=node)
+    store.repo["schema"].update({group: TypeNodes(group) for group in TYPES})
     for group, name, values in defaults_nodes():
         store.store(group=group, name=name, node=values, package="_global_")
 

@@ -187,7 +187,7 @@ def _class_of(group: str, values: Mapping[str, object]) -> type:
     """Return the class of a component, found by its name, or of a data set, found by its keys."""
     types = TYPES[group]
     if group != "dataset":
-        one_of(f"{group}.name", values.get("name"), list(types))
+        one_of(f"{group}.name", values.get("name"), types)
         return types[str(values["name"])]
     keys = {cls: {field.name for field in dataclasses.fields(cls)} for cls in types.values()}
     # The class with the fewest keys among those that have all given keys.
