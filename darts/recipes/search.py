@@ -22,6 +22,7 @@ from darts.reading import JsonObject
 from darts.recipes.checks import check_search
 from darts.recipes.front import Front
 from darts.recipes.inspection import Inspection
+from darts.recipes.retrain_command import retrain_command
 from darts.recipes.rules import DataFacts
 from darts.recipes.search_callbacks import (
     NETWORK,
@@ -34,7 +35,6 @@ from darts.recipes.search_callbacks import (
     SearchCallback,
     Table,
 )
-from darts.recipes.search_run import retrain_command
 from darts.recipes.states import SearchState
 from darts.searching.alphas import alpha_scalars, genotype_counts, named_history
 from darts.searching.discretization import SupernetAdapter

@@ -13,7 +13,7 @@ import yaml
 from end_states import identical
 
 from darts.config import SearchConfig, compose, rebuild
-from darts.recipes.search_run import retrain_command
+from darts.recipes.retrain_command import retrain_command
 from darts.spaces import Genotype
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from darts.config import compose
+from darts.recipes.retrain_command import retrain_command
 from darts.recipes.rules import DataFacts, max_epochs, recipe
-from darts.recipes.search_run import retrain_command
 from darts.spaces import SPACES
 
 DIRECTORY = Path("run")
