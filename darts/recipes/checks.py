@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from darts.config import ConfigError, RetrainConfig, SearchConfig
+from darts.config import ConfigError, FrontConfig, RetrainConfig, SearchConfig, SearchLimitConfig
+from darts.config.options import PenaltyConfig
 from darts.data_modules import check_fold, check_training
 from darts.data_modules.compatibility import data_kind
-from darts.judging.limits.front_budgets import check_front
-from darts.judging.limits.of_search import check_limits
 from darts.methods.stages import partial_of
 from darts.spaces import space_of
 from darts.spaces.lookup import find_genotype
@@ -27,8 +26,13 @@ def check_search(config: SearchConfig) -> None:
     check_training(config)
     check_budget(config)
     check_components(config)
-    check_limits(config)
-    check_front(config)
+    costs = (config.limit, config.penalty, config.front)
+    if costs != (SearchLimitConfig(), PenaltyConfig(), FrontConfig()):
+        # Few searches have such settings; these modules import all of darts.judging.devices.
+        from darts.judging.limits import front_budgets, of_search
+
+        of_search.check_limits(config)
+        front_budgets.check_front(config)
 
 
 def check_components(config: SearchConfig) -> None:

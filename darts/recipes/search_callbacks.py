@@ -1,32 +1,25 @@
-"""Parts of a search that its configuration turns on and off: limits, penalties and more.
+"""Parts of a search that its configuration turns on and off.
 
-``AlphaRate`` and the collapse checks of ``darts.recipes.inspection`` are on by default.
+``AlphaRate`` and the collapse checks of ``darts.recipes.inspection`` are on by default. Limits,
+penalties and a benchmark table are in ``darts.recipes.cost_callbacks``.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from darts.config import ConfigError
 from darts.data import Batch
-from darts.judging.benchmark import Benchmark
-from darts.judging.devices.lookup_table import info_file
-from darts.judging.limits.costs import describe_limits, find_model_file
-from darts.judging.limits.of_search import predicted_costs, search_limits
 from darts.methods.stages import schedule_of
 from darts.reading import JsonObject
 from darts.recipes.checks import search_obstacle
-from darts.searching.expected_cost import Penalty
 from darts.spaces import AnyGenotype
 from darts.training.graphs import graphed_step
 from darts.training.loop import EpochReport, StepReport
 from darts.training.steps import set_learning_rate
-from darts.typed_values import Misfit, typed
 
 if TYPE_CHECKING:
     from darts.recipes.search import Search
@@ -74,88 +67,6 @@ class SearchCallback:
     def uncounted(self) -> list[str]:
         """Return what the estimate of a dry run omits."""
         return []
-
-
-class LatencyModels(SearchCallback):
-    """Raises an error if the file of a latency model has changed when a search is resumed.
-
-    The files belong to the user and may be replaced in between. The genotypes of both parts of the
-    search would then keep different limits. A checkpoint contains what penalties need.
-    """
-
-    def __init__(self, search: Search) -> None:
-        super().__init__(search)
-        config = search.config
-        devices = {"limit.device": config.limit.device, "front.device": config.front.device}
-        self._devices = {key: device for key, device in devices.items() if device is not None}
-        self._digests = {key: _digest(device) for key, device in self._devices.items()}
-        search.state.parts["latency_models"] = self
-
-    def state_dict(self) -> dict[str, str]:
-        return self._digests
-
-    def load_state_dict(self, state: object) -> None:
-        saved = typed(dict[str, str], state, "latency_models")
-        for key, digest in self._digests.items():
-            if saved.get(key) != digest:
-                raise Misfit(
-                    f"the file of {key}={self._devices[key]} has changed since the run began; "
-                    "restore it, or start a new run"
-                )
-
-
-def _digest(device: str) -> str:
-    """Return a hash of the files of a latency model."""
-    file = find_model_file(device)
-    content = file.read_bytes()
-    if file.suffix == ".csv":
-        content += info_file(file).read_bytes()
-    return hashlib.sha256(content).hexdigest()
-
-
-class Table(SearchCallback):
-    """Looks up the true accuracy and rank of genotypes in a benchmark table."""
-
-    def __init__(self, search: Search) -> None:
-        super().__init__(search)
-        self._benchmark = Benchmark.from_config(search.config.benchmark, search.config.space)
-
-    def measures(self, genotype: AnyGenotype) -> dict[str, float]:
-        return {} if self._benchmark is None else self._benchmark.scores(genotype)
-
-
-class Limits(SearchCallback):
-    """Keeps the costs of genotypes within hard limits."""
-
-    def __init__(self, search: Search) -> None:
-        super().__init__(search)
-        self._limit = search_limits(search.config, search.context, search.data)
-        search.context.limit = self._limit
-
-    def measures(self, genotype: AnyGenotype) -> dict[str, float]:
-        return {f"{NETWORK}{name}": cost for name, cost in self._limit.costs(genotype).items()}
-
-    def end_search(self, genotype: AnyGenotype) -> None:
-        if not self._limit.allows(genotype):
-            raise ConfigError(
-                f"the discretization returned a genotype beyond "
-                f"{describe_limits(self._limit.limits)}; choose discretize=argmax"
-            )
-
-
-class Penalties(SearchCallback):
-    """Adds expected costs above their targets to the loss of the alphas."""
-
-    def __init__(self, search: Search) -> None:
-        super().__init__(search)
-        config, context, data = search.config, search.context, search.data
-        known = predicted_costs(config, context, data)
-        self._penalty = Penalty.measured(config.penalty, context, data, known)
-        search.searcher.alpha_costs.append(self._penalty)
-        search.state.parts["penalty"] = self._penalty
-
-    def measures(self, genotype: AnyGenotype) -> dict[str, float]:
-        return self._penalty.expected(self.search.searcher.probabilities())
 
 
 class Graphs(SearchCallback):

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from warm_python import WarmPython
 
 from darts.config import (
     ConfigError,
@@ -54,6 +55,19 @@ def test_returns_the_result_of_the_task(tmp_path: Path) -> None:
     assert epochs == 7
     assert invocation.directory == tmp_path / "x"
     assert invocation.overrides == ("epochs=7",)
+
+
+def test_a_search_imports_only_what_it_uses(warm_python: WarmPython) -> None:
+    program = (
+        "import sys, darts.search\n"
+        "from darts.config import compose\n"
+        "darts.search.check(compose('search', ['dataset=synthetic']))\n"
+        "unused = ('judging.limits', 'reporting', 'spaces.macro', 'strategies.cma_es')\n"
+        "assert 'darts.spaces.cnn' in sys.modules\n"
+        "assert not {f'darts.{name}' for name in unused} & set(sys.modules)\n"
+    )
+    done = warm_python.run("-c", program)
+    assert done.returncode == 0, done.stderr
 
 
 def test_default_run_directory_names_command_and_run(tmp_path: Path) -> None:

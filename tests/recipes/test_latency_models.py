@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from darts.config import compose
-from darts.recipes.search_callbacks import LatencyModels
+from darts.recipes.cost_callbacks import LatencyModels
 from darts.typed_values import Misfit
 
 
