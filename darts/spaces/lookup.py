@@ -19,7 +19,8 @@ def find_genotype(reference: str) -> tuple[str, AnyGenotype]:
     retraining, or the genotype as JSON or in the notation of its space.
     """
     text = reference.strip()
-    if text.startswith("{") or space_recognizing(text):
+    # Paths are not compared with the notations, because this would import all spaces.
+    if text.startswith("{") or (not os.path.exists(text) and space_recognizing(text)):
         return "given", parse_genotype(text)
     if not text:
         raise ValueError("genotype is empty; name a published genotype, a file or a run directory")
