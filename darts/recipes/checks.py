@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from darts.config import ConfigError, FrontConfig, RetrainConfig, SearchConfig, SearchLimitConfig
+from darts.config import (
+    BenchmarkConfig,
+    ConfigError,
+    FrontConfig,
+    RetrainConfig,
+    SearchConfig,
+    SearchLimitConfig,
+)
 from darts.config.options import PenaltyConfig
 from darts.data_modules import check_fold, check_training
 from darts.data_modules.compatibility import data_kind
@@ -26,13 +33,18 @@ def check_search(config: SearchConfig) -> None:
     check_training(config)
     check_budget(config)
     check_components(config)
-    costs = (config.limit, config.penalty, config.front)
-    if costs != (SearchLimitConfig(), PenaltyConfig(), FrontConfig()):
-        # Few searches have such settings; these modules import all of darts.judging.devices.
+    if has_costs(config):
+        # Few searches have such settings, and these modules import all of darts.judging.
         from darts.judging.limits import front_budgets, of_search
 
         of_search.check_limits(config)
         front_budgets.check_front(config)
+
+
+def has_costs(config: SearchConfig) -> bool:
+    """Return whether a search has limits, penalties, a front or a benchmark table."""
+    own = config.limit, config.penalty, config.front, config.benchmark
+    return own != (SearchLimitConfig(), PenaltyConfig(), FrontConfig(), BenchmarkConfig())
 
 
 def check_components(config: SearchConfig) -> None:

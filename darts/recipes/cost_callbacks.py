@@ -1,4 +1,4 @@
-"""Parts of a search for costs and true scores: limits, penalties, a benchmark table."""
+"""Parts of a search for costs and true scores: limits, penalties, a front, a benchmark table."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from darts.judging.benchmark import Benchmark
 from darts.judging.devices.lookup_table import info_file
 from darts.judging.limits.costs import describe_limits, find_model_file
 from darts.judging.limits.of_search import predicted_costs, search_limits
+from darts.recipes.front import Front
 from darts.recipes.search_callbacks import NETWORK, SearchCallback
 from darts.searching.expected_cost import Penalty
 from darts.spaces import AnyGenotype
@@ -17,6 +18,19 @@ from darts.typed_values import Misfit, typed
 
 if TYPE_CHECKING:
     from darts.recipes.search import Search
+
+
+def cost_callbacks(search: Search) -> list[SearchCallback]:
+    """Return the callbacks for costs and true scores that the configuration asks for."""
+    config, penalty = search.config, search.config.penalty
+    parts: list[tuple[type[SearchCallback], bool]] = [
+        (LatencyModels, bool(config.limit.device or config.front.device)),
+        (Table, config.benchmark.table is not None),
+        (Limits, bool(config.limit.values())),
+        (Penalties, (penalty.flops, penalty.parameters, penalty.latency) != (None, None, None)),
+        (Front, config.front.enabled),
+    ]
+    return [part(search) for part, is_configured in parts if is_configured]
 
 
 class LatencyModels(SearchCallback):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 
@@ -20,10 +19,17 @@ from darts.data import Batch
 from darts.data_modules import DataModule, make_data_module
 from darts.plotting.run_figures import log_alphas, save_search_figures
 from darts.reading import JsonObject
-from darts.recipes.checks import check_search
+from darts.recipes.checks import check_search, has_costs
+from darts.recipes.inspection import Inspection
 from darts.recipes.retrain_command import retrain_command
 from darts.recipes.rules import DataFacts
-from darts.recipes.search_callbacks import NETWORK, SearchCallback
+from darts.recipes.search_callbacks import (
+    NETWORK,
+    AlphaRate,
+    GradientReports,
+    Graphs,
+    SearchCallback,
+)
 from darts.recipes.states import SearchState
 from darts.searching.alphas import alpha_scalars, genotype_counts, named_history
 from darts.searching.discretization import SupernetAdapter
@@ -86,29 +92,25 @@ def search(
 
 
 def configured_callbacks(search: Search) -> list[SearchCallback]:
-    """Return the callbacks that the configuration of a search asks for; no others are imported.
+    """Return the callbacks that the configuration of a search asks for.
 
     Two rules for their order: ``AlphaRate`` reads whether ``Inspection`` has ended the search, and
     ``GradientReports`` wraps the step of ``Graphs``, because a graph cannot contain a report.
     """
-    config, penalty = search.config, search.config.penalty
-    targets = (penalty.flops, penalty.parameters, penalty.latency)
-    uses_alphas = config.relaxation.uses_alphas
-    has_checks = config.collapse.every > 0 and uses_alphas
-    parts = [
-        ("cost_callbacks:LatencyModels", config.limit.device or config.front.device),
-        ("cost_callbacks:Table", config.benchmark.table is not None),
-        ("cost_callbacks:Limits", config.limit.values()),
-        ("cost_callbacks:Penalties", targets != (None, None, None)),
-        ("front:Front", config.front.enabled),
-        ("inspection:Inspection", has_checks or config.stopping.needs_curvature),
-        ("search_callbacks:AlphaRate", config.arch_optimizer.raises > 0 and uses_alphas),
-        ("search_callbacks:Graphs", config.graphs != "off"),
-        # The first report is due at once.
-        ("search_callbacks:GradientReports", config.bilevel.reports_at(0)),
+    config, callbacks = search.config, []
+    if has_costs(config):
+        # Few searches have such settings, and this module imports all of darts.judging.
+        from darts.recipes.cost_callbacks import cost_callbacks
+
+        callbacks = cost_callbacks(search)
+    has_checks = config.collapse.every > 0 and config.relaxation.uses_alphas
+    parts: list[tuple[type[SearchCallback], bool]] = [
+        (Inspection, has_checks or config.stopping.needs_curvature),
+        (AlphaRate, config.arch_optimizer.raises > 0 and config.relaxation.uses_alphas),
+        (Graphs, config.graphs != "off"),
+        (GradientReports, config.bilevel.reports_at(0)),  # the first report is due at once
     ]
-    places = [f"darts.recipes.{place}" for place, is_configured in parts if is_configured]
-    return [pkgutil.resolve_name(place)(search) for place in places]
+    return callbacks + [part(search) for part, is_configured in parts if is_configured]
 
 
 class Search(Recipe):
