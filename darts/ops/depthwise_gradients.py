@@ -1,18 +1,16 @@
-"""Gradients of depthwise convolutions in terms of kernels that are fast on CPUs.
+"""Weight gradients of depthwise convolutions in terms of kernels that are fast on CPUs.
 
 oneDNN has fast kernels for the forward pass of every depthwise convolution. For the gradient of the
 weight, it has them only for rows of up to three taps without dilation; the fallback is five to
-twenty times slower. This module rewrites the gradients, exactly, in terms of fast kernels:
+twenty times slower. This module rewrites this gradient, exactly, in terms of fast kernels:
 
-* Input gradient, stride 1: a convolution of the output gradient with the kernel rotated by 180
-  degrees.
-* Weight gradient, dilation d: d neighboring pixels become channels at no cost, so that taps at
-  distance d become neighbors within a row. Vertically, the gradient of a taller kernel without
-  dilation is computed, and only every d-th of its rows is used.
-* Weight gradient, five taps per row: the gradients of columns 0, 2 and 4 of the kernel and of its
-  columns 1 and 3 are computed separately and interleaved.
-* Weight gradient, five taps per row and stride 2: it splits into four gradients of up to three taps
-  per row and stride 1, one for each combination of even and odd input rows and columns.
+* Dilation d: d neighboring pixels become channels at no cost, so that taps at distance d become
+  neighbors within a row. Vertically, the gradient of a taller kernel without dilation is computed,
+  and only every d-th of its rows is used.
+* Five taps per row: the gradients of columns 0, 2 and 4 of the kernel and of columns 1 and 3 are
+  computed separately and interleaved.
+* Five taps per row and stride 2: the gradient splits into four gradients of up to three taps per
+  row and stride 1, one for each combination of even and odd input rows and columns.
 """
 
 from __future__ import annotations
@@ -24,16 +22,6 @@ from torch import Tensor
 from darts.ops.pixels import fold
 
 _NHWC = torch.channels_last
-
-
-def input_gradient(gradient: Tensor, weight: Tensor, dilation: int) -> Tensor:
-    """Return the input gradient of a depthwise convolution with stride 1 and "same" padding.
-
-    Shape: ``(B, C, H, W)``, weight ``(C, 1, k, k)`` with odd k -> ``(B, C, H, W)``.
-    """
-    padding = dilation * (weight.shape[-1] // 2)
-    rotated, channels = weight.flip((2, 3)), gradient.shape[1]
-    return F.conv2d(gradient, rotated, None, 1, padding, dilation, channels)
 
 
 def convolution_backward(

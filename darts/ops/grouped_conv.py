@@ -28,7 +28,6 @@ from torch import Tensor
 from darts.ops.autograd import Context, OneOutput
 from darts.ops.depthwise_gradients import (
     convolution_backward,
-    input_gradient,
     strided_weight_gradient,
     weight_gradient,
 )
@@ -74,7 +73,8 @@ class Geometry:
 
     def _input(self, g: Tensor, w: Tensor) -> Tensor:
         if self.fast and self.stride == 1:
-            return input_gradient(g.contiguous(memory_format=_NHWC), w, self.dilation)
+            # A convolution with "same" padding and the kernel rotated by 180 degrees.
+            return self.evaluate("conv", g.contiguous(memory_format=_NHWC), w.flip((2, 3)))
         # Only the shape of the input is used.
         x = torch.empty(self.x, dtype=g.dtype, device=g.device, memory_format=_NHWC)
         return self._backward(g, x, w, [True, False])[0]
