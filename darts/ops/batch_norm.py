@@ -100,7 +100,7 @@ def normalize_shared(
         return _normalized(x, scale, eps, statistics)
     count = values_per_channel(x)
     if (folds := num_folds(x)) > 1:
-        output, mean, variance = folded_batch_norm(x, scale, eps, folds)
+        output, mean, variance = FoldedNorm.apply(x, scale, eps, folds)
         return Normalized(output, mean, variance * (count / (count - 1)))
     output, mean, inverse = torch.native_batch_norm(
         x, _float_scale(x, scale), None, None, None, True, 0.0, eps
@@ -237,18 +237,13 @@ def num_folds(x: Tensor) -> int:
     return folds
 
 
-def folded_batch_norm(
-    x: Tensor, scale: Tensor | None, eps: float, folds: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Compute ``normalize`` of a batch in channels_last layout; ``folds`` must divide W.
+class FoldedNorm(SeveralOutputs):
+    """``normalize`` of a batch in channels_last layout; ``folds`` must divide W.
 
-    Return the normalized batch, and its mean and biased variance, ``(C,)``, without a gradient.
+    The outputs are the normalized batch, and its mean and biased variance, ``(C,)``, without a
+    gradient.
     """
-    output, mean, variance = _FoldedNorm.apply(x, scale, eps, folds)
-    return output, mean, variance
 
-
-class _FoldedNorm(SeveralOutputs):
     @staticmethod
     def forward(
         ctx: Context, x: Tensor, scale: Tensor | None, eps: float, folds: int

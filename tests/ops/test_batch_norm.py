@@ -8,13 +8,7 @@ import torch.nn.functional as F
 from cases import assert_same_gradients, check_derivatives, draw
 from torch import Tensor, nn
 
-from darts.ops.batch_norm import (
-    RunningStats,
-    folded_batch_norm,
-    normalize,
-    normalize_shared,
-    num_folds,
-)
+from darts.ops.batch_norm import FoldedNorm, RunningStats, normalize, normalize_shared, num_folds
 
 EPS = 1e-3
 SIZES = [(4, 3, 5, 6), (2, 1, 1, 1), (1, 4, 1, 2), (3, 8, 4, 4)]
@@ -140,7 +134,7 @@ def folded_inputs(shape: tuple[int, ...], scaled: bool) -> list[Tensor]:
 def test_folding_matches_plain_batch_norm(shape: tuple[int, ...], folds: int, scaled: bool) -> None:
     inputs = folded_inputs(shape, scaled)
     x, scale = inputs[0], inputs[1] if scaled else None
-    actual = folded_batch_norm(x, scale, EPS, folds)
+    actual = FoldedNorm.apply(x, scale, EPS, folds)
     wanted = plain_norm(x, scale)
     torch.testing.assert_close(actual[1:], wanted[1:])
     assert_same_gradients(actual[0], wanted[0], inputs, 1e-7)
@@ -152,7 +146,7 @@ def test_first_and_second_derivatives_of_folding(scaled: bool) -> None:
     inputs = folded_inputs((2, 2, 2, 4), scaled)
 
     def function(x: Tensor, scale: Tensor | None = None) -> Tensor:
-        return folded_batch_norm(x, scale, EPS, 2)[0]
+        return FoldedNorm.apply(x, scale, EPS, 2)[0]
 
     check_derivatives(function, *inputs)
 
