@@ -79,32 +79,16 @@ def separable_conv(
 ) -> Tensor:
     """Compute ``groups`` independent separable convolutions.
 
-    Stride and dilation belong to the depthwise convolutions. If the plan is fused,
-    neighboring groups may share their input, see ``fused_separable_conv2d``.
+    Stride and dilation belong to the depthwise convolutions. If the plan is fused, neighboring
+    groups may share their input: then ``x`` has C channels for each set of groups, all of the same
+    size, ``(B, inputs * C, H, W)``, where ``inputs`` divides ``groups``.
 
-    Shape: ``(B, groups * C, H, W)``, depthwise ``(groups * C, 1, k, k)``, pointwise
+    Shape: ``(B, groups * C, H, W)``, depthwise ``(groups * C, 1, k, k)`` with odd k, pointwise
     ``(groups * D, C, 1, 1)`` -> ``(B, groups * D, ceil(H / stride), ceil(W / stride))``.
     """
-    if plan.fused:
-        return fused_separable_conv2d(
-            x, depthwise, pointwise, stride=stride, dilation=dilation, groups=groups
-        )
-    d = depthwise_conv2d(x, depthwise, stride, dilation)
-    return pointwise_conv2d(d, pointwise, groups)
-
-
-def fused_separable_conv2d(
-    x: Tensor, depthwise: Tensor, pointwise: Tensor, *, stride: int, dilation: int, groups: int
-) -> Tensor:
-    """Compute ``pointwise_conv2d(depthwise_conv2d(x, ...), ...)`` with one convolution.
-
-    Neighboring groups may share their input: then ``x`` has C channels for each set of groups, all
-    of the same size.
-
-    Shape: ``(B, inputs * C, H, W)``, where ``inputs`` divides ``groups``, depthwise
-    ``(groups * C, 1, k, k)`` with odd k, pointwise ``(groups * D, C, 1, 1)`` ->
-    ``(B, groups * D, ceil(H / stride), ceil(W / stride))``.
-    """
+    if not plan.fused:
+        d = depthwise_conv2d(x, depthwise, stride, dilation)
+        return pointwise_conv2d(d, pointwise, groups)
     side = depthwise.shape[-1]
     taps = depthwise.view(groups, 1, -1, side, side)  # (groups, 1, C, k, k)
     mixing = pointwise.view(groups, -1, pointwise.shape[1], 1, 1)  # (groups, D, C, 1, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from cases import assert_same_gradients, check_derivatives, draw
 from torch import Tensor
 
 from darts.ops.dispatch import CPU, GPU, TENSOR_CORES, UNLIMITED, KernelPlan, plan_kernels
-from darts.ops.pointwise import fused_separable_conv2d, separable_conv
+from darts.ops.pointwise import separable_conv
 
 PLANS = {"plain": KernelPlan(UNLIMITED), "fused": KernelPlan(UNLIMITED, fused=True)}
 
@@ -72,11 +73,8 @@ def test_edges_per_kernel_depend_on_the_size_of_the_input(max_bytes: int, edges:
 def test_second_derivatives_of_the_fused_convolution() -> None:
     shapes = ((1, 4, 4, 3), (4, 1, 3, 3), (4, 2, 1, 1))
     inputs = (draw(*shape, seed=seed).requires_grad_() for seed, shape in enumerate(shapes))
-    check_derivatives(
-        lambda *arguments: fused_separable_conv2d(*arguments, stride=2, dilation=1, groups=2),
-        *inputs,
-        fast=True,
-    )
+    convolve = partial(separable_conv, stride=2, dilation=1, groups=2, plan=PLANS["fused"])
+    check_derivatives(convolve, *inputs, fast=True)
 
 
 @pytest.mark.parametrize(("inputs", "groups"), [(1, 3), (2, 6), (2, 2)])
@@ -84,8 +82,8 @@ def test_neighboring_groups_may_share_their_input(inputs: int, groups: int) -> N
     shapes = ((2, inputs * 3, 6, 5), (groups * 3, 1, 3, 3), (groups * 2, 3, 1, 1))
     leaves = [draw(*shape, seed=seed).requires_grad_() for seed, shape in enumerate(shapes)]
     x, depthwise, pointwise = leaves
-    options = {"stride": 1, "dilation": 2, "groups": groups}
-    actual = fused_separable_conv2d(x, depthwise, pointwise, **options)
+    options: dict[str, int] = {"stride": 1, "dilation": 2, "groups": groups}
+    actual = separable_conv(x, depthwise, pointwise, **options, plan=PLANS["fused"])
     own = [part for part in x.chunk(inputs, 1) for _ in range(groups // inputs)]
     expected = separate_convolutions(torch.cat(own, 1), depthwise, pointwise, **options)
     assert_same_gradients(actual, expected, leaves)
