@@ -209,15 +209,14 @@ class Retraining(Recipe):
     def learning_rate(self, epoch: int, step: int) -> float:
         """Return the learning rate of a step of an epoch, both from 0."""
         config, steps = self.config, len(self.state.train_loader)
+        position = epoch * steps + step
         if config.optimizer.schedule == "stable":
-            position = epoch * steps + step
             lr = stable_rate(config.optimizer, position, config.epochs, steps, self._time_left)
         elif config.warmup == 0:  # the published schedules
             lr = rate_of_epoch(config.optimizer, epoch, config.epochs)
         else:
             high, low = config.optimizer.lr, config.optimizer.lr_min
-            position, total = epoch * steps + step, config.epochs * steps
-            lr = warmup_cosine(position, total, config.warmup, high, low)
+            lr = warmup_cosine(position, config.epochs * steps, config.warmup, high, low)
         return self.restarts.lr_factor * lr
 
     def train_step(self, batch: Batch) -> StepReport:
