@@ -82,11 +82,7 @@ class ScoreFile:
         write_json(self.path, content)
 
     def add(
-        self,
-        genotype: str,
-        scores: dict[str, float],
-        seconds: float,
-        training: Training | None = None,
+        self, genotype: str, scores: dict[str, float], seconds: float, training: Training | None
     ) -> None:
         """Add the scores of an architecture and the seconds that they took."""
         plain = {name: value if math.isfinite(value) else None for name, value in scores.items()}

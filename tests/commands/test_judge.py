@@ -285,7 +285,7 @@ def test_a_loss_is_better_if_it_is_lower(tmp_path: Path) -> None:
     )
     scored = ScoreFile(tmp_path / "scores.json", "")
     for text, loss in zip(texts, (math.inf, 3.0, 2.0, 1.0), strict=True):
-        scored.add(text, {"valid_loss": loss, "parameters": 1.0, "macs": 1.0}, 1.0)
+        scored.add(text, {"valid_loss": loss, "parameters": 1.0, "macs": 1.0}, 1.0, None)
     analysis = ScoreAnalysis.make(JudgeConfig(judge=TrainingJudge()), plan, scored)
     assert [row["genotype"] for row in analysis.rows()] == texts[::-1]
     assert analysis.rows()[-1]["valid_loss"] == math.inf
