@@ -43,7 +43,6 @@ UNUSED = {
     "compare": ("shape", "classes", "train", *TIMING),
 }
 SUFFIXES = {"measure": ".csv", "fit": ".json"}  # of the files that the actions write
-_HEADER = "spearman  kendall  rmse in ms"
 
 
 def check(config: DeviceConfig) -> None:
@@ -229,7 +228,7 @@ def print_accuracies(title: str, accuracies: Mapping[str, Accuracy]) -> None:
         name: f"{found.spearman:+8.3f} {found.kendall:+8.3f} {found.rmse_ms:12.4g}"
         for name, found in accuracies.items()
     }
-    print_summary(title, {"": _HEADER, **rows})
+    print_summary(title, {"": "spearman  kendall  rmse in ms", **rows})
 
 
 def main() -> None:
