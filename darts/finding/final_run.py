@@ -84,9 +84,8 @@ def final_run(race: Race, winner: Result, reserve: float, *, refits: bool) -> Re
         """Train a candidate anew up to an epoch, after the candidate that it has continued."""
         before = None
         if parent := candidate.start.parent:
-            before = repeat(
-                race.candidates[parent], candidate.start.epochs, f"{name}-{candidate.start.epochs}"
-            )
+            begin = candidate.start.epochs
+            before = repeat(race.candidates[parent], begin, f"{name}-{begin}")
             if before is None:
                 return None
         return train({name: Run(candidate, counted(candidate, end), before)}).get(name)

@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-from darts.config import (
-    BenchmarkConfig,
-    ConfigError,
-    FrontConfig,
-    RetrainConfig,
-    SearchConfig,
-    SearchLimitConfig,
-)
-from darts.config.options import PenaltyConfig
+from darts.config import ConfigError, RetrainConfig, SearchConfig
+from darts.config.options import BenchmarkConfig, FrontConfig, PenaltyConfig, SearchLimitConfig
 from darts.data_modules import check_fold, check_training
 from darts.data_modules.compatibility import data_kind
 from darts.methods.stages import partial_of
