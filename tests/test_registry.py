@@ -52,8 +52,8 @@ def test_registry_finds_every_module_of_the_package(colors: Any) -> None:
 
 def test_a_component_is_found_in_the_module_of_its_name(colors: Any) -> None:
     assert colors.COLORS["red"]().name == "red"
-    assert ["red"] not in colors.COLORS
     assert "colors_of_a_test.blue" not in sys.modules
+    assert ["red"] not in colors.COLORS
 
 
 def test_unknown_name_raises_an_error_with_the_choices(colors: Any) -> None:
