@@ -7,6 +7,7 @@ References:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -15,7 +16,7 @@ from typing import NamedTuple
 
 from darts.config import quoted
 from darts.finding.candidates import Candidate, Start
-from darts.finding.folds import combine
+from darts.finding.folds import combine, mean_curve
 from darts.finding.race import Race
 from darts.finding.results import FoldRun, Result
 from darts.finding.slices import ENDLESS, counted
@@ -46,8 +47,8 @@ def final_run(race: Race, winner: Result, reserve: float, *, refits: bool) -> Re
     """Execute the last run of the winner; return its result, or None if there is no such run.
 
     If more training of the winner does not help, its final run begins with random weights, uses all
-    samples and ends at the best epoch; without time for this, there is no final run. If the winner
-    has continued other candidates, their training is repeated first, with their settings.
+    samples and ends after ``useful_epochs``; without time for this, there is no final run. If the
+    winner has continued other candidates, their training is repeated first, with their settings.
 
     Args:
         race: The race.
@@ -61,7 +62,7 @@ def final_run(race: Race, winner: Result, reserve: float, *, refits: bool) -> Re
     def choose() -> list[str]:
         anew = not is_timed or (winner.is_exhausted and anew_seconds(race, winner) <= seconds)
         if refits and anew:
-            return [f"epochs={winner.best_epoch}"]
+            return [f"epochs={useful_epochs(winner)}"]
         if anew or seconds < 1 or winner.is_exhausted or (race.folds > 1 and not refits):
             return []
         return _continued(winner, seconds)
@@ -73,7 +74,7 @@ def final_run(race: Race, winner: Result, reserve: float, *, refits: bool) -> Re
         return None
     how = " with the validation samples" if refits else ""
     is_anew = len(length) == 1
-    until = f"{winner.best_epoch} epochs" if is_anew else format_duration(seconds)
+    until = f"{length[0].removeprefix('epochs=')} epochs" if is_anew else format_duration(seconds)
     race.execution.console.info(f"final run of {winner.candidate.name}{how}: {until}")
     values: Values = {"validation": 0, "selection": "last"} if refits else {}
     train = partial(_train, race, values=values, threads=race.execution.threads if is_timed else 1)
@@ -90,7 +91,20 @@ def final_run(race: Race, winner: Result, reserve: float, *, refits: bool) -> Re
                 return None
         return train({name: Run(candidate, counted(candidate, end), before)}).get(name)
 
-    return repeat(winner.candidate, winner.best_epoch, name)
+    return repeat(winner.candidate, int(length[0].removeprefix("epochs=")), name)
+
+
+def useful_epochs(result: Result) -> int:
+    """Return the last epoch whose validation loss was not above that of the best epoch.
+
+    With few validation samples, the best score is often one of many level scores by chance.
+    """
+    begin = result.candidate.start.epochs
+    curve = mean_curve(result.runs)
+    losses = {begin + n: row["valid_loss"] for n, row in curve.items() if "valid_loss" in row}
+    limit = losses.get(result.best_epoch, -math.inf)
+    useful = (epoch for epoch, loss in losses.items() if loss <= limit)
+    return max(useful, default=result.best_epoch)
 
 
 def final_runs(race: Race, finalists: Sequence[Result], reserve: float) -> list[Result]:
@@ -186,7 +200,7 @@ def seconds_left(race: Race, reserve: float) -> float:
 
 def anew_seconds(race: Race, result: Result) -> float:
     """Return about how long a run on all samples takes that begins with random weights."""
-    share = result.best_epoch / max(result.epochs, 1)
+    share = useful_epochs(result) / max(result.epochs, 1)
     return share * result.seconds / (1 - held_out_share(race, result.candidate))
 
 

@@ -69,27 +69,32 @@ def combine(
         known = runs[0].summary.get(name)
         score = float(known) if isinstance(known, int | float) else math.nan
         return Result(candidate, tuple(runs), runs[0].summary, score)
-    curves = [_scores_by_epoch(run) for run in runs]
-    common = sorted(set.intersection(*(set(curve) for curve in curves)))
-    means = {
-        epoch: {
-            key: statistics.fmean(curve[epoch][key] for curve in curves)
-            for key in curves[0][epoch]
-            if all(key in curve[epoch] for curve in curves)
-        }
-        for epoch in (common[-1:] if selection == "last" else common)
-    }
-    means = {epoch: row for epoch, row in means.items() if math.isfinite(row.get(name, math.nan))}
-    best = max(means, key=lambda epoch: signed(means[epoch][name], direction), default=None)
+    means = mean_curve(runs)
+    epochs = [*means][-1:] if selection == "last" else [*means]
+    scored = [epoch for epoch in epochs if math.isfinite(means[epoch].get(name, math.nan))]
+    best = max(scored, key=lambda epoch: signed(means[epoch][name], direction), default=None)
     summary: JsonObject = {
         **{key: v for key, v in runs[0].summary.items() if not key.startswith("valid_")},
-        "epochs": common[-1] if common else 0,
+        "epochs": max(means, default=0),
         "seconds": statistics.fmean(float(run.summary["seconds"]) for run in runs),
     }
     if best is None:
         return Result(candidate, tuple(runs), summary, math.nan)
     summary |= {**means[best], "epoch": best}
     return Result(candidate, tuple(runs), summary, means[best][name])
+
+
+def mean_curve(runs: Sequence[FoldRun]) -> dict[int, dict[str, float]]:
+    """Return the means of the validation scores of some runs, by epoch and name."""
+    curves = [_scores_by_epoch(run) for run in runs]
+    return {
+        epoch: {
+            key: statistics.fmean(curve[epoch][key] for curve in curves)
+            for key in curves[0][epoch]
+            if all(key in curve[epoch] for curve in curves)
+        }
+        for epoch in sorted(set.intersection(*(set(curve) for curve in curves)))
+    }
 
 
 def _scores_by_epoch(run: FoldRun) -> dict[int, dict[str, float]]:

@@ -63,7 +63,7 @@ def duel(race: Race) -> Duel:
     """
     saved = _decided(race)
     winner = race.results.get(saved.winner)
-    has_grown = saved.budget != race.stopwatch.total
+    has_grown = race.config.plan.equal == "time" and saved.budget != race.stopwatch.total
     if winner is None or (has_grown and winner != race.best()):
         compared = _compare(race)
         if winner is None or is_better(race, compared[0], winner):

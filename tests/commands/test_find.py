@@ -130,18 +130,19 @@ def test_the_answer_trains_on_all_training_samples_at_last(found: Any) -> None:
         assert [len(split[name]) for name in split.files] == [samples]
     with np.load(found.directory / "runs" / winner["directory"] / "split.npz") as split:
         assert len(split["valid"]) == pytest.approx(held_out * samples, abs=2)
-    curve = scores_by_epoch(found.directory, winner)
+    curve, losses = (scores_by_epoch(found.directory, winner, n) for n in ("accuracy", "loss"))
     before = int(winner["epochs"]) - len(curve)  # of the leader, whose training it has continued
-    assert summary["final_epochs"] == before + 1 + int(np.argmax(curve))
+    useful = np.flatnonzero(losses <= losses[np.argmax(curve)])[-1]
+    assert summary["final_epochs"] == before + 1 + useful
 
 
-def scores_by_epoch(directory: Path, row: dict[str, str]) -> Any:
+def scores_by_epoch(directory: Path, row: dict[str, str], name: str = "accuracy") -> Any:
     """Return the mean scores of both parts of a candidate, by epoch."""
     first = directory / "runs" / row["directory"]
     curves = []
     for run in (first, first.with_name(first.name.replace(".fold0", ".fold1"))):
         lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-        curves.append([line["valid_accuracy"] for line in lines])
+        curves.append([line[f"valid_{name}"] for line in lines])
     return np.mean(curves, axis=0)
 
 

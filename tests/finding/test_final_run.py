@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -9,7 +11,16 @@ import pytest
 from fake_race import BASELINES, LEADER, SHORT, make_race
 from fake_race import explored as explored_race
 
-from darts.finding.final_run import PLANNED, final_run, final_runs, held_out_share, memorizes
+from darts.finding.candidates import Start
+from darts.finding.final_run import (
+    PLANNED,
+    final_run,
+    final_runs,
+    held_out_share,
+    memorizes,
+    useful_epochs,
+)
+from darts.finding.results import FoldRun, Result
 
 TIMED = ("plan.newcomers=2", "methods=[]")
 explored = partial(explored_race, scores=lambda name, _: 0.9 if LEADER in name else 0.1)
@@ -160,3 +171,24 @@ class Peaks(dict[str, int]):
 
     def get(self, name: str, default: object = None) -> int:  # type: ignore[override]
         return 3 if name == LEADER else 2 if "flip" in name else 1
+
+
+def test_a_final_run_is_as_long_as_the_loss_of_the_best_epoch_is_not_exceeded(
+    tmp_path: Path,
+) -> None:
+    """The mean losses of epochs 2 to 4 are 0.5, 0.55 and 0.5."""
+    losses = {"fold0": [0.9, 0.5, 0.6, 0.4, 0.7], "fold1": [0.9, 0.5, 0.5, 0.6, 0.7]}
+    runs = []
+    for fold, values in losses.items():
+        (tmp_path / fold).mkdir()
+        rows = [{"epoch": epoch, "valid_loss": loss} for epoch, loss in enumerate(values, 1)]
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (tmp_path / fold / "metrics.jsonl").write_text(text)
+        runs.append(FoldRun(tmp_path / fold, {}))
+    race = make_race(tmp_path, *SHORT)
+    candidate = race.pool.baselines()[0]
+    result = Result(candidate, tuple(runs), {"epoch": 2, "epochs": 5}, 0.9)
+    assert useful_epochs(result) == 4
+    assert useful_epochs(replace(result, summary={"epoch": 1, "epochs": 5})) == 5
+    continued = replace(candidate, start=Start("another", 0, 3.0, 3))
+    assert useful_epochs(replace(result, candidate=continued)) == 7
