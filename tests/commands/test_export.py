@@ -123,8 +123,9 @@ def test_torch_runs_an_exported_program(
     elif name == "language_model":
         assert [entry["name"] for entry in description["inputs"]] == ["tokens", "hidden"]
         assert description["outputs"] == ["logits", "next_hidden"]
-        logits, hidden = net(torch.ones(3, 5, dtype=torch.int64), torch.zeros(5, 12))
-        assert logits.shape == (3, 5, len(description["names"]))
+        assert description["inputs"][0]["shape"] == [9, "batch"]  # task.window
+        logits, hidden = net(torch.ones(9, 5, dtype=torch.int64), torch.zeros(5, 12))
+        assert logits.shape == (9, 5, len(description["names"]))
         assert hidden.shape == (5, 12)
     else:
         assert description["inputs"][0]["shape"] == ["length", "batch"]
