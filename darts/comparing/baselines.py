@@ -20,7 +20,7 @@ from darts.methods.stages import stage_position
 from darts.reading import JsonObject, read_json
 from darts.recipes.commands import merge_overrides, search_config
 from darts.running.jobs import read_divergence, read_summary
-from darts.searching.searcher import epoch_kind, search_stages
+from darts.searching.searcher import epoch_kind
 from darts.spaces import AnyGenotype
 from darts.tracking import format_duration, format_value, read_metrics
 from darts.tracking.ledger import common_source
@@ -153,7 +153,7 @@ def pilot_overrides(config: SearchConfig) -> list[str]:
     it takes half of each stage. If the search has collapse checks, the pilot has one after its last
     epoch.
     """
-    stages, epochs, shortest = search_stages(config), EPOCHS_PER_STAGE - 1, 0
+    stages, epochs, shortest = config.all_stages, EPOCHS_PER_STAGE - 1, 0
     while shortest < EPOCHS_PER_STAGE:
         epochs += 1
         lengths = Counter(stage_position(epoch, epochs, stages).stage for epoch in range(epochs))
@@ -187,7 +187,7 @@ class CostModel:
         self._check = check_joules / checks if checks else 0.0
         measured: dict[EpochKind, list[float]] = defaultdict(list)
         for epoch, (before, after) in enumerate(pairwise(joules_after_epochs), 1):
-            position = stage_position(epoch, config.epochs, search_stages(config))
+            position = stage_position(epoch, config.epochs, config.all_stages)
             if epoch > position.first:  # the first epoch of a stage includes the stage's setup
                 check = self._check if _is_checked(config, epoch) else 0.0
                 measured[epoch_kind(config, epoch, config.epochs)].append(after - before - check)
@@ -214,7 +214,7 @@ class CostModel:
 
     def epochs_within(self, config: SearchConfig, budget: float) -> int:
         """Return the number of epochs whose predicted cost is closest to a budget in joules."""
-        min_epochs = len(search_stages(config))
+        min_epochs = len(config.all_stages)
         min_joules = self.joules(config, min_epochs)
         if min_joules > budget:
             raise RunFailed(

@@ -115,6 +115,11 @@ class SearchConfig(RunConfig):
     collapse: CollapseChecks = field(default_factory=CollapseChecks)
     benchmark: BenchmarkConfig = field(default_factory=BenchmarkConfig)
 
+    @property
+    def all_stages(self) -> list[Stage]:
+        """The stages of the search; one by default."""
+        return self.stages or [Stage()]
+
 
 @dataclass
 class RetrainConfig(RunConfig):

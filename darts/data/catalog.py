@@ -68,7 +68,7 @@ _SOURCES = (
 
 @cache
 def sources() -> Mapping[str, SourceSpec]:
-    """Return all data sets by name, those of plug-ins as well, which the first call imports.
+    """Return the data sets of this project and of plug-ins, which the first call imports, by name.
 
     This reads no files of the data sets.
     """

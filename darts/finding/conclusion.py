@@ -79,7 +79,7 @@ class Conclusion:
         }
 
     def _final_training(self) -> tuple[int, float]:
-        """Return epochs and seconds of the final run, without those of the winner's own run."""
+        """Return epochs and seconds of the final run; the winner's own run does not count."""
         final, winner = self.final, self.winner
         if final is None:
             return 0, 0.0

@@ -95,7 +95,7 @@ def final_run(race: Race, winner: Result, reserve: float, *, refits: bool) -> Re
 
 
 def useful_epochs(result: Result) -> int:
-    """Return the last epoch whose validation loss was not above that of the best epoch.
+    """Return the last epoch at which the validation loss was no higher than at the best epoch.
 
     With few validation samples, the best score is often one of many level scores by chance.
     """

@@ -17,7 +17,6 @@ from darts.methods.bilevel.arch_gradient import GradientInputs
 from darts.methods.bilevel.functional import FunctionalLoss, gradients
 from darts.methods.freezing import FreezingState, FrozenOperations
 from darts.methods.stages import (
-    Stage,
     best_candidates,
     partial_of,
     schedule_of,
@@ -39,17 +38,12 @@ from darts.training.steps import optimizer_steps, set_learning_rate, weight_opti
 from darts.typed_values import Count, entry, typed
 
 
-def search_stages(config: SearchConfig) -> list[Stage]:
-    """Return the stages of a search; one by default."""
-    return config.stages or [Stage()]
-
-
 def epoch_kind(config: SearchConfig, epoch: int, epochs: int) -> tuple[int, bool]:
     """Return the stage of one of ``epochs`` epochs, and whether it takes architecture steps.
 
     Epochs of one kind have equal cost.
     """
-    position = stage_position(epoch, epochs, search_stages(config))
+    position = stage_position(epoch, epochs, config.all_stages)
     is_warm = position.progress(epoch) >= config.arch_optimizer.warmup
     return position.stage, config.bilevel.updates_alphas and is_warm
 
@@ -102,7 +96,7 @@ class Searcher:
         clip = config.optimizer.clip if config.space.clips_virtual_step else 0.0
         # ``config.bilevel``, in some spaces with a limit on the gradient in its virtual step.
         self.bilevel = config.bilevel.with_clip(clip)
-        self.stages = search_stages(config)
+        self.stages = config.all_stages
         stage_position(0, config.epochs, self.stages)  # raises if there are too few epochs
         self.stage = 0 if saved is None else entry(saved, "searcher.stage", Count)
         self._sizes = dict(sizes)
@@ -334,10 +328,8 @@ class Searcher:
         step, from 0, for the freezing rule; without it, no further operations are frozen.
         """
         joint = self.bilevel.joins_weight_step
-        arch_norm: Tensor | None = None
-        if updates_alphas and not joint:
-            # 1. Update the alphas by a gradient step on the validation loss.
-            arch_norm = self.arch_step(batch, valid_batch)
+        # 1. Update the alphas by a gradient step on the validation loss.
+        arch_norm = self.arch_step(batch, valid_batch) if updates_alphas and not joint else None
         if step is not None:
             self.observe_gradients(step, batch, valid_batch)
         # 2. Update the weights by a gradient step on the training loss.
