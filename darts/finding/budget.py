@@ -14,7 +14,7 @@ def budget_seconds(config: FindBudgetConfig) -> float:
     if config.hours is not None and config.minutes is not None:
         raise ConfigError(
             f"budget.hours={config.hours:g} and budget.minutes={config.minutes:g} are mutually "
-            "exclusive; set one of them to null"
+            "exclusive; use one of them, and null for the other"
         )
     if config.hours is not None:
         return 3600 * config.hours
