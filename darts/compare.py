@@ -28,7 +28,7 @@ from darts.comparing.scheduler import PlannedRun, execute, plan_runs
 from darts.config import CompareConfig, ConfigError, Invocation, launch
 from darts.judging.statistics import pairs_needed
 from darts.reading import JsonObject
-from darts.running.processes import ProcessExecutor
+from darts.running.executors import make_executor
 from darts.tracking import Console, print_lines, print_summary
 from darts.training.interrupt import Interrupt, Interrupted
 from darts.training.run_directory import RunDirectory
@@ -43,7 +43,7 @@ def compare(config: CompareConfig, call: Invocation) -> JsonObject:
             if folder.resolve().is_relative_to(files.path):  # not a link to somewhere else
                 remove_temporary_files(folder)
         plan = ComparisonPlan(config, files.path)
-        launcher = RunLauncher(ProcessExecutor(config.workers, files.path / "workers"))
+        launcher = RunLauncher(make_executor(config.executor, config.workers, files.path))
         execute_runs(plan, launcher, resume=shlex.quote(f"resume={files.path}"))
         results = ComparisonResults(plan)
         write_report(results, files.overrides())
@@ -79,7 +79,7 @@ def execute_runs(plan: ComparisonPlan, launcher: RunLauncher, *, resume: str) ->
         if warning not in given:
             given.add(warning)
             console.warn(warning)
-        console.step(runs=f"{next(completed)}/{len(runs)}")
+        console.step(runs=f"{next(completed)}/{len(runs)}", **launcher.executor.fields())
 
     with console, Interrupt("stopping the runs; Ctrl-C again to abort") as interrupt:
         action = "resuming" if config.resume else "comparing"

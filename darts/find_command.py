@@ -18,8 +18,6 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
-
 from darts.config import (
     ConfigError,
     ExportConfig,
@@ -29,6 +27,7 @@ from darts.config import (
     quoted,
     rank_and_size,
 )
+from darts.config.executors import ProcessesConfig
 from darts.data_modules.data_module import keep_data
 from darts.finding.answer import write_answer
 from darts.finding.budget import Stopwatch, budget_seconds
@@ -41,7 +40,7 @@ from darts.finding.execution import Execution, Stopped
 from darts.finding.folds import choose_folds
 from darts.finding.proposals import Pool
 from darts.finding.race import Race
-from darts.finding.setup import CLASSIFIED, check_config, choose_workers, make_networks
+from darts.finding.setup import CLASSIFIED, check_config, make_networks
 from darts.finding.winner import answer_so_far
 from darts.judging.benchmark import Benchmark
 from darts.plotting.race import save_race
@@ -50,9 +49,9 @@ from darts.recipes.exporting.export import export
 from darts.recipes.exporting.formats import split_export
 from darts.recipes.rules import DataFacts
 from darts.recipes.timing import faster_precision
-from darts.running.execution import InlineExecutor
+from darts.running.executors import check_executor, make_executor
 from darts.running.jobs import is_complete, read_summary
-from darts.running.processes import ProcessExecutor, start_server
+from darts.running.processes import start_server
 from darts.tracking import Console, format_duration, print_lines, print_summary
 from darts.tracking.ledger import sum_costs
 from darts.tracking.metrics import write_table
@@ -66,6 +65,7 @@ def check(config: FindConfig) -> None:
     if rank_and_size()[1] > 1:
         raise ConfigError("darts.find starts its own processes: set workers=N, not torchrun")
     budget_seconds(config.budget)
+    check_executor(config.executor, config.workers)
     check_config(config)
 
 
@@ -75,7 +75,7 @@ def find(config: FindConfig, invocation: Invocation, begin: float | None = None)
     The time since ``begin``, by ``time.monotonic``, counts as time of the run; None for now.
     """
     begin = time.monotonic() if begin is None else begin
-    if choose_workers(config):
+    if isinstance(config.executor, ProcessesConfig):
         start_server()
     with keep_data():
         facts, networks = make_networks(config)  # a problem of the data leaves no run behind
@@ -131,11 +131,10 @@ def run_race(
     first = next(iter(networks.values()))
     metric = (first.config.metric, first.config.task.metrics[first.config.metric])
     benchmark = Benchmark.from_config(config.benchmark, first.space)
-    workers, total = choose_workers(config), max(int(stopwatch.total), 1)
+    total = max(int(stopwatch.total), 1)
     console = Console(total_steps=total, name="find", done=min(int(stopwatch.seconds), total))
     notice = "stopping the runs; Ctrl-C again to abort"
-    threads = torch.get_num_threads()
-    executor = ProcessExecutor(workers, run.path / "workers") if workers else InlineExecutor()
+    executor = make_executor(config.executor, config.workers, run.path)
     with console, Interrupt(notice) as interrupt, executor:
         action = "resuming" if config.resume else "searching"
         console.info(
@@ -148,7 +147,7 @@ def run_race(
             run.path,
             Pool(config, networks, facts),
             metric,
-            Execution(executor, threads, console, interrupt, stopwatch),
+            Execution(executor, console, interrupt, stopwatch),
             decisions,
             folds,
         )

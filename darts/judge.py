@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 import shlex
-import shutil
 import time
 from pathlib import Path
 
@@ -25,12 +24,12 @@ from darts.hpo.judge_scores import FILE, ScoreAnalysis, ScoreFile, Training
 from darts.hpo.trial_tools import TrialTools
 from darts.judging.training_free import BASELINES
 from darts.reading import JsonObject
+from darts.running.jobs import RunFailed, read_divergence
 from darts.strategies.judges import TrialSpec
 from darts.tracking import Console, print_lines, print_summary
 from darts.tracking.metrics import write_table
 from darts.training.interrupt import Interrupt, Interrupted
 from darts.training.run_directory import RunDirectory
-from darts.training.steps import Diverged
 from darts.typed_values import typed
 
 SAVE_INTERVAL = 5.0  # seconds between two writes of the scores
@@ -120,12 +119,12 @@ def judge_scores(
     config: JudgeConfig, plan: JudgePlan, trial: TrialSpec, tools: TrialTools
 ) -> dict[str, float]:
     """Return the scores of one architecture; after a run that diverges, the worst score."""
-    if trial.directory.exists():  # of an interrupted run
-        shutil.rmtree(trial.directory)
     names = config.judge.ranked_scores(plan.metric.name)
     try:
         results = config.judge(trial, tools)
-    except Diverged:
+    except RunFailed:
+        if read_divergence(trial.directory) is None:
+            raise
         worst = -math.inf if plan.metric.higher_is_better else math.inf
         return dict.fromkeys(names, worst)
     return {name: typed(float, results[name], name) for name in names}
@@ -136,7 +135,9 @@ def train_shortly(plan: JudgePlan, trial: TrialSpec, tools: TrialTools) -> Train
     start = time.perf_counter()
     try:
         score = typed(float, tools.train(trial)[f"valid_{plan.metric.name}"], plan.metric.name)
-    except Diverged:
+    except RunFailed:
+        if read_divergence(trial.directory) is None:
+            raise
         score = math.nan
     finite = score if math.isfinite(score) else None
     return {"score": finite, "seconds": time.perf_counter() - start}

@@ -102,7 +102,7 @@ def open_study(plan: StudyPlan, run: RunDirectory, invocation: Invocation) -> St
             raise ConfigError(f"the study in {run.path} is complete; raise budget.trials")
         # A summary would say that the study is complete, although it goes on.
         (run.path / "summary.json").unlink(missing_ok=True)
-        for folder in (run.path / "workers", *run.path.glob("trials/*")):
+        for folder in run.path.glob("trials/*"):
             remove_temporary_files(folder)
     else:
         run.begin(plan.config, invocation.overrides)
@@ -126,7 +126,12 @@ def run_study(plan: StudyPlan, study: Study, run: RunDirectory) -> JsonObject:
         action = "resuming" if config.resume else "tuning"
         count = len(plan.space.parameters)
         progress.console.info(f"{action} in {run.path} with {count} parameters")
-        signal = supervisor.run(progress.save_regularly)
+
+        def show(trials: list[FrozenTrial]) -> None:
+            progress.console.step(0, **supervisor.executor.fields())
+            progress.save_regularly(trials)
+
+        signal = supervisor.run(show)
     trials = study.get_trials(deepcopy=False)
     progress.save(trials)
     if signal:

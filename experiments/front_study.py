@@ -164,7 +164,7 @@ def evolve(
         f"budget.hours={seconds / 3600!r}",
         "budget.trials=null",
         "analysis.retrain_best=false",
-        "workers=0",
+        "executor=inline",
         f"seed={seed}",
     )
     rows = [

@@ -7,16 +7,24 @@ import sys
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
 
+from darts.config.executors import ExecutorConfig
 from darts.running.execution import earlier_outcome
 from darts.running.jobs import Executor, Future, Job, Outcome
 
 SCRIPT = Path(__file__).parent / "commands" / "fake_run.py"
 
 
-class FakeExecutor(Executor):
-    """Executes jobs as fake runs, each in its own process; takes the place of ProcessExecutor."""
+def make_fake_executor(config: ExecutorConfig, workers: int, directory: Path) -> FakeExecutor:
+    """Take the place of ``make_executor``."""
+    return FakeExecutor(workers)
 
-    def __init__(self, workers: int, log_directory: Path) -> None:
+
+class FakeExecutor(Executor):
+    """Executes jobs as fake runs, each in its own process."""
+
+    threads = 1
+
+    def __init__(self, workers: int) -> None:
         self.workers = workers
         self._threads = ThreadPoolExecutor(workers)
         self._futures: list[Future] = []

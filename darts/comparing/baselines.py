@@ -14,12 +14,12 @@ from itertools import pairwise
 from pathlib import Path
 
 from darts.comparing.plan import RANDOM, RANDOM_SEARCH, ComparisonPlan
-from darts.comparing.runs import RunFailed, RunLauncher
+from darts.comparing.runs import RunLauncher
 from darts.config import SearchConfig
 from darts.methods.stages import stage_position
 from darts.reading import JsonObject, read_json
 from darts.recipes.commands import merge_overrides, search_config
-from darts.running.jobs import read_divergence, read_summary
+from darts.running.jobs import RunFailed, read_divergence, read_summary
 from darts.searching.searcher import epoch_kind
 from darts.spaces import AnyGenotype
 from darts.tracking import format_duration, format_value, read_metrics

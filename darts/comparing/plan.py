@@ -20,6 +20,7 @@ from darts.judging.limits.of_search import random_within_limits
 from darts.plugins import group_options
 from darts.reading import JsonObject, read_json, read_yaml
 from darts.recipes.commands import merge_overrides, retrain_config, search_config
+from darts.running.executors import check_executor
 from darts.running.jobs import read_divergence
 from darts.spaces import AnyGenotype, Space
 from darts.tasks.metrics import Metric
@@ -153,6 +154,7 @@ class ComparisonPlan:
 
 def check_comparison(config: CompareConfig) -> None:
     """Raise ``ConfigError`` if the configuration of the comparison or of a run is invalid."""
+    check_executor(config.executor, config.workers)
     methods = group_options("method")
     method = config.method_name
     one_of("method", method, methods)

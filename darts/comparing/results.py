@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from darts.comparing.plan import RANDOM, RANDOM_SEARCH, ComparisonPlan
-from darts.comparing.runs import RunFailed
 from darts.judging.statistics import Interval, bootstrap, compare_methods, verdict
 from darts.reading import read_json
-from darts.running.jobs import read_summary
+from darts.running.jobs import RunFailed, read_summary
 from darts.tracking.formats import is_fraction
 from darts.tracking.ledger import common_source
 

@@ -8,11 +8,7 @@ from concurrent.futures import CancelledError
 from pathlib import Path
 
 from darts.reading import JsonObject
-from darts.running.jobs import Executor, Job, log_file
-
-
-class RunFailed(ValueError):
-    """A run ended without a summary, or its results cannot be used; the message says why."""
+from darts.running.jobs import Executor, Job, RunFailed, log_file
 
 
 class RunLauncher:

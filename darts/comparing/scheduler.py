@@ -16,9 +16,9 @@ from darts.comparing.baselines import (
     search_at_equal_cost,
 )
 from darts.comparing.plan import RANDOM, RANDOM_BASELINES, RANDOM_SEARCH, ComparisonPlan
-from darts.comparing.runs import RunFailed, RunLauncher
+from darts.comparing.runs import RunLauncher
 from darts.recipes.commands import merge_overrides, search_config
-from darts.running.jobs import is_complete
+from darts.running.jobs import RunFailed, is_complete
 
 
 @dataclass(frozen=True)

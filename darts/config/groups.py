@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 import yaml
 
 from darts.config import commands, datasets, many_runs
+from darts.config.executors import EXECUTORS
 from darts.config.fields import one_of
 from darts.methods.bilevel import GRADIENTS
 from darts.methods.discretization import DISCRETIZATIONS
@@ -67,6 +68,7 @@ TYPES: dict[str, Mapping[str, type]] = {
     "strategy": STRATEGIES,
     "pruner": PRUNERS,
     "judge": JUDGES,
+    "executor": EXECUTORS,
 }
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
 from darts.config.commands import GRAPHS, INT8
+from darts.config.executors import ExecutorConfig
 from darts.config.fields import MISSING
 from darts.config.options import (
     AnalysisConfig,
@@ -45,7 +46,7 @@ class TuneConfig(ManyRunsConfig):
 
     may_change_on_resume: ClassVar[tuple[str, ...]] = (
         "name", "resume", "budget.", "analysis.", "benchmark.", "tracking.", "workers", "heartbeat",
-        "retries",
+        "retries", "executor.",
     )  # fmt: skip
 
     name: str = "tune"
@@ -62,9 +63,10 @@ class TuneConfig(ManyRunsConfig):
     benchmark: BenchmarkConfig = field(default_factory=BenchmarkConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     storage: str | None = None  # URL of a database; null: a file in the run directory
-    heartbeat: int = number(20, low=1, high=3600)  # seconds between a worker's heartbeats
-    retries: int = number(1, low=0, high=100)  # of a trial whose worker was killed
-    workers: int = number(1, low=0, high=1024)  # processes; 0: trials run in this process
+    heartbeat: int = number(20, low=1, high=3600)  # seconds between heartbeats of a trial
+    retries: int = number(1, low=0, high=100)  # of a trial without heartbeats
+    executor: ExecutorConfig = MISSING  # where the trials run
+    workers: int = number(1, low=1, high=1024)  # trials at the same time, if the judge trains
     # The proposal of trial n uses the results of the trials up to n - window only; null: number of
     # workers.
     window: int | None = number(None, low=1, high=1024)
@@ -92,7 +94,9 @@ class JudgeConfig(ManyRunsConfig):
 class CompareConfig(ManyRunsConfig):
     """``python -m darts.compare``"""
 
-    may_change_on_resume: ClassVar[tuple[str, ...]] = ("name", "resume", "workers", "draws")
+    may_change_on_resume: ClassVar[tuple[str, ...]] = (
+        "name", "resume", "workers", "draws", "executor.",
+    )  # fmt: skip
 
     name: str = "compare"
     method_name: str = "darts_v1"  # file of conf/method; on the command line: method=
@@ -105,6 +109,7 @@ class CompareConfig(ManyRunsConfig):
     retrain: Settings = field(default_factory=dict)  # keys of all retrainings
     settings: Settings = field(default_factory=dict)  # method -> keys of its searches
     draws: int = number(10_000, low=1000, high=10_000_000)  # resamples of the bootstrap
+    executor: ExecutorConfig = MISSING  # where the runs run
     workers: int = number(1, low=1, high=1024)  # runs at the same time
 
 
@@ -113,7 +118,7 @@ class FindConfig(ManyRunsConfig):
     """``python -m darts.find``"""
 
     may_change_on_resume: ClassVar[tuple[str, ...]] = (
-        "name", "resume", "budget.", "benchmark.", "export", "workers",
+        "name", "resume", "budget.", "benchmark.", "export", "workers", "executor.",
     )  # fmt: skip
 
     name: str = "find"
@@ -129,6 +134,7 @@ class FindConfig(ManyRunsConfig):
     # Format of the file to export the network to, see darts.export, with an int8 variant of each
     # graph; none: no file.
     export: str = choice("none", "none", *EXPORTS)
-    # Processes that train at the same time; null: one per GPU, or two on a processor with two or
-    # more cores. 0: train in this process.
-    workers: int | None = number(None, low=0, high=1024)
+    executor: ExecutorConfig = MISSING  # where the networks train
+    # Networks that train at the same time; null: on this machine, one per GPU, or two on a
+    # processor with two or more cores; on a cluster of Ray, as many as fit.
+    workers: int | None = number(None, low=1, high=1024)

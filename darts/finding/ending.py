@@ -72,7 +72,7 @@ def end_with_ensemble(race: Race, chosen: Duel) -> Conclusion:
     if scores and len(counts) > 1:
         metric, device = race.metric[0], networks.config.device
         ensemble_gain = measure_gain(directory, single.directory, metric=metric, device=device)
-    costs = compare_costs(directories, race.execution.threads)
+    costs = compare_costs(directories, race.execution.executor.threads)
     return Conclusion(
         single, chosen.baseline, directory, None, scores, gain, race.metric, chosen.doubtful,
         EnsembleResult(counts, ensemble_gain, costs),

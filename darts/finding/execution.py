@@ -27,7 +27,6 @@ class Execution:
 
     Attributes:
         executor: Where jobs run.
-        threads: PyTorch threads of a training run that has all cores.
         console: Shows progress; its steps are seconds.
         interrupt: Records signals.
         stopwatch: Measures the time that is left.
@@ -35,7 +34,6 @@ class Execution:
     """
 
     executor: Executor
-    threads: int
     console: Console
     interrupt: Interrupt
     stopwatch: Stopwatch
@@ -44,11 +42,9 @@ class Execution:
 
     def run(self, jobs: Sequence[Job]) -> dict[str, Outcome]:
         """Execute runs that are not long enough yet; return all outcomes by name."""
-        futures: list[Future] = []
-        for job in jobs:
-            if self._stopping():
-                raise Stopped
-            futures.append(self.executor.submit(job))
+        if self._stopping():
+            raise Stopped
+        futures = self.executor.submit_all(jobs)
         waiting: set[AnyFuture[Outcome]] = set(futures)
         while waiting:
             done, _ = wait_for(waiting, timeout=_POLL, return_when="FIRST_COMPLETED")
@@ -77,7 +73,7 @@ class Execution:
         """Advance the progress bar; return whether a signal has arrived."""
         seconds = int(min(self.stopwatch.seconds, self.stopwatch.total))
         if seconds > self._shown:
-            self.console.step(seconds - self._shown)
+            self.console.step(seconds - self._shown, **self.executor.fields())
             self._shown = seconds
             self.stopwatch.save()
         return self.interrupt.received is not None

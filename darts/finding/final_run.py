@@ -77,7 +77,9 @@ def final_run(race: Race, winner: Result, reserve: float, *, refits: bool) -> Re
     until = f"{length[0].removeprefix('epochs=')} epochs" if is_anew else format_duration(seconds)
     race.execution.console.info(f"final run of {winner.candidate.name}{how}: {until}")
     values: Values = {"validation": 0, "selection": "last"} if refits else {}
-    train = partial(_train, race, values=values, threads=race.execution.threads if is_timed else 1)
+    train = partial(
+        _train, race, values=values, threads=race.execution.executor.threads if is_timed else 1
+    )
     if not is_anew:
         return train({name: Run(winner.candidate, length, winner)}).get(name)
 

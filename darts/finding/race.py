@@ -262,7 +262,7 @@ class Race:
 
     def train_up_to(self, lengths: Mapping[str, Sequence[str]]) -> None:
         """Train candidates up to lengths at the same time; one that fails keeps its result."""
-        threads = self.execution.threads if len(lengths) == self.folds == 1 else None
+        threads = self.execution.executor.threads if len(lengths) == self.folds == 1 else None
         slices = {
             name: self.slices.jobs(self.candidates[name], length, threads)
             for name, length in lengths.items()

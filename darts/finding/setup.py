@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from pathlib import Path
 from typing import cast
 
@@ -19,7 +18,6 @@ from darts.plugins import group_options
 from darts.recipes.commands import merge_overrides
 from darts.recipes.exporting.formats import check_export
 from darts.recipes.rules import MAX_SHARE, DataFacts, Values, recipe
-from darts.training.device import visible_gpus
 
 CLASSIFIED = (*SampleDataModule.data_kinds, "documents")
 """Kinds of data with separate samples, which ``darts.predict`` accepts."""
@@ -103,13 +101,6 @@ def make_networks(config: FindConfig) -> tuple[DataFacts, dict[str, Networks]]:
     if not networks:
         raise ConfigError(f"{first.limits}: no baseline is within the limits; raise the limits")
     return facts, networks
-
-
-def choose_workers(config: FindConfig) -> int:
-    """Return the number of worker processes; with 0, this process trains."""
-    if config.workers is not None:
-        return config.workers
-    return len(visible_gpus()) or min(os.cpu_count() or 1, 2)
 
 
 def config_chooses_space(config: FindConfig) -> bool:

@@ -11,6 +11,7 @@ from darts.hpo.trial_tools import TrialTools
 from darts.judging.benchmark import TABLES, Benchmark
 from darts.judging.limits.costs import CostMeter, require_known_memory, require_space
 from darts.recipes.commands import TrialConfig, merge_overrides, trial_config
+from darts.running.executors import check_executor
 from darts.searching.expected_cost import MEASURES
 from darts.strategies import Setup
 from darts.strategies.judges import Judge, TrialSpec
@@ -19,6 +20,12 @@ from darts.strategies.judges import Judge, TrialSpec
 def check_config(config: TuneConfig) -> None:
     """Raise ``ConfigError`` if trials or analysis cannot run; no data is read."""
     space = SearchSpace(config.parameters, config.overrides)
+    check_executor(config.executor, config.workers)
+    if config.workers > 1 and not config.judge.trains:
+        raise ConfigError(
+            f"judge={config.judge.name} does not train, so it scores one trial at a time; leave "
+            f"out workers={config.workers}"
+        )
     if config.budget.trials is None and config.budget.hours is None:
         raise ConfigError("budget.trials and budget.hours are both null; set at least one")
     _check_judge(config, space)

@@ -20,6 +20,7 @@ from darts.hpo.trials import (
 )
 from darts.reading import JsonObject, read_json
 from darts.recipes.commands import merge_overrides
+from darts.strategies.history import first_attempt
 from darts.tracking import TensorBoard, read_metrics
 from darts.tracking.ledger import sum_costs
 from darts.tracking.optional import optional
@@ -87,7 +88,7 @@ def total_energy(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> JsonObject:
     it ran on this machine.
     """
     measured = [trial for trial in trials if "joules" in trial_results(trial)]
-    names = {f"{trial.number:04d}" for trial in measured}
+    names = {f"{first_attempt(trial):04d}" for trial in measured}
     directories = [d for d in plan.directory.glob("trials/*") if d.name not in names]
     directories += [*plan.directory.glob("factorial/trials/*"), *plan.directory.glob("final*")]
     costs: list[JsonObject] = [dict(trial_results(trial)) for trial in measured]

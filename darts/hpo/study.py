@@ -1,4 +1,4 @@
-"""The plan of a study: everything that its workers need, and the choice of the best trial."""
+"""The plan of a study, and the choice of the best trial."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MAX_WINDOW = 1024
 
 @dataclasses.dataclass(frozen=True)
 class StudyPlan:
-    """Everything that a worker needs; it is pickled and sent to the process of each worker."""
+    """What a study varies, optimizes and stores."""
 
     config: TuneConfig
     directory: Path
@@ -141,7 +141,7 @@ class StudyPlan:
         }
         existing = study.user_attrs.get(IDENTITY)
         if existing is None:
-            study.set_user_attr(WINDOW, self.config.window or max(1, self.config.workers))
+            study.set_user_attr(WINDOW, self.config.window or self.config.workers)
             study.set_user_attr(IDENTITY, identity)
             return
         for name, value in identity.items():

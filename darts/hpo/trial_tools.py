@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from concurrent.futures import wait
 from functools import cache
 from pathlib import Path
 
@@ -11,28 +13,63 @@ from darts.hpo.trial_networks import TrialNetworks, UntrainedSetup
 from darts.judging.benchmark import Benchmark
 from darts.judging.one_shot import OneShotScorer
 from darts.reading import JsonObject
-from darts.recipes.commands import retrain_config, run_command
+from darts.recipes.commands import retrain_config
+from darts.running.execution import InlineExecutor
+from darts.running.jobs import Executor, Job, RunFailed
 from darts.searching.expected_cost import MEASURES
 from darts.spaces import AnyGenotype, space_of
 from darts.strategies.judges import TrialSpec
 
+_POLL = 0.2  # seconds between two looks at the epochs of a run
+
 
 class TrialTools:
-    """The ``darts.strategies.judges.JudgeTools`` of one worker.
+    """The ``darts.strategies.judges.JudgeTools`` of one thread.
 
-    Tables, supernets and data are loaded once for all trials of the worker. ``target`` is the
-    command that a trial runs.
+    Tables, supernets and data are loaded once for all trials of the thread.
+
+    Args:
+        target: The command that a trial runs.
+        benchmark: The table with known accuracies, if any.
+        executor: Executes runs; None for this process.
     """
 
-    def __init__(self, target: str, benchmark: BenchmarkConfig) -> None:
+    def __init__(
+        self, target: str, benchmark: BenchmarkConfig, executor: Executor | None = None
+    ) -> None:
         self._target, self._benchmark_config = target, benchmark
+        self._executor = executor or InlineExecutor()
         self._benchmark: Benchmark | None = None
         self._untrained: dict[tuple[str, ...], UntrainedSetup] = {}
         self._scorer = cache(OneShotScorer)
         self._networks = TrialNetworks()
 
     def train(self, trial: TrialSpec) -> JsonObject:
-        return run_command(self._target, trial.overrides, trial.directory, trial.on_epoch)
+        """Execute the run of a trial, or continue it; return its summary.
+
+        Raise RunFailed, CancelledError if the run was stopped, and what ``trial.on_epoch`` raises,
+        which stops the run.
+        """
+        directory = trial.directory
+        job = Job(directory.name, self._target, directory, tuple(trial.overrides))
+        future, epoch = self._executor.submit(job), 0
+        try:
+            while True:
+                # Before the last look: a run that ends meanwhile may have written another row.
+                has_ended = bool(wait([future], _POLL).done)
+                for row in future.rows()[epoch:] if trial.on_epoch is not None else ():
+                    epoch += 1
+                    trial.on_epoch(epoch, scores_of(row))
+                if has_ended:
+                    break
+        except BaseException:
+            future.cancel()
+            wait([future])
+            raise
+        outcome = future.result()
+        if outcome.summary is None:
+            raise RunFailed(outcome.problem)
+        return outcome.summary
 
     def table_accuracy(self, genotype: AnyGenotype, *, split: str, epochs: int) -> float:
         config = self._benchmark_config
@@ -61,3 +98,13 @@ class TrialTools:
         """Return costs in ``MEASURES`` of the network that a retraining would train."""
         built = self._networks.build(trial.overrides)
         return {name: MEASURES[name](built.network, built.example) for name in names}
+
+
+def scores_of(row: JsonObject) -> dict[str, float]:
+    """Return the validation scores in a row of ``metrics.jsonl`` by name; null stands for nan."""
+    prefix = "valid_"
+    return {
+        name.removeprefix(prefix): math.nan if value is None else float(value)
+        for name, value in row.items()
+        if name.startswith(prefix)
+    }

@@ -1,23 +1,20 @@
-"""A worker: evaluates trials until the study has enough of them.
+"""A worker: evaluates trials, one after the other, until the study has enough of them.
 
 A trial that diverges, runs out of memory or raises an error is recorded as failed with its reason,
-and the worker continues. A worker that receives a signal puts its trial back into the queue. The
-supervisor detects the death of its own workers; missing heartbeats reveal the death of a worker on
-another machine.
+and the worker continues. After a signal, a trial goes back into the queue, and its run continues
+from its checkpoint later. Missing heartbeats reveal that the process of a worker has died.
 """
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import math
 import time
 from collections.abc import Mapping
+from concurrent.futures import CancelledError
 from functools import cached_property, partial
 from pathlib import Path
 
 import optuna
-import torch
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.pruners import BasePruner
 from optuna.study import Study
@@ -36,8 +33,10 @@ from darts.hpo.store import in_background, machine_failure
 from darts.hpo.study import StudyPlan, study_window
 from darts.hpo.trial_tools import TrialTools
 from darts.hpo.trials import BEYOND, FAILURE, SCORES, WALL_SECONDS, WORKER, trial_results
-from darts.running.execution import error_summary, redirect_output
+from darts.running.execution import error_summary
+from darts.running.jobs import Executor, RunFailed
 from darts.spaces.parameters import Point
+from darts.strategies.history import first_attempt
 from darts.strategies.judges import EpochCallback, TrialSpec
 from darts.strategies.snapshot import decide_pruning
 from darts.strategies.strategy import suggest_point
@@ -50,11 +49,20 @@ SETTINGS = ("epochs", "seed", "ranks")  # numbers in a summary that are settings
 
 
 class Worker:
-    """Evaluates trials of a study, one after the other; its unique name is stored in them."""
+    """Evaluates trials of a study, one after the other.
 
-    def __init__(self, plan: StudyPlan, study: Study, name: str) -> None:
+    Args:
+        plan: The study.
+        study: The study, opened by the thread that calls ``step``.
+        name: Unique name, which is stored in the trials.
+        executor: Executes the runs of trials; None for this process.
+    """
+
+    def __init__(
+        self, plan: StudyPlan, study: Study, name: str, executor: Executor | None = None
+    ) -> None:
         self.plan, self.study, self.name = plan, study, name
-        self.tools = TrialTools(plan.config.target, plan.config.benchmark)
+        self.tools = TrialTools(plan.config.target, plan.config.benchmark, executor)
         self._limited = plan.limited_points()
         self._window = study_window(study)
         self._stale: set[int] = set()  # IDs of the trials that were stale at the last look
@@ -72,8 +80,6 @@ class Worker:
             time.sleep(_WAIT)
         else:
             self._run(claimed)
-            if self.plan.config.judge.trains:
-                gc.collect()  # networks in reference cycles would occupy memory in the next trial
         return True
 
     def _fail_stale_trials(self) -> None:
@@ -93,21 +99,15 @@ class Worker:
     def _run(self, claimed: FrozenTrial) -> None:
         """Evaluate a claimed trial and store its state, unless another worker took it over.
 
-        The output goes to a log file if the judge trains.
+        A trial that repeats a lost one continues in its run directory.
         """
-        config = self.plan.config
-        directory = self.plan.directory / "trials" / f"{claimed.number:04d}"
-        trains = config.judge.trains
-        log = redirect_output(directory / "log.txt") if trains else contextlib.nullcontext()
+        directory = self.plan.directory / "trials" / f"{first_attempt(claimed):04d}"
         send = partial(record_heartbeat, self.study, claimed)
         try:
-            with in_background(self.study, config.heartbeat, send):
-                # Before the trial is created, which proposes a point and takes time: the supervisor
-                # finds the trial of a dead worker by this name.
+            with in_background(self.study, self.plan.config.heartbeat, send):
                 self.study._storage.set_trial_user_attr(claimed._trial_id, WORKER, self.name)
                 trial = optuna.Trial(self.study, claimed._trial_id)
-                with log:
-                    state, values = self._outcome(trial, directory)
+                state, values = self._outcome(trial, directory)
             finish_trial(self.study, claimed._trial_id, state, values)
         except UpdateFinishedTrialError:
             # This process was suspended for so long that another worker took over the trial.
@@ -130,7 +130,7 @@ class Worker:
             values = [reported[max(reported)]] if reported else None
         except UpdateFinishedTrialError:
             raise
-        except (SystemExit, KeyboardInterrupt):  # after a signal
+        except (CancelledError, SystemExit, KeyboardInterrupt):  # after a signal
             fail_and_requeue(self.study, self._frozen(trial._trial_id), "its worker was stopped")
             raise
         except Exception as error:
@@ -140,10 +140,8 @@ class Worker:
                 fail_and_requeue(self.study, self._frozen(trial._trial_id), reason)
                 raise
             state = TrialState.FAIL
-            trial.set_user_attr(FAILURE, error_summary(error))
-        finally:
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
+            known = isinstance(error, RunFailed)
+            trial.set_user_attr(FAILURE, str(error) if known else error_summary(error))
         trial.set_user_attr(WALL_SECONDS, time.monotonic() - start)
         return state, values
 

@@ -120,6 +120,11 @@ def read_rows(path: Path) -> list[JsonObject]:
     return [row for row in rows if row.get("epoch") is not None]
 
 
+def read_jobs(path: Path) -> list[JsonObject]:
+    """Return the rows of jobs.jsonl, one for each job that has ended."""
+    return [typed(_Row, row, "row") for row in read_metrics(path, limit=_METRICS_LIMIT)]
+
+
 def read_environment(path: Path) -> JsonObject:
     """Return the environment of a run by dotted name, without the command."""
     env = dict(flatten(read_json_object(path)))

@@ -45,6 +45,7 @@ class RunRecord:
     best: BestTrial | None = None  # best trial of a study
     candidates: list[JsonObject] = field(default_factory=list)  # rows of candidates.csv
     race: list[Slice] = field(default_factory=list)  # rows of race.jsonl of darts.find
+    jobs: list[JsonObject] = field(default_factory=list)  # rows of jobs.jsonl of find and tune
     front: list[JsonObject] = field(default_factory=list)  # rows of front.csv of a search
     front_figure: bytes | None = None  # front.svg
     notes: tuple[str, ...] = ()  # a sentence about each damaged file that was left out
@@ -137,6 +138,7 @@ def read_run(directory: Path) -> RunRecord:
         best=files.optional("best.json", reading.read_best),
         candidates=files.optional("candidates.csv", read_table) or [],
         race=files.optional("race.jsonl", read_race) or [],
+        jobs=files.optional("jobs.jsonl", reading.read_jobs) or [],
         front=files.optional("front.csv", read_table) or [],
         front_figure=files.optional("front.svg", reading.read_svg),
         notes=tuple(files.notes),

@@ -142,6 +142,18 @@ def race_times(record: RunRecord) -> list[JsonObject]:
     ]
 
 
+def job_places(record: RunRecord) -> list[JsonObject]:
+    """Return for each place how many jobs ended there, and how many of them failed."""
+    places = Counter(str(row.get("place")) for row in record.jobs)
+    failed = Counter(
+        str(row.get("place")) for row in record.jobs if str(row.get("end")).startswith("failed")
+    )
+    return [
+        {"place": place, "jobs": count, "failed": failed[place]}
+        for place, count in sorted(places.items())
+    ]
+
+
 def race_winner(record: RunRecord) -> str | None:
     """Return the name of the candidate that is the result; None if the run is not complete."""
     keys = ("genotype", "family", "setting")

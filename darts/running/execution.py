@@ -43,10 +43,15 @@ class InlineExecutor(Executor):
     """Executes each job in ``submit``, before it returns; for debugging."""
 
     workers = 1
+    blocks = True
+
+    def __init__(self) -> None:
+        self.threads = torch.get_num_threads()
 
     def submit(self, job: Job) -> Future:
         """Execute a job; raise Interrupted after a signal, see ``execute``."""
         future = Future(job)
+        future.place = "this process"
         try:
             future.set_result(execute(job))
         except WriteError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent import futures
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from darts.reading import JsonObject, read_json
+from darts.tracking.metrics import read_metrics
 from darts.training.run import DIVERGED
 
 
@@ -35,6 +36,10 @@ class Outcome:
     problem: str = ""  # why it failed, in one line
 
 
+class RunFailed(ValueError):
+    """A run ended without a summary, or its results cannot be used; the message says why."""
+
+
 class Future(futures.Future[Outcome]):
     """The outcome of a job that waits, runs or has ended.
 
@@ -45,6 +50,7 @@ class Future(futures.Future[Outcome]):
     def __init__(self, job: Job) -> None:
         super().__init__()
         self.job = job
+        self.place = ""  # where the job runs or ran last, for reports
         self.stopping = False  # whether ``cancel`` was called
         # Asks the run to stop; set by the executor before the run starts.
         self.stop: Callable[[], object] = lambda: None
@@ -60,6 +66,11 @@ class Future(futures.Future[Outcome]):
         self.stop()
         return self.cancelled() or not self.done()
 
+    def rows(self) -> list[JsonObject]:
+        """Return the rows of ``metrics.jsonl`` so far, one for each epoch."""
+        file = self.job.directory / "metrics.jsonl"
+        return read_metrics(file) if file.exists() else []
+
     def cancelled(self) -> bool:
         """Return whether the job was dropped, or stopped before its end."""
         stopped = self.stopping and not super().cancelled() and self.done()
@@ -67,13 +78,29 @@ class Future(futures.Future[Outcome]):
 
 
 class Executor(Protocol):
-    """Executes jobs in the order of ``submit``; leaving its context cancels them."""
+    """Executes jobs in the order of ``submit``; leaving its context cancels them.
 
-    workers: int  # number of jobs that run at the same time, at least 1
+    Attributes:
+        workers: Number of jobs that run at the same time, at least 1.
+        threads: Threads of PyTorch that suit a run while no other one runs.
+        blocks: Whether ``submit`` executes the job before it returns.
+    """
+
+    workers: int
+    threads: int
+    blocks: bool = False
 
     def submit(self, job: Job) -> Future:
         """Start or resume a run when a worker is free; a run that has ended is not repeated."""
         ...
+
+    def submit_all(self, jobs: Sequence[Job]) -> list[Future]:
+        """Submit several jobs, which some executors pass on together."""
+        return [self.submit(job) for job in jobs]
+
+    def fields(self) -> dict[str, object]:
+        """Return what the console shows of the jobs, by name."""
+        return {}
 
     def __enter__(self) -> Executor:
         return self

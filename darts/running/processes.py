@@ -9,106 +9,93 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Iterator
-from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from queue import LifoQueue
-from weakref import WeakSet
 
 import torch
 
 from darts.running import worker_process
-from darts.running.execution import earlier_outcome
-from darts.running.jobs import Executor, Future, Job, Outcome
-
-MAX_DEATHS = 2  # of workers, until their job has failed
-MAX_FAILED_STARTS = 3  # in a row, until a job raises an error
+from darts.running.jobs import Job, Outcome
+from darts.running.pool import PoolExecutor, Worker, WorkerDied
 
 
-class Worker:
-    """A process that executes jobs, one after the other, and its successor if it dies.
+class ProcessWorker(Worker):
+    """A process of this machine that executes jobs.
 
     ``number`` decides which GPU it sees, see ``prepare_process``. ``threads`` is the number of
-    threads of PyTorch; None stands for PyTorch's default.
+    threads of PyTorch; None stands for PyTorch's default. The log gets the output outside of runs.
     """
 
-    process: BaseProcess
+    process: BaseProcess | None = None
     _connection: Connection
-    _ready: bool  # whether the process has finished its imports
 
     def __init__(self, number: int | None, threads: int | None, log: Path) -> None:
+        self.place = f"process {number or 0}"
         self._arguments = (number, threads, log)
 
     def start(self) -> None:
-        """Start the process, without waiting for its imports."""
+        """Start the process, and wait for its imports."""
+        self.end()  # the process that has died, if any
         context = _context()
-        self._ready = False
         self._connection, other_end = context.Pipe()
         # Not a daemon, because loaders of the runs may start processes.
-        arguments = (*self._arguments, other_end)
-        self.process = context.Process(  # type: ignore[attr-defined]
-            target=worker_process.main, args=arguments
+        process: BaseProcess = context.Process(  # type: ignore[attr-defined]
+            target=worker_process.main, args=(*self._arguments, other_end)
         )
         with _ctrl_c_blocked():
-            self.process.start()
+            process.start()
+        self.process = process
         other_end.close()
+        try:
+            self._receive()
+        except WorkerDied as death:
+            raise WorkerDied(f"{death}; see {self._arguments[-1]}") from None
+
+    def is_alive(self) -> bool:
+        """See ``Worker``."""
+        return self.process is not None and self.process.is_alive()
+
+    def run(self, job: Job) -> Outcome | None:
+        """See ``Worker``."""
+        try:
+            self._connection.send(job)
+        except ConnectionError:
+            raise self._death() from None
+        return self._receive()
+
+    def stop(self) -> None:
+        """See ``Worker``."""
+        if self.process is not None:
+            self.process.terminate()
+
+    def kill(self) -> None:
+        """See ``Worker``."""
+        if self.process is not None:
+            self.process.kill()
 
     def end(self) -> None:
-        """Wait for the end of the process; it ends after the current run."""
-        self._connection.close()
-        self.process.join()
-
-    def run(self, future: Future) -> Outcome:
-        """Execute a job, in new processes if necessary.
-
-        Raises:
-            CancelledError: If the job was cancelled.
-            ValueError: If the process dies repeatedly while it starts.
-            WriteError: If the machine failed, for example because the disk is full.
-        """
-        deaths = failed_starts = 0
-        while not future.stopping:
-            if not self.process.is_alive():
-                self.end()
-                self.start()
-            outcome = None
-            try:
-                if not self._ready:
-                    self._receive()
-                    self._ready = True
-                future.stop = self.process.terminate
-                if not future.stopping:
-                    self._connection.send(future.job)
-                    outcome = self._receive()
-            except (EOFError, ConnectionError):
-                self.end()
-                reason = describe_exit(self.process.exitcode)
-                if self._ready:
-                    deaths += 1
-                    outcome = earlier_outcome(future.job)  # it may have died at the very end
-                    if outcome is None and deaths == MAX_DEATHS:
-                        outcome = Outcome(None, f"its worker {reason}")
-                else:
-                    failed_starts += 1
-                    if failed_starts == MAX_FAILED_STARTS:
-                        raise ValueError(
-                            f"{failed_starts} workers in a row died while they started; the last "
-                            f"one {reason}; see {self._arguments[-1].parent}"
-                        ) from None
-            if outcome is not None:
-                return outcome
-            # A signal has stopped the run. Unless it came from `cancel`, the run continues.
-        raise CancelledError
+        """See ``Worker``."""
+        if self.process is not None:
+            self._connection.close()
+            self.process.join()
 
     def _receive(self) -> Outcome | None:
-        reply: worker_process.Reply = self._connection.recv()
+        try:
+            reply: worker_process.Reply = self._connection.recv()
+        except (EOFError, ConnectionError):
+            raise self._death() from None
         if isinstance(reply, OSError):
             raise reply
         return reply
+
+    def _death(self) -> WorkerDied:
+        assert self.process is not None
+        self.process.join()
+        return WorkerDied(describe_exit(self.process.exitcode))
 
 
 def _context() -> BaseContext:
@@ -160,17 +147,15 @@ def _ctrl_c_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, previous)
 
 
-class ProcessExecutor(Executor):
+class ProcessExecutor(PoolExecutor):
     """Executes jobs in worker processes.
 
-    Entering the context starts the workers, which import PyTorch while this process continues. Each
-    worker gets an equal share of the threads of this process, unless ``OMP_NUM_THREADS`` sets the
-    number of threads of each worker. The GPUs are assigned to several workers in turn; a single one
-    sees all of them. A job whose worker dies is continued once in a new worker.
+    Each worker gets an equal share of the threads of this process, unless ``OMP_NUM_THREADS`` sets
+    the number of threads of each worker. The GPUs are assigned to several workers in turn; a single
+    one sees all of them.
 
-    Leaving the context cancels all jobs and ends the workers, at once after Ctrl-C. Workers ignore
-    Ctrl-C, because this process stops them. If this process is killed, they save checkpoints and
-    exit.
+    Workers ignore Ctrl-C, because this process stops them. If this process is killed, they save
+    checkpoints and exit.
 
     Args:
         workers: Number of processes.
@@ -178,61 +163,11 @@ class ProcessExecutor(Executor):
     """
 
     def __init__(self, workers: int, log_directory: Path) -> None:
-        self.workers = workers
         threads = threads_per_worker(workers)
-        self._workers = [
-            Worker(n if workers > 1 else None, threads, log_directory / f"{n}.log")
-            for n in range(workers)
-        ]
-        self._idle: LifoQueue[Worker] = LifoQueue()
-        self._threads = ThreadPoolExecutor(workers)  # each waits for the job of one worker
-        self._futures = WeakSet[Future]()
-
-    def submit(self, job: Job) -> Future:
-        """See ``Executor``."""
-        future = Future(job)
-        outcome = earlier_outcome(job)
-        if outcome is not None:
-            future.set_result(outcome)
-        else:
-            self._futures.add(future)
-            self._threads.submit(self._run, future)
-        return future
-
-    def _run(self, future: Future) -> None:
-        if not future.set_running_or_notify_cancel():
-            return
-        idle = self._idle.get()
-        try:
-            outcome = idle.run(future)
-        except BaseException as error:
-            future.set_exception(error)
-        else:
-            future.set_result(outcome)
-        finally:
-            self._idle.put(idle)
-
-    def __enter__(self) -> ProcessExecutor:
-        for idle in reversed(self._workers):
-            idle.start()
-            self._idle.put(idle)
-        return self
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        """Cancel all jobs and end all workers; kill them after Ctrl-C during this call."""
-        for future in list(self._futures):
-            future.cancel()
-        for each in self._workers:  # also those that have not started yet
-            each.process.terminate()
-        try:
-            self._close(kill=isinstance(error, KeyboardInterrupt))
-        except KeyboardInterrupt:
-            self._close(kill=True)
-            raise
-
-    def _close(self, *, kill: bool) -> None:
-        for each in self._workers if kill else ():
-            each.process.kill()
-        self._threads.shutdown()
-        for each in self._workers:
-            each.end()
+        super().__init__(
+            [
+                ProcessWorker(n if workers > 1 else None, threads, log_directory / f"{n}.log")
+                for n in range(workers)
+            ],
+            torch.get_num_threads(),
+        )

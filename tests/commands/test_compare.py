@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from fake_executor import FakeExecutor
+from fake_executor import make_fake_executor
 
 from darts import compare
 from darts.comparing.baselines import CostModel, pilot_overrides
@@ -38,7 +38,7 @@ SMALL = (*NET, "search.epochs=2", "retrain.epochs=3", "settings.random_search.ep
 @pytest.fixture
 def fake_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Replace searches and retrainings with fake runs."""
-    monkeypatch.setattr(compare, "ProcessExecutor", FakeExecutor)
+    monkeypatch.setattr(compare, "make_executor", make_fake_executor)
 
 
 def overrides_of(directory: Path) -> dict[str, str]:
@@ -60,7 +60,7 @@ def comparison(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A comparison of darts_v1 with three baselines, made with fake runs."""
     folder = tmp_path_factory.mktemp("compare") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compare, "ProcessExecutor", FakeExecutor)
+        patch.setattr(compare, "make_executor", make_fake_executor)
         counts = ("searches=7", "retrainings=1", "workers=2", "seed=5")
         return commands.run("compare", folder, *SMALL, ALL_BASELINES, *counts)
 

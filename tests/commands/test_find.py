@@ -35,7 +35,7 @@ PLAN = (
     "plan.rounds=2",
     "plan.newcomers=2",
     "plan.epochs=3",
-    "workers=0",
+    "executor=inline",
 )
 """A plan without decisions that depend on time."""
 
@@ -430,7 +430,7 @@ def test_the_number_of_workers_does_not_change_the_result(
 @pytest.mark.slow
 def test_a_timed_run_uses_its_time(commands: Any, tmp_path: Path) -> None:
     words = ("dataset=synthetic", "dataset.samples=512", "dataset.size=8", "space=mlp")
-    more = ("device=cpu", "methods=[]", "budget.minutes=0.2", "workers=0")
+    more = ("device=cpu", "methods=[]", "budget.minutes=0.2", "executor=inline")
     run = commands.run("find", tmp_path / "run", *words, *more)
     assert run.json("summary.json")["seconds"] > 0.5 * 12
     rows = rows_of(run.directory)

@@ -111,7 +111,9 @@ def test_command_and_function_give_the_same_run_and_resume_each_other(
 @pytest.mark.slow
 def test_find_returns_a_model(images: tuple[Tensor, Tensor], cwd: Path) -> None:
     x, y = images
-    found = darts.find(TensorDataset(x, y), minutes=0.5, workers=0, overrides=["plan.folds=1"])
+    found = darts.find(
+        TensorDataset(x, y), minutes=0.5, executor="inline", overrides=["plan.folds=1"]
+    )
     assert found.directory.parent == cwd / "runs/find"
     assert accuracy_of(darts.predict(found.model(), x), y) > 0.85
 

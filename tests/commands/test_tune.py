@@ -25,7 +25,7 @@ from darts.reading import read_json
 from darts.recipes import retrain
 from darts.training.run_directory import RunDirectory
 
-IN_PROCESS = "workers=0"  # trials run in the test process
+IN_PROCESS = "executor=inline"  # trials run in the test process
 DATA = ("dataset=synthetic", "dataset.samples=48", "epochs=1", "loader.batch_size=16")
 NET = ("space=mlp", 'genotype={"space": "mlp", "layers": ["relu_8"]}')
 RATE = "parameters.optimizer.lr={low: 0.001, high: 0.1, log: true}"

@@ -38,7 +38,7 @@ def group_exists(group: int) -> bool:
 
 def test_a_second_ctrl_c_ends_supervisor_and_workers(tmp_path: Path) -> None:
     directory = tmp_path / "run"
-    logs = [directory / f"trials/{number:04d}/log.txt" for number in range(2)]
+    logs = [directory / f"trials/{number:04d}.log" for number in range(2)]
     with launched("tune", *SLOW, "workers=2", f"hydra.run.dir={directory}") as process:
         wait_until(
             lambda: all(log.exists() and "training in" in log.read_text() for log in logs), process

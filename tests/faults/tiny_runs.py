@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import torch
 from end_states import COSTS, checkpoint_end, training_end, without
-from fake_executor import FakeExecutor
+from fake_executor import make_fake_executor
 from fast_composition import compose_faster
 from file_calls import Watcher, watch
 
@@ -38,13 +38,20 @@ RUNS: dict[str, tuple[str, ...]] = {
         "strategy=random",
         "budget.trials=2",
         "heartbeat=1",
-        "workers=0",
+        "executor=inline",
         "analysis.retrain_best=false",
         "tracking.tensorboard=false",
     ),
     "find": (
         *("dataset=synthetic", "dataset.samples=48", "dataset.size=8", "loader.batch_size=4"),
-        *("space=mlp", "space.cells=1", "space.widths=[8]", "seed=7", "device=cpu", "workers=0"),
+        *(
+            "space=mlp",
+            "space.cells=1",
+            "space.widths=[8]",
+            "seed=7",
+            "device=cpu",
+            "executor=inline",
+        ),
         *("plan.equal=epochs", "plan.slice_epochs=1", "plan.rounds=2", "plan.newcomers=1"),
         *("plan.epochs=3", "plan.folds=1", "plan.settings=false", "save_minutes=0"),
     ),
@@ -120,7 +127,7 @@ def prepare_process() -> None:
     torch.set_num_threads(1)
     patch = pytest.MonkeyPatch()
     compose_faster(patch)
-    patch.setattr(importlib.import_module("darts.compare"), "ProcessExecutor", FakeExecutor)
+    patch.setattr(importlib.import_module("darts.compare"), "make_executor", make_fake_executor)
 
 
 def end_state(command: str, directory: Path) -> dict[str, object]:

@@ -51,6 +51,7 @@ class FakeExecutor(Executor):
     """
 
     workers: int = 1
+    threads: int = 4
     scores: Callable[[str, int], float] = lambda name, epochs: (
         zlib.crc32(name.encode()) / 2**32 * (1 - 0.5**epochs)
     )
@@ -154,7 +155,6 @@ def make_race(
         ("accuracy", CLASSIFICATION_METRICS["accuracy"]),
         Execution(
             executor,
-            4,
             console,
             executor,  # type: ignore[arg-type]  # it also knows whether a signal has arrived
             Stopwatch(total, decisions, clock=lambda: executor.now),

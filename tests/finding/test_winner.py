@@ -160,7 +160,7 @@ def test_the_length_of_the_winner_doubles_until_its_time_is_used(
     end = begin + (left - chosen.winner.seconds) / 2  # the final run doubles the training
     assert end - 1 <= race.stopwatch.seconds <= end
     assert lengths[1:-1] == [2 * length for length in lengths[:-2]]
-    assert executor.jobs[-1].threads == race.execution.threads
+    assert executor.jobs[-1].threads == race.execution.executor.threads
     assert (tmp_path / "checkpoint.safetensors").read_text() == f"{LEADER} {trained.epochs}"
 
 

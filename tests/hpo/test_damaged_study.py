@@ -32,7 +32,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> StudyPlan:
     """Return the plan of a study that has finished four of its eight trials."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     options = ("strategy=cmaes", "strategy.startup=2", "budget.trials=4")
-    config = compose("tune", [*NUMBERS, "workers=0", *options])
+    config = compose("tune", [*NUMBERS, "executor=inline", *options])
     plan = make_plan(config, tmp_path_factory.mktemp("original"))
     plan.config.judge = SlowJudge(seconds=0)
     study = plan.open()

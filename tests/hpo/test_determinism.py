@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import multiprocessing
 import os
 import signal
 import threading
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 from slow_judge import SPACE, SlowJudge
+from waiting import wait_until
 
 from darts.hpo.study import StudyPlan
 from darts.hpo.supervisor import Supervisor
@@ -104,64 +106,69 @@ def test_the_window_is_stored_when_a_study_begins(study_plan: Callable[..., Stud
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_killed_workers_do_not_change_the_table(
-    study_plan: Callable[..., StudyPlan], seed: int
+    planned: Callable[..., StudyPlan], short: list[str], tmp_path: Path, seed: int
 ) -> None:
-    options = ("strategy=tpe", "strategy.startup=3", "budget.trials=10", "workers=2", "retries=9")
-    whole = run_in_threads(study_plan("whole", SlowJudge(seconds=0), *options))
-    plan = study_plan("killed", SlowJudge(pause_seed=seed, seconds=1), *options)
+    options = ("strategy=tpe", "strategy.startup=2", "budget.trials=6", "workers=2", "epochs=6")
+
+    def plan_of(name: str) -> StudyPlan:
+        storage = f"sqlite:///{tmp_path / name}.db"
+        plan = planned(*short, *options, "loader.batch_size=4")
+        return dataclasses.replace(plan, directory=tmp_path / name, storage=storage)
+
+    whole, killed = plan_of("whole"), plan_of("killed")
+    Supervisor(whole, whole.open(), lambda trial: None).run()
     random = Random(seed)
-    counts = [random.randint(1, 3), random.randint(4, 7)]  # finished trials at each kill
+    counts = [random.randint(0, 2), random.randint(3, 4)]  # finished trials at each kill
 
     def kill(trials: list[Any]) -> None:
         finished = sum(trial_state(trial) == "complete" for trial in trials)
-        if counts and finished >= counts[0] and supervisor._workers:
+        has_begun = len(list(killed.directory.glob("trials/*/checkpoint.safetensors"))) > finished
+        if counts and finished >= counts[0] and has_begun:
             counts.pop(0)
-            _, process = random.choice(list(supervisor._workers.values()))
-            os.kill(process.pid or 0, signal.SIGKILL)
+            worker = random.choice(supervisor.executor._executor._workers)  # type: ignore[attr-defined]
+            os.kill(worker.process.pid, signal.SIGKILL)
 
-    supervisor = Supervisor(plan, plan.open(), lambda trial: None)
+    supervisor = Supervisor(killed, killed.open(), lambda trial: None)
     supervisor.run(kill)
     assert not counts
-    assert table_of(plan) == whole
-    for trial in plan.open().trials:
-        if trial_state(trial) == "failed":
-            # The supervisor cannot know who claimed a trial that does not have a name yet.
-            named = "its worker was killed by SIGKILL (out of memory?)"
-            unnamed = "its worker sends no heartbeats"
-            assert failure_reason(trial) == (named if WORKER in trial.user_attrs else unnamed)
+    assert table_of(killed) == table_of(whole)
+    assert {trial_state(trial) for trial in killed.open().trials} == {"complete"}
+
+
+def drive(plan: StudyPlan) -> None:
+    """Run a study in a process of its own."""
+    Supervisor(plan, plan.open(existing=True), lambda trial: None).run()
 
 
 @pytest.mark.slow
-def test_a_stopped_worker_drops_the_result_of_a_trial_that_was_taken_over(
-    study_plan: Callable[..., StudyPlan],
+def test_a_stopped_process_drops_the_result_of_a_trial_that_was_taken_over(
+    study_plan: Callable[..., StudyPlan], capfd: pytest.CaptureFixture[str]
 ) -> None:
     """SIGSTOP for longer than three heartbeats, then SIGCONT."""
-    options = ("strategy=tpe", "budget.trials=6", "workers=2", "heartbeat=1")
+    options = ("strategy=tpe", "budget.trials=6", "window=2", "heartbeat=1")
     whole = run_in_threads(study_plan("whole", SlowJudge(seconds=0), *options))
     plan = study_plan("stopped", SlowJudge(seconds=2.5), *options)
-    stopped: dict[str, Any] = {}
+    study = plan.open()
+    spawn = multiprocessing.get_context("spawn")
+    processes = [spawn.Process(target=drive, args=(plan,)) for _ in range(2)]
+    processes[0].start()
+    wait_until(lambda: any(trial_state(t) == "running" and t.params for t in study.trials))
+    lost = next(t.number for t in study.trials if trial_state(t) == "running")
+    os.kill(processes[0].pid or 0, signal.SIGSTOP)
+    processes[1].start()
 
-    def stop(trials: list[Any]) -> None:
-        if not stopped:
-            running = [t for t in trials if trial_state(t) == "running" and WORKER in t.user_attrs]
-            if running and running[0].params:
-                name = running[0].user_attrs[WORKER]
-                number, process = supervisor._workers[name]
-                os.kill(process.pid or 0, signal.SIGSTOP)
-                stopped.update(pid=process.pid, trial=running[0].number, number=number, at=1)
-        elif "continued" not in stopped:
-            again = [t for t in trials if t.system_attrs.get(RETRIED) == stopped["trial"]]
-            if again and trial_state(again[0]) in ("running", "complete"):
-                os.kill(stopped["pid"], signal.SIGCONT)
-                stopped["continued"] = True
+    def is_taken_over() -> bool:
+        again = [t for t in study.trials if t.system_attrs.get(RETRIED) == lost]
+        return bool(again) and trial_state(again[0]) in ("running", "complete")
 
-    supervisor = Supervisor(plan, plan.open(), lambda trial: None)
-    supervisor.run(stop)
+    wait_until(is_taken_over)
+    os.kill(processes[0].pid or 0, signal.SIGCONT)
+    for process in processes:
+        process.join(120)
+        assert process.exitcode == 0
     trials = plan.open().trials
-    lost = trials[stopped["trial"]]
-    assert (trial_state(lost), lost.values) == ("failed", None)
-    assert failure_reason(lost) == "its worker sends no heartbeats"
+    assert (trial_state(trials[lost]), trials[lost].values) == ("failed", None)
+    assert failure_reason(trials[lost]) == "its worker sends no heartbeats"
     assert len(trials) == 7  # one repeat, no duplicates
-    log = (plan.directory / "workers" / f"{stopped['number']}.log").read_text()
-    assert f"trial {lost.number} counts as lost, so its result is dropped" in log
+    assert f"trial {lost} counts as lost, so its result is dropped" in capfd.readouterr().out
     assert table_of(plan) == whole

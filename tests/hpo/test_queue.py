@@ -37,7 +37,7 @@ def claim(plan: StudyPlan, study: optuna.Study, window: int) -> int | None:
 
 @pytest.fixture
 def plan(planned: Callable[..., StudyPlan], table: Path) -> StudyPlan:
-    return planned(*TABLE, f"benchmark.table={table}", "budget.trials=6", "workers=0")
+    return planned(*TABLE, f"benchmark.table={table}", "budget.trials=6")
 
 
 def finish(study: optuna.Study, number: int) -> None:

@@ -54,7 +54,7 @@ class FailingJudge:
 def test_failures_are_recorded_and_the_study_continues(
     planned: Callable[..., StudyPlan], short: list[str]
 ) -> None:
-    plan = planned(*short, "budget.trials=6", "workers=0")
+    plan = planned(*short, "budget.trials=6", "executor=inline")
     plan.config.judge = FailingJudge()  # type: ignore[assignment]
     trials = run(plan)
     failed, fine = TrialState.FAIL, TrialState.COMPLETE
@@ -70,7 +70,7 @@ def test_failures_are_recorded_and_the_study_continues(
 def test_a_study_ends_if_its_first_trials_all_fail(
     planned: Callable[..., StudyPlan], short: list[str]
 ) -> None:
-    plan = planned(*short, "budget.trials=20", "workers=0")
+    plan = planned(*short, "budget.trials=20", "executor=inline")
 
     class Broken(FailingJudge):
         def __call__(self, trial: Any, tools: Any) -> dict[str, Any]:
@@ -88,7 +88,7 @@ def test_a_missing_score_fails_the_trial(
     planned: Callable[..., StudyPlan], short: list[str]
 ) -> None:
     """For example a metric that needs more classes than the data set has."""
-    plan = planned(*short, "budget.trials=1", "workers=0", "metric=top5_accuracy")
+    plan = planned(*short, "budget.trials=1", "executor=inline", "metric=top5_accuracy")
     plan.config.judge = FailingJudge()  # type: ignore[assignment]
     (trial,) = run(plan)
     assert failure_reason(trial) == (

@@ -1,0 +1,68 @@
+"""The executor that a configuration asks for."""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+
+from darts.config import ConfigError
+from darts.config.executors import ExecutorConfig, InlineConfig, RayConfig, SlurmConfig
+from darts.running.execution import InlineExecutor
+from darts.running.jobs import Executor
+from darts.running.processes import ProcessExecutor
+from darts.running.recording import RecordingExecutor
+from darts.training.device import visible_gpus
+
+_LIBRARIES = {"ray": "ray", "slurm": "submitit"}
+
+
+def check_executor(config: ExecutorConfig, workers: int | None) -> None:
+    """Raise ConfigError if an executor lacks its library, or does not fit the number of workers."""
+    library = _LIBRARIES.get(config.name)
+    if library is not None and find_spec(library) is None:
+        raise ConfigError(
+            f"executor={config.name} needs {library}; install it with: pip install "
+            f"'darts-nas[{config.name}]'"
+        )
+    if isinstance(config, InlineConfig) and (workers or 1) > 1:
+        raise ConfigError(
+            f"executor=inline executes one run at a time; leave out workers={workers}"
+        )
+    if isinstance(config, SlurmConfig) and workers is None:
+        raise ConfigError("executor=slurm needs workers=N, the number of jobs at the same time")
+
+
+def make_executor(
+    config: ExecutorConfig, workers: int | None, directory: Path
+) -> RecordingExecutor:
+    """Return an executor for the runs of a command.
+
+    Args:
+        config: Where the runs run, checked.
+        workers: Number of runs at the same time; None for as many as fit.
+        directory: Run directory of the command.
+    """
+    executor: Executor
+    match config:
+        case InlineConfig():
+            executor = InlineExecutor()
+        case RayConfig():  # the modules of clusters import libraries that are optional
+            from darts.running.ray_cluster import RayExecutor
+
+            executor = RayExecutor(config, workers, directory)
+        case SlurmConfig():
+            from darts.running.slurm import SlurmExecutor
+
+            executor = SlurmExecutor(config, workers or 1)
+        case _:
+            executor = ProcessExecutor(workers or default_workers(), directory / "workers")
+    return RecordingExecutor(executor, directory)
+
+
+def default_workers() -> int:
+    """Return the number of worker processes that suits this machine.
+
+    It is one per GPU, or two on a processor with two or more cores.
+    """
+    return len(visible_gpus()) or min(os.cpu_count() or 1, 2)
