@@ -22,6 +22,7 @@ from darts.finding.setup import make_networks
 from darts.recipes.rules import DataFacts
 from darts.running.jobs import Executor, Future, Job, Outcome
 from darts.tasks.metrics import CLASSIFICATION_METRICS
+from darts.training.interrupt import Interrupted
 
 DATA = ("dataset=synthetic", "dataset.samples=32", "dataset.size=8", "device=cpu", "space=mlp")
 DATA += ("space.widths=[64,128,256]", "space.cells=2", "optimizer.warmup_epochs=2")
@@ -72,6 +73,8 @@ class FakeExecutor(Executor):
 
     def submit(self, job: Job) -> Future:
         self.event()
+        if self.received is not None:
+            raise Interrupted(128 + self.received)
         self.jobs.append(job)
         if len(self.jobs) == self.signal_at:
             self.received = 15

@@ -14,11 +14,11 @@ from fake_race import BASELINES, SHORT, Crash, FakeExecutor, explored, make_race
 from darts.config import ConfigError
 from darts.finding import winner
 from darts.finding.candidates import Candidate, Start
-from darts.finding.execution import Stopped
 from darts.finding.final_run import final_run
 from darts.finding.proposals import Pool
 from darts.finding.race import EXPLORED, SLICES
 from darts.finding.winner import duel, train_winner
+from darts.training.interrupt import Interrupted
 
 TIMED = ("plan.newcomers=2", "methods=[]")
 
@@ -173,7 +173,7 @@ def test_a_candidate_that_no_longer_improves_trains_no_further(tmp_path: Path) -
 
 def test_a_signal_stops_before_the_next_run(tmp_path: Path) -> None:
     executor = FakeExecutor(signal_at=3)
-    with pytest.raises(Stopped):
+    with pytest.raises(Interrupted):
         make_race(tmp_path, *SHORT, executor=executor).explore(EXPLORED)
     assert len(executor.jobs) == 3
 
