@@ -1,0 +1,132 @@
+"""Runs on clusters of Ray and with submitit end as in processes of this machine.
+
+The nodes of the cluster are two processes of this machine with one core each.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from real_processes import launched
+from tiny_runs import RUNS, differences, end_state
+from waiting import wait_until
+
+from darts.tracking.metrics import read_metrics
+
+pytestmark = pytest.mark.slow
+
+LONGER = {
+    "tune": ("budget.trials=6", "epochs=30", "window=2", "workers=2"),
+    "find": ("plan.slice_epochs=10", "plan.epochs=60", "workers=2"),
+    "compare": ("search.epochs=10", "retrain.epochs=30", "baselines=[random]", "workers=2"),
+}
+
+
+def words_of(command: str, directory: Path, *more: str) -> list[str]:
+    """Return the command line of a run of some seconds."""
+    longer = LONGER[command]
+    keys = {word.partition("=")[0] for word in (*longer, "executor=")}
+    kept = [word for word in RUNS[command] if word.partition("=")[0] not in keys]
+    return [*kept, *longer, *more, f"hydra.run.dir={directory}"]
+
+
+def run(command: str, directory: Path, *more: str) -> dict[str, object]:
+    """Run a command to its end; return what must be the same on all clusters."""
+    with launched(command, *words_of(command, directory, *more)) as process:
+        out, err = process.communicate(timeout=300)
+    assert process.returncode in (0, 3), out + err  # the results of such small runs are worthless
+    return end_state(command, directory)
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, object]]:
+    """Return the ends of the runs in processes of this machine."""
+    folder = tmp_path_factory.mktemp("local")
+    return {command: run(command, folder / command) for command in LONGER}
+
+
+def free_port() -> int:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return int(server.getsockname()[1])
+
+
+def start_node(*words: str) -> subprocess.Popen[bytes]:
+    """Start a node of a cluster; it lives as long as the process."""
+    executable = Path(sys.executable).with_name("ray")
+    return subprocess.Popen(
+        [executable, "start", "--block", "--num-cpus=1", "--disable-usage-stats", *words],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])},
+        process_group=0,
+    )
+
+
+@pytest.fixture
+def cluster() -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
+    """Return the address and the nodes of a cluster; the second one may be killed."""
+    pytest.importorskip("ray")
+    address = f"127.0.0.1:{free_port()}"
+    nodes = [start_node("--head", f"--port={address[10:]}", "--include-dashboard=false")]
+    try:
+        nodes.append(start_node(f"--address={address}"))
+        yield address, nodes
+    finally:
+        for node in nodes:
+            kill_group(node)
+
+
+def kill_group(node: subprocess.Popen[bytes]) -> None:
+    """Kill a node with all its processes, as a power failure does."""
+    if node.poll() is None:
+        os.killpg(node.pid, signal.SIGKILL)
+        node.wait()
+
+
+@pytest.mark.parametrize("command", LONGER)
+def test_a_ray_cluster_that_loses_a_node(
+    cluster: tuple[str, list[subprocess.Popen[bytes]]],
+    local: dict[str, dict[str, object]],
+    tmp_path: Path,
+    command: str,
+) -> None:
+    address, nodes = cluster
+    directory = tmp_path / command
+    words = words_of(command, directory, "executor=ray", f"executor.address={address}")
+    with launched(command, *words) as process:
+        wait_until(lambda: len(list(directory.rglob("checkpoint.safetensors"))) >= 2, process)
+        kill_group(nodes[1])
+        out, err = process.communicate(timeout=300)
+    assert process.returncode in (0, 3), out + err
+    assert differences(end_state(command, directory), local[command]) == []
+    rows = read_metrics(directory / "jobs.jsonl")
+    assert {row["end"] for row in rows} == {"complete"}
+
+
+@pytest.mark.parametrize("command", LONGER)
+def test_jobs_of_submitit(
+    local: dict[str, dict[str, object]], tmp_path: Path, command: str
+) -> None:
+    pytest.importorskip("submitit")
+    options = ("executor=slurm", "executor.cluster=local", f"executor.folder={tmp_path}/jobs")
+    end = run(command, tmp_path / command, *options)
+    assert differences(end, local[command]) == []
+
+
+def test_a_missing_cluster(tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    address = f"executor.address=127.0.0.1:{free_port()}"
+    words = words_of("tune", tmp_path / "run", "executor=ray", address)
+    with launched("tune", *words) as process:
+        _, err = process.communicate(timeout=120)
+    assert process.returncode == 2
+    assert err.count("\n") == 1
+    assert "there is no cluster of Ray" in err
