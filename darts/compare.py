@@ -79,7 +79,7 @@ def execute_runs(plan: ComparisonPlan, launcher: RunLauncher, *, resume: str) ->
         if warning not in given:
             given.add(warning)
             console.warn(warning)
-        console.step(runs=f"{next(completed)}/{len(runs)}", **launcher.executor.fields())
+        console.step(1, runs=f"{next(completed)}/{len(runs)}", **launcher.executor.fields())
 
     with console, Interrupt("stopping the runs; Ctrl-C again to abort") as interrupt:
         action = "resuming" if config.resume else "comparing"

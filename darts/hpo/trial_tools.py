@@ -53,13 +53,14 @@ class TrialTools:
         directory = trial.directory
         job = Job(directory.name, self._target, directory, tuple(trial.overrides))
         future, epoch = self._executor.submit(job), 0
+        on_epoch = trial.on_epoch or (lambda epoch, scores: None)
         try:
             while True:
                 # Before the last look: a run that ends meanwhile may have written another row.
                 has_ended = bool(wait([future], _POLL).done)
-                for row in future.rows()[epoch:] if trial.on_epoch is not None else ():
+                for row in future.rows()[epoch:]:
                     epoch += 1
-                    trial.on_epoch(epoch, scores_of(row))
+                    on_epoch(epoch, scores_of(row))
                 if has_ended:
                     break
         except BaseException:

@@ -69,7 +69,8 @@ class Future(futures.Future[Outcome]):
     def rows(self) -> list[JsonObject]:
         """Return the rows of ``metrics.jsonl`` so far, one for each epoch."""
         file = self.job.directory / "metrics.jsonl"
-        return read_metrics(file) if file.exists() else []
+        rows = read_metrics(file) if file.exists() else []
+        return [row for row in rows if row.get("epoch") is not None]
 
     def cancelled(self) -> bool:
         """Return whether the job was dropped, or stopped before its end."""

@@ -46,7 +46,8 @@ class Host:
 
         Raise ConfigError if the node does not see a file of the command with the given content.
         """
-        node = f"{socket.gethostname()} ({ray.util.get_node_ip_address()})"
+        address = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+        node = f"{socket.gethostname()} ({address})"
         try:
             os.chdir(self._folder)
             is_shared = shared.read_text("utf-8") == content
@@ -207,10 +208,9 @@ def _connect(config: RayConfig) -> None:
 def _capacity(config: RayConfig) -> int:
     """Return how many workers the nodes of the cluster can have at the same time."""
     wanted = {"CPU": config.cores, "GPU": config.gpus, "memory": (config.memory_gb or 0) * 2**30}
-    return sum(
-        int(
-            min(node["Resources"].get(key, 0) // amount for key, amount in wanted.items() if amount)
-        )
-        for node in ray.nodes()
-        if node["Alive"]
-    )
+    count = 0
+    for node in ray.nodes():  # type: ignore[no-untyped-call]
+        resources = node["Resources"] if node["Alive"] else {}
+        fits = [resources.get(name, 0) // amount for name, amount in wanted.items() if amount > 0]
+        count += int(min(fits))
+    return count
