@@ -138,8 +138,8 @@ def train_shortly(plan: JudgePlan, trial: TrialSpec, tools: TrialTools) -> Train
         score = typed(float, tools.train(trial)[f"valid_{plan.metric.name}"], plan.metric.name)
     except Diverged:
         score = math.nan
-    finite = score if math.isfinite(score) else None
-    return {"score": finite, "seconds": time.perf_counter() - start}
+    seconds = time.perf_counter() - start
+    return {"score": score if math.isfinite(score) else None, "seconds": seconds}
 
 
 def print_results(analysis: ScoreAnalysis, summary: JsonObject) -> None:
