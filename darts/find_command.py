@@ -33,7 +33,7 @@ from darts.data_modules.data_module import keep_data
 from darts.finding.answer import write_answer
 from darts.finding.budget import Stopwatch, budget_seconds
 from darts.finding.candidates import Candidate, Networks
-from darts.finding.conclusion import Conclusion, benchmark_scores
+from darts.finding.conclusion import Conclusion
 from darts.finding.decisions import FILE, Decisions
 from darts.finding.ending import run_to_the_end
 from darts.finding.ensemble import check_ensemble
@@ -176,6 +176,15 @@ def run_race(
             "seed": config.seed,
         }
     )
+
+
+def benchmark_scores(benchmark: Benchmark | None, conclusion: Conclusion) -> JsonObject:
+    """Return the true scores of winner and baseline from a table that no decision uses."""
+    if benchmark is None:
+        return {}
+    found = benchmark.scores(conclusion.winner.candidate.genotype)
+    baseline = benchmark.scores(conclusion.baseline.candidate.genotype)
+    return {**found, "baseline_true_accuracy": baseline["true_accuracy"]}
 
 
 def has_larger_budget(config: FindConfig, run: RunDirectory) -> bool:

@@ -46,8 +46,8 @@ class Pool:
         """Yield new candidates near the leader, as long as there are any.
 
         In turn: the leader, which continues its training with another setting; a neighbor of its
-        architecture; another baseline with the leader's setting; and the leader with a further
-        setting.
+        architecture; and another baseline with the leader's setting. After an augmentation, there
+        is no further setting, because later ones include the augmentation unless it harms.
 
         Args:
             leader: The best candidate.
@@ -61,7 +61,6 @@ class Pool:
             changes,
             self._neighbors(leader, Random(self.config.seed + number)),
             self._others(leader),
-            changes,
         ]
         while sources:
             source = sources.pop(0)
@@ -73,7 +72,8 @@ class Pool:
                 while f"{candidate.name}-{number}" in names:
                     number += 1
                 yield dataclasses.replace(candidate, name=f"{candidate.name}-{number}")
-                sources.append(source)
+                if source is not changes or not candidate.setting.augments:
+                    sources.append(source)
 
     def _settings(self, leader: Candidate, start: Start) -> Iterator[Candidate]:
         """Yield changes of the leader's setting that do not take back an earlier change."""
