@@ -10,14 +10,19 @@ from __future__ import annotations
 import math
 import shutil
 from dataclasses import dataclass, replace
+from functools import partial
 
 from darts.finding.answer import write_answer
-from darts.finding.final_run import begin_of_final_runs, memorizes, seconds_left
+from darts.finding.final_run import begin_of_final_runs, memorizes
 from darts.finding.preference import is_better
-from darts.finding.race import Race
+from darts.finding.race import EXPLORED, Race
 from darts.finding.results import Result, ranked
 from darts.finding.slices import counted
 from darts.reading import JsonObject
+
+FALLING = (1 - EXPLORED) / EXPLORED
+"""Length of a final run with a falling rate, divided by that of the training before: networks that
+will memorize the training samples are seen to do so before."""
 
 DUEL = "duel"
 """Folder with the checkpoints of the best network and the best baseline after equal training."""
@@ -128,15 +133,15 @@ def _saved(race: Race, winner: Result, best: Result, baseline: Result) -> SavedD
 def train_winner(race: Race, chosen: Duel, reserve: float, *, refits: bool) -> Result:
     """Train the winner until its final run begins; return its result.
 
-    The final run begins early if the winner does not memorize the training samples. On
+    The final run begins earlier if the winner does not memorize the training samples. On
     Fashion-MNIST in experiments/learning_rates.py, longer falls of the rate are then better.
 
     Args:
         race: The race.
         chosen: The winner.
         reserve: Seconds to keep for test scores.
-        refits: Whether the final run trains on the validation samples. Otherwise, only a final run
-            with a falling rate differs from this training.
+        refits: Whether the final run trains on the validation samples. Otherwise, there is only a
+            final run with a falling rate.
     """
     plan = race.config.plan
     result = race.results.get(chosen.winner.candidate.name, chosen.winner)
@@ -146,17 +151,16 @@ def train_winner(race: Race, chosen: Duel, reserve: float, *, refits: bool) -> R
             result = _saved_answer(race, race.results[result.candidate.name])
         return result
     waves = math.ceil(race.folds / race.execution.executor.workers)  # of the runs of the candidate
-    end = race.decisions.decide(
+
+    begin = partial(begin_of_final_runs, race, result.seconds, reserve, waves)
+    ends = race.decisions.decide(
         f"end-{race.stopwatch.total:.0f}-{result.candidate.name}",
-        float,
-        lambda: (
-            begin_of_final_runs(race, result.seconds, reserve, waves)
-            if refits
-            else race.stopwatch.seconds + seconds_left(race, reserve)
-        ),
+        list[float],
+        lambda: [begin(float(refits)), begin(FALLING)],
     )
-    while not result.is_exhausted and (left := (end - race.stopwatch.seconds) / waves) > 1:
-        if race.folds == 1 and not memorizes(result.directory):
+    while not result.is_exhausted:
+        falls = race.folds == 1 and not memorizes(result.directory)
+        if (left := (ends[falls] - race.stopwatch.seconds) / waves) <= 1:
             break
         # Lengths double, so that the answer so far is saved and the training may end early.
         before, result = result, _saved_answer(race, race.train_for(result.candidate, left))
