@@ -11,7 +11,6 @@ from random import Random
 from darts.config import FindConfig
 from darts.finding.candidates import BASELINE, Candidate, Networks, Start
 from darts.recipes.rules import DataFacts, Setting, settings
-from darts.spaces import AnyGenotype
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,10 @@ class Pool:
         """
         keys, names = {c.key for c in known}, {c.name for c in known}
         number = len(known)
-        changes = self._settings(leader, start) if self.config.plan.settings else iter(())
+        # At a later stage of the leader, settings that it has tried before come last.
+        tried = [c.setting for c in known if c.start.parent == leader.name]
+        proposed = self._settings(leader, start) if self.config.plan.settings else ()
+        changes = iter(sorted(proposed, key=lambda c: c.setting in tried))
         sources = [
             changes,
             self._neighbors(leader, Random(self.config.seed + number)),
@@ -97,18 +99,15 @@ class Pool:
 
     def _neighbors(self, leader: Candidate, random: Random) -> Iterator[Candidate]:
         networks = self.networks[leader.family]
+        known = {each.function for each in networks.baselines.values()}
         for genotype in filter(networks.fits, networks.neighbors(leader.genotype, random)):
             yield dataclasses.replace(
                 leader,
                 name=f"{leader.family}-neighbor",
                 genotype=genotype,
-                origin=self._origin(leader, genotype),
+                origin=BASELINE if genotype.function in known else "neighbor",
                 start=Start(),
             )
-
-    def _origin(self, leader: Candidate, genotype: AnyGenotype) -> str:
-        known = {each.function for each in self.networks[leader.family].baselines.values()}
-        return BASELINE if genotype.function in known else "neighbor"
 
     def _others(self, leader: Candidate) -> Iterator[Candidate]:
         for family, networks in self.networks.items():

@@ -40,6 +40,23 @@ def test_the_better_half_continues_and_new_candidates_enter(tmp_path: Path) -> N
     assert {job.threads for job in executor.jobs} == {1}
 
 
+@pytest.mark.parametrize(("harms", "name"), [(False, "flip+lr_low"), (True, "lr_low")])
+def test_later_settings_include_an_augmentation_unless_it_harms(
+    harms: bool, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The leader ranks higher than its variant with the augmentation."""
+    bounds = (0.01, 0.03) if harms else (-0.01, 0.03)
+    monkeypatch.setattr(preference, "validation_interval", lambda *_, **__: bounds)
+
+    def scores(name: str, epochs: int) -> float:
+        return 0.8 if "+flip" in name else 0.9 if name == BASELINES[3] else 0.1
+
+    words = (*SHORT[:2], "plan.rounds=3", SHORT[3])
+    race, _ = explored(tmp_path, *words, scores=scores)
+    settings = {candidate.setting.name for candidate in race.candidates.values()}
+    assert settings == {"default", "flip", name}
+
+
 def test_each_round_saves_the_best_network(tmp_path: Path) -> None:
     race, _ = explored(tmp_path, *SHORT)
     best = race.best()

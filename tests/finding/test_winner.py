@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -64,16 +65,17 @@ def test_a_baseline_that_leads_is_not_compared(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("flipped", "bounds", "name"),
     [
-        (0.89, (-0.01, 0.03), "flip"),
-        (0.89, (0.01, 0.03), LEADER),
-        (0.89, None, LEADER),
-        (0.91, None, "flip"),
+        (0.89, lambda level: (-0.01, 0.03), "flip"),
+        (0.89, lambda level: (0.8 - level, 0.1 + level), "flip"),  # 0.6: above 0, 0.95: not
+        (0.89, lambda level: (0.01, 0.03), LEADER),
+        (0.89, lambda level: None, LEADER),
+        (0.91, lambda level: None, "flip"),
     ],
-    ids=["level", "clearly worse", "too few samples", "better"],
+    ids=["level", "perhaps worse", "significantly worse", "too few samples", "better"],
 )
-def test_augmentation_is_preferred_unless_it_is_clearly_worse(
+def test_augmentation_is_preferred_unless_it_is_significantly_worse(
     flipped: float,
-    bounds: tuple[float, float] | None,
+    bounds: Callable[[float], tuple[float, float] | None],
     name: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -81,7 +83,7 @@ def test_augmentation_is_preferred_unless_it_is_clearly_worse(
     def scores(name: str, epochs: int) -> float:
         return flipped if "flip" in name else led_by_a_baseline(name, epochs)
 
-    monkeypatch.setattr(preference, "validation_interval", lambda *_, **__: bounds)
+    monkeypatch.setattr(preference, "validation_interval", lambda *_, level, **__: bounds(level))
     race, _ = explored(tmp_path, *SHORT, scores=scores)
     chosen = duel(race)
     assert name in chosen.winner.candidate.name
