@@ -21,8 +21,8 @@ from darts.finding.slices import counted
 from darts.reading import JsonObject
 
 FALLING = (1 - EXPLORED) / EXPLORED
-"""Length of a final run with a falling rate, divided by that of the training before: networks that
-will memorize the training samples are seen to do so before."""
+"""Largest length of a final run with a falling rate, in units of all training before. Most networks
+that memorize the training samples then begin to do so before this run."""
 
 DUEL = "duel"
 """Folder with the checkpoints of the best network and the best baseline after equal training."""
