@@ -17,13 +17,12 @@ COMMANDS = (
 def usage() -> str:
     """Return the help text."""
     width = max(map(len, COMMANDS))
-    lines = [f"  {name:<{width}}  {purpose(name)}" for name in COMMANDS]
     return "\n".join(
         [
             "usage: darts COMMAND [key=value ...]",
             "       darts --version",
             "",
-            *lines,
+            *(f"  {name:<{width}}  {purpose(name)}" for name in COMMANDS),
             "",
             "darts COMMAND --help lists the first keys of a command, --help-all every key.",
         ]

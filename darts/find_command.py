@@ -32,7 +32,7 @@ from darts.data_modules.data_module import keep_data
 from darts.finding.answer import write_answer
 from darts.finding.budget import Stopwatch, budget_seconds
 from darts.finding.candidates import Candidate, Networks
-from darts.finding.conclusion import Conclusion, benchmark_scores
+from darts.finding.conclusion import Conclusion
 from darts.finding.decisions import FILE, Decisions
 from darts.finding.ending import run_to_the_end
 from darts.finding.ensemble import check_ensemble
@@ -105,9 +105,8 @@ def write_export(config: FindConfig, directory: Path) -> JsonObject:
     print_lines("", "Exporting it:", f"  python -m darts.export {shlex.join(words)}")
     words[0] = f"checkpoint={quoted(str(directory))}"
     export_config: ExportConfig = compose("export", words)
-    folder = Invocation(directory / "export", tuple(words), numbered=True)
     try:
-        return export(export_config, folder)
+        return export(export_config, Invocation(directory / "export", tuple(words), numbered=True))
     except ConfigError as error:
         raise ConfigError(f"the run is complete, but export={config.export}: {error}") from None
 
@@ -159,9 +158,7 @@ def run_race(
             print_interrupted(race)
             raise Interrupted(128 + (interrupt.received or 0)) from None
     winner = conclusion.winner.candidate
-    write_answer(run.path, conclusion.directory, winner.genotype)
-    write_candidates(race)
-    draw(race, winner)
+    write_results(race, winner, conclusion.directory)
     stopwatch.save()
     costs = networks[winner.family].costs(winner.genotype)
     runs = [path for path in sorted((run.path / "runs").iterdir()) if is_complete(path)]
@@ -178,6 +175,15 @@ def run_race(
             "seed": config.seed,
         }
     )
+
+
+def benchmark_scores(benchmark: Benchmark | None, conclusion: Conclusion) -> JsonObject:
+    """Return the true scores of winner and baseline from a table that no decision uses."""
+    if benchmark is None:
+        return {}
+    found = benchmark.scores(conclusion.winner.candidate.genotype)
+    baseline = benchmark.scores(conclusion.baseline.candidate.genotype)
+    return {**found, "baseline_true_accuracy": baseline["true_accuracy"]}
 
 
 def has_larger_budget(config: FindConfig, run: RunDirectory) -> bool:
@@ -228,14 +234,17 @@ def outlook(race: Race, conclusion: Conclusion) -> str:
     )
 
 
-def write_candidates(race: Race) -> None:
-    """Write the table of candidates."""
+def write_results(race: Race, winner: Candidate, directory: Path) -> None:
+    """Write the files of the answer, the table of candidates, and the picture of the race.
+
+    Args:
+        race: The race.
+        winner: The best candidate.
+        directory: Run directory with its checkpoint.
+    """
+    write_answer(race.directory, directory, winner.genotype)
     rows = [result.row(race.metric[0]) for result in race.results.values()]
     write_table(race.directory / "candidates.csv", rows)
-
-
-def draw(race: Race, winner: Candidate) -> None:
-    """Write the picture of the race."""
     baselines = {name for name, candidate in race.candidates.items() if candidate.is_baseline}
     with optional(race.directory / "race.svg"):
         save_race(race.directory, race.metric[0], winner=winner.name, baselines=baselines)
@@ -245,9 +254,7 @@ def print_interrupted(race: Race) -> None:
     """Write the best network so far to the run directory, and print what can be done with it."""
     if race.results:
         best = answer_so_far(race)
-        write_answer(race.directory, best.directory, best.candidate.genotype)
-        write_candidates(race)
-        draw(race, best.candidate)
+        write_results(race, best.candidate, best.directory)
         checkpoint = shlex.quote(f"checkpoint={race.directory}")
         print_lines(
             f"the best network so far is {race.describe(best)}; score it with: "

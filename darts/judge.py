@@ -139,8 +139,8 @@ def train_shortly(plan: JudgePlan, trial: TrialSpec, tools: TrialTools) -> Train
         if read_divergence(trial.directory) is None:
             raise
         score = math.nan
-    finite = score if math.isfinite(score) else None
-    return {"score": finite, "seconds": time.perf_counter() - start}
+    seconds = time.perf_counter() - start
+    return {"score": score if math.isfinite(score) else None, "seconds": seconds}
 
 
 def print_results(analysis: ScoreAnalysis, summary: JsonObject) -> None:

@@ -246,14 +246,12 @@ def format_trial(plan: StudyPlan, trial: FrozenTrial, best: FrozenTrial | None) 
 
 def _print_results(plan: StudyPlan, summary: JsonObject, command: str) -> None:
     """Print the most important numbers and the command that trains the best point."""
-    energy = ("joules", "joules_source", "gco2e")
     scores = [*plan.objectives, f"test_{plan.config.metric}"]
     table = ["true_rank", "rank_correlation_spearman"]
     gains = [f"gain_{name}" for name in ("architecture", "hyperparameters", "both", "interaction")]
-    names = [*scores, *table, *gains, "trials", "complete", "pruned", "failed", "seconds"]
-    if summary["joules"] is not None:
-        names += energy
-    print_summary("tune", {name: summary[name] for name in names if name in summary})
+    counts = ["trials", "complete", "pruned", "failed"]
+    names = [*scores, *table, *gains, *counts, "seconds", "joules", "joules_source", "gco2e"]
+    print_summary("tune", {n: summary[n] for n in names if summary.get(n) is not None})
     print_lines("", "Train the best point again:", f"  {command}")
 
 

@@ -37,7 +37,7 @@ from darts.tracking.metrics import read_metrics
 from darts.writing import write_atomically
 
 CURVES = "curves"
-VARIANTS = 3  # of each baseline: a setting, a neighbor, and another setting
+VARIANTS = 3  # of each baseline: settings and neighbors
 MAX_POINTS = 500  # of a curve; improvements of the score are always kept
 
 

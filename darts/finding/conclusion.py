@@ -8,7 +8,6 @@ from pathlib import Path
 
 from darts.finding.ensemble import EnsembleResult
 from darts.finding.results import Result
-from darts.judging.benchmark import Benchmark
 from darts.reading import JsonObject
 from darts.recipes.gain import Gain
 from darts.tasks.metrics import Metric
@@ -112,15 +111,6 @@ class Conclusion:
             f"{start} is {difference} on test data (95 % interval {low:{digits}} to "
             f"{high:{digits}}){chance}."
         )
-
-
-def benchmark_scores(benchmark: Benchmark | None, conclusion: Conclusion) -> JsonObject:
-    """Return the true scores of winner and baseline from a table that no decision uses."""
-    if benchmark is None:
-        return {}
-    found = benchmark.scores(conclusion.winner.candidate.genotype)
-    baseline = benchmark.scores(conclusion.baseline.candidate.genotype)
-    return {**found, "baseline_true_accuracy": baseline["true_accuracy"]}
 
 
 def _valid_scores(summary: Mapping[str, object]) -> JsonObject:

@@ -9,9 +9,10 @@ from darts.finding.candidates import Networks
 from darts.finding.conclusion import Conclusion
 from darts.finding.ensemble import FOLDER, EnsembleResult, make_ensemble, train_finalists
 from darts.finding.final_run import anew_seconds, final_run, held_out_share, seconds_left
+from darts.finding.preference import is_better
 from darts.finding.race import EXPLORED, Race
 from darts.finding.results import Result, ranked
-from darts.finding.winner import DUEL, Duel, duel, duel_again, duel_seconds, is_better, train_winner
+from darts.finding.winner import DUEL, Duel, duel, duel_again, duel_seconds, train_winner
 from darts.reading import read_json_object
 from darts.recipes.gain import Gain, measure_gain
 from darts.recipes.timing import compare_costs
@@ -39,8 +40,8 @@ def run_to_the_end(race: Race) -> Conclusion:
             if race.rounds == before:
                 seconds = race.stopwatch.seconds + share * seconds_left(race, kept)
                 race.explore(seconds / race.stopwatch.total)
-        again = chosen
-        if is_better(race, race.best(), winner) and duel_seconds(race) < seconds_left(race, kept):
+        again, has_time = chosen, duel_seconds(race) < seconds_left(race, kept)
+        if has_time and is_better(race.metric, race.best(), winner):
             again = duel_again(race, chosen, winner)
         if again == chosen and race.rounds == before:
             break

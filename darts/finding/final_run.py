@@ -178,9 +178,9 @@ def _train(
 
 
 def begin_of_final_runs(
-    race: Race, trained: float, reserve: float, waves: int, final_waves: int = 1
+    race: Race, trained: float, reserve: float, waves: int, final_waves: float = 1.0
 ) -> float:
-    """Return when final runs begin, so that they double the training of their networks.
+    """Return when final runs begin, so that they are as long as the training before.
 
     A longer final run could overfit without being noticed, because it has no validation scores.
 
@@ -189,7 +189,7 @@ def begin_of_final_runs(
         trained: Seconds for which each run has trained so far.
         reserve: Seconds to keep for test scores.
         waves: Runs of each worker until then, one after the other.
-        final_waves: Final runs of each worker.
+        final_waves: Final runs of each worker, or the ratio of a final run to the training before.
     """
     left = seconds_left(race, reserve) - final_waves * trained
     return race.stopwatch.seconds + waves * max(left, 0.0) / (waves + final_waves)

@@ -11,7 +11,6 @@ from random import Random
 from darts.config import FindConfig
 from darts.finding.candidates import BASELINE, Candidate, Networks, Start
 from darts.recipes.rules import DataFacts, Setting, settings
-from darts.spaces import AnyGenotype
 
 
 @dataclass(frozen=True)
@@ -46,8 +45,8 @@ class Pool:
         """Yield new candidates near the leader, as long as there are any.
 
         In turn: the leader, which continues its training with another setting; a neighbor of its
-        architecture; another baseline with the leader's setting; and the leader with a further
-        setting.
+        architecture; and another baseline with the leader's setting. After an augmentation, there
+        is no further setting, because later ones include the augmentation unless it harms.
 
         Args:
             leader: The best candidate.
@@ -56,12 +55,14 @@ class Pool:
         """
         keys, names = {c.key for c in known}, {c.name for c in known}
         number = len(known)
-        changes = self._settings(leader, start) if self.config.plan.settings else iter(())
+        # At a later stage of the leader, settings that it has tried before come last.
+        tried = [c.setting for c in known if c.start.parent == leader.name]
+        proposed = self._settings(leader, start) if self.config.plan.settings else ()
+        changes = iter(sorted(proposed, key=lambda c: c.setting in tried))
         sources = [
             changes,
             self._neighbors(leader, Random(self.config.seed + number)),
             self._others(leader),
-            changes,
         ]
         while sources:
             source = sources.pop(0)
@@ -73,7 +74,8 @@ class Pool:
                 while f"{candidate.name}-{number}" in names:
                     number += 1
                 yield dataclasses.replace(candidate, name=f"{candidate.name}-{number}")
-                sources.append(source)
+                if source is not changes or not candidate.setting.augments:
+                    sources.append(source)
 
     def _settings(self, leader: Candidate, start: Start) -> Iterator[Candidate]:
         """Yield changes of the leader's setting that do not take back an earlier change."""
@@ -97,18 +99,15 @@ class Pool:
 
     def _neighbors(self, leader: Candidate, random: Random) -> Iterator[Candidate]:
         networks = self.networks[leader.family]
+        known = {each.function for each in networks.baselines.values()}
         for genotype in filter(networks.fits, networks.neighbors(leader.genotype, random)):
             yield dataclasses.replace(
                 leader,
                 name=f"{leader.family}-neighbor",
                 genotype=genotype,
-                origin=self._origin(leader, genotype),
+                origin=BASELINE if genotype.function in known else "neighbor",
                 start=Start(),
             )
-
-    def _origin(self, leader: Candidate, genotype: AnyGenotype) -> str:
-        known = {each.function for each in self.networks[leader.family].baselines.values()}
-        return BASELINE if genotype.function in known else "neighbor"
 
     def _others(self, leader: Candidate) -> Iterator[Candidate]:
         for family, networks in self.networks.items():

@@ -19,6 +19,7 @@ from darts.finding.decisions import Decisions
 from darts.finding.execution import Execution
 from darts.finding.folds import combine
 from darts.finding.policy import WORST, Entry, Standing, promoted
+from darts.finding.preference import most_augmented
 from darts.finding.proposals import Pool
 from darts.finding.results import FoldRun, Result, ranked, signed
 from darts.finding.searches import GradientSearches
@@ -171,8 +172,8 @@ class Race:
         ]
         count = self.config.plan.newcomers
         size = len(new) + (NEWCOMERS if count is None else count)
-        for result in ranked(self.results.values(), self.metric[1]):
-            start = self.slices.start(result, self.standings[result.candidate.name].stage)
+        for result in map(self.augmented, ranked(self.results.values(), self.metric[1])):
+            start = self.slices.start(result, self._stage(result))
             variants = self.pool.variants(result.candidate, start, [*known, *new])
             new += itertools.islice(variants, size - len(new))
             if len(new) == size:
@@ -324,6 +325,16 @@ class Race:
         results = list(self.results.values())
         baselines = [r for r in results if r.candidate.is_baseline] if baseline else []
         return ranked(baselines or results, self.metric[1])[0]
+
+    def augmented(self, result: Result) -> Result:
+        """Return a result with one more augmentation after equal training, unless this harms."""
+        parent = result.candidate.name
+        others = [r for r in self.results.values() if r.candidate.start.parent == parent]
+        equal = [r for r in others if self._stage(r) == self._stage(result)]
+        return most_augmented(self.metric, result, equal)
+
+    def _stage(self, result: Result) -> int:
+        return self.standings[result.candidate.name].stage
 
     def _report_round(self) -> None:
         """Print the leader and the next-best candidate, and save the answer so far."""

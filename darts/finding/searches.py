@@ -61,7 +61,10 @@ class GradientSearches:
 
     def candidates(self, leader: Candidate) -> Iterator[Candidate]:
         """Yield the genotypes of complete searches, with the setting of the leader."""
-        for method, directory in self._complete().items():
+        started = self.pool.config.methods if "search_family" in self.decisions else []
+        for method in started:
+            if not is_complete(directory := self._directory(method)):
+                continue
             genotype = find_genotype(str(directory))[1].simplified()
             if is_connected(genotype) and self._networks.fits(genotype):
                 family = self._networks.family.name
@@ -73,13 +76,6 @@ class GradientSearches:
 
     def _directory(self, method: str) -> Path:
         return self.directory / f"search-{self._networks.family.name}-{method}"
-
-    def _complete(self) -> dict[str, Path]:
-        """Return the run directories of complete searches by method."""
-        if "search_family" not in self.decisions:
-            return {}
-        directories = {method: self._directory(method) for method in self.pool.config.methods}
-        return {method: path for method, path in directories.items() if is_complete(path)}
 
     def _epochs(self, seconds_per_epoch: float, limit: float, workers: int) -> int:
         """Return the number of epochs of each search; 0 if there is time for too few.

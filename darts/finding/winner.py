@@ -10,19 +10,19 @@ from __future__ import annotations
 import math
 import shutil
 from dataclasses import dataclass, replace
+from functools import partial
 
 from darts.finding.answer import write_answer
-from darts.finding.final_run import begin_of_final_runs, memorizes, seconds_left
-from darts.finding.race import Race
+from darts.finding.final_run import begin_of_final_runs, memorizes
+from darts.finding.preference import is_better
+from darts.finding.race import EXPLORED, Race
 from darts.finding.results import Result, ranked
 from darts.finding.slices import counted
 from darts.reading import JsonObject
-from darts.recipes.gain import validation_interval
-from darts.recipes.rules import AUGMENTATIONS
 
-CHOICE_LEVEL = 0.6
-"""Confidence level of the interval of a difference on validation data. A network replaces the best
-baseline if its interval lies above 0, which has a probability of about four fifths."""
+FALLING = (1 - EXPLORED) / EXPLORED
+"""Largest length of a final run with a falling rate, in units of all training before. Most networks
+that memorize the training samples then begin to do so before this run."""
 
 DUEL = "duel"
 """Folder with the checkpoints of the best network and the best baseline after equal training."""
@@ -66,7 +66,7 @@ def duel(race: Race) -> Duel:
     has_grown = race.config.plan.equal == "time" and saved.budget != race.stopwatch.total
     if winner is None or (has_grown and winner != race.best()):
         compared = _compare(race)
-        if winner is None or is_better(race, compared[0], winner):
+        if winner is None or is_better(race.metric, compared[0], winner):
             saved = _saved(race, *compared)
     if winner is None or has_grown:
         race.decisions.record("duel", replace(saved, budget=race.stopwatch.total))
@@ -78,7 +78,7 @@ def duel(race: Race) -> Duel:
 def duel_again(race: Race, chosen: Duel, winner: Result) -> Duel:
     """Return a new duel if its winner is clearly better than the winner so far."""
     compared = _compare(race)
-    if not is_better(race, compared[0], winner):
+    if not is_better(race.metric, compared[0], winner):
         return chosen
     race.decisions.record("duel", _saved(race, *compared))
     return duel(race)
@@ -109,8 +109,8 @@ def _compare(race: Race) -> tuple[Result, Result, Result]:
     baseline = race.train_to(baseline.candidate, stage) or race.best(baseline=True)
     best = race.train_to(best.candidate, stage) or race.best()
     best = ranked([best, baseline], race.metric[1])[0]
-    winner = best if best == baseline or is_better(race, best, baseline) else baseline
-    return augmented(race, winner), best, baseline
+    winner = best if best == baseline or is_better(race.metric, best, baseline) else baseline
+    return race.augmented(winner), best, baseline
 
 
 def _saved(race: Race, winner: Result, best: Result, baseline: Result) -> SavedDuel:
@@ -130,35 +130,18 @@ def _saved(race: Race, winner: Result, best: Result, baseline: Result) -> SavedD
     )
 
 
-def augmented(race: Race, best: Result) -> Result:
-    """Return the best candidate with one more augmentation, unless this is clearly worse.
-
-    The winner trains for several times as long as in the comparison, and longer training is
-    expected to gain more from augmentation.
-    """
-    stage = race.standings[best.candidate.name].stage
-    others = [
-        result
-        for result in race.results.values()
-        if result.candidate.start.parent == best.candidate.name
-        and result.candidate.setting.name.rpartition("+")[2] in AUGMENTATIONS
-        and race.standings[result.candidate.name].stage == stage  # equal training
-    ]
-    return next((o for o in ranked(others, race.metric[1]) if not is_better(race, best, o)), best)
-
-
 def train_winner(race: Race, chosen: Duel, reserve: float, *, refits: bool) -> Result:
     """Train the winner until its final run begins; return its result.
 
-    The final run begins early if the winner does not memorize the training samples. On
+    The final run begins earlier if the winner does not memorize the training samples. On
     Fashion-MNIST in experiments/learning_rates.py, longer falls of the rate are then better.
 
     Args:
         race: The race.
         chosen: The winner.
         reserve: Seconds to keep for test scores.
-        refits: Whether the final run trains on the validation samples. Otherwise, only a final run
-            with a falling rate differs from this training.
+        refits: Whether the final run trains on the validation samples. Otherwise, there is only a
+            final run with a falling rate.
     """
     plan = race.config.plan
     result = race.results.get(chosen.winner.candidate.name, chosen.winner)
@@ -168,17 +151,16 @@ def train_winner(race: Race, chosen: Duel, reserve: float, *, refits: bool) -> R
             result = _saved_answer(race, race.results[result.candidate.name])
         return result
     waves = math.ceil(race.folds / race.execution.executor.workers)  # of the runs of the candidate
-    end = race.decisions.decide(
+
+    begin = partial(begin_of_final_runs, race, result.seconds, reserve, waves)
+    ends = race.decisions.decide(
         f"end-{race.stopwatch.total:.0f}-{result.candidate.name}",
-        float,
-        lambda: (
-            begin_of_final_runs(race, result.seconds, reserve, waves)
-            if refits
-            else race.stopwatch.seconds + seconds_left(race, reserve)
-        ),
+        list[float],
+        lambda: [begin(float(refits)), begin(FALLING)],
     )
-    while not result.is_exhausted and (left := (end - race.stopwatch.seconds) / waves) > 1:
-        if race.folds == 1 and not memorizes(result.directory):
+    while not result.is_exhausted:
+        falls = race.folds == 1 and not memorizes(result.directory)
+        if (left := (ends[falls] - race.stopwatch.seconds) / waves) <= 1:
             break
         # Lengths double, so that the answer so far is saved and the training may end early.
         before, result = result, _saved_answer(race, race.train_for(result.candidate, left))
@@ -191,13 +173,3 @@ def _saved_answer(race: Race, result: Result) -> Result:
     race.console.info(f"winner: {race.describe(result)}")
     write_answer(race.directory, result.directory, result.candidate.genotype)
     return result
-
-
-def is_better(race: Race, new: Result, old: Result) -> bool:
-    """Return whether a network is clearly better than another one, on validation data."""
-    if ranked([old, new], race.metric[1])[0] == old:
-        return False
-    bounds = validation_interval(
-        new.directories, old.directories, metric=race.metric[0], level=CHOICE_LEVEL
-    )
-    return bounds is None or bounds[0] > 0

@@ -80,6 +80,11 @@ class Setting:
     name: str
     values: Values
 
+    @property
+    def augments(self) -> bool:
+        """Whether the last change only adds to the random changes of training images."""
+        return self.name.rpartition("+")[2] in ("flip", "shift", "cutout")
+
 
 DEFAULT = Setting("default", {})
 
@@ -178,9 +183,6 @@ def search_recipe(facts: DataFacts) -> Values:
         return values | _pairs(facts) | own
     return values | {"optimizer.lr": 0.05, "optimizer.lr_min": 0.001, "arch_optimizer.lr": 0.01}
 
-
-AUGMENTATIONS = ("flip", "shift", "cutout")
-"""Names of the settings that only add to the random changes of training images."""
 
 WINDOW = 64
 """Tokens per window of a text."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from fake_race import FakeExecutor, make_race
 
-from darts.finding import ending, winner
+from darts.finding import ending
 from darts.finding.ending import run_to_the_end
 from darts.finding.final_run import PLANNED
 
@@ -26,7 +26,6 @@ class Peaks(dict[str, int]):
 def test_candidates_and_duels_after_an_exhausted_winner_keep_to_the_budget(
     seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(winner, "validation_interval", lambda *_, **__: None)
     monkeypatch.setattr(ending, "scoring_seconds", lambda *_: 0.0)
     monkeypatch.setattr(ending, "score_answer", lambda *_: ({}, None))
 

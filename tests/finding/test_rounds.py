@@ -12,7 +12,7 @@ import pytest
 from fake_race import BASELINES, SHORT, Crash, FakeExecutor, explored, make_race
 
 from darts.config import ConfigError
-from darts.finding import winner
+from darts.finding import preference
 from darts.finding.candidates import Candidate, Start
 from darts.finding.final_run import final_run
 from darts.finding.proposals import Pool
@@ -30,10 +30,31 @@ def test_the_better_half_continues_and_new_candidates_enter(tmp_path: Path) -> N
     assert first == [(name, 1) for name in BASELINES]
     assert second[:2] == [("mlp-linear", 2), ("mlp-mlp_256x2", 2)]
     assert [epochs for _, epochs in second[2:]] == [1, 1]
-    assert all(name.startswith("mlp-linear+") or "neighbor" in name for name, _ in second[2:])
+    # The leader has no neighbor, and its other settings wait for the first one.
+    assert [n.rpartition("-")[0] for n, _ in second[2:]] == [
+        "mlp-linear+flip",
+        "mlp-mlp_256x2+flip",
+    ]
     assert (race.rounds, len(race.standings), len(race.results)) == (2, 6, 6)
     assert race.best().candidate.name == race.best(baseline=True).candidate.name == "mlp-linear"
     assert {job.threads for job in executor.jobs} == {1}
+
+
+@pytest.mark.parametrize(("harms", "name"), [(False, "flip+lr_low"), (True, "lr_low")])
+def test_later_settings_include_an_augmentation_unless_it_harms(
+    harms: bool, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The leader ranks higher than its variant with the augmentation."""
+    bounds = (0.01, 0.03) if harms else (-0.01, 0.03)
+    monkeypatch.setattr(preference, "validation_interval", lambda *_, **__: bounds)
+
+    def scores(name: str, epochs: int) -> float:
+        return 0.8 if "+flip" in name else 0.9 if name == BASELINES[3] else 0.1
+
+    words = (*SHORT[:2], "plan.rounds=3", SHORT[3])
+    race, _ = explored(tmp_path, *words, scores=scores)
+    settings = {candidate.setting.name for candidate in race.candidates.values()}
+    assert settings == {"default", "flip", name}
 
 
 def test_each_round_saves_the_best_network(tmp_path: Path) -> None:
@@ -203,7 +224,7 @@ def run_all(folder: Path, words: tuple[str, ...], **options: Any) -> list[Any]:
 def test_a_run_that_is_killed_anywhere_ends_in_the_same_way(
     bounds: tuple[float, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(winner, "validation_interval", lambda *_, **__: bounds)
+    monkeypatch.setattr(preference, "validation_interval", lambda *_, **__: bounds)
 
     def scores(name: str, epochs: int) -> float:
         return (0.7 if "neighbor" in name else len(name) / 100) + 0.05 * epochs

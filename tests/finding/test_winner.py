@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -10,9 +11,9 @@ import pytest
 from fake_race import LEADER, SHORT, make_race
 from fake_race import explored as explored_race
 
-from darts.finding import winner
+from darts.finding import preference
 from darts.finding.final_run import PLANNED
-from darts.finding.winner import duel, duel_again, train_winner
+from darts.finding.winner import FALLING, duel, duel_again, train_winner
 
 TIMED = ("plan.newcomers=2", "plan.settings=false", "methods=[]")
 
@@ -38,7 +39,7 @@ def test_a_found_network_must_be_better_than_by_chance_after_equal_training(
 ) -> None:
     compared: list[list[list[Path]]] = []
     monkeypatch.setattr(
-        winner, "validation_interval", lambda *runs, **_: compared.append([*runs]) or bounds
+        preference, "validation_interval", lambda *runs, **_: compared.append([*runs]) or bounds
     )
     race, _ = explored(tmp_path, *SHORT, "plan.settings=false", scores=led_by_a_neighbor)
     neighbor = race.best().candidate.name
@@ -64,16 +65,17 @@ def test_a_baseline_that_leads_is_not_compared(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("flipped", "bounds", "name"),
     [
-        (0.89, (-0.01, 0.03), "flip"),
-        (0.89, (0.01, 0.03), LEADER),
-        (0.89, None, LEADER),
-        (0.91, None, "flip"),
+        (0.89, lambda level: (-0.01, 0.03), "flip"),
+        (0.89, lambda level: (0.8 - level, 0.1 + level), "flip"),  # 0.6: above 0, 0.95: not
+        (0.89, lambda level: (0.01, 0.03), LEADER),
+        (0.89, lambda level: None, LEADER),
+        (0.91, lambda level: None, "flip"),
     ],
-    ids=["level", "clearly worse", "too few samples", "better"],
+    ids=["level", "perhaps worse", "significantly worse", "too few samples", "better"],
 )
-def test_augmentation_is_preferred_unless_it_is_clearly_worse(
+def test_augmentation_is_preferred_unless_it_is_significantly_worse(
     flipped: float,
-    bounds: tuple[float, float] | None,
+    bounds: Callable[[float], tuple[float, float] | None],
     name: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -81,7 +83,7 @@ def test_augmentation_is_preferred_unless_it_is_clearly_worse(
     def scores(name: str, epochs: int) -> float:
         return flipped if "flip" in name else led_by_a_baseline(name, epochs)
 
-    monkeypatch.setattr(winner, "validation_interval", lambda *_, **__: bounds)
+    monkeypatch.setattr(preference, "validation_interval", lambda *_, level, **__: bounds(level))
     race, _ = explored(tmp_path, *SHORT, scores=scores)
     chosen = duel(race)
     assert name in chosen.winner.candidate.name
@@ -92,7 +94,7 @@ def test_augmentation_is_preferred_unless_it_is_clearly_worse(
 def test_with_more_time_a_winner_does_not_compete_again_with_less_trained_baselines(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(winner, "validation_interval", lambda *_, **__: (0.1, 0.2))
+    monkeypatch.setattr(preference, "validation_interval", lambda *_, **__: (0.1, 0.2))
     race, executor = explored(tmp_path, *TIMED, scores=led_by_a_neighbor)
     first = duel(race)
     epochs = first.winner.epochs
@@ -117,7 +119,7 @@ def test_a_duel_without_a_clearly_better_winner_changes_nothing(
     def score(name: str, epochs: int) -> float:
         return scores["neighbor"] if "neighbor" in name else led_by_a_baseline(name, epochs)
 
-    monkeypatch.setattr(winner, "validation_interval", lambda *_, **__: (-0.1, 0.1))
+    monkeypatch.setattr(preference, "validation_interval", lambda *_, **__: (-0.1, 0.1))
     race, _ = explored(tmp_path, *TIMED, scores=score)
     first = duel(race)
     decided = (tmp_path / "decisions.json").read_text()
@@ -128,7 +130,7 @@ def test_a_duel_without_a_clearly_better_winner_changes_nothing(
     assert not (tmp_path / "duel").exists()
     saved = [json.loads(text) for text in (decided, (tmp_path / "decisions.json").read_text())]
     assert saved[0]["decisions"]["duel"] == saved[1]["decisions"]["duel"]
-    monkeypatch.setattr(winner, "validation_interval", lambda *_, **__: (0.1, 0.2))
+    monkeypatch.setattr(preference, "validation_interval", lambda *_, **__: (0.1, 0.2))
     second = duel_again(race, first, race.results[LEADER])
     assert "neighbor" in second.winner.candidate.name
     assert duel(race) == second
@@ -164,11 +166,28 @@ def test_the_length_of_the_winner_doubles_until_its_time_is_used(
     assert (tmp_path / "checkpoint.safetensors").read_text() == f"{LEADER} {trained.epochs}"
 
 
-def test_the_final_run_of_a_winner_that_does_not_memorize_begins_at_once(tmp_path: Path) -> None:
-    race, executor = explored(tmp_path, *TIMED, trained=lambda name: 0.0)
-    chosen, before = duel(race), len(executor.ended)
-    assert train_winner(race, chosen, 0.0, refits=True) == chosen.winner
-    assert len(executor.ended) == before
+def test_the_final_run_of_a_winner_that_does_not_memorize_is_longer(tmp_path: Path) -> None:
+    race, _ = explored(tmp_path, *TIMED, trained=lambda name: 0.0)
+    chosen = duel(race)
+    trained = train_winner(race, chosen, 0.0, refits=True)
+    left = PLANNED * race.stopwatch.total - race.stopwatch.seconds
+    assert left == pytest.approx(FALLING * trained.seconds, abs=FALLING + 1)
+
+
+def test_a_winner_that_begins_to_memorize_has_a_shorter_final_run(tmp_path: Path) -> None:
+    epochs = {"most": 0}
+
+    def score(name: str, number: int) -> float:
+        epochs["most"] = max(epochs["most"], number)
+        return led_by_a_baseline(name, number)
+
+    def accuracy(name: str) -> float:
+        return 1.0 if epochs["most"] > 40 else 0.0
+
+    race, _ = explored(tmp_path, *TIMED, scores=score, trained=accuracy)
+    trained = train_winner(race, duel(race), 0.0, refits=True)
+    left = PLANNED * race.stopwatch.total - race.stopwatch.seconds
+    assert left == pytest.approx(trained.seconds, abs=2)
 
 
 def test_a_winner_that_no_longer_improves_stops_early(tmp_path: Path) -> None:
