@@ -26,6 +26,7 @@ from darts.running.jobs import (
     Future,
     Job,
     Outcome,
+    Reply,
     is_complete,
     log_file,
     read_divergence,
@@ -97,6 +98,16 @@ def execute(job: Job) -> Outcome:
             if isinstance(error, OSError) and is_machine_failure(error):
                 raise WriteError(error.errno, one_line(error)) from error
             return Outcome(None, error_summary(error))
+
+
+def attempt(job: Job) -> Reply:
+    """Execute a job; return None after a signal, and an error if the machine failed."""
+    try:
+        return execute(job)
+    except Interrupted:
+        return None
+    except OSError as error:
+        return error
 
 
 def _try(job: Job, interrupt: Interrupt) -> Outcome | None:

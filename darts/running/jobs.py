@@ -7,7 +7,7 @@ from concurrent import futures
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from darts.reading import JsonObject, read_json
 from darts.tracking.metrics import read_metrics
@@ -34,6 +34,10 @@ class Outcome:
 
     summary: JsonObject | None  # content of its summary.json; None if it failed
     problem: str = ""  # why it failed, in one line
+
+
+Reply: TypeAlias = "Outcome | OSError | None"
+"""How an attempt to execute a job ended: None after a signal, an error if the machine failed."""
 
 
 class RunFailed(ValueError):

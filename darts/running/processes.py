@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 
 from darts.running import worker_process
-from darts.running.jobs import Job, Outcome
+from darts.running.jobs import Job, Outcome, Reply
 from darts.running.pool import PoolExecutor, Worker, WorkerDied
 
 
@@ -85,7 +85,7 @@ class ProcessWorker(Worker):
 
     def _receive(self) -> Outcome | None:
         try:
-            reply: worker_process.Reply = self._connection.recv()
+            reply: Reply = self._connection.recv()
         except (EOFError, ConnectionError):
             raise self._death() from None
         if isinstance(reply, OSError):

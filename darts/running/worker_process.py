@@ -10,23 +10,19 @@ import threading
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import TypeAlias
 
 import torch
 
 from darts.data_modules.data_module import keep_data
 from darts.reading import one_line
-from darts.running.execution import execute, redirect_output
-from darts.running.jobs import Outcome
+from darts.running.execution import attempt, redirect_output
+from darts.running.jobs import Reply
 from darts.training.device import round_robin_gpu
-from darts.training.interrupt import Interrupt, Interrupted
+from darts.training.interrupt import Interrupt
 from darts.writing import WriteError
 
 LATE_IMPORTS = ("scipy.sparse", "torch._dynamo")
 """Modules that runs import late, and that take long."""
-
-Reply: TypeAlias = "Outcome | OSError | None"
-"""How a job ended: None if a signal has stopped it, an error if the machine failed."""
 
 
 def main(number: int | None, threads: int | None, log: Path, connection: Connection) -> None:
@@ -53,14 +49,9 @@ def _serve(connection: Connection, interrupt: Interrupt) -> None:
     reply: Reply = None
     while True:
         connection.send(reply)
-        job = connection.recv()
-        try:
-            reply = execute(job)
-        except Interrupted:
+        reply = attempt(connection.recv())
+        if reply is None:
             interrupt.received = None  # the signal has stopped this run, and stops no other
-            reply = None
-        except OSError as error:
-            reply = error
 
 
 def prepare_process(number: int | None, threads: int | None) -> None:
