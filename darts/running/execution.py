@@ -19,7 +19,7 @@ import torch
 
 from darts.config import ConfigError
 from darts.log_mode import redirected
-from darts.reading import one_line
+from darts.reading import FileError, one_line
 from darts.recipes.commands import resume_command, run_command, would_continue
 from darts.running.jobs import (
     Executor,
@@ -63,11 +63,15 @@ class InlineExecutor(Executor):
 def earlier_outcome(job: Job) -> Outcome | None:
     """Return the outcome of a run that has ended, or None for a run to start or to resume.
 
-    A diverged run has ended. A complete run has ended unless it trains longer with ``changes``.
+    A diverged run has ended. A complete run has ended unless it trains longer with ``changes``. A
+    run has failed if a file about its end is damaged.
     """
-    if is_complete(job.directory):
-        return None if _is_to_continue(job) else Outcome(read_summary(job.directory))
-    divergence = read_divergence(job.directory)
+    try:
+        if is_complete(job.directory):
+            return None if _is_to_continue(job) else Outcome(read_summary(job.directory))
+        divergence = read_divergence(job.directory)
+    except FileError as error:
+        return Outcome(None, one_line(error))
     return None if divergence is None else Outcome(None, str(divergence["reason"]))
 
 
