@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
 
@@ -28,17 +29,22 @@ class FakeExecutor(Executor):
         self.workers = workers
         self._threads = ThreadPoolExecutor(workers)
         self._futures: list[Future] = []
+        self._lock, self._ended = threading.Lock(), False
 
     def submit(self, job: Job) -> Future:
         future = Future(job)
-        self._futures.append(future)
-        self._threads.submit(self._run, future)
+        with self._lock:
+            if self._ended:
+                future.set_exception(CancelledError())
+            else:
+                self._futures.append(future)
+                self._threads.submit(self._run, future)
         return future
 
     def _run(self, future: Future) -> None:
-        if not future.set_running_or_notify_cancel():
-            return
         try:
+            if future.stopping:
+                raise CancelledError
             outcome = earlier_outcome(future.job) or self._execute(future)
         except BaseException as error:
             future.set_exception(error)
@@ -65,6 +71,8 @@ class FakeExecutor(Executor):
         return outcome or Outcome(None, errors.strip().rpartition("\n")[2])
 
     def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._ended = True
         for future in self._futures:
             future.cancel()
         self._threads.shutdown()

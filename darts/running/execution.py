@@ -51,13 +51,23 @@ class InlineExecutor(Executor):
 
     def submit(self, job: Job) -> Future:
         """Execute a job; raise Interrupted after a signal, see ``execute``."""
-        future = Future(job)
-        future.place = "this process"
-        try:
-            future.set_result(execute(job))
-        except WriteError as error:
-            future.set_exception(error)
+        future = new_future(job)
+        if not future.done():
+            future.start("this process")
+            try:
+                future.set_result(execute(job))
+            except WriteError as error:
+                future.set_exception(error)
         return future
+
+
+def new_future(job: Job) -> Future:
+    """Return the future of a job. It is done, and has no place, if the run has ended before."""
+    future = Future(job)
+    outcome = earlier_outcome(job)
+    if outcome is not None:
+        future.set_result(outcome)
+    return future
 
 
 def earlier_outcome(job: Job) -> Outcome | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from concurrent import futures
 from concurrent.futures import CancelledError
@@ -9,9 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
+from darts.config import ConfigError
 from darts.reading import JsonObject, read_json
 from darts.tracking.metrics import read_metrics
 from darts.training.run import DIVERGED
+
+MAX_RESTARTS = 3  # of a job that loses its worker, until the job has failed
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,13 @@ Reply: TypeAlias = "Outcome | OSError | None"
 """How an attempt to execute a job ended: None after a signal, an error if the machine failed."""
 
 
+class ExecutorError(ConfigError):
+    """An executor cannot execute any job, for example because its workers do not start.
+
+    The job whose future raises it is not the cause, so the command ends.
+    """
+
+
 class RunFailed(ValueError):
     """A run ended without a summary, or its results cannot be used; the message says why."""
 
@@ -47,17 +58,26 @@ class RunFailed(ValueError):
 class Future(futures.Future[Outcome]):
     """The outcome of a job that waits, runs or has ended.
 
-    ``result()`` raises ``CancelledError`` if the job was cancelled, and ``WriteError`` if the
-    machine failed, for example because the disk is full.
+    ``result()`` raises ``CancelledError`` if the job was cancelled, ``ExecutorError`` if no job can
+    be executed, and ``WriteError`` if the machine failed, for example because the disk is full.
     """
 
     def __init__(self, job: Job) -> None:
         super().__init__()
+        # For the base class, the job runs from now on: its `cancel` knows no job that stops later.
+        self.set_running_or_notify_cancel()
         self.job = job
-        self.place = ""  # where the job runs or ran last, for reports
+        self.place = ""  # where the job runs or ran last, for reports; empty before its begin
+        self.begin = 0.0  # value of time.monotonic() when the job began
+        self.losses = 0  # how often the job has lost its worker
         self.stopping = False  # whether ``cancel`` was called
-        # Asks the run to stop; set by the executor before the run starts.
+        # Drops the job or asks its run to stop; set by the executor.
         self.stop: Callable[[], object] = lambda: None
+
+    def start(self, place: str, stop: Callable[[], object] = lambda: None) -> None:
+        """Record that the job begins or continues; called by the executor."""
+        self.begin = self.begin if self.place else time.monotonic()
+        self.place, self.stop = place, stop
 
     def cancel(self) -> bool:
         """Drop a waiting job; ask a run to save a checkpoint and stop, without waiting for it.
@@ -65,8 +85,6 @@ class Future(futures.Future[Outcome]):
         Return False if the job has ended. To continue a stopped run, submit its job again.
         """
         self.stopping = True  # first: an executor sets `stop` and then reads `stopping`
-        if super().cancel():
-            return True
         self.stop()
         return self.cancelled() or not self.done()
 
@@ -78,15 +96,17 @@ class Future(futures.Future[Outcome]):
 
     def cancelled(self) -> bool:
         """Return whether the job was dropped, or stopped before its end."""
-        stopped = self.stopping and not super().cancelled() and self.done()
-        return super().cancelled() or (stopped and isinstance(self.exception(), CancelledError))
+        return self.done() and isinstance(self.exception(), CancelledError)
 
 
 class Executor(Protocol):
     """Executes jobs in the order of ``submit``; leaving its context cancels them.
 
+    A job that is submitted after the end of the context is cancelled at once.
+
     Attributes:
-        workers: Number of jobs that run at the same time, at least 1.
+        workers: Number of jobs that run at the same time, at least 1. It may change when the
+            context is entered.
         threads: Threads of PyTorch that suit a run while no other one runs.
         blocks: Whether ``submit`` executes the job before it returns.
     """

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
-from queue import LifoQueue
+from collections.abc import Sequence
+from concurrent.futures import CancelledError
+from threading import Thread
 from typing import Protocol
-from weakref import WeakSet
 
 from darts.running.execution import earlier_outcome
-from darts.running.jobs import Executor, Future, Job, Outcome
+from darts.running.jobs import MAX_RESTARTS, ExecutorError, Future, Job, Outcome
+from darts.running.queue import QueueExecutor
 
-MAX_RESTARTS = 3  # of a job whose workers die, until the job has failed
 MAX_FAILED_STARTS = 3  # of a worker in a row, until a job raises an error
+_POLL = 0.2  # seconds between two requests to workers to end
 
 
 class WorkerDied(Exception):
@@ -24,6 +22,8 @@ class WorkerDied(Exception):
 class Worker(Protocol):
     """Executes jobs, one after the other. After its death, it can start again.
 
+    One thread calls all methods, except that other threads call ``stop`` and ``kill``.
+
     Attributes:
         place: Where it runs, for reports.
     """
@@ -31,15 +31,18 @@ class Worker(Protocol):
     place: str
 
     def start(self) -> None:
-        """Start, and wait until jobs can be executed; raise WorkerDied or WriteError."""
+        """Start, and wait until jobs can be executed.
+
+        Raise WorkerDied, or an error for which no worker can start: WriteError, ExecutorError.
+        """
         ...
 
     def is_alive(self) -> bool:
-        """Return False if the worker is known to have died since its start."""
+        """Return whether the worker lives, while it executes no job."""
         ...
 
     def run(self, job: Job) -> Outcome | None:
-        """Execute a job; return None if a signal stopped it; raise WorkerDied or WriteError."""
+        """Execute a job; return None if a signal stopped it; raise WorkerDied or OSError."""
         ...
 
     def stop(self) -> None:
@@ -47,152 +50,111 @@ class Worker(Protocol):
         ...
 
     def kill(self) -> None:
-        """End the worker and its job at once."""
+        """End the worker and its job at once, without waiting."""
         ...
 
     def end(self) -> None:
-        """End the worker after its job, and wait until it has ended."""
+        """End the worker, which executes no job, and wait until it has ended."""
         ...
 
 
-@dataclass(frozen=True)
-class Unusable:
-    """A worker that does not start, and why."""
-
-    worker: Worker
-    error: BaseException
-
-
-class PoolExecutor(Executor):
+class PoolExecutor(QueueExecutor):
     """Executes jobs by workers.
 
     Entering the context starts the workers, while this process continues. A job whose worker dies
     continues from its last checkpoint with the next idle worker, at most ``MAX_RESTARTS`` times.
 
-    Leaving the context cancels all jobs and ends the workers, at once after Ctrl-C.
+    Leaving the context also ends the workers, at once after Ctrl-C.
     """
 
     def __init__(self, workers: Sequence[Worker], threads: int) -> None:
-        self.workers, self.threads = len(workers), threads
+        super().__init__(len(workers), threads)
         self._workers = workers
-        self._idle: LifoQueue[Worker | Unusable | None] = LifoQueue()  # None after the end
-        self._jobs = ThreadPoolExecutor(self.workers)  # each thread waits for the job of a worker
-        self._starts = ThreadPoolExecutor(self.workers)
-        self._futures = WeakSet[Future]()
-        self._ending = False
+        self._threads: list[Thread] = []  # one for each worker
 
-    def submit(self, job: Job) -> Future:
-        """See ``Executor``."""
-        future = Future(job)
-        outcome = earlier_outcome(job)
-        if outcome is not None:
-            future.set_result(outcome)
-        else:
-            self._futures.add(future)
-            self._jobs.submit(self._run, future)
-        return future
+    def _serve(self, worker: Worker) -> None:
+        """Execute jobs with a worker, until the end of the context."""
+        problem = self._start(worker)
+        while (future := self._next()) is not None:
+            if self._ending:
+                future.set_exception(CancelledError())
+            elif problem is not None:
+                future.set_exception(problem)
+                problem = self._start(worker)
+            elif worker.is_alive():
+                self._run(future, worker)
+            else:
+                self._enqueue([future], first=True)  # another worker may be idle
+                problem = self._start(worker)
+        worker.end()
 
-    def _run(self, future: Future) -> None:
-        if not future.set_running_or_notify_cancel():
-            return
-        deaths, outcome = 0, None
-        try:
-            while outcome is None:
-                try:
-                    with self._idle_worker() as worker:
-                        outcome = _attempt(worker, future)
-                except WorkerDied as death:
-                    deaths += 1
-                    outcome = earlier_outcome(future.job)  # it may have died at the very end
-                    if outcome is None and deaths > MAX_RESTARTS:
-                        outcome = Outcome(None, f"its worker {death}")
-        except BaseException as error:
-            future.set_exception(error)
-        else:
-            future.set_result(outcome)
+    def _next(self) -> Future | None:
+        """Wait for a job; return None at the end of the context."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._ending)
+            return self._waiting.popleft() if self._waiting else None
 
-    @contextmanager
-    def _idle_worker(self) -> Iterator[Worker]:
-        """Wait for an idle worker, and give it back; one that has died starts again."""
-        while True:
-            worker = self._idle.get()
-            if worker is None:
-                self._idle.put(None)  # for the next thread
-                raise CancelledError
-            if isinstance(worker, Unusable):
-                self._starts.submit(self._start, worker.worker)
-                raise worker.error
-            if worker.is_alive():
+    def _start(self, worker: Worker) -> BaseException | None:
+        """Start a worker; return the reason if it does not start."""
+        problem: BaseException | None = None
+        for _ in range(MAX_FAILED_STARTS):
+            if self._ending:
                 break
-            self._starts.submit(self._start, worker)
-        try:
-            yield worker
-        except WorkerDied:
-            self._starts.submit(self._start, worker)
-            raise
-        except BaseException:
-            self._idle.put(worker)
-            raise
-        self._idle.put(worker)
-
-    def _start(self, worker: Worker) -> None:
-        """Start a worker, and give it to the next job."""
-        failures = 0
-        while not self._ending:
             try:
                 worker.start()
             except WorkerDied as death:
-                failures += 1
-                if failures == MAX_FAILED_STARTS:
-                    error = ValueError(
-                        f"{failures} workers in a row died while they started; the last one {death}"
-                    )
-                    self._idle.put(Unusable(worker, error))
-                    break
+                text = "workers in a row died while they started; the last one"
+                problem = ExecutorError(f"{MAX_FAILED_STARTS} {text} {death}")
             except BaseException as error:
-                self._idle.put(Unusable(worker, error))
-                break
+                return error
             else:
-                self._idle.put(worker)
-                break
+                return None
+        return problem
+
+    def _run(self, future: Future, worker: Worker) -> None:
+        """Execute a job; return it to the queue if its worker dies."""
+        try:
+            outcome = self._attempt(future, worker)
+        except BaseException as error:
+            future.set_exception(error)
+        else:
+            if outcome is None:
+                self._enqueue([future], first=True)
+            else:
+                future.set_result(outcome)
+
+    def _attempt(self, future: Future, worker: Worker) -> Outcome | None:
+        """Return the outcome of a job, or None if its worker has died; raise CancelledError."""
+        future.start(worker.place, worker.stop)
+        try:
+            while not (future.stopping or self._ending):
+                # A signal may stop the run. Unless it came from `cancel`, the run continues.
+                outcome = worker.run(future.job)
+                if outcome is not None:
+                    return outcome
+            raise CancelledError
+        except WorkerDied as death:
+            future.losses += 1
+            outcome = earlier_outcome(future.job)  # it may have died at the very end
+            if outcome is None and future.losses > MAX_RESTARTS and not self._ending:
+                return Outcome(None, f"its worker {death}")
+            return outcome
+        finally:
+            future.stop = lambda: None  # the worker executes other jobs now
 
     def __enter__(self) -> PoolExecutor:
         for worker in self._workers:
-            self._starts.submit(self._start, worker)
+            # A daemon, so that a worker that does not end never blocks the end of this process.
+            self._threads.append(Thread(target=self._serve, args=(worker,), daemon=True))
+            self._threads[-1].start()
         return self
 
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        """Cancel all jobs and end all workers; kill them after Ctrl-C during this call."""
-        self._ending = True
-        for future in list(self._futures):
-            future.cancel()
-        for worker in self._workers:  # also those that have not started yet
-            worker.stop()
-        self._idle.put(None)
-        try:
-            self._close(kill=isinstance(error, KeyboardInterrupt))
-        except KeyboardInterrupt:
-            self._close(kill=True)
-            raise
-
-    def _close(self, *, kill: bool) -> None:
-        for worker in self._workers if kill else ():
-            worker.kill()
-        self._jobs.shutdown()
-        self._starts.shutdown()
-        for worker in self._workers:
-            worker.end()
-
-
-def _attempt(worker: Worker, future: Future) -> Outcome:
-    """Execute a job with a worker; raise CancelledError if the job was cancelled."""
-    future.place, future.stop = worker.place, worker.stop
-    try:
-        while not future.stopping:
-            # A signal may stop the run. Unless it came from `cancel`, the run continues.
-            outcome = worker.run(future.job)
-            if outcome is not None:
-                return outcome
-        raise CancelledError
-    finally:
-        future.stop = lambda: None  # the worker executes other jobs now
+    def _end(self, *, at_once: bool) -> None:
+        """Stop or kill all workers, and wait until they have ended."""
+        super()._end(at_once=at_once)
+        for thread in self._threads:
+            while thread.is_alive():
+                # Again and again, because a worker that is just starting may miss a request.
+                for worker in self._workers:
+                    (worker.kill if at_once else worker.stop)()
+                thread.join(_POLL)

@@ -68,7 +68,7 @@ class RecordingExecutor(Executor):
     def fields(self) -> dict[str, object]:
         """Return the numbers of jobs, and the energy of those that are complete."""
         with self._lock:
-            running = sum(future.running() for future in self._open)
+            running = sum(bool(future.place) for future in self._open)
             jobs = f"{running} running, {len(self._open) - running} waiting, {self._done} done"
             return {"jobs": jobs, "joules": sum(self._joules.values())}
 

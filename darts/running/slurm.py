@@ -78,7 +78,6 @@ class SlurmExecutor(Executor):
         for future in futures:
             outcome = earlier_outcome(future.job)
             if outcome is None:
-                future.set_running_or_notify_cancel()
                 waiting.append(future)
             else:
                 future.set_result(outcome)

@@ -20,8 +20,15 @@ from small_jobs import end_state, make_job
 from waiting import wait_for, wait_until
 
 from darts.running import processes
-from darts.running.jobs import Future, Job, Outcome, is_complete, log_file
-from darts.running.pool import MAX_RESTARTS
+from darts.running.jobs import (
+    MAX_RESTARTS,
+    ExecutorError,
+    Future,
+    Job,
+    Outcome,
+    is_complete,
+    log_file,
+)
 from darts.running.processes import ProcessExecutor
 from darts.writing import WriteError
 
@@ -99,7 +106,7 @@ def test_a_cancelled_run_continues_in_the_same_worker(
     job, waiting = make_job("retrain", tmp_path, LONG), make_job("search", tmp_path)
     first, second = executor.submit(job), executor.submit(waiting)
     wait_for(job.directory / "checkpoint.safetensors")
-    assert first.running()
+    assert (first.place, second.place) == ("process 0", "")
     worker = worker_pid(executor)
     assert second.cancel()
     assert first.cancel()
@@ -195,7 +202,7 @@ def test_workers_that_cannot_start_raise(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(spawn, "_python_exe", b"/bin/false")
     with (
         ProcessExecutor(1, tmp_path / "workers") as executor,
-        pytest.raises(ValueError, match=r"3 workers in a row died .* exited with code 1"),
+        pytest.raises(ExecutorError, match=r"3 workers in a row died .* exited with code 1"),
     ):
         executor.submit(make_job("search", tmp_path)).result(TIMEOUT)
 

@@ -1,0 +1,67 @@
+"""The queue of jobs that wait in this process, as the base of executors."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import CancelledError
+from functools import partial
+from threading import Condition
+
+from darts.running.execution import new_future
+from darts.running.jobs import Executor, Future, Job
+
+
+class QueueExecutor(Executor):
+    """Puts jobs into a queue, from which the threads of a subclass take them.
+
+    Leaving the context cancels all jobs and waits until they have ended, but not after Ctrl-C.
+    """
+
+    def __init__(self, workers: int, threads: int) -> None:
+        self.workers, self.threads = workers, threads
+        self._waiting: deque[Future] = deque()
+        self._ending = False
+        self._changed = Condition()  # guards the two attributes above
+
+    def submit(self, job: Job) -> Future:
+        """See ``Executor``."""
+        return self.submit_all([job])[0]
+
+    def submit_all(self, jobs: Sequence[Job]) -> list[Future]:
+        """See ``Executor``."""
+        futures = [new_future(job) for job in jobs]
+        self._enqueue([future for future in futures if not future.done()])
+        return futures
+
+    def _enqueue(self, futures: Sequence[Future], *, first: bool = False) -> None:
+        """Put jobs at the end or, in reverse order, at the beginning of the queue."""
+        for future in futures:
+            future.stop = partial(self._drop, future)
+        with self._changed:
+            (self._waiting.extendleft if first else self._waiting.extend)(futures)
+            self._changed.notify_all()
+        for future in futures:
+            if self._ending or future.stopping:
+                self._drop(future)
+
+    def _drop(self, future: Future) -> None:
+        """Cancel a job if it waits in the queue."""
+        with self._changed:
+            if future not in self._waiting:
+                return
+            self._waiting.remove(future)
+        future.set_exception(CancelledError())
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        try:
+            self._end(at_once=isinstance(error, KeyboardInterrupt))
+        except KeyboardInterrupt:
+            self._end(at_once=True)
+            raise
+
+    def _end(self, *, at_once: bool) -> None:
+        """End the context; a subclass adds that its threads cancel all jobs and end."""
+        with self._changed:
+            self._ending = True
+            self._changed.notify_all()

@@ -1,0 +1,292 @@
+"""Jobs in a pool of workers that start, die and stop as a test decides."""
+
+from __future__ import annotations
+
+import errno
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, wait
+from pathlib import Path
+
+import pytest
+from waiting import wait_until
+
+from darts.running import pool
+from darts.running.jobs import MAX_RESTARTS, ExecutorError, Future, Job, Outcome
+from darts.running.pool import PoolExecutor, Worker, WorkerDied
+from darts.writing import WriteError
+
+DONE = Outcome({"epochs": 1})
+TIMEOUT = 30
+
+
+class FakeWorker(Worker):
+    """A worker in a thread.
+
+    Args:
+        starts: What happens at each start: an error is raised; afterwards, starts succeed.
+        runs: What happens to each job: an error is raised, other values are returned; afterwards,
+            jobs complete.
+        gate: Jobs wait for it, or for ``stop`` and ``kill``.
+        start_gate: Starts wait for it, or for ``stop`` and ``kill``.
+    """
+
+    def __init__(
+        self,
+        name: str = "worker",
+        *,
+        starts: list[BaseException] | None = None,
+        runs: list[Outcome | BaseException | None] | None = None,
+        gate: threading.Event | None = None,
+        start_gate: threading.Event | None = None,
+    ) -> None:
+        self.place = name
+        self.starts, self.runs = starts or [], runs or []
+        self.gate, self.start_gate = gate or opened(), start_gate or opened()
+        self.alive = False
+        self.asked = ""  # the last request to stop or to end
+        self.log: list[str] = []
+
+    def start(self) -> None:
+        self.log.append("start")
+        self._pass(self.start_gate)
+        if self.starts:
+            raise self.starts.pop(0)
+        self.alive = True
+
+    def is_alive(self) -> bool:
+        return self.alive
+
+    def run(self, job: Job) -> Outcome | None:
+        self.log.append(job.name)
+        result = self.runs.pop(0) if self.runs else DONE
+        if result is DONE and not self._pass(self.gate):
+            return None
+        self.alive = not isinstance(result, WorkerDied)
+        if isinstance(result, BaseException):
+            raise result
+        return result
+
+    def _pass(self, gate: threading.Event) -> bool:
+        """Wait for a gate; return False after a request to stop."""
+        while not gate.wait(0.005):
+            if self.asked == "kill" or (self.asked == "stop" and gate is self.start_gate):
+                self.alive, self.asked = False, ""
+                raise WorkerDied("was stopped")
+            if self.asked == "stop":
+                self.asked = ""
+                return False
+        return True
+
+    def stop(self) -> None:
+        self.asked = "stop"
+
+    def kill(self) -> None:
+        self.asked = "kill"
+
+    def end(self) -> None:
+        self.log.append("end")
+        self.alive = False
+
+
+def opened() -> threading.Event:
+    gate = threading.Event()
+    gate.set()
+    return gate
+
+
+@pytest.fixture(autouse=True)
+def _poll_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "_POLL", 0.01)
+
+
+@pytest.fixture
+def make_job(tmp_path: Path) -> Callable[[str], Job]:
+    return lambda name: Job(name, "retrain", tmp_path / name, ())
+
+
+@pytest.fixture
+def closed() -> Iterator[threading.Event]:
+    """Return a gate that opens at the end of the test, if not before."""
+    gate = threading.Event()
+    yield gate
+    gate.set()
+
+
+def died() -> WorkerDied:
+    return WorkerDied("was killed by SIGKILL")
+
+
+def test_a_job_that_waits_for_a_worker_is_cancelled_at_once(
+    make_job: Callable[[str], Job], closed: threading.Event
+) -> None:
+    """The worker does not start, for example because the cluster has no free resources."""
+    with PoolExecutor([FakeWorker(start_gate=closed)], 1) as executor:
+        future = executor.submit(make_job("a"))
+        assert future.place == ""
+        assert future.cancel()
+        assert wait([future], 0).done == {future}
+        assert future.cancelled()
+        with pytest.raises(CancelledError):
+            future.result()
+
+
+def test_a_job_that_has_lost_its_worker_is_cancelled_at_once(
+    make_job: Callable[[str], Job], closed: threading.Event
+) -> None:
+    worker = FakeWorker()
+    with PoolExecutor([worker], 1) as executor:
+        assert executor.submit(make_job("first")).result(TIMEOUT) == DONE
+        worker.runs, worker.start_gate = [died()], closed
+        future = executor.submit(make_job("a"))
+        wait_until(lambda: worker.log[-2:] == ["a", "start"])
+        assert future.place == "worker"
+        assert future.cancel()
+        assert future.cancelled()
+
+
+def test_a_lost_job_continues_with_the_next_idle_worker(
+    make_job: Callable[[str], Job], closed: threading.Event
+) -> None:
+    """It precedes jobs that have not begun, and does not wait for the restart of its worker."""
+
+    class StartsOnce(FakeWorker):
+        def start(self) -> None:
+            super().start()
+            self.start_gate = closed
+
+    begin, gate = threading.Event(), threading.Event()
+    first = StartsOnce("first", start_gate=begin, runs=[died()])
+    second = FakeWorker("second", gate=gate)
+    with PoolExecutor([first, second], 1) as executor:
+        futures = [executor.submit(make_job("a"))]
+        wait_until(lambda: "a" in second.log)
+        futures += [executor.submit(make_job(name)) for name in ("b", "c")]
+        begin.set()
+        wait_until(lambda: first.log == ["start", "b", "start"])
+        gate.set()
+        assert [future.result(TIMEOUT) for future in futures] == [DONE] * 3
+        assert second.log == ["start", "a", "b", "c"]
+        assert [future.place for future in futures] == ["second"] * 3
+        assert [future.losses for future in futures] == [0, 1, 0]
+
+
+def test_a_job_fails_after_its_fourth_loss(make_job: Callable[[str], Job]) -> None:
+    """A worker that has died while it was idle does not count."""
+    worker = FakeWorker(runs=[DONE, *[died() for _ in range(MAX_RESTARTS + 1)]])
+    with PoolExecutor([worker], 1) as executor:
+        assert executor.submit(make_job("first")).result(TIMEOUT) == DONE
+        worker.alive = False
+        future, other = executor.submit(make_job("a")), executor.submit(make_job("b"))
+        assert future.result(TIMEOUT) == Outcome(None, "its worker was killed by SIGKILL")
+        assert other.result(TIMEOUT) == DONE
+    assert worker.log.count("a") == MAX_RESTARTS + 1
+
+
+def test_a_lost_job_that_had_ended_is_not_repeated(
+    make_job: Callable[[str], Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "earlier_outcome", lambda job: DONE)
+    worker = FakeWorker(runs=[died()])
+    with PoolExecutor([worker], 1) as executor:
+        assert executor.submit(make_job("a")).result(TIMEOUT) == DONE
+    assert worker.log.count("a") == 1
+
+
+def test_a_signal_from_elsewhere_does_not_stop_a_job(make_job: Callable[[str], Job]) -> None:
+    worker = FakeWorker(runs=[None, None])
+    with PoolExecutor([worker], 1) as executor:
+        assert executor.submit(make_job("a")).result(TIMEOUT) == DONE
+    assert worker.log.count("a") == 3
+
+
+def test_workers_that_do_not_start_are_an_error_of_the_executor(
+    make_job: Callable[[str], Job],
+) -> None:
+    """Later jobs are executed if the cause is gone."""
+    deaths = [WorkerDied("exited with code 1") for _ in range(3)]
+    full = WriteError(errno.ENOSPC, "cannot write: disk is full")
+    with PoolExecutor([FakeWorker(starts=[*deaths, full])], 1) as executor:
+        with pytest.raises(ExecutorError, match=r"^3 workers in a row died .* code 1$"):
+            executor.submit(make_job("a")).result(TIMEOUT)
+        with pytest.raises(WriteError, match="full"):
+            executor.submit(make_job("b")).result(TIMEOUT)
+        assert executor.submit(make_job("c")).result(TIMEOUT) == DONE
+
+
+def test_the_end_of_the_context_cancels_all_jobs(
+    make_job: Callable[[str], Job], closed: threading.Event
+) -> None:
+    """One worker executes a job, one never starts, and jobs wait. A later job is also cancelled."""
+    workers = [FakeWorker(gate=closed), FakeWorker(start_gate=closed)]
+    with PoolExecutor(workers, 1) as executor:
+        futures = [executor.submit(make_job(f"{n}")) for n in range(3)]
+        wait_until(lambda: "0" in workers[0].log)
+    futures.append(executor.submit(make_job("late")))
+    assert all(future.cancelled() for future in futures)
+    assert workers[0].log == ["start", "0", "end"]
+    assert workers[1].log == ["start", "end"]
+
+
+def test_a_start_that_misses_the_first_request_ends(
+    make_job: Callable[[str], Job], closed: threading.Event
+) -> None:
+    """A request has no effect before the process of the worker exists."""
+
+    class Slow(FakeWorker):
+        requests = 0
+
+        def stop(self) -> None:
+            self.requests += 1
+            if self.requests > 2:
+                super().stop()
+
+    with PoolExecutor([Slow(start_gate=closed)], 1) as executor:
+        future = executor.submit(make_job("a"))
+    assert future.cancelled()
+
+
+def test_ctrl_c_at_the_end_kills_the_workers(
+    make_job: Callable[[str], Job], closed: threading.Event
+) -> None:
+    class Stubborn(FakeWorker):
+        """Saves for a long time after a request; the second request comes with a Ctrl-C."""
+
+        requests = 0
+
+        def stop(self) -> None:
+            self.requests += 1
+            if self.requests == 2:
+                raise KeyboardInterrupt
+
+    worker = Stubborn(gate=closed)
+
+    def interrupted() -> None:
+        with PoolExecutor([worker], 1) as executor:
+            futures.extend(executor.submit(make_job(name)) for name in ("a", "b"))
+            wait_until(lambda: "a" in worker.log)
+
+    futures: list[Future] = []
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert all(future.cancelled() for future in futures)
+    assert worker.log == ["start", "a", "end"]
+    assert not worker.alive
+
+
+def test_ctrl_c_in_the_context_kills_the_workers(
+    make_job: Callable[[str], Job], closed: threading.Event
+) -> None:
+    worker = FakeWorker(gate=closed)
+    worker.stop = lambda: None  # type: ignore[method-assign]  # never stops
+
+    def interrupted() -> None:
+        with PoolExecutor([worker], 1) as executor:
+            futures.append(executor.submit(make_job("a")))
+            wait_until(lambda: "a" in worker.log)
+            raise KeyboardInterrupt
+
+    futures: list[Future] = []
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert futures[0].cancelled()
