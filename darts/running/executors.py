@@ -18,7 +18,7 @@ _LIBRARIES = {"ray": "ray", "slurm": "submitit"}
 
 
 def check_executor(config: ExecutorConfig, workers: int | None) -> None:
-    """Raise ConfigError if an executor lacks its library, or does not fit the number of workers."""
+    """Raise ConfigError if an executor lacks its library, or its settings do not fit together."""
     library = _LIBRARIES.get(config.name)
     if library is not None and find_spec(library) is None:
         raise ConfigError(
@@ -27,10 +27,15 @@ def check_executor(config: ExecutorConfig, workers: int | None) -> None:
         )
     if isinstance(config, InlineConfig) and (workers or 1) > 1:
         raise ConfigError(
-            f"executor=inline executes one run at a time; leave out workers={workers}"
+            f"workers={workers}: executor=inline executes one run at a time; set workers=1"
         )
-    if isinstance(config, SlurmConfig) and workers is None:
-        raise ConfigError("executor=slurm needs workers=N, the number of jobs at the same time")
+    if isinstance(config, SlurmConfig):
+        if workers is None:
+            raise ConfigError("executor=slurm needs workers=N, the number of jobs at the same time")
+        if config.gpus % 1:
+            raise ConfigError(
+                f"executor.gpus={config.gpus:g}: must be a whole number with executor=slurm"
+            )
 
 
 def make_executor(
