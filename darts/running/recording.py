@@ -21,11 +21,8 @@ class RecordingExecutor(Executor):
     """Executes jobs by another executor, and records them in ``JOBS``."""
 
     def __init__(self, executor: Executor, directory: Path) -> None:
-        self.workers, self.threads, self.blocks = (
-            executor.workers,
-            executor.threads,
-            executor.blocks,
-        )
+        self.workers, self.threads = executor.workers, executor.threads
+        self.blocks = executor.blocks
         self._executor, self._file = executor, directory / JOBS
         self._open: set[Future] = set()  # jobs that have not ended
         self._done = 0
@@ -34,34 +31,39 @@ class RecordingExecutor(Executor):
 
     def submit(self, job: Job) -> Future:
         """See ``Executor``."""
-        return self.submit_all([job])[0]
+        return self._watch([self._executor.submit(job)])[0]
 
     def submit_all(self, jobs: Sequence[Job]) -> list[Future]:
         """See ``Executor``."""
-        begin = time.monotonic()
-        futures = self._executor.submit_all(jobs)
+        if self.blocks:  # record each job before the next one begins
+            return [self.submit(job) for job in jobs]
+        return self._watch(self._executor.submit_all(jobs))
+
+    def _watch(self, futures: list[Future]) -> list[Future]:
+        """Record jobs when they end, except those that had ended before."""
         new = [future for future in futures if future.place or not future.done()]
         with self._lock:
             self._open.update(new)
-        for future in new:  # the other runs had ended before
-            future.add_done_callback(partial(self._record, future, begin))
+        for future in new:
+            future.add_done_callback(partial(self._record, future))
         return futures
 
-    def _record(self, future: Future, begin: float, _: AnyFuture[Outcome]) -> None:
+    def _record(self, future: Future, _: AnyFuture[Outcome]) -> None:
+        seconds = time.monotonic() - future.begin if future.place else 0.0
         row: dict[str, object] = {"job": future.job.name, "command": future.job.command}
-        row |= {"place": future.place, "seconds": round(time.monotonic() - begin, 2)}
-        if future.cancelled():
-            row["end"] = "stopped"
-        elif error := future.exception():
-            row["end"] = f"failed: {error}"
-        elif (outcome := future.result()).summary is None:
-            row["end"] = f"failed: {outcome.problem}"
-        else:
-            row["end"] = "complete"
-            self._joules[future.job.directory] = float(outcome.summary.get("joules") or 0)
+        row |= {"place": future.place, "seconds": round(seconds, 2)}
         with self._lock:
             self._open.discard(future)
             self._done += 1
+            if future.cancelled():
+                row["end"] = "stopped"
+            elif error := future.exception():
+                row["end"] = f"failed: {error}"
+            elif (outcome := future.result()).summary is None:
+                row["end"] = f"failed: {outcome.problem}"
+            else:
+                row["end"] = "complete"
+                self._joules[future.job.directory] = float(outcome.summary.get("joules") or 0)
             with optional(self._file), self._file.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
 
@@ -74,6 +76,7 @@ class RecordingExecutor(Executor):
 
     def __enter__(self) -> RecordingExecutor:
         self._executor.__enter__()
+        self.workers = self._executor.workers
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
