@@ -46,7 +46,7 @@ class ProcessWorker(Worker):
         process: BaseProcess = context.Process(  # type: ignore[attr-defined]
             target=worker_process.main, args=(*self._arguments, other_end)
         )
-        with _ctrl_c_blocked():
+        with ctrl_c_blocked():
             process.start()
         self.process = process
         other_end.close()
@@ -115,7 +115,7 @@ def start_server() -> None:
     if _context().get_start_method() == "forkserver":
         from multiprocessing.forkserver import ensure_running
 
-        with _ctrl_c_blocked():
+        with ctrl_c_blocked():
             ensure_running()
 
 
@@ -134,7 +134,7 @@ def describe_exit(code: int | None) -> str:
 
 
 @contextmanager
-def _ctrl_c_blocked() -> Iterator[None]:
+def ctrl_c_blocked() -> Iterator[None]:
     """Block Ctrl-C in this thread; a process that starts in the context never receives it."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield

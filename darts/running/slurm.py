@@ -6,38 +6,47 @@ References:
 
 from __future__ import annotations
 
+import os
+import secrets
+import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import CancelledError
+from contextlib import nullcontext, suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import submitit
+from submitit.core.utils import FailedJobError, UncompletedJobError
 
 from darts.config import ConfigError
 from darts.config.executors import SlurmConfig
 from darts.reading import one_line
-from darts.running.execution import earlier_outcome, execute
-from darts.running.jobs import Executor, Future, Job, Outcome
-from darts.running.pool import MAX_RESTARTS
-from darts.training.interrupt import Interrupted
+from darts.running.execution import attempt, earlier_outcome
+from darts.running.jobs import MAX_RESTARTS, ExecutorError, Future, Job, Outcome, Reply
+from darts.running.processes import ctrl_c_blocked
+from darts.running.queue import QueueExecutor
 
 _POLL = 0.5  # seconds between two looks at the jobs
 
 
-def run_alone(job: Job) -> Outcome | None:
-    """Execute a job in the process of a job of Slurm; return None if a signal stopped it."""
-    try:
-        return execute(job)
-    except Interrupted:
-        return None
+def run_alone(job: Job) -> Reply:
+    """Execute a job in the process of a job of Slurm."""
+    # Slurm sends SIGUSR2 shortly before the time limit. The handler of submitit raises an error.
+    signal.signal(signal.SIGUSR2, lambda number, frame: signal.raise_signal(signal.SIGTERM))
+    return attempt(job)
 
 
-class SlurmExecutor(Executor):
+class SlurmExecutor(QueueExecutor):
     """Executes each job as a job of Slurm; jobs that are submitted together are a job array.
 
-    A job that ends without an outcome, for example because its node is lost or its time is over, is
-    submitted again, at most ``MAX_RESTARTS`` times, and continues from its last checkpoint.
+    A job that is lost, for example with its node, is submitted again, at most ``MAX_RESTARTS``
+    times, and continues from its last checkpoint. A job that a signal has stopped, for example
+    before its time limit, is submitted again without a limit, because each part makes progress.
 
     Args:
         config: Options of the jobs.
@@ -45,100 +54,137 @@ class SlurmExecutor(Executor):
     """
 
     def __init__(self, config: SlurmConfig, workers: int) -> None:
-        self.workers, self.threads = workers, config.cores
+        super().__init__(workers, config.cores)
+        self._config = config
+        self._is_local = config.cluster == "local"
+        self._cluster: Any = None  # executor of submitit
+        self._running: dict[Future, Any] = {}  # handles of submitit; used by `_watch` only
+        self._aborting = False  # whether nobody waits for the ends of jobs any more
+        self._watcher = threading.Thread(target=self._watch, daemon=True)
+
+    def _watch(self) -> None:
+        """Submit jobs, cancel them and collect their replies, until the context and all jobs end.
+
+        No other thread calls submitit. Its processes ignore Ctrl-C, because this thread stops them.
+        """
+        with ctrl_c_blocked():
+            while self._running or self._waiting or not self._ending:
+                time.sleep(_POLL)
+                aborting = self._aborting  # read before `_ending`, which is set first
+                self._send(self._next())
+                stopping = [f for f in self._running if f.stopping or self._ending]
+                # Again and again, because a process that has just started may miss a signal.
+                self._cancel([self._running[future] for future in stopping])
+                self._collect(ask=bool(stopping), abort=aborting)
+
+    def _next(self) -> list[Future]:
+        """Return the jobs to submit now; Slurm itself limits how many of them run."""
+        free = self.workers - len(self._running) if self._is_local else sys.maxsize
+        with self._changed:
+            count = len(self._waiting) if self._ending else min(free, len(self._waiting))
+            return [self._waiting.popleft() for _ in range(count)]
+
+    def _send(self, futures: Sequence[Future]) -> None:
+        """Submit jobs as an array; cancel them after the end of the context."""
+        reason: BaseException = CancelledError()
+        if futures and not self._ending:
+            # The process of a job does not know the number of its cores.
+            jobs = [replace(each.job, threads=each.job.threads or self.threads) for each in futures]
+            try:
+                with _outside_of_slurm(), self._cluster.batch():
+                    handles = [self._cluster.submit(run_alone, job) for job in jobs]
+            except Exception as error:  # of sbatch or the file system
+                reason = ExecutorError(f"executor=slurm: cannot submit jobs: {one_line(error)}")
+            else:
+                for future, handle in zip(futures, handles, strict=True):
+                    handle._results_timeout_s = 1  # for the file that a lost job lacks; else 15 s
+                    future.start(f"job {handle.job_id}")
+                    self._running[future] = handle
+                return
+        for future in futures:
+            future.set_exception(reason)
+
+    def _cancel(self, handles: Sequence[Any]) -> None:
+        """Send SIGTERM to jobs."""
+        if self._is_local:
+            for handle in handles:
+                handle._process.terminate()  # `handle.cancel` kills the run after a second
+        elif handles:
+            with suppress(OSError):  # `_collect` reports that Slurm is unavailable
+                words = ["scancel", *(handle.job_id for handle in handles)]
+                subprocess.run(words, check=False, capture_output=True)  # some may have ended
+
+    def _collect(self, *, ask: bool, abort: bool) -> None:
+        """Set the results of jobs that have ended; those without an outcome wait again.
+
+        ``ask`` makes Slurm report the states of the jobs at once, instead of up to ten minutes
+        later. ``abort`` treats all jobs as ended.
+        """
+        for future, handle in list(self._running.items()):
+            reply: Outcome | Exception | None = None
+            try:
+                if not abort and not handle.done(force_check=ask):
+                    ask = False  # one answer is about all jobs
+                    continue
+                reply = self._reply(future, handle)
+            except Exception as error:  # of sacct or the file system
+                self._cancel([handle])
+                reply = ExecutorError(f"executor=slurm: {future.place}: {one_line(error)}")
+            del self._running[future]
+            if isinstance(reply, Outcome):
+                future.set_result(reply)
+            elif reply is not None:
+                future.set_exception(reply)
+            else:
+                self._enqueue([future], first=True)  # which drops a cancelled job
+
+    def _reply(self, future: Future, handle: Any) -> Reply:
+        """Return the reply of a job that has ended."""
+        outcome = earlier_outcome(future.job)
+        if outcome is not None or future.stopping or self._ending:
+            return outcome
+        try:
+            return handle.result()  # type: ignore[no-any-return]
+        except FailedJobError:  # for example, because the node lacks this package
+            raise RuntimeError(f"it failed; see {handle.paths.stderr}") from None
+        except UncompletedJobError:
+            future.losses += 1
+            if future.losses <= MAX_RESTARTS:
+                return None
+            problem = f"its jobs were lost {future.losses} times, the last one: {handle.state}"
+            return Outcome(None, problem)
+
+    def __enter__(self) -> SlurmExecutor:
+        config = self._config
         parameters = {
             "timeout_min": config.minutes,
             "cpus_per_task": config.cores,
             "gpus_per_node": int(config.gpus) or None,
             "mem_gb": config.memory_gb,
             "slurm_partition": config.partition,
-            "slurm_array_parallelism": workers,
+            "slurm_array_parallelism": self.workers,
+            # Since Slurm 22.05, srun does not use the number of cores of its job.
+            "slurm_srun_args": [f"--cpus-per-task={config.cores}"],
             **config.options,
         }
+        known = {name: value for name, value in parameters.items() if value is not None}
+        # Local jobs are named after processes, whose IDs are used again.
+        folder = Path(config.folder) / secrets.token_hex(4)
         try:
-            self._cluster = submitit.AutoExecutor(config.folder, cluster=config.cluster)
-            known = {name: value for name, value in parameters.items() if value is not None}
+            self._cluster = submitit.AutoExecutor(folder, cluster=config.cluster)
             self._cluster.update_parameters(**known)
-        except (RuntimeError, NameError, TypeError, ValueError) as error:
+        except Exception as error:  # among others, AssertionError for the type of an option
             raise ConfigError(f"executor=slurm: {one_line(error)}") from None
-        self._running: dict[Future, Any] = {}  # handles of submitit
-        self._restarts: dict[Future, int] = {}
-        self._lock = threading.Lock()
-        self._ended = threading.Event()
-        self._watcher = threading.Thread(target=self._watch)
-
-    def submit(self, job: Job) -> Future:
-        """See ``Executor``."""
-        return self.submit_all([job])[0]
-
-    def submit_all(self, jobs: Sequence[Job]) -> list[Future]:
-        """See ``Executor``."""
-        futures = [Future(replace(job, threads=job.threads or self.threads)) for job in jobs]
-        waiting = []
-        for future in futures:
-            outcome = earlier_outcome(future.job)
-            if outcome is None:
-                waiting.append(future)
-            else:
-                future.set_result(outcome)
-        self._send(waiting)
-        return futures
-
-    def _send(self, futures: Sequence[Future]) -> None:
-        """Submit jobs as an array."""
-        with self._lock:
-            with self._cluster.batch():
-                handles = [self._cluster.submit(run_alone, future.job) for future in futures]
-            for future, handle in zip(futures, handles, strict=True):
-                future.place, future.stop = f"job {handle.job_id}", handle.cancel
-                self._running[future] = handle
-                if future.stopping:
-                    handle.cancel()
-
-    def _watch(self) -> None:
-        while not self._ended.wait(_POLL):
-            with self._lock:
-                done = [f for f, handle in self._running.items() if handle.done()]
-                handles = [self._running.pop(future) for future in done]
-            again = [f for f, handle in zip(done, handles, strict=True) if not _settle(f, handle)]
-            lost = [future for future in again if not self._may_restart(future)]
-            for future in lost:
-                future.set_result(Outcome(None, f"its jobs ended {MAX_RESTARTS + 1} times"))
-            if restarted := [future for future in again if future not in lost]:
-                self._send(restarted)
-
-    def _may_restart(self, future: Future) -> bool:
-        self._restarts[future] = self._restarts.get(future, 0) + 1
-        return self._restarts[future] <= MAX_RESTARTS
-
-    def __enter__(self) -> SlurmExecutor:
         self._watcher.start()
         return self
 
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        """Cancel all jobs, and wait until they have ended."""
-        with self._lock:
-            futures = list(self._running)
-        for future in futures:
-            future.cancel()
-        for future in futures:
-            future.exception()
-        self._ended.set()
+    def _end(self, *, at_once: bool) -> None:
+        """Cancel all jobs, and wait until they have ended unless ``at_once``."""
+        super()._end(at_once=at_once)
+        self._aborting = at_once
         self._watcher.join()
 
 
-def _settle(future: Future, handle: Any) -> bool:
-    """Set the outcome of a job that has ended; return False if it has none."""
-    try:
-        outcome = handle.result()
-    except submitit.core.utils.UncompletedJobError:
-        outcome = None
-    except submitit.core.utils.FailedJobError as error:
-        future.set_exception(ValueError(one_line(error)))
-        return True
-    outcome = outcome or earlier_outcome(future.job)
-    if outcome is not None:
-        future.set_result(outcome)
-    elif future.stopping:
-        future.set_exception(CancelledError())
-    return future.done()
+def _outside_of_slurm() -> Any:
+    """Return a context in which a command that is a job itself passes no settings on to jobs."""
+    return submitit.helpers.clean_env() if "SLURM_JOB_ID" in os.environ else nullcontext()
