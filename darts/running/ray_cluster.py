@@ -22,56 +22,57 @@ from ray.exceptions import RayError, RayTaskError
 from darts.config import ConfigError
 from darts.config.executors import RayConfig
 from darts.reading import one_line
-from darts.running.jobs import Job, Outcome
+from darts.running.jobs import ExecutorError, Job, Outcome
 from darts.running.pool import PoolExecutor, Worker, WorkerDied
 from darts.running.processes import ProcessWorker
-from darts.writing import WriteError, write_atomically
+from darts.training.interrupt import Interrupt
+from darts.writing import write_atomically
 
 # By default, Ray reports its use to a server.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+_ANSWER_SECONDS = 10  # an idle host that needs longer for an answer counts as lost
 
 
 class Host:
     """An actor of Ray that starts a worker process on its node and passes jobs to it.
 
     The process has the working directory of the command, so that relative paths mean the same.
+
+    Args:
+        threads: Threads of PyTorch.
+        log: File for the output outside of runs.
+        folder: Working directory of the command.
+        environment: Variables to set.
     """
 
-    def __init__(self, threads: int, log: Path, folder: str) -> None:
+    def __init__(self, threads: int, log: Path, folder: str, environment: dict[str, str]) -> None:
         self._folder = folder
         self._worker = ProcessWorker(None, threads, log)
+        os.environ.update(environment)
 
-    def start(self, shared: Path, content: str) -> str:
+    def start(self, shared: Path) -> str:
         """Start the process; return the name of the node.
 
-        Raise ConfigError if the node does not see a file of the command with the given content.
+        Raise ExecutorError if the node lacks the working directory, or a file of the command.
         """
         address = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
-        node = f"{socket.gethostname()} ({address})"
+        place = f"{socket.gethostname()} ({address})"
+        lack = f"executor=ray: node {place} does not see the files in"
         try:
             os.chdir(self._folder)
-            is_shared = shared.read_text("utf-8") == content
         except OSError:
-            is_shared = False
-        if not is_shared:
-            raise ConfigError(
-                f"executor=ray: node {node} does not see the files in {shared.parent}; run "
-                "directories have to be on a file system that all nodes share"
-            )
+            text = "the working directory of a command has to exist on all nodes"
+            raise ExecutorError(f"{lack} {self._folder}; {text}") from None
+        if not shared.exists():
+            text = "run directories have to be on a file system that all nodes share"
+            raise ExecutorError(f"{lack} {shared.parent}; {text}")
         self._worker.start()
-        return node
+        return place
 
-    def run(self, job: Job) -> Outcome | None:
-        """See ``Worker``."""
-        return self._worker.run(job)
-
-    def stop(self) -> None:
-        """See ``Worker``."""
-        self._worker.stop()
-
-    def end(self) -> None:
-        """See ``Worker``."""
-        self._worker.end()
+    def call(self, method: str, *arguments: Any) -> Any:
+        """Call a method of the ``ProcessWorker``."""
+        return getattr(self._worker, method)(*arguments)
 
 
 class RayWorker(Worker):
@@ -80,9 +81,12 @@ class RayWorker(Worker):
     _host: Any = None  # handle of the actor
     _is_ready = False
 
-    def __init__(self, config: RayConfig, log: Path, shared: tuple[Path, str]) -> None:
+    def __init__(self, config: RayConfig, log: Path, shared: Path) -> None:
         self.place = "no node yet"
-        self._arguments = (config.cores, log, os.getcwd())
+        environment = {k: text for k, text in os.environ.items() if k.startswith("DARTS_")}
+        if not config.gpus:  # Ray hides no GPU from an actor without GPUs
+            environment["CUDA_VISIBLE_DEVICES"] = ""
+        self._arguments = (config.cores, log, os.getcwd(), environment)
         self._shared = shared
         self._options = {
             "num_cpus": config.cores,
@@ -94,38 +98,40 @@ class RayWorker(Worker):
 
     def start(self) -> None:
         """See ``Worker``."""
-        self.kill()
+        self._is_ready = False
+        self.kill()  # the actor whose process has died, if any
         self._host = ray.remote(Host).options(**self._options).remote(*self._arguments)
-        self.place = self._get(self._host.start.remote(*self._shared))
+        self.place = self._get(self._host.start.remote(self._shared))
         self._is_ready = True
 
     def is_alive(self) -> bool:
         """See ``Worker``."""
-        return self._host is not None
+        with suppress(RayError):
+            return bool(ray.get(self._host.call.remote("is_alive"), timeout=_ANSWER_SECONDS))
+        return False
 
     def run(self, job: Job) -> Outcome | None:
         """See ``Worker``."""
-        outcome: Outcome | None = self._get(self._host.run.remote(job))
+        outcome: Outcome | None = self._get(self._host.call.remote("run", job))
         return outcome
 
     def stop(self) -> None:
         """See ``Worker``."""
         if self._is_ready:
-            self._host.stop.remote()
+            self._host.call.remote("stop")
         else:  # the cluster may never have enough free resources
             self.kill()
 
     def kill(self) -> None:
         """See ``Worker``."""
-        host, self._host, self._is_ready = self._host, None, False
-        if host is not None:
-            ray.kill(host)
+        if self._host is not None:
+            ray.kill(self._host)
 
     def end(self) -> None:
         """See ``Worker``."""
         if self._is_ready:
             with suppress(RayError):
-                ray.get(self._host.end.remote())
+                ray.get(self._host.call.remote("end"))
         self.kill()
 
     def _get(self, reference: Any) -> Any:
@@ -133,29 +139,33 @@ class RayWorker(Worker):
         try:
             return ray.get(reference)
         except RayTaskError as error:
-            if isinstance(error.cause, WorkerDied):
-                self.kill()
-            if isinstance(error.cause, (WorkerDied, WriteError, ConfigError)):
+            if isinstance(error.cause, (WorkerDied, OSError, ExecutorError)):
                 raise error.cause from None
             raise
-        except RayError:
-            place = self.place
-            self.kill()
-            raise WorkerDied(f"was lost, on {place}") from None
+        except RayError as error:
+            self.kill()  # the actor may only be unreachable, and still execute a job
+            raise WorkerDied(f"was lost, on {self.place}: {one_line(error)}") from None
 
 
 class RayExecutor(PoolExecutor):
-    """Executes jobs on a cluster of Ray.
+    """Executes jobs on a cluster of Ray, which entering the context joins or starts.
 
     If a node is lost, its jobs continue from their last checkpoints on other nodes.
 
     Args:
         config: The cluster and the resources of a worker.
-        workers: Number of workers; None for as many as the resources allow.
+        workers: Largest number of workers; None for as many as the resources allow.
         directory: Run directory of the command, which all nodes must see.
     """
 
     def __init__(self, config: RayConfig, workers: int | None, directory: Path) -> None:
+        super().__init__([], config.cores)
+        self._config, self._most, self._logs = config, workers, directory / "workers"
+        self._shared = self._logs / f"shared-{secrets.token_hex(8)}"
+        self.workers = workers or 1
+
+    def __enter__(self) -> RayExecutor:
+        config = self._config
         _connect(config)
         allowed = _capacity(config)
         if not allowed:
@@ -164,20 +174,12 @@ class RayExecutor(PoolExecutor):
                 f"executor=ray: no node has executor.cores={config.cores}, executor.gpus="
                 f"{config.gpus:g} and executor.memory_gb={config.memory_gb}"
             )
-        logs = directory / "workers"
-        self._shared = logs / "shared", secrets.token_hex(8)
-        super().__init__(
-            [
-                RayWorker(config, logs / f"{number}.log", self._shared)
-                for number in range(min(workers or allowed, allowed))
-            ],
-            config.cores,
-        )
-
-    def __enter__(self) -> RayExecutor:
-        file, content = self._shared
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(file, content)
+        self.workers = min(self._most or allowed, allowed)
+        write_atomically(self._shared, "")
+        self._workers = [
+            RayWorker(config, self._logs / f"{number}.log", self._shared)
+            for number in range(self.workers)
+        ]
         super().__enter__()
         return self
 
@@ -186,23 +188,25 @@ class RayExecutor(PoolExecutor):
         try:
             super().__exit__(kind, error, trace)
         finally:
-            self._shared[0].unlink(missing_ok=True)
+            self._shared.unlink(missing_ok=True)
             ray.shutdown()
 
 
 def _connect(config: RayConfig) -> None:
     """Join a cluster, or start one on this machine."""
     try:
-        ray.init(
-            address=config.address or "local",
-            include_dashboard=None if config.address else False,
-            configure_logging=False,
-            log_to_driver=False,
-        )
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise ConfigError(
-            f"executor.address={config.address}: there is no cluster of Ray: {one_line(error)}"
-        ) from None
+        with Interrupt():  # restores the handler of SIGTERM, which Ray replaces
+            ray.init(
+                address=config.address or "local",
+                include_dashboard=None if config.address else False,
+                configure_logging=False,
+                log_to_driver=False,
+            )
+    except Exception as error:
+        problem = "executor=ray: Ray does not start on this machine"
+        if config.address:
+            problem = f"executor.address={config.address}: there is no cluster of Ray"
+        raise ConfigError(f"{problem}: {one_line(error)}") from None
 
 
 def _capacity(config: RayConfig) -> int:
@@ -211,6 +215,6 @@ def _capacity(config: RayConfig) -> int:
     count = 0
     for node in ray.nodes():  # type: ignore[no-untyped-call]
         resources = node["Resources"] if node["Alive"] else {}
-        fits = [resources.get(name, 0) // amount for name, amount in wanted.items() if amount > 0]
-        count += int(min(fits))
+        fits = [resources.get(name, 0) / amount for name, amount in wanted.items() if amount > 0]
+        count += int(min(fits) + 1e-9)  # 0.6 / 0.2 is less than 3
     return count
