@@ -1,7 +1,8 @@
 """Compare a search method with baselines of equal cost: ``python -m darts.compare``.
 
-Each run is an ordinary search or retraining in a worker process. Its directory is inside the
-directory of the comparison. ``report.md`` states what the scores show and what they do not show.
+Each run is an ordinary search or retraining, by default in a worker process. Its directory is
+inside the directory of the comparison. ``report.md`` states what the scores show and what they do
+not show.
 
 References:
     Yang, Esperança and Carlucci, "NAS evaluation is frustratingly hard", arXiv:1912.12522.

@@ -19,6 +19,7 @@ from darts.comparing.plan import RANDOM, RANDOM_BASELINES, RANDOM_SEARCH, Compar
 from darts.comparing.runs import RunLauncher
 from darts.recipes.commands import merge_overrides, search_config
 from darts.running.jobs import RunFailed, is_complete
+from darts.training.interrupt import Interrupted
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,7 @@ def execute(
     times per second, and returns whether to stop all runs.
 
     Return the reason for each failed run by name, without runs that were stopped or not started.
+    Raise ExecutorError if no run can be executed.
     """
     done = {run.name for run in runs if run.done()}
     waiting = [run for run in runs if run.name not in done]
@@ -93,13 +95,16 @@ def execute(
     if not waiting:
         return failed
     workers = launcher.executor.workers
-    # The context of the launcher ends first: it stops the runs for which the threads wait.
-    with ThreadPoolExecutor(workers) as threads, launcher:
+    # The context of the executor ends first: it stops the runs for which the threads wait.
+    with ThreadPoolExecutor(workers) as threads, launcher.executor:
+        start: Callable[[Callable[[], str]], Future[str]] = (
+            _execute if launcher.executor.blocks else threads.submit
+        )
         while not stopping():
             for run in [run for run in waiting if done.issuperset(run.needs)]:
                 if len(running) < workers:
                     waiting.remove(run)
-                    running[threads.submit(run.work)] = run
+                    running[start(run.work)] = run
             if not running:
                 break
             ended, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
@@ -115,3 +120,15 @@ def execute(
                     done.add(run.name)
                     on_done(run, message)
     return failed
+
+
+def _execute(work: Callable[[], str]) -> Future[str]:
+    """Execute a run in this thread, in which the run can handle signals if it is the main one."""
+    future: Future[str] = Future()
+    try:
+        future.set_result(work())
+    except Interrupted:
+        future.set_exception(CancelledError())
+    except Exception as error:
+        future.set_exception(error)
+    return future

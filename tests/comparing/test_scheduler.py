@@ -1,0 +1,104 @@
+"""The execution of the runs of a comparison: errors, and runs in this process."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from darts.comparing.runs import RunLauncher
+from darts.comparing.scheduler import PlannedRun, execute
+from darts.running.jobs import Executor, ExecutorError, Future, Job, Outcome
+from darts.training.interrupt import Interrupted
+
+
+class FakeExecutor(Executor):
+    """Jobs that end at once.
+
+    Args:
+        ends: The outcome or the error of each job, by the name of its directory.
+        blocks: Whether errors are raised by ``submit``, as after a signal in this process.
+    """
+
+    workers, threads = 1, 1
+
+    def __init__(self, ends: dict[str, Outcome | BaseException], *, blocks: bool = False) -> None:
+        self.ends, self.blocks = ends, blocks
+        self.is_open = False
+        self.places: list[bool] = []  # for each job, whether it was in the main thread
+
+    def submit(self, job: Job) -> Future:
+        assert self.is_open
+        self.places.append(threading.current_thread() is threading.main_thread())
+        end = self.ends[job.directory.name]
+        future = Future(job)
+        if isinstance(end, Outcome):
+            future.set_result(end)
+        elif self.blocks:
+            raise end
+        else:
+            future.set_exception(end)
+        return future
+
+    def __enter__(self) -> FakeExecutor:
+        self.is_open = True
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.is_open = False
+
+
+def execute_all(
+    executor: FakeExecutor, folder: Path, *, stopping: Callable[[], bool] = lambda: False
+) -> tuple[list[str], dict[str, str]]:
+    """Execute a run for each end; return the runs that are complete, and the failed ones."""
+    launcher, complete = RunLauncher(executor), list[str]()
+
+    def planned(name: str) -> PlannedRun:
+        def work() -> str:
+            return str(launcher("retrain", folder / name, [])["score"])
+
+        return PlannedRun(name, work, lambda: False)
+
+    failed = execute(
+        [planned(name) for name in executor.ends],
+        launcher,
+        on_done=lambda run, message: complete.append(f"{run.name} {message}"),
+        stopping=stopping,
+    )
+    return complete, failed
+
+
+@pytest.mark.parametrize("blocks", [False, True])
+def test_a_failed_run_names_its_log(tmp_path: Path, blocks: bool) -> None:
+    """An executor that blocks executes runs in the main thread, where they handle signals."""
+    ends = {
+        "a": Outcome({"score": 1}),
+        "b": Outcome(None, "it diverged"),
+        "c": Outcome({"score": 3}),
+    }
+    executor = FakeExecutor({**ends}, blocks=blocks)
+    complete, failed = execute_all(executor, tmp_path)
+    assert complete == ["a 1", "c 3"]
+    assert failed == {"b": f"it diverged (see {tmp_path / 'b.log'})"}
+    assert executor.places == [blocks] * 3
+    assert not executor.is_open
+
+
+def test_an_error_of_the_executor_ends_the_comparison(tmp_path: Path) -> None:
+    error = ExecutorError("3 workers in a row died")
+    executor = FakeExecutor({"a": error, "b": Outcome({"score": 2})})
+    with pytest.raises(ExecutorError, match="3 workers"):
+        execute_all(executor, tmp_path)
+    assert len(executor.places) == 1
+    assert not executor.is_open
+
+
+def test_a_signal_in_this_process_stops_the_comparison(tmp_path: Path) -> None:
+    """The run raises; the signal has also reached the comparison."""
+    executor = FakeExecutor({"a": Interrupted(143), "b": Outcome({"score": 2})}, blocks=True)
+    complete, failed = execute_all(executor, tmp_path, stopping=lambda: bool(executor.places))
+    assert (complete, failed) == ([], {})
+    assert len(executor.places) == 1
