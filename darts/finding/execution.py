@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from darts.finding.budget import Stopwatch
-from darts.running.jobs import Executor, Future, Job, Outcome
+from darts.running.jobs import Executor, ExecutorError, Future, Job, Outcome
 from darts.tracking import Console
 from darts.training.interrupt import Interrupt
 
@@ -41,7 +41,10 @@ class Execution:
     _shown: int = 0
 
     def run(self, jobs: Sequence[Job]) -> dict[str, Outcome]:
-        """Execute runs that are not long enough yet; return all outcomes by name."""
+        """Execute runs that are not long enough yet; return all outcomes by name.
+
+        Raise Stopped after a signal, and ExecutorError if no run can be executed.
+        """
         if self._stopping():
             raise Stopped
         futures = self.executor.submit_all(jobs)
@@ -58,15 +61,18 @@ class Execution:
             for future in futures:
                 if future in done:
                     self.ended[future.job.directory] = self.stopwatch.seconds
-                    self._warn_of_failure(future)
+                    self._check(future)
         try:
             return {future.job.name: future.result() for future in futures}
         except CancelledError:
             raise Stopped from None
 
-    def _warn_of_failure(self, future: Future) -> None:
-        has_ended = not future.cancelled() and future.exception() is None
-        if has_ended and (outcome := future.result()).summary is None:
+    def _check(self, future: Future) -> None:
+        """Warn of a run that has failed; raise ExecutorError without waiting for other runs."""
+        error = future.exception()
+        if isinstance(error, ExecutorError):
+            raise error
+        if error is None and (outcome := future.result()).summary is None:
             self.console.warn(f"{future.job.name}: {outcome.problem}")
 
     def _stopping(self) -> bool:
