@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +28,13 @@ LONGER = {
     "find": ("plan.slice_epochs=10", "plan.epochs=60", "workers=2"),
     "compare": ("search.epochs=10", "retrain.epochs=30", "baselines=[random]", "workers=2"),
 }
+
+
+CLUSTERS = {
+    "ray": ("executor=ray",),
+    "submitit": ("executor=slurm", "executor.cluster=local", "executor.folder={}/jobs"),
+}
+"""Clusters that a command starts on this machine, by library."""
 
 
 def words_of(command: str, directory: Path, *more: str) -> list[str]:
@@ -118,14 +126,55 @@ def test_a_ray_cluster_that_loses_a_node(
     assert {row["end"] for row in rows} == {"complete"}
 
 
+def options_of(library: str, folder: Path) -> list[str]:
+    """Return the options of a cluster on this machine."""
+    pytest.importorskip(library)
+    return [word.format(folder) for word in CLUSTERS[library]]
+
+
 @pytest.mark.parametrize("command", LONGER)
-def test_jobs_of_submitit(
-    local: dict[str, dict[str, object]], tmp_path: Path, command: str
+@pytest.mark.parametrize("library", CLUSTERS)
+def test_a_cluster_on_this_machine(
+    local: dict[str, dict[str, object]], tmp_path: Path, library: str, command: str
 ) -> None:
-    pytest.importorskip("submitit")
-    options = ("executor=slurm", "executor.cluster=local", f"executor.folder={tmp_path}/jobs")
-    end = run(command, tmp_path / command, *options)
+    end = run(command, tmp_path / command, *options_of(library, tmp_path))
     assert differences(end, local[command]) == []
+
+
+@pytest.mark.parametrize("library", CLUSTERS)
+def test_ctrl_c_stops_all_jobs(
+    local: dict[str, dict[str, object]], tmp_path: Path, library: str
+) -> None:
+    """The terminal sends the signal to all processes of the group. The runs save and continue."""
+    directory = tmp_path / "find"
+    words = words_of("find", directory, *options_of(library, tmp_path))
+    with launched("find", *words) as process:
+        wait_until(lambda: len(list(directory.rglob("checkpoint.safetensors"))) >= 2, process)
+        begin = time.monotonic()
+        os.killpg(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert time.monotonic() - begin < 10
+    assert process.returncode == 130, out + err
+    assert any("checkpoint saved" in log.read_text() for log in directory.glob("runs/*.log"))
+    assert not list(directory.rglob("run.lock"))
+    with launched("find", f"resume={directory}") as process:
+        out, err = process.communicate(timeout=300)
+    assert process.returncode in (0, 3), out + err
+    assert differences(end_of("find", directory), local["find"]) == []
+
+
+@pytest.mark.parametrize("library", CLUSTERS)
+def test_a_second_ctrl_c_ends_the_command(tmp_path: Path, library: str) -> None:
+    directory = tmp_path / "find"
+    words = words_of("find", directory, *options_of(library, tmp_path))
+    with launched("find", *words) as process:
+        wait_until(lambda: list(directory.rglob("checkpoint.safetensors")), process)
+        os.killpg(process.pid, signal.SIGINT)
+        time.sleep(0.2)
+        os.killpg(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == 130, out + err
+    assert "Traceback" not in err
 
 
 def test_a_missing_cluster(tmp_path: Path) -> None:
