@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 
 import torch
 
@@ -171,9 +172,9 @@ def _reset_peak_memory() -> None:
         Path("/proc/self/clear_refs").write_text("5")
 
 
-def error_summary(error: BaseException) -> str:
-    """Return an error in one line, and print its traceback, which goes to the log."""
-    traceback.print_exception(error)
+def error_summary(error: BaseException, log: TextIO | None = None) -> str:
+    """Return an error in one line; print its traceback to a log, by default standard error."""
+    traceback.print_exception(error, file=log)
     text = " ".join(str(error).split())
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "out of memory" in text.lower():
         return f"out of memory: {text[:200]}"
