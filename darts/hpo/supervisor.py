@@ -15,7 +15,7 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from darts.hpo.queue import initial_failures
+from darts.hpo.queue import initial_failures, requeue_running
 from darts.hpo.store import storage_errors
 from darts.hpo.study import StudyPlan
 from darts.hpo.trials import failure_reason, finished_trials
@@ -62,6 +62,8 @@ class Supervisor:
         ``on_poll`` is called with all trials, several times per second. Return the number of the
         signal, or 0. Raise ValueError if the first trials all failed.
         """
+        if self._plan.owns_storage:
+            requeue_running(self._study)
         with Interrupt() as interrupt:
             try:
                 if self.executor.blocks:

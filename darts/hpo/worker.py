@@ -32,7 +32,7 @@ from darts.hpo.queue import (
 from darts.hpo.store import in_background, machine_failure
 from darts.hpo.study import StudyPlan, study_window
 from darts.hpo.trial_tools import TrialTools
-from darts.hpo.trials import BEYOND, FAILURE, SCORES, WALL_SECONDS, WORKER, trial_results
+from darts.hpo.trials import BEYOND, FAILURE, LOST, SCORES, WALL_SECONDS, WORKER, trial_results
 from darts.running.execution import error_summary
 from darts.running.jobs import Executor, RunFailed
 from darts.spaces.parameters import Point
@@ -93,8 +93,7 @@ class Worker:
         self._next_look = time.monotonic() + self.plan.config.heartbeat
         before, self._stale = self._stale, stale_trials(self.study)
         for trial_id in before & self._stale:
-            reason = "its worker sends no heartbeats"
-            fail_and_requeue(self.study, self._frozen(trial_id), reason, self.plan.config.retries)
+            fail_and_requeue(self.study, self._frozen(trial_id), LOST, self.plan.config.retries)
 
     def _run(self, claimed: FrozenTrial) -> None:
         """Evaluate a claimed trial and store its state, unless another worker took it over.

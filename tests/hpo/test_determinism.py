@@ -29,10 +29,10 @@ def study_plan(planned: Callable[..., StudyPlan], tmp_path: Path) -> Callable[..
     """Return a function that plans a study with a slow judge in a new directory."""
 
     def make(name: str, judge: SlowJudge, *overrides: str) -> StudyPlan:
-        plan = planned(*SPACE, *overrides)
+        # Several processes or threads with a supervisor or worker of their own share the database.
+        plan = planned(*SPACE, f"storage=sqlite:///{tmp_path / name}.db", *overrides)
         plan.config.judge = judge
-        storage = f"sqlite:///{tmp_path / name}.db"
-        return dataclasses.replace(plan, directory=tmp_path / name, storage=storage)
+        return dataclasses.replace(plan, directory=tmp_path / name)
 
     return make
 
