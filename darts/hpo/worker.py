@@ -53,7 +53,7 @@ class Worker:
 
     Args:
         plan: The study.
-        study: The study, opened by the thread that calls ``step``.
+        study: The study, opened. Workers in several threads may share it.
         name: Unique name, which is stored in the trials.
         executor: Executes the runs of trials; None for this process.
     """
@@ -103,7 +103,7 @@ class Worker:
         directory = self.plan.directory / "trials" / f"{first_attempt(claimed):04d}"
         send = partial(record_heartbeat, self.study, claimed)
         try:
-            with in_background(self.study, self.plan.config.heartbeat, send):
+            with in_background(self.plan.config.heartbeat, send):
                 self.study._storage.set_trial_user_attr(claimed._trial_id, WORKER, self.name)
                 trial = optuna.Trial(self.study, claimed._trial_id)
                 state, values = self._outcome(trial, directory)
