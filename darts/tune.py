@@ -49,6 +49,7 @@ from darts.hpo.trials import (
 )
 from darts.judging.limits.costs import describe_limits
 from darts.reading import JsonObject, one_line
+from darts.running.jobs import ExecutorError
 from darts.tracking import Console, format_duration, format_value, print_lines, print_summary
 from darts.tracking.metrics import write_table
 from darts.training.interrupt import Interrupted
@@ -84,6 +85,8 @@ def _how_to_continue(directory: Path) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"aborted by Ctrl-C{advice}") from None
+    except ExecutorError as error:
+        raise ExecutorError(f"{error}{advice}") from None
     except OSError as error:
         if not is_machine_failure(error) or not (directory / "config.yaml").exists():
             raise

@@ -61,7 +61,8 @@ class Supervisor:
         """Run until the study has enough trials, its time is over or a signal arrives.
 
         ``on_poll`` is called with all trials, several times per second. Return the number of the
-        signal, or 0. Raise ValueError if the first trials all failed.
+        signal, or 0. Raise ValueError if the first trials all failed, and ExecutorError if runs
+        cannot be executed.
         """
         if self._plan.owns_storage:
             requeue_running(self._study)

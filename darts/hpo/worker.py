@@ -34,7 +34,7 @@ from darts.hpo.study import StudyPlan, study_window
 from darts.hpo.trial_tools import TrialTools
 from darts.hpo.trials import BEYOND, FAILURE, LOST, SCORES, WALL_SECONDS, WORKER, trial_results
 from darts.running.execution import error_summary
-from darts.running.jobs import Executor, RunFailed
+from darts.running.jobs import Executor, ExecutorError, RunFailed
 from darts.spaces.parameters import Point
 from darts.strategies.history import first_attempt
 from darts.strategies.judges import EpochCallback, TrialSpec
@@ -129,13 +129,9 @@ class Worker:
             values = [reported[max(reported)]] if reported else None
         except UpdateFinishedTrialError:
             raise
-        except (CancelledError, SystemExit, KeyboardInterrupt):  # after a signal
-            fail_and_requeue(self.study, self._frozen(trial._trial_id), "its worker was stopped")
-            raise
-        except Exception as error:
-            cannot_write = isinstance(error, OSError) and is_machine_failure(error)
-            if cannot_write or machine_failure(error):
-                reason = "its worker could not write"
+        except BaseException as error:
+            reason = outside_reason(error)
+            if reason is not None:
                 fail_and_requeue(self.study, self._frozen(trial._trial_id), reason)
                 raise
             state = TrialState.FAIL
@@ -220,3 +216,13 @@ class Worker:
                     f"joules cannot be compared: they come from {source} here and from {other} "
                     f"in trial {trial.number}"
                 )
+
+
+def outside_reason(error: BaseException) -> str | None:
+    """Return why an error is not the fault of the trial, or None if it may be."""
+    if isinstance(error, CancelledError) or not isinstance(error, Exception):  # after a signal
+        return "its worker was stopped"
+    if isinstance(error, ExecutorError):
+        return "its run could not be executed"
+    cannot_write = isinstance(error, OSError) and is_machine_failure(error)
+    return "its worker could not write" if cannot_write or machine_failure(error) else None
