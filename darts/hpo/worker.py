@@ -34,7 +34,7 @@ from darts.hpo.study import StudyPlan, study_window
 from darts.hpo.trial_tools import TrialTools
 from darts.hpo.trials import BEYOND, FAILURE, LOST, SCORES, WALL_SECONDS, WORKER, trial_results
 from darts.running.execution import error_summary
-from darts.running.jobs import Executor, ExecutorError, RunFailed
+from darts.running.jobs import Executor, ExecutorError, RunFailed, log_file
 from darts.spaces.parameters import Point
 from darts.strategies.history import first_attempt
 from darts.strategies.judges import EpochCallback, TrialSpec
@@ -135,8 +135,7 @@ class Worker:
                 fail_and_requeue(self.study, self._frozen(trial._trial_id), reason)
                 raise
             state = TrialState.FAIL
-            known = isinstance(error, RunFailed)
-            trial.set_user_attr(FAILURE, str(error) if known else error_summary(error))
+            trial.set_user_attr(FAILURE, describe_failure(error, directory))
         trial.set_user_attr(WALL_SECONDS, time.monotonic() - start)
         return state, values
 
@@ -226,3 +225,13 @@ def outside_reason(error: BaseException) -> str | None:
         return "its run could not be executed"
     cannot_write = isinstance(error, OSError) and is_machine_failure(error)
     return "its worker could not write" if cannot_write or machine_failure(error) else None
+
+
+def describe_failure(error: BaseException, directory: Path) -> str:
+    """Return an error in one line; append the traceback of an unexpected one to the trial's log."""
+    if isinstance(error, RunFailed):
+        return str(error)
+    log = log_file(directory)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a", encoding="utf-8", errors="backslashreplace") as file:
+        return error_summary(error, file)

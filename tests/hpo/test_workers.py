@@ -52,7 +52,7 @@ class FailingJudge:
 
 
 def test_failures_are_recorded_and_the_study_continues(
-    planned: Callable[..., StudyPlan], short: list[str]
+    planned: Callable[..., StudyPlan], short: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
     plan = planned(*short, "budget.trials=6", "executor=inline")
     plan.config.judge = FailingJudge()  # type: ignore[assignment]
@@ -65,6 +65,9 @@ def test_failures_are_recorded_and_the_study_continues(
         "ValueError: valid_accuracy=nan: must be finite",
         "out of memory: ",
     ]
+    log = plan.directory / "trials" / "0002.log"
+    assert "Traceback" in log.read_text()
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_a_study_ends_if_its_first_trials_all_fail(
