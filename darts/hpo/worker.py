@@ -151,16 +151,13 @@ class Worker:
         on_epoch = self._pruning_callback(trial, point)
         spec = TrialSpec(plan.overrides(point), plan.space.genotype(point), directory, on_epoch)
         results = plan.config.judge(spec, self.tools)
-        scores = {
-            name: value
-            for name, value in results.items()
-            if isinstance(value, (int, float))
-            and not isinstance(value, bool)
-            and name not in SETTINGS
-        }
-        scores = limited.costs(point) | scores
+        scores = limited.costs(point) | finite_numbers(results)
         required = [*plan.objectives, *plan.config.limit.measured()]
         missing = [name for name in required if name not in scores]
+        for name in missing:
+            if name in results:  # a summary has null for nan and infinity
+                value = math.nan if results[name] is None else results[name]
+                raise ValueError(f"{name}={value}: must be finite")
         if plan.score in missing:
             available = ", ".join(name for name in scores if name.startswith("valid_"))
             raise ValueError(
@@ -173,11 +170,7 @@ class Worker:
             self._require_common_source(str(results["joules_source"]))
         source = {name: text for name, text in results.items() if name == "joules_source"}
         trial.set_user_attr(SCORES, {**scores, **source})
-        values = [float(scores[name]) for name in plan.objectives]
-        for name, value in zip(plan.objectives, values, strict=True):
-            if not math.isfinite(value):
-                raise ValueError(f"{name}={value}: must be finite")
-        return values
+        return [float(scores[name]) for name in plan.objectives]
 
     def _pruning_callback(self, trial: optuna.Trial, point: Point) -> EpochCallback:
         """Return a callback that reports each epoch to the pruner, which may end the trial."""
@@ -215,6 +208,18 @@ class Worker:
                     f"joules cannot be compared: they come from {source} here and from {other} "
                     f"in trial {trial.number}"
                 )
+
+
+def finite_numbers(results: Mapping[str, object]) -> dict[str, float]:
+    """Return the scores and costs in the results of a judge that are finite numbers, by name."""
+    return {
+        name: value
+        for name, value in results.items()
+        if isinstance(value, (int, float))
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+        and name not in SETTINGS
+    }
 
 
 def outside_reason(error: BaseException) -> str | None:
