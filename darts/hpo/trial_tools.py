@@ -102,7 +102,10 @@ class TrialTools:
 
 
 def scores_of(row: JsonObject) -> dict[str, float]:
-    """Return the validation scores in a row of ``metrics.jsonl`` by name; null stands for nan."""
+    """Return the validation scores in a row of ``metrics.jsonl`` by name.
+
+    The file has null for nan and for infinity; both become nan.
+    """
     prefix = "valid_"
     return {
         name.removeprefix(prefix): math.nan if value is None else float(value)

@@ -176,12 +176,13 @@ class Worker:
         """Return a callback that reports each epoch to the pruner, which may end the trial."""
         plan = self.plan
         epochs = int(str(point.get("epochs", plan.epochs)))
+        worst = -math.inf if plan.higher_is_better else math.inf
 
         def on_epoch(epoch: int, scores: Mapping[str, float]) -> None:
-            value = scores.get(plan.config.metric, math.nan)
-            if len(plan.objectives) > 1 or math.isnan(value):
+            value = scores.get(plan.config.metric)
+            if len(plan.objectives) > 1 or value is None:
                 return
-            trial.report(value, epoch)
+            trial.report(worst if math.isnan(value) else value, epoch)
             # After the last epoch, pruning saves nothing.
             if epoch < epochs and plan.config.pruner.name != "none" and self._prunes(trial):
                 raise optuna.TrialPruned(f"pruned at epoch {epoch}")
