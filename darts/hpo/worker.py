@@ -43,7 +43,9 @@ from darts.strategies.strategy import suggest_point
 from darts.tracking.ledger import common_source
 from darts.writing import is_machine_failure
 
-_WAIT = 0.05  # seconds between two checks of the queue
+# Seconds between two checks of the queue, by whether the judge trains. Then a trial takes longer,
+# and many threads may wait at the same time.
+_WAIT = {True: 0.5, False: 0.05}
 
 SETTINGS = ("epochs", "seed", "ranks")  # numbers in a summary that are settings, not results
 
@@ -77,7 +79,7 @@ class Worker:
         requeue_lost(self.study, trials)
         claimed = claim_trial(self.plan, self.study, trials, self._window)
         if claimed is None:
-            time.sleep(_WAIT)
+            time.sleep(_WAIT[self.plan.config.judge.trains])
         else:
             self._run(claimed)
         return True
