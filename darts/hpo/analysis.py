@@ -104,11 +104,13 @@ def _run_factorial_design(plan: StudyPlan, best: FrozenTrial) -> FactorialEffect
     seeds = range(first_seed, first_seed + plan.config.analysis.factorial_seeds)
     design = FactorialDesign(plan.space, best.params, seeds)
     grid = Grid(order="written")
+    # The study may be resumed with a larger budget, and then has another best trial.
+    name = f"factorial-of-{best.number}"
     design_plan = dataclasses.replace(
         plan,
         config=dataclasses.replace(plan.config, strategy=grid, costs=[], limit=TrialLimitConfig()),
-        directory=plan.directory / "factorial",
-        name=f"{plan.name}-factorial-of-{best.number}",
+        directory=plan.directory / name,
+        name=f"{plan.name}-{name}",
         space=design,
         fixed_overrides=tuple(o for o in plan.fixed_overrides if not o.startswith("seed=")),
         max_trials=design.parameters.size(2),

@@ -215,7 +215,7 @@ def test_gains_are_differences_between_corners(joint: Any) -> None:
     """Gains are recomputed from the summaries of the trainings."""
     scores: dict[tuple[bool, bool], dict[int, float]] = {}
     best = joint.json("best.json")
-    for file in joint.directory.glob("factorial/trials/*/summary.json"):
+    for file in joint.directory.glob(f"factorial-of-{best['trial']}/trials/*/summary.json"):
         summary, config = (
             read_json(file),
             compose("retrain", read_json(file.parent / "overrides.json")["overrides"]),
