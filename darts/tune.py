@@ -78,11 +78,17 @@ def tune(config: TuneConfig, invocation: Invocation) -> JsonObject:
 
 @contextmanager
 def _how_to_continue(directory: Path) -> Iterator[None]:
-    """Add the command that continues the study to errors that the study did not cause."""
+    """Print the command that continues the study after a signal.
+
+    Add it to errors that the study did not cause.
+    """
     command = f"python -m darts.tune {shlex.quote(f'resume={directory}')}"
     advice = f"; the study keeps all finished trials, continue with: {command}"
     try:
         yield
+    except Interrupted:
+        print_lines(f"stopped and saved; continue with: {command}")
+        raise
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"aborted by Ctrl-C{advice}") from None
     except ExecutorError as error:
@@ -138,8 +144,6 @@ def run_study(plan: StudyPlan, study: Study, run: RunDirectory) -> JsonObject:
     trials = study.get_trials(deepcopy=False)
     progress.save(trials)
     if signal:
-        argument = shlex.quote(f"resume={run.path}")
-        print_lines(f"stopped and saved; continue with: python -m darts.tune {argument}")
         raise Interrupted(128 + signal)
 
     best = write_best(plan, trials)
