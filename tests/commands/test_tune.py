@@ -364,6 +364,7 @@ def test_no_trial_starts_after_budget_hours(commands: Any, tmp_path: Path) -> No
         ((*STUDY, "costs=[latency_ms]"), "costs: 'latency_ms' is measured only if"),
         ((*STUDY, "limit.latency_ms=1", "limit.device=phone"), "no such latency model"),
         ((*STUDY, "pruner=median", "costs=[flops]"), "pruner=median cannot be combined with costs"),
+        ((*STUDY, IN_PROCESS, "pruner=median"), "pruner=median cannot be combined with executor=i"),
         ((*STUDY, "budget.trials=null"), "budget.trials and budget.hours are both null"),
         ((*STUDY, "benchmark.table=x"), "benchmark.table needs parameters={genotype: {"),
         (
