@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -137,7 +137,7 @@ def run_study(plan: StudyPlan, study: Study, run: RunDirectory) -> JsonObject:
         progress.console.info(f"{action} in {run.path} with {count} parameters")
 
         def show(trials: list[FrozenTrial]) -> None:
-            progress.console.step(0, **supervisor.executor.fields())
+            progress.show(supervisor.executor.fields(), trials)
             progress.save_regularly(trials)
 
         signal = supervisor.run(show)
@@ -211,6 +211,16 @@ class Progress:
         fields = {} if best is None else {f"best {plan.score}": best.values[0]}
         self.console.step(steps - self._steps, **fields)
         self._steps = steps
+
+    def show(self, fields: Mapping[str, object], trials: list[FrozenTrial]) -> None:
+        """Show the fields of the executor, with the joules of all finished trials.
+
+        The executor only knows the runs that it has executed itself since the study was resumed.
+        """
+        if "joules" in fields:
+            joules = (trial_scores(trial).get("joules", 0.0) for trial in finished_trials(trials))
+            fields = {**fields, "joules": sum(joules)}
+        self.console.step(0, **fields)
 
     def save_regularly(self, trials: list[FrozenTrial]) -> None:
         """Call ``save`` unless the last call was less than ``SAVE_INTERVAL`` seconds ago."""

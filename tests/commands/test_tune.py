@@ -17,6 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import metadata
 from waiting import wait_until
 
+from darts import tune
 from darts.config import compose
 from darts.hpo.trials import WORKER, counted_trials
 from darts.judging import nas201_table
@@ -337,6 +338,24 @@ def test_ctrl_c_saves_the_study_for_resuming(commands: Any, tmp_path: Path) -> N
     assert len(trial_rows(folder)) == 2
     done = commands.call("tune", [f"resume={folder}"], folder)
     assert done.result["complete"] == done.result["trials"] == 4
+
+
+@pytest.mark.slow
+def test_the_progress_includes_the_joules_of_earlier_trials(
+    commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = (*STUDY, *BARE, IN_PROCESS, "budget.trials=2")
+    commands.run("tune", tmp_path, *options)
+    shown: list[float] = []
+    step = tune.Console.step
+
+    def record(self: Any, n: int = 1, **fields: Any) -> None:
+        shown.append(fields.get("joules", 0.0))
+        step(self, n, **fields)
+
+    monkeypatch.setattr(tune.Console, "step", record)
+    done = commands.call("tune", [f"resume={tmp_path}", "budget.trials=3"], tmp_path)
+    assert max(shown) == pytest.approx(done.result["joules"])
 
 
 @pytest.mark.slow
