@@ -24,6 +24,7 @@ from darts.judging import nas201_table
 from darts.judging.devices.latency_model import LinearModel
 from darts.reading import read_json
 from darts.recipes import retrain
+from darts.tracking import read_metrics
 from darts.training.run_directory import RunDirectory
 
 IN_PROCESS = "executor=inline"  # trials run in the test process
@@ -74,6 +75,7 @@ def test_the_run_directory_contains_all_files(tuned: Any) -> None:
         "analysis.json",
         "final",
         "hparams",
+        "jobs.jsonl",
         "history.svg",
         "importances.svg",
         "marginals.svg",
@@ -356,6 +358,23 @@ def test_the_progress_includes_the_joules_of_earlier_trials(
     monkeypatch.setattr(tune.Console, "step", record)
     done = commands.call("tune", [f"resume={tmp_path}", "budget.trials=3"], tmp_path)
     assert max(shown) == pytest.approx(done.result["joules"])
+
+
+@pytest.mark.slow
+def test_a_pruner_ends_runs_in_worker_processes(commands: Any, tmp_path: Path) -> None:
+    """The second run would need much longer than its first epochs, which are worse."""
+    rates = "parameters.optimizer.lr=[0.05, 1e-7]"
+    options = ("strategy=grid", "strategy.order=written", "metric=loss", "executor=processes")
+    pruner = ("pruner=median", "pruner.startup=1", "pruner.warmup=1", "epochs=300")
+    done = commands.run("tune", tmp_path, *DATA[:2], DATA[3], *NET, rates, *options, *pruner, *BARE)
+    assert (done.result["complete"], done.result["pruned"]) == (1, 1)
+    assert [row["state"] for row in trial_rows(tmp_path)] == ["complete", "pruned"]
+    complete, pruned = trials_of(tmp_path)
+    assert len(complete.intermediate_values) == 300
+    assert 1 <= len(pruned.intermediate_values) < 100
+    assert not (tmp_path / "trials/0001/summary.json").exists()
+    ends = [row["end"] for row in read_metrics(tmp_path / "jobs.jsonl")]
+    assert ends == ["complete", "stopped"]
 
 
 @pytest.mark.slow
