@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 import shlex
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from darts.hpo.judge_scores import FILE, ScoreAnalysis, ScoreFile, Training
 from darts.hpo.trial_tools import TrialTools
 from darts.judging.training_free import BASELINES
 from darts.reading import JsonObject
-from darts.running.jobs import RunFailed, read_divergence
+from darts.running.jobs import RunFailed, log_file, read_divergence
 from darts.strategies.judges import TrialSpec
 from darts.tracking import Console, print_lines, print_summary
 from darts.tracking.metrics import write_table
@@ -122,25 +123,34 @@ def judge_scores(
     names = config.judge.ranked_scores(plan.metric.name)
     try:
         results = config.judge(trial, tools)
-    except RunFailed:
-        if read_divergence(trial.directory) is None:
-            raise
+    except RunFailed as error:
+        require_divergence(trial, error)
         worst = -math.inf if plan.metric.higher_is_better else math.inf
         return dict.fromkeys(names, worst)
-    return {name: typed(float, results[name], name) for name in names}
+    return {name: number_of(results, name) for name in names}
 
 
 def train_shortly(plan: JudgePlan, trial: TrialSpec, tools: TrialTools) -> Training:
     """Train an architecture for the calibration; its score takes the place of the truth."""
     start = time.perf_counter()
     try:
-        score = typed(float, tools.train(trial)[f"valid_{plan.metric.name}"], plan.metric.name)
-    except RunFailed:
-        if read_divergence(trial.directory) is None:
-            raise
+        score = number_of(tools.train(trial), f"valid_{plan.metric.name}")
+    except RunFailed as error:
+        require_divergence(trial, error)
         score = math.nan
     seconds = time.perf_counter() - start
     return {"score": score if math.isfinite(score) else None, "seconds": seconds}
+
+
+def require_divergence(trial: TrialSpec, error: RunFailed) -> None:
+    """Raise an error that names the log, unless the run of a trial has diverged."""
+    if read_divergence(trial.directory) is None:
+        raise RunFailed(f"{error}; see {log_file(trial.directory)}") from error
+
+
+def number_of(results: Mapping[str, object], name: str) -> float:
+    """Return a score; a summary has null for nan and infinity, which becomes nan."""
+    return math.nan if results[name] is None else typed(float, results[name], name)
 
 
 def print_results(analysis: ScoreAnalysis, summary: JsonObject) -> None:

@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -49,6 +49,7 @@ from darts.hpo.trials import (
 )
 from darts.judging.limits.costs import describe_limits
 from darts.reading import JsonObject, one_line
+from darts.running.jobs import ExecutorError
 from darts.tracking import Console, format_duration, format_value, print_lines, print_summary
 from darts.tracking.metrics import write_table
 from darts.training.interrupt import Interrupted
@@ -77,13 +78,21 @@ def tune(config: TuneConfig, invocation: Invocation) -> JsonObject:
 
 @contextmanager
 def _how_to_continue(directory: Path) -> Iterator[None]:
-    """Add the command that continues the study to errors that the study did not cause."""
+    """Print the command that continues the study after a signal.
+
+    Add it to errors that the study did not cause.
+    """
     command = f"python -m darts.tune {shlex.quote(f'resume={directory}')}"
     advice = f"; the study keeps all finished trials, continue with: {command}"
     try:
         yield
+    except Interrupted:
+        print_lines(f"stopped and saved; continue with: {command}")
+        raise
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"aborted by Ctrl-C{advice}") from None
+    except ExecutorError as error:
+        raise ExecutorError(f"{error}{advice}") from None
     except OSError as error:
         if not is_machine_failure(error) or not (directory / "config.yaml").exists():
             raise
@@ -128,15 +137,13 @@ def run_study(plan: StudyPlan, study: Study, run: RunDirectory) -> JsonObject:
         progress.console.info(f"{action} in {run.path} with {count} parameters")
 
         def show(trials: list[FrozenTrial]) -> None:
-            progress.console.step(0, **supervisor.executor.fields())
+            progress.show(supervisor.executor.fields(), trials)
             progress.save_regularly(trials)
 
         signal = supervisor.run(show)
     trials = study.get_trials(deepcopy=False)
     progress.save(trials)
     if signal:
-        argument = shlex.quote(f"resume={run.path}")
-        print_lines(f"stopped and saved; continue with: python -m darts.tune {argument}")
         raise Interrupted(128 + signal)
 
     best = write_best(plan, trials)
@@ -204,6 +211,16 @@ class Progress:
         fields = {} if best is None else {f"best {plan.score}": best.values[0]}
         self.console.step(steps - self._steps, **fields)
         self._steps = steps
+
+    def show(self, fields: Mapping[str, object], trials: list[FrozenTrial]) -> None:
+        """Show the fields of the executor, with the joules of all finished trials.
+
+        The executor only knows the runs that it has executed itself since the study was resumed.
+        """
+        if "joules" in fields:
+            joules = (trial_scores(trial).get("joules", 0.0) for trial in finished_trials(trials))
+            fields = {**fields, "joules": sum(joules)}
+        self.console.step(0, **fields)
 
     def save_regularly(self, trials: list[FrozenTrial]) -> None:
         """Call ``save`` unless the last call was less than ``SAVE_INTERVAL`` seconds ago."""

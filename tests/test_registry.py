@@ -109,7 +109,7 @@ def test_fields_check_choices_and_limits() -> None:
         (DeviceConfig(repeats=2), "repeats=2: must be >= 3"),
         (DeviceConfig(train=19), "train=19: must be >= 20"),
         (FindBudgetConfig(minutes=0), "minutes=0: must be > 0"),
-        (FindConfig(workers=-1), "workers=-1: must be >= 0"),
+        (FindConfig(workers=-1), "workers=-1: must be >= 1"),
         (FindConfig(export="onxx"), "export='onxx' is unknown; choose from none, onnx"),
         (LimitConfig(macs=0), "macs=0: must be > 0"),
         (HoldOutOptions(test_share=0), "test_share=0: must be > 0"),

@@ -148,13 +148,15 @@ def _report_worthless(command: str, reasons: Sequence[str | None]) -> None:
 
 
 def _resumed_run(command: str, overrides: Sequence[str]) -> ResumedRun | None:
-    """Return the run that ``resume=`` names, if it is given."""
+    """Return the run that ``resume=`` names, if it is given, with the executor to continue it."""
     resume = values_of("resume", overrides)
     if not resume or resume[-1] == "":
         return None
     if {"-m", "--multirun"}.intersection(overrides):
         raise ConfigError("resume= continues one run; leave out --multirun")
-    return ResumedRun.load(command, resume[-1])
+    run = ResumedRun.load(command, resume[-1])
+    executor = values_of("executor", overrides)
+    return run.with_executor(executor[-1]) if executor else run
 
 
 def compose(command: str, overrides: Sequence[str] = (), resumed: ResumedRun | None = None) -> Any:

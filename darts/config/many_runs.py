@@ -27,6 +27,11 @@ Settings: TypeAlias = dict[str, Any]  # accepts any key
 EXPORTS = (*GRAPHS, *(f"{name}{INT8}" for name in GRAPHS), "safetensors")
 
 
+def _processes() -> ExecutorConfig:
+    """Return the executor of runs that began before there was a choice."""
+    return ExecutorConfig("processes")
+
+
 @dataclass
 class ManyRunsConfig:
     """Options of the commands that run searches and retrainings."""
@@ -65,7 +70,7 @@ class TuneConfig(ManyRunsConfig):
     storage: str | None = None  # URL of a database; null: a file in the run directory
     heartbeat: int = number(20, low=1, high=3600)  # seconds between heartbeats of a trial
     retries: int = number(1, low=0, high=100)  # of a trial without heartbeats
-    executor: ExecutorConfig = MISSING  # where the trials run
+    executor: ExecutorConfig = field(default_factory=_processes)  # where the trials run
     workers: int = number(1, low=1, high=1024)  # trials at the same time, if the judge trains
     # The proposal of trial n uses the results of the trials up to n - window only; null: number of
     # workers.
@@ -109,7 +114,7 @@ class CompareConfig(ManyRunsConfig):
     retrain: Settings = field(default_factory=dict)  # keys of all retrainings
     settings: Settings = field(default_factory=dict)  # method -> keys of its searches
     draws: int = number(10_000, low=1000, high=10_000_000)  # resamples of the bootstrap
-    executor: ExecutorConfig = MISSING  # where the runs run
+    executor: ExecutorConfig = field(default_factory=_processes)  # where the runs run
     workers: int = number(1, low=1, high=1024)  # runs at the same time
 
 
@@ -134,7 +139,7 @@ class FindConfig(ManyRunsConfig):
     # Format of the file to export the network to, see darts.export, with an int8 variant of each
     # graph; none: no file.
     export: str = choice("none", "none", *EXPORTS)
-    executor: ExecutorConfig = MISSING  # where the networks train
+    executor: ExecutorConfig = field(default_factory=_processes)  # where the networks train
     # Networks that train at the same time; null: on this machine, one per GPU, or two on a
     # processor with two or more cores; on a cluster of Ray, as many as fit.
     workers: int | None = number(None, low=1, high=1024)

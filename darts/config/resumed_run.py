@@ -13,13 +13,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict, TypeVar, cast
+from typing import Any, TypedDict, TypeVar, cast
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from darts.config import errors
+from darts.config.executors import EXECUTORS
 from darts.config.fields import ConfigError, Dataclass, check_fields, one_of
 from darts.config.groups import COMMANDS, TYPES
 from darts.config.overrides import is_plain_override, quoted
@@ -61,6 +62,18 @@ class ResumedRun:
             raise ConfigError(f"{place}: config.yaml: {error}") from None
         plain = [override for override in record["overrides"] if is_plain_override(override)]
         return cls(directory.resolve(), config, tuple(plain))
+
+    def with_executor(self, name: str) -> ResumedRun:
+        """Return the run with another executor and its default options.
+
+        The executor does not change results, and its cluster may be gone.
+        """
+        config: Any = self.config
+        if not hasattr(config, "executor") or config.executor.name == name:
+            return self
+        one_of("executor", name, EXECUTORS)
+        executor = EXECUTORS[name](name=name)
+        return dataclasses.replace(self, config=dataclasses.replace(config, executor=executor))
 
     def node(self) -> DictConfig:
         """Return the configuration as typed values for Hydra to compose with."""

@@ -27,6 +27,7 @@ from darts.reading import JsonObject, read_json_object
 from darts.recipes.commands import run_command
 from darts.strategies.uninformed import Grid
 from darts.tracking import format_value, print_lines
+from darts.training.interrupt import Interrupted
 from darts.writing import write_json
 
 MIN_TRIALS = 10  # complete trials that the importances of parameters need
@@ -35,7 +36,7 @@ MIN_TRIALS = 10  # complete trials that the importances of parameters need
 def analyze(plan: StudyPlan, study: Study) -> JsonObject:
     """Analyze a study with at least one complete trial and return entries of ``summary.json``.
 
-    The analysis also writes ``analysis.json`` and the figures.
+    The analysis also writes ``analysis.json`` and the figures. Raise Interrupted after a signal.
     """
     trials = study.get_trials(deepcopy=False)
     check_trials(plan, trials)
@@ -104,11 +105,13 @@ def _run_factorial_design(plan: StudyPlan, best: FrozenTrial) -> FactorialEffect
     seeds = range(first_seed, first_seed + plan.config.analysis.factorial_seeds)
     design = FactorialDesign(plan.space, best.params, seeds)
     grid = Grid(order="written")
+    # The study may be resumed with a larger budget, and then has another best trial.
+    name = f"factorial-of-{best.number}"
     design_plan = dataclasses.replace(
         plan,
         config=dataclasses.replace(plan.config, strategy=grid, costs=[], limit=TrialLimitConfig()),
-        directory=plan.directory / "factorial",
-        name=f"{plan.name}-factorial-of-{best.number}",
+        directory=plan.directory / name,
+        name=f"{plan.name}-{name}",
         space=design,
         fixed_overrides=tuple(o for o in plan.fixed_overrides if not o.startswith("seed=")),
         max_trials=design.parameters.size(2),
@@ -125,7 +128,8 @@ def _run_factorial_design(plan: StudyPlan, best: FrozenTrial) -> FactorialEffect
         score = format_value(plan.score, trial.values[0]) if complete else failure_reason(trial)
         print_lines(f"{next(counter)}/{total} {', '.join(corner)}: {plan.score} {score}")
 
-    Supervisor(design_plan, study, report).run()
+    if signal := Supervisor(design_plan, study, report).run():
+        raise Interrupted(128 + signal)
     scores: dict[tuple[str, ...], dict[int, float]] = {}
     for trial in complete_trials(study.get_trials(deepcopy=False)):
         corner = tuple(str(trial.params.get(name, "default")) for name in FACTORS)

@@ -43,7 +43,7 @@ class StudyClock:
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
         """Save the running time regularly while the block runs, and at its end."""
-        with in_background(self._study, SAVE_INTERVAL, self.save):
+        with in_background(SAVE_INTERVAL, self.save):
             yield
         self.save()
 

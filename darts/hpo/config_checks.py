@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from darts.config import BenchmarkConfig, ConfigError, TuneConfig, one_of
+from darts.config.executors import InlineConfig
 from darts.hpo.search_space import HYPERPARAMETERS, FactorialDesign, SearchSpace
 from darts.hpo.study import StudyPlan, example_config, fixed_overrides
 from darts.hpo.trial_tools import TrialTools
@@ -42,9 +43,8 @@ def check_config(config: TuneConfig) -> None:
         constraints=(lambda trial: []) if limited else None,
     )
     config.strategy.check(setup)
-    if config.pruner.name != "none" and (config.costs or not config.judge.trains):
-        reason = "costs" if config.costs else f"judge={config.judge.name}"
-        raise ConfigError(f"pruner={config.pruner.name} cannot be combined with {reason}")
+    if config.pruner.name != "none":
+        _check_pruner(config)
     if config.analysis.factorial_seeds:
         _check_factorial_design(config, space)
 
@@ -120,6 +120,19 @@ def _check_costs(config: TuneConfig) -> None:
             raise ConfigError(
                 f"limit.{name}={limit:g}: judge={judge.name} does not train; leave it out"
             )
+
+
+def _check_pruner(config: TuneConfig) -> None:
+    conflicts = {
+        "costs": bool(config.costs),
+        f"judge={config.judge.name}, which does not train": not config.judge.trains,
+        "executor=inline, which shows the epochs of a run after its end": isinstance(
+            config.executor, InlineConfig
+        ),
+    }
+    for name, holds in conflicts.items():
+        if holds:
+            raise ConfigError(f"pruner={config.pruner.name} cannot be combined with {name}")
 
 
 def _check_factorial_design(config: TuneConfig, space: SearchSpace) -> None:

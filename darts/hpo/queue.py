@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from darts.hpo.digests import finish_trial
 from darts.hpo.study import StudyPlan
-from darts.hpo.trials import FAILURE, REPEAT, must_be_repeated
+from darts.hpo.trials import FAILURE, LOST, REPEAT, failure_reason, must_be_repeated
 from darts.strategies.history import RETRIED, RETRY_HISTORY, RUNG, latest_attempts, retry_history
 
 MAX_INITIAL_FAILURES = 3  # a study ends if this many trials at its start all failed
@@ -103,10 +103,12 @@ def fail_and_requeue(
 ) -> bool:
     """Record a running trial as failed, and queue its point again up to ``retries`` times.
 
-    The point is not to blame for a signal or a full disk, so it is then always queued again. Return
-    False if another process had already finished the trial.
+    Only earlier attempts that were lost count, because the point is not to blame for a signal or a
+    full disk. Return False if another process had already finished the trial.
     """
-    repeat = len(retry_history(trial)) < retries
+    trials = study.get_trials(deepcopy=False)
+    losses = sum(failure_reason(trials[number]) == LOST for number in retry_history(trial))
+    repeat = losses < retries
     try:
         study._storage.set_trial_user_attr(trial._trial_id, FAILURE, reason)
         study._storage.set_trial_user_attr(trial._trial_id, REPEAT, repeat)
@@ -115,6 +117,16 @@ def fail_and_requeue(
         return False
     requeue_lost(study, study.get_trials(deepcopy=False))
     return True
+
+
+def requeue_running(study: Study) -> None:
+    """Queue all running trials again; call it when no process evaluates trials.
+
+    A command that was killed has left them. This does not count as a loss: the point is not to
+    blame for it, and whoever killed the command resumes it.
+    """
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        fail_and_requeue(study, trial, "its command was killed")
 
 
 def requeue_lost(study: Study, trials: Sequence[FrozenTrial]) -> None:

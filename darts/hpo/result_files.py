@@ -90,7 +90,7 @@ def total_energy(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> JsonObject:
     measured = [trial for trial in trials if "joules" in trial_results(trial)]
     names = {f"{first_attempt(trial):04d}" for trial in measured}
     directories = [d for d in plan.directory.glob("trials/*") if d.name not in names]
-    directories += [*plan.directory.glob("factorial/trials/*"), *plan.directory.glob("final*")]
+    directories += [*plan.directory.glob("factorial-of-*/trials/*"), *plan.directory.glob("final*")]
     costs: list[JsonObject] = [dict(trial_results(trial)) for trial in measured]
     for directory in directories:
         # The summary of a finished run, or the last epoch of an unfinished one.

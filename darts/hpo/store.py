@@ -21,7 +21,6 @@ from typing import TypeAlias
 from urllib.parse import quote
 
 from optuna.storages import RDBStorage
-from optuna.study import Study
 
 from darts.config import ConfigError
 from darts.reading import MIB, FileError, one_line
@@ -206,7 +205,7 @@ def machine_failure(error: BaseException) -> tuple[str, int] | None:
 
 
 @contextlib.contextmanager
-def in_background(study: Study, seconds: float, function: Callable[[], object]) -> Iterator[None]:
+def in_background(seconds: float, function: Callable[[], object]) -> Iterator[None]:
     """Call a function that uses the database every ``seconds`` in a thread while the block runs."""
     stop = Event()
 
@@ -214,7 +213,6 @@ def in_background(study: Study, seconds: float, function: Callable[[], object]) 
         while not stop.wait(seconds):
             with contextlib.suppress(Exception):  # the main thread meets the same error
                 function()
-        study._storage.remove_session()  # the database session of this thread
 
     thread = Thread(target=repeat, daemon=True)
     thread.start()

@@ -10,13 +10,13 @@ import math
 import secrets
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
+from concurrent.futures import CancelledError, Future, wait
+from threading import Thread
 
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from darts.hpo.queue import initial_failures
-from darts.hpo.store import storage_errors
+from darts.hpo.queue import initial_failures, requeue_running
 from darts.hpo.study import StudyPlan
 from darts.hpo.trials import failure_reason, finished_trials
 from darts.hpo.worker import Worker
@@ -26,6 +26,7 @@ from darts.running.jobs import Executor
 from darts.training.interrupt import Interrupt, Interrupted
 
 _POLL = 0.2  # seconds between two looks at the trials
+_PATIENCE = 1.0  # seconds in which threads may queue their trials again after a second Ctrl-C
 
 
 class Supervisor:
@@ -60,12 +61,15 @@ class Supervisor:
         """Run until the study has enough trials, its time is over or a signal arrives.
 
         ``on_poll`` is called with all trials, several times per second. Return the number of the
-        signal, or 0. Raise ValueError if the first trials all failed.
+        signal, or 0. Raise ValueError if the first trials all failed, and ExecutorError if runs
+        cannot be executed.
         """
+        if self._plan.owns_storage:
+            requeue_running(self._study)
         with Interrupt() as interrupt:
             try:
                 if self.executor.blocks:
-                    worker = self._worker(self._study)
+                    worker = self._worker()
                     while not interrupt.received and self._step(worker):
                         on_poll(self._poll())
                 else:
@@ -79,34 +83,49 @@ class Supervisor:
     def _run_in_threads(
         self, interrupt: Interrupt, on_poll: Callable[[list[FrozenTrial]], object]
     ) -> None:
-        workers = self.executor.workers
-        # The context of the executor ends first: it stops the runs for which the threads wait.
-        with ThreadPoolExecutor(workers) as threads, self.executor:
-            waiting: set[Future[None]] = {threads.submit(self._work) for _ in range(workers)}
-            try:
-                while waiting and not interrupt.received:
-                    done, waiting = wait(waiting, _POLL)
-                    on_poll(self._poll())
-                    for thread in done:
-                        thread.result()
-            finally:
-                self._stopping = True
+        threads: list[Future[None]] = []
+        seconds: float | None = None  # to wait for the threads; None: until they have ended
+        try:
+            # The end of the executor cancels the runs for which the threads wait, and later ones.
+            with self.executor:
+                threads += [self._start_thread() for _ in range(self.executor.workers)]
+                running = set(threads)
+                try:
+                    while running and not interrupt.received:
+                        ended, running = wait(running, _POLL)
+                        on_poll(self._poll())
+                        for thread in ended:
+                            thread.result()
+                finally:
+                    self._stopping = True
+        except KeyboardInterrupt:
+            seconds = _PATIENCE
+            raise
+        finally:
+            wait(threads, seconds)
 
-    def _work(self) -> None:
-        """Evaluate trials in a thread."""
-        with storage_errors(self._plan.storage):
-            study = self._plan.open(existing=True)
-            worker = self._worker(study)
+    def _start_thread(self) -> Future[None]:
+        """Evaluate trials in a new thread; return a future that ends with the thread."""
+        thread: Future[None] = Future()
+
+        def work() -> None:
             try:
+                worker = self._worker()
                 while not self._stopping and self._step(worker):
                     pass
-            except CancelledError:  # a signal has stopped the run
-                pass
-            finally:
-                study._storage.remove_session()  # the database session of this thread
+            except BaseException as error:
+                if not (self._stopping and isinstance(error, CancelledError)):
+                    thread.set_exception(error)
+                    return
+            thread.set_result(None)
 
-    def _worker(self, study: Study) -> Worker:
-        return Worker(self._plan, study, secrets.token_hex(4), self.executor)
+        # Python waits for the end of other threads, also after a second Ctrl-C, and this one may be
+        # computing a proposal.
+        Thread(target=work, daemon=True).start()
+        return thread
+
+    def _worker(self) -> Worker:
+        return Worker(self._plan, self._study, secrets.token_hex(4), self.executor)
 
     def _step(self, worker: Worker) -> bool:
         return time.monotonic() < self._deadline and worker.step()

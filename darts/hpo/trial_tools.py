@@ -47,8 +47,8 @@ class TrialTools:
     def train(self, trial: TrialSpec) -> JsonObject:
         """Execute the run of a trial, or continue it; return its summary.
 
-        Raise RunFailed, CancelledError if the run was stopped, and what ``trial.on_epoch`` raises,
-        which stops the run.
+        Raise RunFailed, CancelledError if the run was stopped, ExecutorError if it could not be
+        executed, and what ``trial.on_epoch`` raises, which stops the run.
         """
         directory = trial.directory
         job = Job(directory.name, self._target, directory, tuple(trial.overrides))
@@ -102,7 +102,10 @@ class TrialTools:
 
 
 def scores_of(row: JsonObject) -> dict[str, float]:
-    """Return the validation scores in a row of ``metrics.jsonl`` by name; null stands for nan."""
+    """Return the validation scores in a row of ``metrics.jsonl`` by name.
+
+    The file has null for nan and for infinity; both become nan.
+    """
     prefix = "valid_"
     return {
         name.removeprefix(prefix): math.nan if value is None else float(value)

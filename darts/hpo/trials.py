@@ -16,6 +16,9 @@ BEYOND = "beyond_limits"  # why its network was not trained, in one line
 REPEAT = "repeat"  # whether a failed trial has to be repeated
 WORKER = "worker"  # name of the worker that evaluates the trial
 
+LOST = "its worker sends no heartbeats"
+"""Why a lost trial failed."""
+
 
 def trial_state(trial: FrozenTrial) -> str:
     """Return ``complete``, ``pruned``, ``failed``, ``running`` or ``waiting``."""
@@ -36,7 +39,7 @@ def trial_scores(trial: FrozenTrial) -> dict[str, float]:
 
 def failure_reason(trial: FrozenTrial) -> str:
     """Return why a trial failed, in one line."""
-    return str(trial.user_attrs.get(FAILURE, "its worker sends no heartbeats"))
+    return str(trial.user_attrs.get(FAILURE, LOST))
 
 
 def must_be_repeated(trial: FrozenTrial) -> bool:

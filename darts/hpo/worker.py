@@ -32,9 +32,9 @@ from darts.hpo.queue import (
 from darts.hpo.store import in_background, machine_failure
 from darts.hpo.study import StudyPlan, study_window
 from darts.hpo.trial_tools import TrialTools
-from darts.hpo.trials import BEYOND, FAILURE, SCORES, WALL_SECONDS, WORKER, trial_results
+from darts.hpo.trials import BEYOND, FAILURE, LOST, SCORES, WALL_SECONDS, WORKER, trial_results
 from darts.running.execution import error_summary
-from darts.running.jobs import Executor, RunFailed
+from darts.running.jobs import Executor, ExecutorError, RunFailed, log_file
 from darts.spaces.parameters import Point
 from darts.strategies.history import first_attempt
 from darts.strategies.judges import EpochCallback, TrialSpec
@@ -43,7 +43,9 @@ from darts.strategies.strategy import suggest_point
 from darts.tracking.ledger import common_source
 from darts.writing import is_machine_failure
 
-_WAIT = 0.05  # seconds between two checks of the queue
+# Seconds between two checks of the queue, by whether the judge trains. Then a trial takes longer,
+# and many threads may wait at the same time.
+_WAIT = {True: 0.5, False: 0.05}
 
 SETTINGS = ("epochs", "seed", "ranks")  # numbers in a summary that are settings, not results
 
@@ -53,7 +55,7 @@ class Worker:
 
     Args:
         plan: The study.
-        study: The study, opened by the thread that calls ``step``.
+        study: The study, opened. Workers in several threads may share it.
         name: Unique name, which is stored in the trials.
         executor: Executes the runs of trials; None for this process.
     """
@@ -77,7 +79,7 @@ class Worker:
         requeue_lost(self.study, trials)
         claimed = claim_trial(self.plan, self.study, trials, self._window)
         if claimed is None:
-            time.sleep(_WAIT)
+            time.sleep(_WAIT[self.plan.config.judge.trains])
         else:
             self._run(claimed)
         return True
@@ -93,8 +95,7 @@ class Worker:
         self._next_look = time.monotonic() + self.plan.config.heartbeat
         before, self._stale = self._stale, stale_trials(self.study)
         for trial_id in before & self._stale:
-            reason = "its worker sends no heartbeats"
-            fail_and_requeue(self.study, self._frozen(trial_id), reason, self.plan.config.retries)
+            fail_and_requeue(self.study, self._frozen(trial_id), LOST, self.plan.config.retries)
 
     def _run(self, claimed: FrozenTrial) -> None:
         """Evaluate a claimed trial and store its state, unless another worker took it over.
@@ -104,7 +105,7 @@ class Worker:
         directory = self.plan.directory / "trials" / f"{first_attempt(claimed):04d}"
         send = partial(record_heartbeat, self.study, claimed)
         try:
-            with in_background(self.study, self.plan.config.heartbeat, send):
+            with in_background(self.plan.config.heartbeat, send):
                 self.study._storage.set_trial_user_attr(claimed._trial_id, WORKER, self.name)
                 trial = optuna.Trial(self.study, claimed._trial_id)
                 state, values = self._outcome(trial, directory)
@@ -130,18 +131,13 @@ class Worker:
             values = [reported[max(reported)]] if reported else None
         except UpdateFinishedTrialError:
             raise
-        except (CancelledError, SystemExit, KeyboardInterrupt):  # after a signal
-            fail_and_requeue(self.study, self._frozen(trial._trial_id), "its worker was stopped")
-            raise
-        except Exception as error:
-            cannot_write = isinstance(error, OSError) and is_machine_failure(error)
-            if cannot_write or machine_failure(error):
-                reason = "its worker could not write"
+        except BaseException as error:
+            reason = outside_reason(error)
+            if reason is not None:
                 fail_and_requeue(self.study, self._frozen(trial._trial_id), reason)
                 raise
             state = TrialState.FAIL
-            known = isinstance(error, RunFailed)
-            trial.set_user_attr(FAILURE, str(error) if known else error_summary(error))
+            trial.set_user_attr(FAILURE, describe_failure(error, directory))
         trial.set_user_attr(WALL_SECONDS, time.monotonic() - start)
         return state, values
 
@@ -157,16 +153,13 @@ class Worker:
         on_epoch = self._pruning_callback(trial, point)
         spec = TrialSpec(plan.overrides(point), plan.space.genotype(point), directory, on_epoch)
         results = plan.config.judge(spec, self.tools)
-        scores = {
-            name: value
-            for name, value in results.items()
-            if isinstance(value, (int, float))
-            and not isinstance(value, bool)
-            and name not in SETTINGS
-        }
-        scores = limited.costs(point) | scores
+        scores = limited.costs(point) | finite_numbers(results)
         required = [*plan.objectives, *plan.config.limit.measured()]
         missing = [name for name in required if name not in scores]
+        for name in missing:
+            if name in results:  # a summary has null for nan and infinity
+                value = math.nan if results[name] is None else results[name]
+                raise ValueError(f"{name}={value}: must be finite")
         if plan.score in missing:
             available = ", ".join(name for name in scores if name.startswith("valid_"))
             raise ValueError(
@@ -179,22 +172,19 @@ class Worker:
             self._require_common_source(str(results["joules_source"]))
         source = {name: text for name, text in results.items() if name == "joules_source"}
         trial.set_user_attr(SCORES, {**scores, **source})
-        values = [float(scores[name]) for name in plan.objectives]
-        for name, value in zip(plan.objectives, values, strict=True):
-            if not math.isfinite(value):
-                raise ValueError(f"{name}={value}: must be finite")
-        return values
+        return [float(scores[name]) for name in plan.objectives]
 
     def _pruning_callback(self, trial: optuna.Trial, point: Point) -> EpochCallback:
         """Return a callback that reports each epoch to the pruner, which may end the trial."""
         plan = self.plan
         epochs = int(str(point.get("epochs", plan.epochs)))
+        worst = -math.inf if plan.higher_is_better else math.inf
 
         def on_epoch(epoch: int, scores: Mapping[str, float]) -> None:
-            value = scores.get(plan.config.metric, math.nan)
-            if len(plan.objectives) > 1 or math.isnan(value):
+            value = scores.get(plan.config.metric)
+            if len(plan.objectives) > 1 or value is None:
                 return
-            trial.report(value, epoch)
+            trial.report(worst if math.isnan(value) else value, epoch)
             # After the last epoch, pruning saves nothing.
             if epoch < epochs and plan.config.pruner.name != "none" and self._prunes(trial):
                 raise optuna.TrialPruned(f"pruned at epoch {epoch}")
@@ -221,3 +211,35 @@ class Worker:
                     f"joules cannot be compared: they come from {source} here and from {other} "
                     f"in trial {trial.number}"
                 )
+
+
+def finite_numbers(results: Mapping[str, object]) -> dict[str, float]:
+    """Return the scores and costs in the results of a judge that are finite numbers, by name."""
+    return {
+        name: value
+        for name, value in results.items()
+        if isinstance(value, (int, float))
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+        and name not in SETTINGS
+    }
+
+
+def outside_reason(error: BaseException) -> str | None:
+    """Return why an error is not the fault of the trial, or None if it may be."""
+    if isinstance(error, CancelledError) or not isinstance(error, Exception):  # after a signal
+        return "its worker was stopped"
+    if isinstance(error, ExecutorError):
+        return "its run could not be executed"
+    cannot_write = isinstance(error, OSError) and is_machine_failure(error)
+    return "its worker could not write" if cannot_write or machine_failure(error) else None
+
+
+def describe_failure(error: BaseException, directory: Path) -> str:
+    """Return an error in one line; append the traceback of an unexpected one to the trial's log."""
+    if isinstance(error, RunFailed):
+        return str(error)
+    log = log_file(directory)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a", encoding="utf-8", errors="backslashreplace") as file:
+        return error_summary(error, file)

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import RLock
 from typing import ClassVar
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
@@ -18,6 +19,8 @@ from darts.registry import Registry
 from darts.spaces.parameters import Choice, Domain, Parameters, Point
 
 STRATEGIES: Registry[Strategy] = Registry("strategy", "darts.strategies")
+
+_filters = RLock()  # the filters of warnings are global, and threads would restore wrong ones
 
 Constraints = Callable[[FrozenTrial], Sequence[float]]
 
@@ -89,7 +92,7 @@ def suggest_point(trial: Trial, parameters: Parameters) -> Point:
 @contextmanager
 def silence_optuna_warnings() -> Iterator[None]:
     """Suppress Optuna's warnings about experimental features and renamed options."""
-    with warnings.catch_warnings():
+    with _filters, warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         warnings.filterwarnings("ignore", "`constraints_func` has been deprecated", FutureWarning)
         yield

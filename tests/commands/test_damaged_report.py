@@ -22,7 +22,7 @@ FILES = {
     "search": (*REQUIRED, "env.json", "energy.json", "genotype.json", "alphas.json", "split.npz"),
     "retrain": ("confusion_test.svg",),  # the other files are like the files of a search
     "evaluate": ("summary.json", "importance.json"),
-    "tune": ("config.yaml", "overrides.json", "summary.json", "trials.csv", "best.json"),
+    "tune": (*REQUIRED[:2], "summary.json", "trials.csv", "best.json", "jobs.jsonl"),
     "find": ("config.yaml", "overrides.json", "summary.json", "candidates.csv", "race.jsonl"),
 }
 STUDY = {  # a real study takes long
@@ -34,6 +34,9 @@ STUDY = {  # a real study takes long
     '1,failed,,0.2,"a, b"\n2,complete,0.75,0.3,\n',
     "best.json": '{"trial": 2, "parameters": {"optimizer.lr": 0.3, "auxiliary": true}, '
     '"command": "python -m darts.retrain space=mlp optimizer.lr=0.3"}',
+    "jobs.jsonl": '{"job": "0000", "command": "retrain", "place": "process 0", "seconds": 2.5, '
+    '"end": "complete"}\n{"job": "0001", "command": "retrain", "place": "process 1", '
+    '"seconds": 0.5, "end": "failed: out of memory"}\n',
 }
 FIND = {
     "config.yaml": "name: find\nmetric: null\nseed: 1\nbudget:\n  minutes: 5\n  hours: null\n",

@@ -14,11 +14,13 @@ import pytest
 import torch
 from tiny_tasks import write_documents
 
+from darts import judge
 from darts.config import JudgeConfig
 from darts.hpo.architecture_list import read_architectures
 from darts.hpo.judge_plan import JudgePlan
 from darts.hpo.judge_scores import ScoreAnalysis, ScoreFile
 from darts.judging.training_free import SCORES
+from darts.running import execution
 from darts.spaces import SPACES
 from darts.strategies.judges import TrainingJudge, extrapolate
 from darts.tasks.metrics import CLASSIFICATION_METRICS
@@ -87,9 +89,7 @@ def test_a_list_with_truth_calibrates_the_combination(commands: Any, tmp_path: P
 def test_without_truth_short_trainings_calibrate(commands: Any, tmp_path: Path) -> None:
     sizes = (*TINY, "dataset.samples=64", "epochs=1", "architectures=6", "metric=loss")
     done = commands.run("judge", tmp_path / "run", *sizes, "judge=training_free", "calibration=3")
-    trained = {path.name for path in (done.directory / "trials").iterdir()}
-    assert len(trained) == 3
-    assert all((done.directory / "trials" / name / "summary.json").exists() for name in trained)
+    assert len(list(done.directory.glob("trials/*/summary.json"))) == 3
     summary = done.json("summary.json")
     assert summary["calibration_seconds"] > 0
     assert "weight_zico" in summary
@@ -140,8 +140,8 @@ def test_learning_curves_are_extrapolated(commands: Any, tmp_path: Path) -> None
     judged = ("judge=learning_curve", "judge.epochs=30", "architectures=2", "dataset.samples=64")
     done = commands.run("judge", tmp_path / "run", *SMALL, *judged, "epochs=4")
     expected = []
-    for trial in (done.directory / "trials").iterdir():
-        lines = (trial / "metrics.jsonl").read_text().splitlines()
+    for file in done.directory.glob("trials/*/metrics.jsonl"):
+        lines = file.read_text().splitlines()
         curve = [row["valid_accuracy"] for row in map(json.loads, lines) if "valid_accuracy" in row]
         expected.append(extrapolate(curve, 30))
     assert len(expected) == 2
@@ -159,6 +159,26 @@ def test_supported_scores_of_other_spaces_are_numbers(
     done = commands.run("judge", tmp_path / "run", *arguments, "architectures=3")
     for row in rows_of(done.directory):
         assert all(not math.isnan(float(value)) for key, value in row.items() if key != "genotype")
+
+
+def test_a_failed_run_ends_the_command_and_names_its_log(
+    commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("no such operator")
+
+    monkeypatch.setattr(execution, "run_command", fail)
+    judged = ("judge=train", "architectures=2", f"hydra.run.dir={tmp_path / 'run'}")
+    line = commands.error_of("judge", *SMALL, *judged)
+    log = tmp_path / "run" / "trials" / "0000.log"
+    assert f"RuntimeError: no such operator; see {log}" in line
+    assert "Traceback" in log.read_text()
+
+
+def test_null_in_a_summary_is_an_undefined_score() -> None:
+    """Every summary has null for nan and infinity."""
+    assert math.isnan(judge.number_of({"valid_loss": None}, "valid_loss"))
+    assert judge.number_of({"valid_loss": 0.5}, "valid_loss") == 0.5
 
 
 def test_an_interrupted_command_continues(

@@ -17,12 +17,14 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import metadata
 from waiting import wait_until
 
+from darts import tune
 from darts.config import compose
 from darts.hpo.trials import WORKER, counted_trials
 from darts.judging import nas201_table
 from darts.judging.devices.latency_model import LinearModel
 from darts.reading import read_json
 from darts.recipes import retrain
+from darts.tracking import read_metrics
 from darts.training.run_directory import RunDirectory
 
 IN_PROCESS = "executor=inline"  # trials run in the test process
@@ -73,6 +75,7 @@ def test_the_run_directory_contains_all_files(tuned: Any) -> None:
         "analysis.json",
         "final",
         "hparams",
+        "jobs.jsonl",
         "history.svg",
         "importances.svg",
         "marginals.svg",
@@ -215,7 +218,7 @@ def test_gains_are_differences_between_corners(joint: Any) -> None:
     """Gains are recomputed from the summaries of the trainings."""
     scores: dict[tuple[bool, bool], dict[int, float]] = {}
     best = joint.json("best.json")
-    for file in joint.directory.glob("factorial/trials/*/summary.json"):
+    for file in joint.directory.glob(f"factorial-of-{best['trial']}/trials/*/summary.json"):
         summary, config = (
             read_json(file),
             compose("retrain", read_json(file.parent / "overrides.json")["overrides"]),
@@ -280,7 +283,7 @@ def test_a_trial_can_be_a_search(commands: Any, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_killed_supervisor_does_not_change_the_table(commands: Any, tmp_path: Path) -> None:
-    """Two workers; the supervisor gets SIGKILL, and the study continues with one worker."""
+    """Two worker processes; the command gets SIGKILL, and the study continues without them."""
     options = [*STUDY, *BARE, "workers=2", "heartbeat=1", "budget.trials=8", "strategy.startup=3"]
     whole, killed = tmp_path / "whole", tmp_path / "it's killed"
     process = commands.start("tune", *options, f"hydra.run.dir={whole}")
@@ -290,7 +293,7 @@ def test_a_killed_supervisor_does_not_change_the_table(commands: Any, tmp_path: 
     wait_until(lambda: len(list(killed.glob("trials/*/summary.json"))) >= 2, process)
     process.kill()
     process.communicate()
-    commands.call("tune", [f"resume={killed}", "workers=1"], killed)
+    commands.call("tune", [f"resume={killed}", "workers=1", "executor=inline"], killed)
 
     def table_of(directory: Path) -> list[dict[str, str]]:
         varying = ("trial", "wall_seconds", "seconds", "joules", "gco2e", "peak_memory_mb")
@@ -340,6 +343,41 @@ def test_ctrl_c_saves_the_study_for_resuming(commands: Any, tmp_path: Path) -> N
 
 
 @pytest.mark.slow
+def test_the_progress_includes_the_joules_of_earlier_trials(
+    commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = (*STUDY, *BARE, IN_PROCESS, "budget.trials=2")
+    commands.run("tune", tmp_path, *options)
+    shown: list[float] = []
+    step = tune.Console.step
+
+    def record(self: Any, n: int = 1, **fields: Any) -> None:
+        shown.append(fields.get("joules", 0.0))
+        step(self, n, **fields)
+
+    monkeypatch.setattr(tune.Console, "step", record)
+    done = commands.call("tune", [f"resume={tmp_path}", "budget.trials=3"], tmp_path)
+    assert max(shown) == pytest.approx(done.result["joules"])
+
+
+@pytest.mark.slow
+def test_a_pruner_ends_runs_in_worker_processes(commands: Any, tmp_path: Path) -> None:
+    """The second run would need much longer than its first epochs, which are worse."""
+    rates = "parameters.optimizer.lr=[0.05, 1e-7]"
+    options = ("strategy=grid", "strategy.order=written", "metric=loss", "executor=processes")
+    pruner = ("pruner=median", "pruner.startup=1", "pruner.warmup=1", "epochs=300")
+    done = commands.run("tune", tmp_path, *DATA[:2], DATA[3], *NET, rates, *options, *pruner, *BARE)
+    assert (done.result["complete"], done.result["pruned"]) == (1, 1)
+    assert [row["state"] for row in trial_rows(tmp_path)] == ["complete", "pruned"]
+    complete, pruned = trials_of(tmp_path)
+    assert len(complete.intermediate_values) == 300
+    assert 1 <= len(pruned.intermediate_values) < 100
+    assert not (tmp_path / "trials/0001/summary.json").exists()
+    ends = [row["end"] for row in read_metrics(tmp_path / "jobs.jsonl")]
+    assert ends == ["complete", "stopped"]
+
+
+@pytest.mark.slow
 def test_no_trial_starts_after_budget_hours(commands: Any, tmp_path: Path) -> None:
     overrides = (*STUDY, *BARE, IN_PROCESS, "budget.trials=null")
     done = commands.run("tune", tmp_path / "a", *overrides, "budget.hours=0.0002")
@@ -364,6 +402,7 @@ def test_no_trial_starts_after_budget_hours(commands: Any, tmp_path: Path) -> No
         ((*STUDY, "costs=[latency_ms]"), "costs: 'latency_ms' is measured only if"),
         ((*STUDY, "limit.latency_ms=1", "limit.device=phone"), "no such latency model"),
         ((*STUDY, "pruner=median", "costs=[flops]"), "pruner=median cannot be combined with costs"),
+        ((*STUDY, IN_PROCESS, "pruner=median"), "pruner=median cannot be combined with executor=i"),
         ((*STUDY, "budget.trials=null"), "budget.trials and budget.hours are both null"),
         ((*STUDY, "benchmark.table=x"), "benchmark.table needs parameters={genotype: {"),
         (

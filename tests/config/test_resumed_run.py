@@ -13,6 +13,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from darts.config import ConfigError, SearchConfig, compose, config_digest, launch, rebuild
+from darts.config.executors import ProcessesConfig, SlurmConfig
 from darts.config.overrides import is_plain_override, require_plain_overrides
 from darts.config.resumed_run import ResumedRun, as_yaml
 from darts.recipes import search
@@ -31,11 +32,13 @@ def make_run(directory: Path, overrides: list[str] | None = None, **values: obje
     return directory
 
 
-def write_files(directory: Path, config: str, overrides: list[str]) -> None:
+def write_files(
+    directory: Path, config: str, overrides: list[str], command: str = "search"
+) -> None:
     """Write ``config.yaml`` and ``overrides.json`` with a digest that fits."""
     (directory / "config.yaml").write_text(config)
     digest = config_digest(config)
-    record = {"command": "search", "overrides": overrides, "config_digest": digest}
+    record = {"command": command, "overrides": overrides, "config_digest": digest}
     (directory / "overrides.json").write_text(json.dumps(record))
 
 
@@ -110,6 +113,25 @@ def test_the_same_command_line_can_be_repeated_with_resume(tmp_path: Path) -> No
         run.hydra_arguments(["experiment/search=x"])
     with pytest.raises(ConfigError, match=r"leave hydra\.run\.dir out"):
         run.hydra_arguments(["hydra.run.dir=elsewhere"])
+
+
+@pytest.mark.parametrize("is_old", [False, True])
+def test_a_study_continues_with_another_executor(tmp_path: Path, is_old: bool) -> None:
+    """Runs that began before there was a choice have no executor: they used processes."""
+    values = yaml.safe_load(as_yaml(compose("tune", ["executor=processes"])))
+    if is_old:
+        del values["executor"]
+    write_files(tmp_path, yaml.safe_dump(values), [], command="tune")
+    run = ResumedRun.load("tune", str(tmp_path))
+    assert compose("tune", [], run).executor == ProcessesConfig("processes")
+    other = run.with_executor("slurm")
+    own = f"hydra.run.dir='{tmp_path}'"
+    arguments = other.hydra_arguments(["executor=slurm", "executor.cores=2"])
+    assert arguments == [own, "executor.cores=2"]
+    assert compose("tune", arguments[1:], other).executor == SlurmConfig("slurm", cores=2)
+    assert run.with_executor("processes") is run
+    with pytest.raises(ConfigError, match="executor='cloud' is unknown; choose from inline, proc"):
+        run.with_executor("cloud")
 
 
 @pytest.mark.parametrize("content", ["[]", "a: &x [1]\nb: *x", "seed: [1]", "name: ???"])

@@ -90,8 +90,10 @@ def run(command: str, *arguments: str, watched: tuple[Path, Watcher] | None = No
 
 
 def start(command: str, directory: Path, *more: str, **options: Any) -> Any:
-    """Start the tiny run of a command in a directory; see ``run``."""
-    return run(command, *RUNS[command], *more, f"hydra.run.dir={directory}", **options)
+    """Start the tiny run of a command in a directory; ``more`` may change its keys; see ``run``."""
+    keys = {word.partition("=")[0] for word in more}
+    kept = [word for word in RUNS[command] if word.partition("=")[0] not in keys]
+    return run(command, *kept, *more, f"hydra.run.dir={directory}", **options)
 
 
 def resume(command: str, directory: Path, **options: Any) -> Any:

@@ -53,7 +53,6 @@ def plan_copy(original: StudyPlan, tmp_path: Path) -> StudyPlan:
 
 def close(study: optuna.Study) -> None:
     """Close all connections to the database of a study."""
-    study._storage.remove_session()
     study._storage._backend.engine.dispose()  # type: ignore[attr-defined]
 
 

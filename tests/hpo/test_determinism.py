@@ -8,13 +8,14 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
 from slow_judge import SPACE, SlowJudge
-from waiting import wait_until
+from waiting import wait_for, wait_until
 
 from darts.hpo.study import StudyPlan
 from darts.hpo.supervisor import Supervisor
@@ -29,10 +30,10 @@ def study_plan(planned: Callable[..., StudyPlan], tmp_path: Path) -> Callable[..
     """Return a function that plans a study with a slow judge in a new directory."""
 
     def make(name: str, judge: SlowJudge, *overrides: str) -> StudyPlan:
-        plan = planned(*SPACE, *overrides)
+        # Several processes or threads with a supervisor or worker of their own share the database.
+        plan = planned(*SPACE, f"storage=sqlite:///{tmp_path / name}.db", *overrides)
         plan.config.judge = judge
-        storage = f"sqlite:///{tmp_path / name}.db"
-        return dataclasses.replace(plan, directory=tmp_path / name, storage=storage)
+        return dataclasses.replace(plan, directory=tmp_path / name)
 
     return make
 
@@ -109,6 +110,7 @@ def test_killed_workers_do_not_change_the_table(
     planned: Callable[..., StudyPlan], short: list[str], tmp_path: Path, seed: int
 ) -> None:
     options = ("strategy=tpe", "strategy.startup=2", "budget.trials=6", "workers=2", "epochs=6")
+    options += ("save_minutes=0",)
 
     def plan_of(name: str) -> StudyPlan:
         storage = f"sqlite:///{tmp_path / name}.db"
@@ -117,20 +119,19 @@ def test_killed_workers_do_not_change_the_table(
 
     whole, killed = plan_of("whole"), plan_of("killed")
     Supervisor(whole, whole.open(), lambda trial: None).run()
-    random = Random(seed)
-    counts = [random.randint(0, 2), random.randint(3, 4)]  # finished trials at each kill
-
-    def kill(trials: list[Any]) -> None:
-        finished = sum(trial_state(trial) == "complete" for trial in trials)
-        has_begun = len(list(killed.directory.glob("trials/*/checkpoint.safetensors"))) > finished
-        if counts and finished >= counts[0] and has_begun:
-            counts.pop(0)
-            worker = random.choice(supervisor.executor._executor._workers)  # type: ignore[attr-defined]
-            os.kill(worker.process.pid, signal.SIGKILL)
-
     supervisor = Supervisor(killed, killed.open(), lambda trial: None)
-    supervisor.run(kill)
-    assert not counts
+
+    def kill() -> None:
+        for number in sorted(Random(seed).sample(range(6), 2)):  # the trials whose workers die
+            wait_for(killed.directory / f"trials/{number:04d}/checkpoint.safetensors")
+            for worker in supervisor.executor._executor._workers:  # type: ignore[attr-defined]
+                with suppress(AttributeError, ProcessLookupError):  # it has not started yet
+                    os.kill(worker.process.pid, signal.SIGKILL)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    supervisor.run()
+    thread.join()
     assert table_of(killed) == table_of(whole)
     assert {trial_state(trial) for trial in killed.open().trials} == {"complete"}
 

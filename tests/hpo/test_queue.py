@@ -12,10 +12,10 @@ import pytest
 from optuna.trial import TrialState
 
 from darts.hpo import queue
-from darts.hpo.queue import claim_trial, fail_and_requeue, is_over, requeue_lost
+from darts.hpo.queue import claim_trial, fail_and_requeue, is_over, requeue_lost, requeue_running
 from darts.hpo.store import open_storage
 from darts.hpo.study import StudyPlan
-from darts.hpo.trials import counted_trials
+from darts.hpo.trials import LOST, counted_trials
 from darts.strategies import STRATEGIES
 from darts.strategies.history import RETRIED, RETRY_HISTORY
 from darts.strategies.strategy import suggest_point
@@ -111,13 +111,29 @@ def test_a_trial_fails_once_and_is_repeated_at_most_retries_times(
     plan = planned(*TABLE, f"benchmark.table={table}")
     study = plan.open()
     study.ask()
-    assert fail_and_requeue(study, study.trials[0], "gone", 1)
-    assert not fail_and_requeue(study, study.trials[0], "gone", 1)
+    assert fail_and_requeue(study, study.trials[0], LOST, 1)
+    assert not fail_and_requeue(study, study.trials[0], LOST, 1)
     assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.WAITING]
     study.ask()
-    assert fail_and_requeue(study, study.trials[1], "gone again", 1)
+    assert fail_and_requeue(study, study.trials[1], LOST, 1)
     assert len(study.trials) == 2
     assert [trial.number for trial in counted_trials(study.trials)] == [1]
+
+
+def test_kills_of_the_command_and_signals_do_not_count_as_losses(plan: StudyPlan) -> None:
+    study = plan.open()
+    for number in (0, 1):
+        assert claim(plan, study, window=1) == number
+        requeue_running(study)
+    assert claim(plan, study, window=1) == 2
+    assert fail_and_requeue(study, study.trials[2], "its worker was stopped")
+    assert claim(plan, study, window=1) == 3
+    assert fail_and_requeue(study, study.trials[3], LOST, retries=1)  # the first loss
+    assert claim(plan, study, window=1) == 4
+    assert fail_and_requeue(study, study.trials[4], LOST, retries=1)
+    assert len(study.trials) == 5
+    assert [trial.number for trial in counted_trials(study.trials)] == [4]
+    assert len({str(trial.params) for trial in study.trials}) == 1
 
 
 def test_of_two_workers_that_claim_a_trial_at_once_one_gets_it(

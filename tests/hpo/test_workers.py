@@ -48,23 +48,29 @@ class FailingJudge:
             return {"valid_accuracy": float("nan")}
         if number == 4:
             raise MemoryError
+        if number == 5:
+            return {"valid_accuracy": None}  # as in the summary of a run
         return {"valid_accuracy": 0.5}
 
 
 def test_failures_are_recorded_and_the_study_continues(
-    planned: Callable[..., StudyPlan], short: list[str]
+    planned: Callable[..., StudyPlan], short: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    plan = planned(*short, "budget.trials=6", "executor=inline")
+    plan = planned(*short, "budget.trials=7", "executor=inline")
     plan.config.judge = FailingJudge()  # type: ignore[assignment]
     trials = run(plan)
     failed, fine = TrialState.FAIL, TrialState.COMPLETE
-    assert [trial.state for trial in trials] == [fine, failed, failed, failed, failed, fine]
-    assert [failure_reason(trial) for trial in trials[1:5]] == [
+    assert [trial.state for trial in trials] == [fine, *[failed] * 5, fine]
+    assert [failure_reason(trial) for trial in trials[1:6]] == [
         "out of memory: CUDA out of memory. Tried to allocate 2.00 GiB",
         "FloatingPointError: the loss is nan in epoch 3",
         "ValueError: valid_accuracy=nan: must be finite",
         "out of memory: ",
+        "ValueError: valid_accuracy=nan: must be finite",
     ]
+    log = plan.directory / "trials" / "0002.log"
+    assert "Traceback" in log.read_text()
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_a_study_ends_if_its_first_trials_all_fail(

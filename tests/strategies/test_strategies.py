@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import threading
 import warnings
 from collections.abc import Callable
 from random import Random
@@ -18,7 +19,7 @@ from darts.strategies import STRATEGIES, Setup
 from darts.strategies.evolution import Evolution
 from darts.strategies.greedy import CLIMB, Greedy
 from darts.strategies.point_sampler import Observation
-from darts.strategies.strategy import suggest_point
+from darts.strategies.strategy import silence_optuna_warnings, suggest_point
 
 TREE = Parameters(
     [
@@ -182,3 +183,28 @@ def test_cmaes_needs_two_numbers_and_no_limits() -> None:
         STRATEGIES["cmaes"]().check(Setup(EDGES))
     with pytest.raises(ValueError, match="does not support limits"):
         STRATEGIES["cmaes"]().check(Setup(TREE, constraints=lambda trial: [0.0]))
+
+
+def test_threads_restore_the_filters_of_warnings() -> None:
+    """The second thread would otherwise restore the filters that it got from the first one."""
+    before = list(warnings.filters)
+    entered, left = threading.Event(), threading.Event()
+    overlaps: list[bool] = []
+
+    def first() -> None:
+        with silence_optuna_warnings():
+            entered.set()
+            overlaps.append(left.wait(0.2))
+
+    def second() -> None:
+        entered.wait(10)
+        with silence_optuna_warnings():
+            left.set()
+
+    threads = [threading.Thread(target=function) for function in (first, second)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert overlaps == [False]
+    assert list(warnings.filters) == before

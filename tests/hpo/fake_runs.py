@@ -1,0 +1,52 @@
+"""An executor whose runs end at once, with summaries that a test chooses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from darts.hpo import supervisor
+from darts.reading import JsonObject
+from darts.running.jobs import Executor, Future, Job, Outcome
+
+
+class FakeRuns(Executor):
+    """Ends each run when it is submitted, for studies with two workers.
+
+    Attributes:
+        jobs: The jobs so far.
+
+    Args:
+        result: Returns the summary of a run, given its job. What it raises ends the future.
+    """
+
+    workers, threads, blocks = 2, 1, False
+
+    def __init__(self, result: Callable[[Job], JsonObject]) -> None:
+        self._result = result
+        self.jobs: list[Job] = []
+
+    def submit(self, job: Job) -> Future:
+        self.jobs.append(job)
+        future = Future(job)
+        try:
+            future.set_result(Outcome(self._result(job)))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+    def replace_executors(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Take the place of the executors of all studies."""
+        monkeypatch.setattr(supervisor, "make_executor", lambda *_: self)
+
+
+def rate_of(job: Job) -> float:
+    """Return the learning rate of a run; 0 stands for the default."""
+    values = dict(override.split("=", 1) for override in job.overrides)
+    return float(values.get("optimizer.lr", 0))
+
+
+def score(job: Job) -> JsonObject:
+    """Return a summary whose score depends on the learning rate."""
+    return {"valid_accuracy": rate_of(job), "valid_loss": -rate_of(job)}

@@ -1,0 +1,184 @@
+"""The supervisor: what happens to trials whose runs are executed elsewhere."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import CancelledError
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_runs import FakeRuns, score
+
+from darts.hpo import supervisor as supervisors
+from darts.hpo import worker as workers
+from darts.hpo.queue import claim_trial
+from darts.hpo.study import StudyPlan
+from darts.hpo.supervisor import Supervisor
+from darts.hpo.trials import counted_trials, finished_trials, trial_state
+from darts.running.jobs import ExecutorError, Future, Job
+
+# These tests act as a worker, without its heartbeat thread.
+pytestmark = pytest.mark.filterwarnings("ignore:Heartbeat of storage:UserWarning")
+
+
+def ignore(trial: Any) -> None:
+    """Do nothing."""
+
+
+def table_of(plan: StudyPlan) -> list[tuple[str, dict[str, Any], Any]]:
+    trials = counted_trials(plan.open(existing=True).trials)
+    return [(trial_state(trial), trial.params, trial.values) for trial in trials]
+
+
+def test_an_error_of_the_executor_is_not_charged_to_trials(
+    planned: Callable[..., StudyPlan],
+    short: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However often the study ends like this, its points are evaluated later."""
+    plan = planned(*short, "retries=0", "workers=2")
+    whole = dataclasses.replace(plan, storage=f"sqlite:///{tmp_path / 'whole.db'}")
+    FakeRuns(score).replace_executors(monkeypatch)
+    Supervisor(whole, whole.open(), ignore).run()
+
+    def fail(job: Job) -> dict[str, Any]:
+        raise ExecutorError("no worker starts")
+
+    study = plan.open()
+    FakeRuns(fail).replace_executors(monkeypatch)
+    for _ in range(2):
+        with pytest.raises(ExecutorError, match="no worker starts"):
+            Supervisor(plan, study, ignore).run()
+    assert finished_trials(study.trials) == []
+    FakeRuns(score).replace_executors(monkeypatch)
+    assert Supervisor(plan, study, ignore).run() == 0
+    assert table_of(plan) == table_of(whole)
+    assert {state for state, *_ in table_of(plan)} == {"complete"}
+
+
+class Closing(FakeRuns):
+    """Cancels runs that are submitted after the end of its context, as all executors do."""
+
+    def __init__(self) -> None:
+        super().__init__(score)
+        self.closed = threading.Event()
+
+    def submit(self, job: Job) -> Future:
+        if not self.closed.is_set():
+            return super().submit(job)
+        future = Future(job)
+        future.set_exception(CancelledError())
+        return future
+
+    def __exit__(self, *error: object) -> None:
+        self.closed.set()
+
+
+def test_a_trial_whose_point_is_proposed_at_the_end_waits_for_the_resumed_study(
+    planned: Callable[..., StudyPlan], short: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A signal arrives while a thread computes a proposal, and the executor ends first."""
+    plan = planned(*short, "workers=2")
+    study, executor, propose = plan.open(), Closing(), workers.suggest_point
+    executor.replace_executors(monkeypatch)
+
+    def propose_slowly(*arguments: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        executor.closed.wait(30)
+        return propose(*arguments)
+
+    monkeypatch.setattr(workers, "suggest_point", propose_slowly)
+    assert Supervisor(plan, study, ignore).run() == signal.SIGTERM
+    assert executor.jobs == []
+    (trial,) = counted_trials(study.trials)
+    assert trial_state(trial) == "waiting"
+    assert trial.params
+
+
+def test_a_second_ctrl_c_does_not_wait_for_a_proposal(
+    planned: Callable[..., StudyPlan], short: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = planned(*short, "workers=2")
+    FakeRuns(score).replace_executors(monkeypatch)
+    release = threading.Event()
+
+    def block(*_: object) -> None:
+        release.wait(60)
+        raise CancelledError
+
+    def interrupt(trials: list[Any]) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(workers, "suggest_point", block)
+    monkeypatch.setattr(supervisors, "_PATIENCE", 0.1)
+    start = time.monotonic()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            Supervisor(plan, plan.open(), ignore).run(interrupt)
+        assert time.monotonic() - start < 20
+    finally:
+        release.set()
+
+
+@pytest.mark.parametrize(("metric", "worst"), [("accuracy", -float("inf")), ("loss", float("inf"))])
+def test_an_infinite_or_undefined_score_is_the_worst_for_a_pruner(
+    planned: Callable[..., StudyPlan],
+    short: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    metric: str,
+    worst: float,
+) -> None:
+    """The rows of a run have null for both. An epoch without a score says nothing."""
+
+    def write_rows(job: Job) -> dict[str, Any]:
+        job.directory.mkdir(parents=True)
+        scores = ("null", "0.25")
+        lines = [f'{{"epoch": {n}, "valid_{metric}": {v}}}' for n, v in enumerate(scores, 1)]
+        lines.append('{"epoch": 3}')
+        (job.directory / "metrics.jsonl").write_text("\n".join(lines) + "\n")
+        return score(job)
+
+    plan = planned(*short, f"metric={metric}", "budget.trials=1", "workers=2")
+    FakeRuns(write_rows).replace_executors(monkeypatch)
+    study = plan.open()
+    Supervisor(plan, study, ignore).run()
+    assert study.trials[0].intermediate_values == {1: worst, 2: 0.25}
+
+
+def test_running_trials_of_a_killed_command_start_again_at_once(
+    planned: Callable[..., StudyPlan], short: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody else uses the database in the run directory, and kills are no attempts."""
+    plan = planned(*short, "retries=0", "workers=2", "heartbeat=3600")
+    FakeRuns(score).replace_executors(monkeypatch)
+    study = plan.open()
+    for _ in range(2):  # the command is killed twice
+        claim_trial(plan, study, study.get_trials(deepcopy=False), 2)
+        with monkeypatch.context() as patch:
+            patch.setattr(Supervisor, "_run_in_threads", lambda *_: None)
+            Supervisor(plan, study, ignore).run()
+    assert Supervisor(plan, study, ignore).run() == 0
+    assert [trial_state(trial) for trial in counted_trials(study.trials)] == ["complete"] * 4
+
+
+def test_running_trials_in_a_shared_database_belong_to_other_commands(
+    planned: Callable[..., StudyPlan],
+    short: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    storage = f"storage=sqlite:///{tmp_path / 'shared.db'}"
+    plan = planned(*short, storage, "workers=2", "window=2", "strategy=random")
+    FakeRuns(score).replace_executors(monkeypatch)
+    study = plan.open()
+    claimed = claim_trial(plan, study, [], 2)
+    assert claimed is not None
+    Supervisor(plan, study, ignore, deadline=time.monotonic() + 0.3).run()
+    assert trial_state(study.trials[claimed.number]) == "running"
