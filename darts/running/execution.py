@@ -132,8 +132,10 @@ def _try(job: Job, interrupt: Interrupt) -> Outcome | None:
     begun = _has_begun(job)
     try:
         if begun:
-            return Outcome(resume_command(job.command, job.directory, job.changes))
-        return Outcome(run_command(job.command, job.overrides, job.directory))
+            resume_command(job.command, job.directory, job.changes)
+        else:
+            run_command(job.command, job.overrides, job.directory)
+        return Outcome(read_summary(job.directory))  # as other processes read it: null for nan
     except DirectoryInUse:
         return None
     except ConfigError:

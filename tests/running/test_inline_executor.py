@@ -72,9 +72,9 @@ def test_a_complete_run_continues_only_if_changes_make_it_longer(
     before = run(make_job("retrain", tmp_path, STABLE))["retrain"]
     calls: list[tuple[str, ...]] = []
 
-    def resume(command: str, directory: Path, changes: tuple[str, ...]) -> dict[str, object]:
+    def resume(command: str, directory: Path, changes: tuple[str, ...]) -> None:
         calls.append(changes)
-        return {"epochs": 4}
+        (directory / "summary.json").write_text('{"epochs": 4}')
 
     monkeypatch.setattr(execution, "resume_command", resume)
     for changes in (("epochs=2",), ("epochs=2", "save_minutes=3")):
