@@ -19,13 +19,13 @@ import tempfile
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import patch
 
 import torch
 from records import hardware, parser_of, table
 
-from darts.config import Invocation, SearchConfig, launch
-from darts.reading import JsonObject
-from darts.recipes.search import check, search
+from darts.config import launch
+from darts.recipes.search import Search, check, search
 
 TINY = (
     *("dataset=synthetic", "dataset.samples=24", "dataset.size=8", "loader.batch_size=4"),
@@ -76,15 +76,17 @@ def many_runs(runs: int) -> str:
 
 def one_run(epochs: int) -> str:
     """Run one search; return the growth per epoch."""
-    uses = []
+    uses: list[Use] = []
+    write_epoch = Search.write_epoch
 
-    def measured(config: SearchConfig, invocation: Invocation) -> JsonObject:
-        return search(config, invocation, on_epoch=lambda *_: uses.append(Use.now()))
+    def measured(recipe: Search, epoch: int) -> None:
+        write_epoch(recipe, epoch)
+        uses.append(Use.now())
 
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, patch.object(Search, "write_epoch", measured):
         arguments = [*TINY, f"epochs={epochs}", f"hydra.run.dir={folder}/run"]
         with contextlib.redirect_stdout(io.StringIO()):
-            launch("search", check, measured, arguments)
+            launch("search", check, search, arguments)
     return growth(uses)
 
 

@@ -11,7 +11,6 @@ from darts.config import Invocation, RetrainConfig, SearchConfig, compose, requi
 from darts.config.resumed_run import ResumedRun
 from darts.reading import JsonObject
 from darts.recipes import retrain, search
-from darts.strategies.judges import EpochCallback
 from darts.training.checkpoint import FILE, checkpoint_errors, load_checkpoint
 from darts.typed_values import entry
 
@@ -42,16 +41,11 @@ def retrain_config(overrides: Sequence[str]) -> RetrainConfig:
     return cast("RetrainConfig", trial_config("retrain", overrides))
 
 
-def run_command(
-    target: str, overrides: Sequence[str], directory: Path, on_epoch: EpochCallback | None = None
-) -> JsonObject:
-    """Run the command ``target`` in this process and return the content of its ``summary.json``.
-
-    ``on_epoch`` is called after each epoch, see ``darts.strategies.judges.TrialSpec``.
-    """
+def run_command(target: str, overrides: Sequence[str], directory: Path) -> JsonObject:
+    """Run the command ``target`` in this process and return the content of its ``summary.json``."""
     config = trial_config(target, overrides)
     _, command = _COMMANDS[target]
-    return command(config, Invocation(directory, tuple(overrides)), on_epoch=on_epoch)
+    return command(config, Invocation(directory, tuple(overrides)))
 
 
 def resume_command(target: str, directory: Path, changes: Sequence[str] = ()) -> JsonObject:

@@ -41,7 +41,7 @@ from darts.training.device import autocast, loss_scaler, seed_everything
 from darts.training.distributed import Ranks, distributed
 from darts.training.dry_run import estimate_cost, print_estimate
 from darts.training.graphs import graphed_step
-from darts.training.loop import EpochCallback, EpochReport, Recipe, StepReport, TrainingLoop
+from darts.training.loop import EpochReport, Recipe, StepReport, TrainingLoop
 from darts.training.restarts import ADVICE, LowerRateRestarts
 from darts.training.run import TrainingRun
 from darts.training.schedules import rate_of_epoch, stable_rate, warmup_cosine
@@ -56,16 +56,8 @@ COST_KEYS = ("seconds", "joules", "joules_source", "gco2e")
 
 
 @distributed
-def retrain(
-    config: RetrainConfig,
-    invocation: Invocation,
-    ranks: Ranks,
-    on_epoch: EpochCallback | None = None,
-) -> JsonObject:
-    """Train and score one network; return the summary, which is also in the run directory.
-
-    ``on_epoch`` is called after each epoch, and may raise to end the run.
-    """
+def retrain(config: RetrainConfig, invocation: Invocation, ranks: Ranks) -> JsonObject:
+    """Train and score one network; return the summary, which is also in the run directory."""
     genotype_name, genotype = find_genotype(config.genotype)
     # Save the genotype itself: the file that it comes from may be deleted later.
     config = dataclasses.replace(config, genotype=str(genotype))
@@ -80,7 +72,7 @@ def retrain(
         if config.dry_run:
             return recipe.dry_run()
         recipe.begin(genotype_name)
-        with TrainingLoop(recipe, epochs=config.epochs, name="retrain", on_epoch=on_epoch) as loop:
+        with TrainingLoop(recipe, epochs=config.epochs, name="retrain") as loop:
             recipe.loop = loop
             loop.announce("training", recipe.data.describe())
             recipe.update.connect(loop.console.info)

@@ -43,7 +43,7 @@ from darts.training.cost import count_macs, count_parameters
 from darts.training.device import seed_everything
 from darts.training.distributed import Ranks, distributed
 from darts.training.dry_run import estimate_cost, print_estimate
-from darts.training.loop import EpochCallback, EpochReport, Recipe, StepReport, TrainingLoop
+from darts.training.loop import EpochReport, Recipe, StepReport, TrainingLoop
 from darts.training.restarts import LowerRateRestarts
 from darts.training.run import TrainingRun
 
@@ -55,16 +55,8 @@ PRINTED_KEYS = ("true_accuracy", "true_rank", "seconds", "joules", "joules_sourc
 
 
 @distributed
-def search(
-    config: SearchConfig,
-    invocation: Invocation,
-    ranks: Ranks,
-    on_epoch: EpochCallback | None = None,
-) -> JsonObject:
-    """Run a search and return its summary, which is also in the run directory.
-
-    ``on_epoch`` is called after each epoch, and may raise to end the run.
-    """
+def search(config: SearchConfig, invocation: Invocation, ranks: Ranks) -> JsonObject:
+    """Run a search and return its summary, which is also in the run directory."""
     with TrainingRun("search", invocation, config, ranks=ranks) as run:
         seed_everything(config.seed)
         recipe = Search(config, run)
@@ -72,7 +64,7 @@ def search(
         if config.dry_run:
             return recipe.dry_run()
         recipe.begin()
-        with TrainingLoop(recipe, epochs=config.epochs, name="search", on_epoch=on_epoch) as loop:
+        with TrainingLoop(recipe, epochs=config.epochs, name="search") as loop:
             recipe.loop = loop
             loop.announce("searching", recipe.data.describe())
             for callback in recipe.callbacks:

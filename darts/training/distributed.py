@@ -17,7 +17,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
@@ -29,7 +29,6 @@ from darts.process import rank_and_size
 from darts.training.device import resolve_device
 
 T = TypeVar("T")
-P = ParamSpec("P")
 Config = TypeVar("Config", bound=RunConfig | EvaluateConfig)
 
 
@@ -206,20 +205,20 @@ class Ranks:
 
 
 def distributed(
-    function: Callable[Concatenate[Config, Invocation, Ranks, P], T],
-) -> Callable[Concatenate[Config, Invocation, P], T]:
+    function: Callable[[Config, Invocation, Ranks], T],
+) -> Callable[[Config, Invocation], T]:
     """Decorate a command so that its ranks are connected and become its third argument.
 
     All ranks receive the run directory of rank 0.
     """
 
     @functools.wraps(function)
-    def command(config: Config, invocation: Invocation, /, *args: P.args, **kwargs: P.kwargs) -> T:
+    def command(config: Config, invocation: Invocation) -> T:
         with Ranks(config.device) as ranks:
             directory = Path(ranks.broadcast(str(invocation.directory)))
             own = dataclasses.replace(invocation, directory=directory)
             try:
-                return function(config, own, ranks, *args, **kwargs)
+                return function(config, own, ranks)
             except SystemExit as error:
                 # The frames of the traceback hold the network, and the network holds the
                 # connections, which must close before the interpreter exits.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,9 +26,6 @@ from darts.training.steps import Diverged, EpochMeans, require_finite
 
 STEPS_PER_READ = 50
 """Steps on a GPU after which their values are read at once: reading waits for the device."""
-
-EpochCallback = Callable[[int, dict[str, float]], None]
-"""Called with the number of a completed epoch, from 1, and its scores; may raise to end the run."""
 
 
 @dataclass(frozen=True)
@@ -94,11 +91,9 @@ class TrainingLoop:
     arrives.
     """
 
-    def __init__(
-        self, recipe: Recipe, *, epochs: int, name: str, on_epoch: EpochCallback | None = None
-    ) -> None:
+    def __init__(self, recipe: Recipe, *, epochs: int, name: str) -> None:
         self.recipe, self.run, self.state = recipe, recipe.run, recipe.state
-        self.epochs, self.on_epoch = epochs, on_epoch
+        self.epochs = epochs
         self.steps = len(self.state.train_loader)
         total, done = epochs * self.steps, self.state.global_step
         self.console = Console(total_steps=total, name=name, done=done)
@@ -256,8 +251,6 @@ class TrainingLoop:
         state.epoch, state.step = state.epoch + 1, 0
         state.means = EpochMeans()
         self.save()
-        if self.on_epoch is not None:
-            self.on_epoch(state.epoch, state.scores)
 
     def save_if_due(self) -> None:
         """Write a checkpoint if any rank received a signal or ``save_minutes`` have passed."""

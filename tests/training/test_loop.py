@@ -81,10 +81,10 @@ class FakeRecipe(Recipe):
         self.record(f"write {epoch}")
 
 
-def fit(recipe: FakeRecipe, epochs: int = 2, **options: Any) -> None:
+def fit(recipe: FakeRecipe, epochs: int = 2) -> None:
     """Train to the end and close the logs."""
     try:
-        with recipe.run, TrainingLoop(recipe, epochs=epochs, name="retrain", **options) as loop:
+        with recipe.run, TrainingLoop(recipe, epochs=epochs, name="retrain") as loop:
             loop.fit()
     finally:
         recipe.run.close()
@@ -98,15 +98,9 @@ def epoch_calls(epoch: int) -> list[str]:
 def test_a_checkpoint_is_written_after_each_epoch(tmp_path: Path) -> None:
     """No checkpoint is written during the end of an epoch, so a resumed run repeats that end."""
     recipe = FakeRecipe(tmp_path / "run", "save_minutes=10")
-    completed: list[tuple[int, dict[str, float], int]] = []
-
-    def on_epoch(number: int, scores: dict[str, float]) -> None:
-        saved = load_checkpoint(recipe.run.checkpoint)
-        completed.append((number, scores, saved["epoch"]))
-
-    fit(recipe, on_epoch=on_epoch)
-    assert completed == [(1, {"accuracy": 0.25}, 1), (2, {"accuracy": 0.5}, 2)]
+    fit(recipe)
     assert recipe.saved_progress == dict.fromkeys(epoch_calls(1), (1, 0))
+    assert load_checkpoint(recipe.run.checkpoint)["epoch"] == 2
 
 
 def test_a_checkpoint_is_written_within_an_epoch_when_it_is_due(tmp_path: Path) -> None:
