@@ -7,7 +7,6 @@ this process, one trial after the other.
 from __future__ import annotations
 
 import math
-import secrets
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import CancelledError, Future, wait
@@ -125,7 +124,7 @@ class Supervisor:
         return thread
 
     def _worker(self) -> Worker:
-        return Worker(self._plan, self._study, secrets.token_hex(4), self.executor)
+        return Worker(self._plan, self._study, self.executor)
 
     def _step(self, worker: Worker) -> bool:
         return time.monotonic() < self._deadline and worker.step()

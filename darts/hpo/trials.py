@@ -14,7 +14,6 @@ WALL_SECONDS = "wall_seconds"  # duration of the evaluation; missing if its work
 FAILURE = "failure"  # why the trial failed, in one line
 BEYOND = "beyond_limits"  # why its network was not trained, in one line
 REPEAT = "repeat"  # whether a failed trial has to be repeated
-WORKER = "worker"  # name of the worker that evaluates the trial
 
 LOST = "its worker sends no heartbeats"
 """Why a lost trial failed."""

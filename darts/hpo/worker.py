@@ -32,7 +32,7 @@ from darts.hpo.queue import (
 from darts.hpo.store import in_background, machine_failure
 from darts.hpo.study import StudyPlan, study_window
 from darts.hpo.trial_tools import TrialTools
-from darts.hpo.trials import BEYOND, FAILURE, LOST, SCORES, WALL_SECONDS, WORKER, trial_results
+from darts.hpo.trials import BEYOND, FAILURE, LOST, SCORES, WALL_SECONDS, trial_results
 from darts.running.execution import error_summary
 from darts.running.jobs import Executor, ExecutorError, RunFailed, log_file
 from darts.spaces.parameters import Point
@@ -56,14 +56,11 @@ class Worker:
     Args:
         plan: The study.
         study: The study, opened. Workers in several threads may share it.
-        name: Unique name, which is stored in the trials.
         executor: Executes the runs of trials; None for this process.
     """
 
-    def __init__(
-        self, plan: StudyPlan, study: Study, name: str, executor: Executor | None = None
-    ) -> None:
-        self.plan, self.study, self.name = plan, study, name
+    def __init__(self, plan: StudyPlan, study: Study, executor: Executor | None = None) -> None:
+        self.plan, self.study = plan, study
         self.tools = TrialTools(plan.config.target, plan.config.benchmark, executor)
         self._limited = plan.limited_points()
         self._window = study_window(study)
@@ -106,7 +103,6 @@ class Worker:
         send = partial(record_heartbeat, self.study, claimed)
         try:
             with in_background(self.plan.config.heartbeat, send):
-                self.study._storage.set_trial_user_attr(claimed._trial_id, WORKER, self.name)
                 trial = optuna.Trial(self.study, claimed._trial_id)
                 state, values = self._outcome(trial, directory)
             finish_trial(self.study, claimed._trial_id, state, values)

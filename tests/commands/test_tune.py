@@ -19,7 +19,7 @@ from waiting import wait_until
 
 from darts import tune
 from darts.config import compose
-from darts.hpo.trials import WORKER, counted_trials
+from darts.hpo.trials import counted_trials
 from darts.judging import nas201_table
 from darts.judging.devices.latency_model import LinearModel
 from darts.reading import read_json
@@ -317,11 +317,11 @@ def test_two_machines_share_a_study(commands: Any, tmp_path: Path) -> None:
     study = optuna.load_study(study_name="tune", storage=f"sqlite:///{tmp_path}/shared.db")
     trials = counted_trials(study.trials)
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 8
-    assert len({trial.user_attrs[WORKER] for trial in trials}) == 2
     folders = [
         p.parent.name for folder in (one, other) for p in folder.glob("trials/*/summary.json")
     ]
     assert sorted(folders) == [f"{trial.number:04d}" for trial in trials]  # each trial ran once
+    assert all(list(folder.glob("trials/*/summary.json")) for folder in (one, other))
     summary = read_json(one / "summary.json")
     assert summary["trial"] == done.result["trial"] == study.best_trial.number
     assert summary["valid_accuracy"] == done.result["valid_accuracy"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -58,10 +59,10 @@ class SlowJudge(Judge):
         return {"valid_accuracy": score}
 
     def _wait_for_others(self, trial: TrialSpec) -> None:
-        """Wait until ``at_once`` trials have begun."""
+        """Wait until ``at_once`` trials have begun; record the thread of this one."""
         folder = trial.directory.parent / "begun"
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / trial.directory.name).touch()
+        (folder / trial.directory.name).write_text(threading.current_thread().name)
         end = time.monotonic() + 60
         while len(list(folder.iterdir())) < self.at_once and time.monotonic() < end:
             time.sleep(0.01)

@@ -79,7 +79,7 @@ def test_only_trials_that_are_stale_at_two_looks_are_requeued(
     trial = claim_trial(plan, study, [], 1)
     stale = [{trial._trial_id}, set(), {trial._trial_id}, {trial._trial_id}]
     monkeypatch.setattr(workers, "stale_trials", lambda study: stale.pop(0))
-    worker = Worker(plan, study, "tester")
+    worker = Worker(plan, study)
     states = []
     while stale:
         worker._fail_stale_trials()

@@ -167,7 +167,7 @@ def test_a_pickle_in_the_database_is_never_loaded(
     plant(plan_copy, trap)
     plan_copy.config.strategy = STRATEGIES[strategy]()
     study = plan_copy.open(existing=True)
-    worker = Worker(plan_copy, study, "tester")
+    worker = Worker(plan_copy, study)
     while worker.step():
         pass
     assert len(study.trials) == 8
