@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from darts.config import BenchmarkConfig, ConfigError, TuneConfig, one_of
-from darts.config.executors import InlineConfig
+from darts.config.executors import ClusterConfig, InlineConfig
 from darts.hpo.search_space import HYPERPARAMETERS, FactorialDesign, SearchSpace
 from darts.hpo.study import StudyPlan, example_config, fixed_overrides
 from darts.hpo.trial_tools import TrialTools
@@ -21,12 +21,17 @@ from darts.strategies.judges import Judge, TrialSpec
 def check_config(config: TuneConfig) -> None:
     """Raise ``ConfigError`` if trials or analysis cannot run; no data is read."""
     space = SearchSpace(config.parameters, config.overrides)
+    ignored = {
+        f"workers={config.workers}": config.workers > 1,
+        f"executor={config.executor.name}": isinstance(config.executor, ClusterConfig),
+    }
+    for key, is_set in ignored.items():
+        if is_set and not config.judge.trains:
+            raise ConfigError(
+                f"judge={config.judge.name} does not train, so it scores one trial at a time in "
+                f"this process; leave out {key}"
+            )
     check_executor(config.executor, config.workers)
-    if config.workers > 1 and not config.judge.trains:
-        raise ConfigError(
-            f"judge={config.judge.name} does not train, so it scores one trial at a time; leave "
-            f"out workers={config.workers}"
-        )
     if config.budget.trials is None and config.budget.hours is None:
         raise ConfigError("budget.trials and budget.hours are both null; set at least one")
     _check_judge(config, space)

@@ -423,6 +423,8 @@ def test_no_trial_starts_after_budget_hours(commands: Any, tmp_path: Path) -> No
             "{space: nas201} or {space: macro, skeleton: nasbench}",
         ),
         ((TABLE, "benchmark.table=x", "analysis.factorial_seeds=1"), "judge=table does not"),
+        ((TABLE, "benchmark.table=x", "workers=2"), "in this process; leave out workers=2"),
+        ((TABLE, "benchmark.table=x", "executor=ray"), "in this process; leave out executor=ray"),
         ((TABLE, "benchmark.table={table}", "benchmark.epochs=9"), "no column 'cifar10_test_ep9'"),
         ((TABLE, "judge=training_free"), "judge=training_free compares architectures with each"),
         (("experiment=digits_oneshot", "judge.checkpoint=no"), "judge.checkpoint='no'"),
