@@ -55,9 +55,11 @@ class ResumedRun:
         with _reading(place, file):
             if record["config_digest"] != config_digest(read_text(file, limit=YAML_LIMIT)):
                 raise ConfigError(f"{place}: config.yaml was changed after the run began")
-            values = read_yaml(file)
+            values = {**read_yaml(file), "resume": None}
+        if values.get("workers") == 0:  # how older runs stayed in the process of the command
+            values["workers"] = 1
         try:
-            config: Dataclass = rebuild(COMMANDS[command], {**values, "resume": None})
+            config: Dataclass = rebuild(COMMANDS[command], values)
         except ConfigError as error:
             raise ConfigError(f"{place}: config.yaml: {error}") from None
         plain = [override for override in record["overrides"] if is_plain_override(override)]

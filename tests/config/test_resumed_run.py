@@ -134,6 +134,12 @@ def test_a_study_continues_with_another_executor(tmp_path: Path, is_old: bool) -
         run.with_executor("cloud")
 
 
+def test_an_old_run_without_worker_processes_continues(tmp_path: Path) -> None:
+    values = yaml.safe_load(as_yaml(compose("tune"))) | {"workers": 0}
+    write_files(tmp_path, yaml.safe_dump(values), [], command="tune")
+    assert compose("tune", [], ResumedRun.load("tune", str(tmp_path))).workers == 1
+
+
 @pytest.mark.parametrize("content", ["[]", "a: &x [1]\nb: *x", "seed: [1]", "name: ???"])
 def test_a_damaged_configuration_is_refused_in_one_line(tmp_path: Path, content: str) -> None:
     directory = tmp_path
