@@ -40,7 +40,8 @@ def compare(config: CompareConfig, call: Invocation) -> JsonObject:
     """Execute all runs that are not complete, write the report, and return the summary."""
     with RunDirectory(call.directory.resolve(), "compare") as files:
         files.start_or_resume(config, call)
-        for folder in files.path.glob("runs/*/*") if config.resume else ():
+        # The folders of searches, not the directories of their runs, which jobs may still own.
+        for folder in files.path.glob("runs/*/[0-9]*") if config.resume else ():
             if folder.resolve().is_relative_to(files.path):  # not a link to somewhere else
                 remove_temporary_files(folder)
         plan = ComparisonPlan(config, files.path)

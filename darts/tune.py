@@ -54,7 +54,7 @@ from darts.tracking import Console, format_duration, format_value, print_lines, 
 from darts.tracking.metrics import write_table
 from darts.training.interrupt import Interrupted
 from darts.training.run_directory import RunDirectory
-from darts.writing import WriteError, is_machine_failure, remove_temporary_files
+from darts.writing import WriteError, is_machine_failure
 
 SAVE_INTERVAL = 5.0  # seconds between updates of the result files while the study runs
 MAX_GENOTYPE_LENGTH = 80  # characters; longer genotypes are not printed
@@ -111,8 +111,6 @@ def open_study(plan: StudyPlan, run: RunDirectory, invocation: Invocation) -> St
             raise ConfigError(f"the study in {run.path} is complete; raise budget.trials")
         # A summary would say that the study is complete, although it goes on.
         (run.path / "summary.json").unlink(missing_ok=True)
-        for folder in run.path.glob("trials/*"):
-            remove_temporary_files(folder)
     else:
         run.begin(plan.config, invocation.overrides)
     return study

@@ -238,10 +238,10 @@ def test_stopped_comparison_is_resumed(
     monkeypatch.setenv("FAKE_SECONDS", "0.5")
     overrides = (*SMALL, ALL_BASELINES, "searches=2", "retrainings=1", "workers=2")
     folder = tmp_path / "run"
-    first = folder / "runs/darts_v1/0/search/metrics.jsonl"
+    pilot, search = folder / "runs/random_sharing/pilot", folder / "runs/darts_v1/0/search"
 
     def stop() -> None:
-        while not first.exists():
+        while not all((run / "metrics.jsonl").exists() for run in (pilot, search)):
             time.sleep(0.02)
         os.kill(os.getpid(), signal.SIGTERM)
 
@@ -259,7 +259,11 @@ def test_stopped_comparison_is_resumed(
     assert "already holds a run" in line
     line = commands.error_of("compare", f"resume={folder}", "searches=3")
     assert "searches is 2 in the run and 3 here" in line
+    own, other = (path / ".file.json.1.tmp" for path in (search.parent, pilot))
+    own.touch()
+    other.touch()  # a job that outlives a killed command may be writing it
     commands.call("compare", [f"resume={folder}", "workers=1"], folder)
+    assert (own.exists(), other.exists()) == (False, True)
     assert read_json(folder / "summary.json")["searches"] == 2
     after = starts(folder)
     assert after["darts_v1/0/search"] == 2

@@ -338,8 +338,11 @@ def test_ctrl_c_saves_the_study_for_resuming(commands: Any, tmp_path: Path) -> N
     assert states == ["COMPLETE", "COMPLETE", "FAIL", "WAITING"]
     assert not (folder / "summary.json").exists()
     assert len(trial_rows(folder)) == 2
+    temporary = folder / "trials" / "0000" / ".summary.json.1.tmp"
+    temporary.touch()  # a job that outlives a killed command may be writing such a file
     done = commands.call("tune", [f"resume={folder}"], folder)
     assert done.result["complete"] == done.result["trials"] == 4
+    assert temporary.exists()
 
 
 @pytest.mark.slow
