@@ -25,7 +25,7 @@ from darts.hpo.judge_scores import FILE, ScoreAnalysis, ScoreFile, Training
 from darts.hpo.trial_tools import TrialTools
 from darts.judging.training_free import BASELINES
 from darts.reading import JsonObject
-from darts.running.jobs import RunFailed, log_file, read_divergence
+from darts.running.jobs import RunFailed, log_file, read_divergence, read_summary
 from darts.strategies.judges import TrialSpec
 from darts.tracking import Console, print_lines, print_summary
 from darts.tracking.metrics import write_table
@@ -89,6 +89,8 @@ def score_architectures(
                 try:
                     scores = judge_scores(config, plan, trial, tools)
                     seconds = time.perf_counter() - start
+                    if config.judge.trains:
+                        seconds = run_seconds(trial)
                     training = None
                     if plan.calibrating[number] and plan.truth() is None:
                         training = train_shortly(plan, trial, tools)
@@ -132,14 +134,18 @@ def judge_scores(
 
 def train_shortly(plan: JudgePlan, trial: TrialSpec, tools: TrialTools) -> Training:
     """Train an architecture for the calibration; its score takes the place of the truth."""
-    start = time.perf_counter()
     try:
         score = number_of(tools.train(trial), f"valid_{plan.metric.name}")
     except RunFailed as error:
         require_divergence(trial, error)
         score = math.nan
-    seconds = time.perf_counter() - start
-    return {"score": score if math.isfinite(score) else None, "seconds": seconds}
+    return {"score": score if math.isfinite(score) else None, "seconds": run_seconds(trial)}
+
+
+def run_seconds(trial: TrialSpec) -> float:
+    """Return how long the run of a trial took, which an interrupted command may have executed."""
+    ended = read_divergence(trial.directory) or read_summary(trial.directory)
+    return typed(float, ended["seconds"], "seconds")
 
 
 def require_divergence(trial: TrialSpec, error: RunFailed) -> None:

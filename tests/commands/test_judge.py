@@ -7,6 +7,7 @@ import json
 import math
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,10 +21,13 @@ from darts.hpo.architecture_list import read_architectures
 from darts.hpo.judge_plan import JudgePlan
 from darts.hpo.judge_scores import ScoreAnalysis, ScoreFile
 from darts.judging.training_free import SCORES
+from darts.reading import read_json
 from darts.running import execution
+from darts.running.jobs import RunFailed
 from darts.spaces import SPACES
-from darts.strategies.judges import TrainingJudge, extrapolate
+from darts.strategies.judges import TrainingJudge, TrialSpec, extrapolate
 from darts.tasks.metrics import CLASSIFICATION_METRICS
+from darts.writing import write_json
 
 SMALL = ("space=nas201", "space.channels=2", "space.cells=1", "dataset.size=8")
 TINY = (*SMALL, "judge.samples=4")
@@ -134,6 +138,9 @@ def test_other_judges_score_architectures(
     assert all(math.isfinite(float(row["valid_accuracy"])) for row in rows)
     if judge == "table":  # the table's validation accuracy is the test accuracy minus a constant
         assert done.result["spearman"] == pytest.approx(1)
+    else:
+        seconds = [read_json(file)["seconds"] for file in tmp_path.rglob("trials/*/summary.json")]
+        assert done.result["seconds_per_architecture"] == pytest.approx(np.mean(seconds))
 
 
 def test_learning_curves_are_extrapolated(commands: Any, tmp_path: Path) -> None:
@@ -173,6 +180,23 @@ def test_a_failed_run_ends_the_command_and_names_its_log(
     log = tmp_path / "run" / "trials" / "0000.log"
     assert f"RuntimeError: no such operator; see {log}" in line
     assert "Traceback" in log.read_text()
+
+
+def test_a_run_counts_with_its_own_seconds(tmp_path: Path) -> None:
+    """A command that was interrupted before it saved the score does not repeat the run."""
+    plan: Any = SimpleNamespace(metric=CLASSIFICATION_METRICS["accuracy"])
+    tools: Any = SimpleNamespace(train=lambda trial: read_json(trial.directory / "summary.json"))
+    trial = TrialSpec((), None, tmp_path / "complete")
+    write_json(trial.directory / "summary.json", {"valid_accuracy": 0.5, "seconds": 7.5})
+    assert judge.train_shortly(plan, trial, tools) == {"score": 0.5, "seconds": 7.5}
+
+    def fail(trial: TrialSpec) -> None:
+        raise RunFailed("the loss became nan")
+
+    tools.train = fail
+    trial = TrialSpec((), None, tmp_path / "diverged")
+    write_json(trial.directory / "diverged.json", {"reason": "nan", "seconds": 2.5})
+    assert judge.train_shortly(plan, trial, tools) == {"score": None, "seconds": 2.5}
 
 
 def test_null_in_a_summary_is_an_undefined_score() -> None:
