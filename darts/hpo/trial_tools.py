@@ -19,6 +19,7 @@ from darts.running.jobs import Executor, Job, RunFailed
 from darts.searching.expected_cost import MEASURES
 from darts.spaces import AnyGenotype, space_of
 from darts.strategies.judges import TrialSpec
+from darts.tracking.metrics import read_metrics
 
 _POLL = 0.2  # seconds between two looks at the epochs of a run
 
@@ -58,7 +59,7 @@ class TrialTools:
             while True:
                 # Before the last look: a run that ends meanwhile may have written another row.
                 has_ended = bool(wait([future], _POLL).done)
-                for row in future.rows()[epoch:]:
+                for row in epoch_rows(directory)[epoch:]:
                     epoch += 1
                     on_epoch(epoch, scores_of(row))
                 if has_ended:
@@ -99,6 +100,13 @@ class TrialTools:
         """Return costs in ``MEASURES`` of the network that a retraining would train."""
         built = self._networks.build(trial.overrides)
         return {name: MEASURES[name](built.network, built.example) for name in names}
+
+
+def epoch_rows(directory: Path) -> list[JsonObject]:
+    """Return the rows of ``metrics.jsonl`` of a run so far, one for each epoch."""
+    file = directory / "metrics.jsonl"
+    rows = read_metrics(file) if file.exists() else []
+    return [row for row in rows if row.get("epoch") is not None]
 
 
 def scores_of(row: JsonObject) -> dict[str, float]:

@@ -12,7 +12,6 @@ from typing import Protocol, TypeAlias
 
 from darts.config import ConfigError
 from darts.reading import JsonObject, read_json
-from darts.tracking.metrics import read_metrics
 from darts.training.run import DIVERGED
 
 MAX_RESTARTS = 3  # of a job that loses its worker, until the job has failed
@@ -87,12 +86,6 @@ class Future(futures.Future[Outcome]):
         self.stopping = True  # first: an executor sets `stop` and then reads `stopping`
         self.stop()
         return self.cancelled() or not self.done()
-
-    def rows(self) -> list[JsonObject]:
-        """Return the rows of ``metrics.jsonl`` so far, one for each epoch."""
-        file = self.job.directory / "metrics.jsonl"
-        rows = read_metrics(file) if file.exists() else []
-        return [row for row in rows if row.get("epoch") is not None]
 
     def cancelled(self) -> bool:
         """Return whether the job was dropped, or stopped before its end."""
