@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from darts.config import ConfigError
-from darts.reading import JsonObject, read_json
+from darts.reading import JsonObject, read_json_object
 from darts.training.run import DIVERGED
 
 MAX_RESTARTS = 3  # of a job that loses its worker, until the job has failed
@@ -134,8 +134,7 @@ def is_complete(directory: Path) -> bool:
 
 def read_summary(directory: Path) -> JsonObject:
     """Return the summary of a complete run."""
-    summary: JsonObject = read_json(directory / "summary.json")
-    return summary
+    return read_json_object(directory / "summary.json")
 
 
 def read_divergence(directory: Path) -> JsonObject | None:
@@ -143,8 +142,7 @@ def read_divergence(directory: Path) -> JsonObject | None:
     file = directory / DIVERGED
     if is_complete(directory) or not file.exists():
         return None
-    divergence: JsonObject = read_json(file)
-    return divergence
+    return read_json_object(file)
 
 
 def log_file(directory: Path) -> Path:
