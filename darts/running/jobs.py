@@ -95,7 +95,8 @@ class Future(futures.Future[Outcome]):
 class Executor(Protocol):
     """Executes jobs in the order of ``submit``; leaving its context cancels them.
 
-    A job that is submitted after the end of the context is cancelled at once.
+    A job that is submitted after the end of the context is cancelled at once. A class defines
+    ``submit`` or ``submit_all``.
 
     Attributes:
         workers: Number of jobs that run at the same time, at least 1. It may change when the
@@ -110,7 +111,7 @@ class Executor(Protocol):
 
     def submit(self, job: Job) -> Future:
         """Start or resume a run when a worker is free; a run that has ended is not repeated."""
-        ...
+        return self.submit_all([job])[0]
 
     def submit_all(self, jobs: Sequence[Job]) -> list[Future]:
         """Submit several jobs, which some executors pass on together."""

@@ -24,10 +24,6 @@ class QueueExecutor(Executor):
         self._ending = False
         self._changed = Condition()  # guards the two attributes above
 
-    def submit(self, job: Job) -> Future:
-        """See ``Executor``."""
-        return self.submit_all([job])[0]
-
     def submit_all(self, jobs: Sequence[Job]) -> list[Future]:
         """See ``Executor``."""
         futures = [new_future(job) for job in jobs]

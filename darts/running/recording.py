@@ -29,14 +29,10 @@ class RecordingExecutor(Executor):
         self._joules: dict[Path, float] = {}  # by run; later parts of a run include earlier ones
         self._lock = Lock()
 
-    def submit(self, job: Job) -> Future:
-        """See ``Executor``."""
-        return self._watch([self._executor.submit(job)])[0]
-
     def submit_all(self, jobs: Sequence[Job]) -> list[Future]:
         """See ``Executor``."""
         if self.blocks:  # record each job before the next one begins
-            return [self.submit(job) for job in jobs]
+            return [self._watch([self._executor.submit(job)])[0] for job in jobs]
         return self._watch(self._executor.submit_all(jobs))
 
     def _watch(self, futures: list[Future]) -> list[Future]:
