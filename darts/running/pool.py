@@ -7,11 +7,11 @@ from concurrent.futures import CancelledError
 from threading import Thread
 from typing import Protocol
 
-from darts.running.execution import earlier_outcome
-from darts.running.jobs import MAX_RESTARTS, ExecutorError, Future, Job, Outcome
+from darts.running.jobs import ExecutorError, Future, Job, Outcome
 from darts.running.queue import QueueExecutor
 
-MAX_FAILED_STARTS = 3  # of a worker in a row, until a job raises an error
+# Failed starts of a worker, or deaths while it is idle, in a row until a job raises an error.
+MAX_FAILED_STARTS = 3
 _POLL = 0.2  # seconds between two requests to workers to end
 
 
@@ -35,27 +35,21 @@ class Worker(Protocol):
 
         Raise WorkerDied, or an error for which no worker can start: WriteError, ExecutorError.
         """
-        ...
 
     def is_alive(self) -> bool:
         """Return whether the worker lives, while it executes no job."""
-        ...
 
     def run(self, job: Job) -> Outcome | None:
         """Execute a job; return None if a signal stopped it; raise WorkerDied or OSError."""
-        ...
 
     def stop(self) -> None:
         """Ask the job to save a checkpoint and stop, without waiting; also end a start."""
-        ...
 
     def kill(self) -> None:
         """End the worker and its job at once, without waiting."""
-        ...
 
     def end(self) -> None:
         """End the worker, which executes no job, and wait until it has ended."""
-        ...
 
 
 class PoolExecutor(QueueExecutor):
@@ -74,17 +68,21 @@ class PoolExecutor(QueueExecutor):
 
     def _serve(self, worker: Worker) -> None:
         """Execute jobs with a worker, until the end of the context."""
+        deaths = 0  # while the worker was idle, since its last job
         problem = self._start(worker)
         while (future := self._next()) is not None:
-            if self._ending:
-                future.set_exception(CancelledError())
-            elif problem is not None:
-                future.set_exception(problem)
-                problem = self._start(worker)
-            elif worker.is_alive():
-                self._run(future, worker)
-            else:
-                self._enqueue([future], first=True)  # another worker may be idle
+            reply: Outcome | BaseException | None = problem
+            is_ready = False
+            try:
+                if problem is None and (is_ready := worker.is_alive()):
+                    reply = self._execute(future, worker)
+            except BaseException as error:
+                reply = error
+            self._settle(future, reply)  # first, because another worker may be idle
+            deaths = 0 if is_ready or problem is not None else deaths + 1
+            if deaths > MAX_FAILED_STARTS:
+                problem = ExecutorError(f"a worker died {deaths} times in a row while it was idle")
+            elif not is_ready:
                 problem = self._start(worker)
         worker.end()
 
@@ -92,7 +90,7 @@ class PoolExecutor(QueueExecutor):
         """Wait for a job; return None at the end of the context."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._ending)
-            return self._waiting.popleft() if self._waiting else None
+            return None if self._ending else self._waiting.popleft()
 
     def _start(self, worker: Worker) -> BaseException | None:
         """Start a worker; return the reason if it does not start."""
@@ -102,28 +100,15 @@ class PoolExecutor(QueueExecutor):
                 break
             try:
                 worker.start()
+                return None
             except WorkerDied as death:
                 text = "workers in a row died while they started; the last one"
                 problem = ExecutorError(f"{MAX_FAILED_STARTS} {text} {death}")
             except BaseException as error:
                 return error
-            else:
-                return None
         return problem
 
-    def _run(self, future: Future, worker: Worker) -> None:
-        """Execute a job; return it to the queue if its worker dies."""
-        try:
-            outcome = self._attempt(future, worker)
-        except BaseException as error:
-            future.set_exception(error)
-        else:
-            if outcome is None:
-                self._enqueue([future], first=True)
-            else:
-                future.set_result(outcome)
-
-    def _attempt(self, future: Future, worker: Worker) -> Outcome | None:
+    def _execute(self, future: Future, worker: Worker) -> Outcome | None:
         """Return the outcome of a job, or None if its worker has died; raise CancelledError."""
         future.start(worker.place, worker.stop)
         try:
@@ -134,11 +119,7 @@ class PoolExecutor(QueueExecutor):
                     return outcome
             raise CancelledError
         except WorkerDied as death:
-            future.losses += 1
-            outcome = earlier_outcome(future.job)  # it may have died at the very end
-            if outcome is None and future.losses > MAX_RESTARTS and not self._ending:
-                return Outcome(None, f"its worker {death}")
-            return outcome
+            return self._reply_of_lost(future, f"its worker {death}")
         finally:
             future.stop = lambda: None  # the worker executes other jobs now
 

@@ -8,8 +8,9 @@ from concurrent.futures import CancelledError
 from functools import partial
 from threading import Condition
 
-from darts.running.execution import new_future
-from darts.running.jobs import Executor, Future, Job
+from darts.reading import one_line
+from darts.running.execution import earlier_outcome, new_future
+from darts.running.jobs import MAX_RESTARTS, Executor, ExecutorError, Future, Job, Outcome
 
 
 class QueueExecutor(Executor):
@@ -49,6 +50,25 @@ class QueueExecutor(Executor):
             self._waiting.remove(future)
         future.set_exception(CancelledError())
 
+    def _settle(self, future: Future, reply: Outcome | BaseException | None) -> None:
+        """Set the result of a job; without a reply, it is the next one in the queue."""
+        if isinstance(reply, Outcome):
+            future.set_result(reply)
+        elif reply is None:
+            self._enqueue([future], first=True)
+        else:
+            is_known = isinstance(reply, (OSError, ExecutorError, CancelledError))
+            # An error of a library is not the fault of the job.
+            future.set_exception(reply if is_known else ExecutorError(one_line(reply)))
+
+    def _reply_of_lost(self, future: Future, problem: str) -> Outcome | None:
+        """Return the outcome of a job that has lost its worker, or None to execute it again."""
+        future.losses += 1
+        outcome = earlier_outcome(future.job)  # the worker may have died at the very end
+        if outcome is None and future.losses > MAX_RESTARTS and not self._ending:
+            return Outcome(None, problem)
+        return outcome
+
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         try:
             self._end(at_once=isinstance(error, KeyboardInterrupt))
@@ -57,7 +77,9 @@ class QueueExecutor(Executor):
             raise
 
     def _end(self, *, at_once: bool) -> None:
-        """End the context; a subclass adds that its threads cancel all jobs and end."""
+        """Cancel the jobs in the queue; a subclass adds that its threads cancel theirs and end."""
         with self._changed:
             self._ending = True
+            for future in list(self._waiting):
+                self._drop(future)
             self._changed.notify_all()

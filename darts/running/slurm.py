@@ -27,7 +27,7 @@ from darts.config import ConfigError
 from darts.config.executors import SlurmConfig
 from darts.reading import one_line
 from darts.running.execution import attempt, earlier_outcome
-from darts.running.jobs import MAX_RESTARTS, ExecutorError, Future, Job, Outcome, Reply
+from darts.running.jobs import ExecutorError, Future, Job, Outcome, Reply
 from darts.running.processes import ctrl_c_blocked
 from darts.running.queue import QueueExecutor
 
@@ -121,7 +121,7 @@ class SlurmExecutor(QueueExecutor):
         later. ``abort`` treats all jobs as ended.
         """
         for future, handle in list(self._running.items()):
-            reply: Outcome | Exception | None = None
+            reply: Outcome | BaseException | None
             try:
                 if not abort and not handle.done(force_check=ask):
                     ask = False  # one answer is about all jobs
@@ -131,12 +131,7 @@ class SlurmExecutor(QueueExecutor):
                 self._cancel([handle])
                 reply = ExecutorError(f"executor=slurm: {future.place}: {one_line(error)}")
             del self._running[future]
-            if isinstance(reply, Outcome):
-                future.set_result(reply)
-            elif reply is not None:
-                future.set_exception(reply)
-            else:
-                self._enqueue([future], first=True)  # which drops a cancelled job
+            self._settle(future, reply)
 
     def _reply(self, future: Future, handle: Any) -> Reply:
         """Return the reply of a job that has ended."""
@@ -148,11 +143,7 @@ class SlurmExecutor(QueueExecutor):
         except FailedJobError:  # for example, because the node lacks this package
             raise RuntimeError(f"it failed; see {handle.paths.stderr}") from None
         except UncompletedJobError:
-            future.losses += 1
-            if future.losses <= MAX_RESTARTS:
-                return None
-            problem = f"its jobs were lost {future.losses} times, the last one: {handle.state}"
-            return Outcome(None, problem)
+            return self._reply_of_lost(future, f"its last job was lost: {handle.state}")
 
     def __enter__(self) -> SlurmExecutor:
         config = self._config

@@ -12,8 +12,9 @@ import pytest
 from waiting import wait_until
 
 from darts.running import pool
+from darts.running import queue as queues
 from darts.running.jobs import MAX_RESTARTS, ExecutorError, Future, Job, Outcome
-from darts.running.pool import PoolExecutor, Worker, WorkerDied
+from darts.running.pool import MAX_FAILED_STARTS, PoolExecutor, Worker, WorkerDied
 from darts.writing import WriteError
 
 DONE = Outcome({"epochs": 1})
@@ -186,7 +187,7 @@ def test_a_job_fails_after_its_fourth_loss(make_job: Callable[[str], Job]) -> No
 def test_a_lost_job_that_had_ended_is_not_repeated(
     make_job: Callable[[str], Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool, "earlier_outcome", lambda job: DONE)
+    monkeypatch.setattr(queues, "earlier_outcome", lambda job: DONE)
     worker = FakeWorker(runs=[died()])
     with PoolExecutor([worker], 1) as executor:
         assert executor.submit(make_job("a")).result(TIMEOUT) == DONE
@@ -212,6 +213,49 @@ def test_workers_that_do_not_start_are_an_error_of_the_executor(
         with pytest.raises(WriteError, match="full"):
             executor.submit(make_job("b")).result(TIMEOUT)
         assert executor.submit(make_job("c")).result(TIMEOUT) == DONE
+
+
+def test_workers_that_die_before_they_get_a_job_are_an_error_of_the_executor(
+    make_job: Callable[[str], Job],
+) -> None:
+    """Their starts succeed. Later jobs are executed if the cause is gone."""
+
+    class Fragile(FakeWorker):
+        def is_alive(self) -> bool:
+            return self.log.count("start") > MAX_FAILED_STARTS + 1
+
+    worker = Fragile()
+    with PoolExecutor([worker], 1) as executor:
+        with pytest.raises(ExecutorError, match=r"^a worker died 4 times in a row while it was id"):
+            executor.submit(make_job("a")).result(TIMEOUT)
+        assert executor.submit(make_job("b")).result(TIMEOUT) == DONE
+    assert worker.log == [*["start"] * (MAX_FAILED_STARTS + 2), "b", "end"]
+
+
+def test_deaths_between_jobs_do_not_add_up(make_job: Callable[[str], Job]) -> None:
+    worker = FakeWorker()
+    with PoolExecutor([worker], 1) as executor:
+        for number in range(MAX_FAILED_STARTS + 2):
+            assert executor.submit(make_job(f"{number}")).result(TIMEOUT) == DONE
+            worker.alive = False
+
+
+def test_errors_of_a_library_are_errors_of_the_executor(make_job: Callable[[str], Job]) -> None:
+    """They are one line, no job waits for ever, and later jobs are executed."""
+
+    class Broken(FakeWorker):
+        def is_alive(self) -> bool:
+            if self.log.count("start") == 2:
+                raise RuntimeError("no\nanswer")
+            return super().is_alive()
+
+    worker = Broken(starts=[ValueError("no such\nresource")], runs=[TypeError("no\npickle"), DONE])
+    with PoolExecutor([worker], 1) as executor:
+        for name, problem in (("a", "no such resource"), ("b", "no answer"), ("c", "no pickle")):
+            with pytest.raises(ExecutorError, match=f"^{problem}$"):
+                executor.submit(make_job(name)).result(TIMEOUT)
+        assert executor.submit(make_job("d")).result(TIMEOUT) == DONE
+    assert worker.log == ["start", "start", "start", "c", "d", "end"]
 
 
 def test_the_end_of_the_context_cancels_all_jobs(

@@ -191,7 +191,7 @@ def test_a_lost_job_is_submitted_again_three_times(
         for number in range(MAX_RESTARTS + 1):
             handle_of(cluster, number).end(lost())
         outcome = future.result(TIMEOUT)
-    assert outcome == Outcome(None, "its jobs were lost 4 times, the last one: NODE_FAIL")
+    assert outcome == Outcome(None, "its last job was lost: NODE_FAIL")
     assert len(cluster.handles) == MAX_RESTARTS + 1
 
 
