@@ -14,7 +14,6 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import CancelledError
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -68,41 +67,39 @@ class SlurmExecutor(QueueExecutor):
         No other thread calls submitit. Its processes ignore Ctrl-C, because this thread stops them.
         """
         with ctrl_c_blocked():
-            while self._running or self._waiting or not self._ending:
+            while self._running or not self._ending:
                 time.sleep(_POLL)
                 aborting = self._aborting  # read before `_ending`, which is set first
-                self._send(self._next())
+                for batch in self._next():
+                    self._send(batch)
                 stopping = [f for f in self._running if f.stopping or self._ending]
                 # Again and again, because a process that has just started may miss a signal.
                 self._cancel([self._running[future] for future in stopping])
                 self._collect(ask=bool(stopping), abort=aborting)
 
-    def _next(self) -> list[Future]:
-        """Return the jobs to submit now; Slurm itself limits how many of them run."""
+    def _next(self) -> list[list[Future]]:
+        """Return batches of jobs to submit now; Slurm itself limits how many of its jobs run."""
         free = self.workers - len(self._running) if self._is_local else sys.maxsize
         with self._changed:
-            count = len(self._waiting) if self._ending else min(free, len(self._waiting))
-            return [self._waiting.popleft() for _ in range(count)]
+            jobs = [self._waiting.popleft() for _ in range(min(free, len(self._waiting)))]
+        # If one of several processes does not start, submitit returns no handles of the others.
+        return [[job] for job in jobs] if self._is_local or not jobs else [jobs]
 
     def _send(self, futures: Sequence[Future]) -> None:
-        """Submit jobs as an array; cancel them after the end of the context."""
-        reason: BaseException = CancelledError()
-        if futures and not self._ending:
+        """Submit jobs as an array."""
+        try:
             # The process of a job does not know the number of its cores.
             jobs = [replace(each.job, threads=each.job.threads or self.threads) for each in futures]
-            try:
-                with _outside_of_slurm(), self._cluster.batch():
-                    handles = [self._cluster.submit(run_alone, job) for job in jobs]
-            except Exception as error:  # of sbatch or the file system
-                reason = ExecutorError(f"executor=slurm: cannot submit jobs: {one_line(error)}")
-            else:
-                for future, handle in zip(futures, handles, strict=True):
-                    handle._results_timeout_s = 1  # for the file that a lost job lacks; else 15 s
-                    future.start(f"job {handle.job_id}")
-                    self._running[future] = handle
-                return
-        for future in futures:
-            future.set_exception(reason)
+            with _outside_of_slurm(), self._cluster.batch():
+                handles = [self._cluster.submit(run_alone, job) for job in jobs]
+        except Exception as error:  # of sbatch or the file system
+            text = f"executor=slurm: cannot submit jobs: {one_line(error)}"
+            for future in futures:
+                self._settle(future, ExecutorError(f"{text}; squeue shows if some were submitted"))
+        else:
+            for future, handle in zip(futures, handles, strict=True):
+                future.start(f"job {handle.job_id}")
+                self._running[future] = handle
 
     def _cancel(self, handles: Sequence[Any]) -> None:
         """Send SIGTERM to jobs."""

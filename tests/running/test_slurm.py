@@ -77,7 +77,7 @@ class FakeCluster:
         folder: Folder of its files.
         batches: Numbers of jobs that were submitted together.
         handles: Handles of all jobs, in the order of their submission.
-        problems: Errors of the next submissions.
+        problems: Errors of the next submissions, the next one last; None for no error.
         terminated: Jobs that got SIGTERM.
         ignores_signals: Whether SIGTERM ends no job.
         forced: Whether Slurm was asked for the states of jobs.
@@ -87,7 +87,7 @@ class FakeCluster:
     parameters: dict[str, object] = field(default_factory=dict)
     batches: list[int] = field(default_factory=list)
     handles: list[FakeHandle] = field(default_factory=list)
-    problems: list[Exception] = field(default_factory=list)
+    problems: list[Exception | None] = field(default_factory=list)
     terminated: list[str] = field(default_factory=list)
     ignores_signals: bool = False
     forced: bool = False
@@ -103,8 +103,8 @@ class FakeCluster:
 
     def submit(self, function: object, job: Job) -> FakeHandle:
         assert function is run_alone
-        if self.problems:
-            raise self.problems.pop()
+        if self.problems and (problem := self.problems.pop()) is not None:
+            raise problem
         self.handles.append(FakeHandle(self, job))
         return self.handles[-1]
 
@@ -260,6 +260,19 @@ def test_an_error_of_sbatch_affects_only_its_jobs(
         assert later.result(TIMEOUT) == DONE
 
 
+def test_a_local_job_that_does_not_start_affects_no_other_one(
+    cluster: FakeCluster, make_job: Callable[[str], Job]
+) -> None:
+    """In a batch, the handles of processes that had started before it would be lost."""
+    cluster.problems = [BlockingIOError(errno.EAGAIN, "no more processes"), None]
+    with remote(2, cluster="local") as executor:
+        futures = executor.submit_all([make_job("a"), make_job("b")])
+        with pytest.raises(ExecutorError, match="no more processes"):
+            futures[1].result(TIMEOUT)
+        handle_of(cluster, 0).end(DONE)
+        assert futures[0].result(TIMEOUT) == DONE
+
+
 def test_an_error_of_a_look_affects_only_its_job(
     cluster: FakeCluster, make_job: Callable[[str], Job]
 ) -> None:
@@ -350,7 +363,7 @@ def test_local_jobs_are_as_many_as_workers(
         for number, future in ((1, futures[1]), (2, futures[3]), (3, futures[4])):
             handle_of(cluster, number).end(DONE)
             assert future.result(TIMEOUT) == DONE
-    assert cluster.batches == [2, 1, 1]
+    assert cluster.batches == [1, 1, 1, 1]
 
 
 def test_a_local_job_gets_sigterm_until_it_ends(
