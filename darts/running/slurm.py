@@ -155,12 +155,11 @@ class SlurmExecutor(QueueExecutor):
             "slurm_srun_args": [f"--cpus-per-task={config.cores}"],
             **config.options,
         }
-        known = {name: value for name, value in parameters.items() if value is not None}
         # Local jobs are named after processes, whose IDs are used again.
         folder = Path(config.folder) / secrets.token_hex(4)
         try:
             self._cluster = submitit.AutoExecutor(folder, cluster=config.cluster)
-            self._cluster.update_parameters(**known)
+            self._cluster.update_parameters(**parameters)
         except Exception as error:  # among others, AssertionError for the type of an option
             raise ConfigError(f"executor=slurm: {one_line(error)}") from None
         self._watcher.start()

@@ -93,7 +93,7 @@ class FakeCluster:
     forced: bool = False
 
     def update_parameters(self, **parameters: object) -> None:
-        self.parameters = parameters
+        self.parameters = {k: value for k, value in parameters.items() if value is not None}
 
     @contextmanager
     def batch(self) -> Iterator[None]:
