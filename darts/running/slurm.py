@@ -6,6 +6,8 @@ References:
 
 from __future__ import annotations
 
+import logging
+import math
 import os
 import secrets
 import signal
@@ -31,6 +33,7 @@ from darts.running.processes import ctrl_c_blocked
 from darts.running.queue import QueueExecutor
 
 _POLL = 0.5  # seconds between two looks at the jobs
+_KILL_WAIT = 30.0  # seconds until Slurm kills a cancelled job, by default
 
 
 def run_alone(job: Job) -> Reply:
@@ -57,7 +60,9 @@ class SlurmExecutor(QueueExecutor):
         self._config = config
         self._is_local = config.cluster == "local"
         self._cluster: Any = None  # executor of submitit
-        self._running: dict[Future, Any] = {}  # handles of submitit; used by `_watch` only
+        # Handles of submitit, and when cancelled jobs are killed; used by `_watch` only.
+        self._running: dict[Future, Any] = {}
+        self._ends: dict[Future, float] = {}
         self._aborting = False  # whether nobody waits for the ends of jobs any more
         self._watcher = threading.Thread(target=self._watch, daemon=True)
 
@@ -73,6 +78,8 @@ class SlurmExecutor(QueueExecutor):
                 for batch in self._next():
                     self._send(batch)
                 stopping = [f for f in self._running if f.stopping or self._ending]
+                for future in stopping:
+                    self._ends.setdefault(future, time.monotonic() + _KILL_WAIT)
                 # Again and again, because a process that has just started may miss a signal.
                 self._cancel([self._running[future] for future in stopping])
                 self._collect(ask=bool(stopping), abort=aborting)
@@ -120,9 +127,12 @@ class SlurmExecutor(QueueExecutor):
         for future, handle in list(self._running.items()):
             reply: Outcome | BaseException | None
             try:
-                if not abort and not handle.done(force_check=ask):
+                if not (abort or handle.done(force_check=ask)):
                     ask = False  # one answer is about all jobs
-                    continue
+                    # Without accounting, Slurm never reports the end of a job that did not begin.
+                    is_over = time.monotonic() > self._ends.get(future, math.inf)
+                    if not is_over or handle.state != "UNKNOWN":
+                        continue
                 reply = self._reply(future, handle)
             except Exception as error:  # of sacct or the file system
                 self._cancel([handle])
@@ -155,6 +165,7 @@ class SlurmExecutor(QueueExecutor):
             "slurm_srun_args": [f"--cpus-per-task={config.cores}"],
             **config.options,
         }
+        logging.getLogger("submitit").setLevel(logging.CRITICAL)  # it logs to the console
         # Local jobs are named after processes, whose IDs are used again.
         folder = Path(config.folder) / secrets.token_hex(4)
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import signal
 import subprocess
@@ -304,6 +305,33 @@ def test_a_cancelled_job_ends_without_a_look_at_its_result(
         cluster.handles[1].end(DONE)
         assert futures[1].result(TIMEOUT) == DONE
     assert [handle.results for handle in cluster.handles] == [0, 1]
+
+
+def test_without_accounting_a_cancelled_job_ends_when_slurm_kills_it(
+    cluster: FakeCluster, make_job: Callable[[str], Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slurm never says that it has ended. A job in a known state may still save a checkpoint."""
+    monkeypatch.setattr(slurm, "_KILL_WAIT", 0.1)
+    cluster.ignores_signals = True
+    with remote() as executor:
+        futures = executor.submit_all([make_job(name) for name in ("a", "b", "c")])
+        handle_of(cluster, 2).state = "UNKNOWN"
+        cluster.handles[0].state, cluster.handles[1].state = "UNKNOWN", "RUNNING"
+        for future in futures[:2]:
+            future.cancel()
+        assert wait([futures[0]], TIMEOUT).done
+        assert futures[0].cancelled()
+        wait_until(lambda: cluster.terminated.count("7_1") > 50, seconds=TIMEOUT)
+        assert not futures[1].done()
+        assert not futures[2].done()  # nobody has cancelled it
+        cluster.handles[1].end(None)
+    assert all(future.cancelled() for future in futures)
+
+
+def test_submitit_prints_nothing(cluster: FakeCluster) -> None:
+    """It would log each sacct that fails."""
+    with remote():
+        assert not logging.getLogger("submitit").isEnabledFor(logging.ERROR)
 
 
 def test_the_end_of_the_context_cancels_all_jobs(
