@@ -29,13 +29,12 @@ def check_executor(config: ExecutorConfig, workers: int | None) -> None:
         raise ConfigError(
             f"workers={workers}: executor=inline executes one run at a time; set workers=1"
         )
-    if isinstance(config, SlurmConfig):
-        if workers is None:
-            raise ConfigError("executor=slurm needs workers=N, the number of jobs at the same time")
-        if config.gpus % 1:
-            raise ConfigError(
-                f"executor.gpus={config.gpus:g}: must be a whole number with executor=slurm"
-            )
+    if isinstance(config, SlurmConfig) and workers is None:
+        raise ConfigError("executor=slurm needs workers=N, the number of jobs at the same time")
+    if isinstance(config, (RayConfig, SlurmConfig)) and config.gpus % 1:
+        shared = " or below 1" if isinstance(config, RayConfig) else " with executor=slurm"
+        if config.gpus > 1 or isinstance(config, SlurmConfig):
+            raise ConfigError(f"executor.gpus={config.gpus:g}: must be a whole number{shared}")
 
 
 def make_executor(

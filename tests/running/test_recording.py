@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from darts.config import ConfigError
-from darts.config.executors import InlineConfig, SlurmConfig
+from darts.config.executors import InlineConfig, RayConfig, SlurmConfig
 from darts.running import execution, executors
 from darts.running.execution import InlineExecutor
 from darts.running.executors import check_executor
@@ -116,11 +116,12 @@ def test_a_run_with_damaged_files_has_failed(tmp_path: Path) -> None:
     [
         (InlineConfig("inline"), 3, "workers=3: executor=inline .* set workers=1"),
         (SlurmConfig("slurm"), None, "executor=slurm needs workers=N"),
-        (SlurmConfig("slurm", gpus=0.5), 2, r"executor\.gpus=0\.5: must be a whole number"),
+        (SlurmConfig("slurm", gpus=0.5), 2, r"executor\.gpus=0\.5: must be a whole number with"),
+        (RayConfig("ray", gpus=1.5), 2, r"executor\.gpus=1\.5: must be a whole number or below 1"),
     ],
 )
 def test_settings_that_do_not_fit_together(
-    config: InlineConfig | SlurmConfig,
+    config: InlineConfig | SlurmConfig | RayConfig,
     workers: int | None,
     problem: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -128,3 +129,9 @@ def test_settings_that_do_not_fit_together(
     monkeypatch.setattr(executors, "find_spec", lambda name: object())
     with pytest.raises(ConfigError, match=problem):
         check_executor(config, workers)
+
+
+def test_runs_share_a_gpu_on_ray_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(executors, "find_spec", lambda name: object())
+    for config in (RayConfig("ray", gpus=0.5), RayConfig("ray", gpus=2), SlurmConfig("slurm")):
+        check_executor(config, 2)
