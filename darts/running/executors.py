@@ -59,14 +59,7 @@ def make_executor(
             from darts.running.slurm import SlurmExecutor
 
             executor = SlurmExecutor(config, workers or 1)
-        case _:
-            executor = ProcessExecutor(workers or default_workers(), directory / "workers")
+        case _:  # by default one worker per GPU, or two on a processor with two or more cores
+            count = workers or len(visible_gpus()) or min(os.cpu_count() or 1, 2)
+            executor = ProcessExecutor(count, directory / "workers")
     return RecordingExecutor(executor, directory)
-
-
-def default_workers() -> int:
-    """Return the number of worker processes that suits this machine.
-
-    It is one per GPU, or two on a processor with two or more cores.
-    """
-    return len(visible_gpus()) or min(os.cpu_count() or 1, 2)
