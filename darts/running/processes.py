@@ -164,10 +164,8 @@ class ProcessExecutor(PoolExecutor):
 
     def __init__(self, workers: int, log_directory: Path) -> None:
         threads = threads_per_worker(workers)
-        super().__init__(
-            [
-                ProcessWorker(n if workers > 1 else None, threads, log_directory / f"{n}.log")
-                for n in range(workers)
-            ],
-            torch.get_num_threads(),
-        )
+        pool = [
+            ProcessWorker(n if workers > 1 else None, threads, log_directory / f"{n}.log")
+            for n in range(workers)
+        ]
+        super().__init__(pool, torch.get_num_threads())
