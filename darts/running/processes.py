@@ -86,7 +86,7 @@ class ProcessWorker(Worker):
     def _receive(self) -> Outcome | None:
         try:
             reply: Reply = self._connection.recv()
-        except (EOFError, ConnectionError):
+        except (EOFError, OSError):  # OSError if the process dies while it sends
             raise self._death() from None
         if isinstance(reply, OSError):
             raise reply

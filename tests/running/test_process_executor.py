@@ -7,12 +7,14 @@ import multiprocessing.spawn as spawn
 import os
 import resource
 import signal
+import struct
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, CancelledError, wait
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -29,7 +31,8 @@ from darts.running.jobs import (
     is_complete,
     log_file,
 )
-from darts.running.processes import ProcessExecutor
+from darts.running.pool import WorkerDied
+from darts.running.processes import ProcessExecutor, ProcessWorker
 from darts.writing import WriteError
 
 LONG = "epochs=25"  # a second, with a checkpoint after each step
@@ -224,6 +227,16 @@ def test_workers_share_the_threads(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert shares == [2, 2, 2]
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
     assert ProcessExecutor(1, tmp_path)._workers[0]._arguments[1] is None
+
+
+def test_a_worker_that_dies_while_it_replies_has_died(tmp_path: Path) -> None:
+    worker = ProcessWorker(None, None, tmp_path / "0.log")
+    worker._connection, other_end = multiprocessing.Pipe()
+    worker.process = SimpleNamespace(join=lambda: None, exitcode=-9)  # type: ignore[assignment]
+    os.write(other_end.fileno(), struct.pack("!i", 1000) + b"a part")
+    other_end.close()
+    with pytest.raises(WorkerDied, match="was killed by SIGKILL"):
+        worker._receive()
 
 
 PARENT = """
