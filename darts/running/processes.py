@@ -28,14 +28,17 @@ class ProcessWorker(Worker):
 
     ``number`` decides which GPU it sees, see ``prepare_process``. ``threads`` is the number of
     threads of PyTorch; None stands for PyTorch's default. The log gets the output outside of runs.
+    With ``own_group``, signals to the process group of its parent do not reach the process.
     """
 
     process: BaseProcess | None = None
     _connection: Connection
 
-    def __init__(self, number: int | None, threads: int | None, log: Path) -> None:
-        self.place = f"process {number or 0}"
-        self._arguments = (number, threads, log)
+    def __init__(
+        self, number: int | None, threads: int | None, log: Path, *, own_group: bool = False
+    ) -> None:
+        self.place, self._log = f"process {number or 0}", log
+        self._arguments = (number, threads, log, own_group)
 
     def start(self) -> None:
         """Start the process, and wait for its imports."""
@@ -53,7 +56,7 @@ class ProcessWorker(Worker):
         try:
             self._receive()
         except WorkerDied as death:
-            raise WorkerDied(f"{death}; see {self._arguments[-1]}") from None
+            raise WorkerDied(f"{death}; see {self._log}") from None
 
     def is_alive(self) -> bool:
         """See ``Worker``."""

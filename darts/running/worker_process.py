@@ -25,13 +25,24 @@ LATE_IMPORTS = ("scipy.sparse", "torch._dynamo")
 """Modules that runs import late, and that take long."""
 
 
-def main(number: int | None, threads: int | None, log: Path, connection: Connection) -> None:
+def main(
+    number: int | None, threads: int | None, log: Path, own_group: bool, connection: Connection
+) -> None:
     """Execute the jobs that arrive on a connection, until its other end closes.
 
     SIGTERM stops the current job only. If the parent process is killed, the current run saves a
-    checkpoint, and this process exits. The log gets the output outside of runs. The connection
-    receives ``Job`` and sends ``Reply``; the first reply means that this process has started.
+    checkpoint, and this process exits.
+
+    Args:
+        number: See ``prepare_process``.
+        threads: See ``prepare_process``.
+        log: File for the output outside of runs.
+        own_group: Whether this process leaves the process group of its parent.
+        connection: Receives ``Job`` and sends ``Reply``; the first reply means that this process
+            has started.
     """
+    if own_group:
+        os.setpgid(0, 0)
     prepare_process(number, threads)
     with suppress(EOFError, OSError):  # the other end has closed
         try:

@@ -239,6 +239,17 @@ def test_a_worker_that_dies_while_it_replies_has_died(tmp_path: Path) -> None:
         worker._receive()
 
 
+def test_a_worker_can_leave_the_process_group(tmp_path: Path) -> None:
+    worker = ProcessWorker(None, 1, tmp_path / "0.log", own_group=True)
+    worker.start()
+    try:
+        assert worker.process is not None
+        assert worker.process.pid is not None
+        assert os.getpgid(worker.process.pid) == worker.process.pid
+    finally:
+        worker.end()
+
+
 PARENT = """
 import sys
 from concurrent.futures import wait
