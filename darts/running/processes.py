@@ -47,7 +47,7 @@ class ProcessWorker(Worker):
         self._connection, other_end = context.Pipe()
         # Not a daemon, because loaders of the runs may start processes.
         process: BaseProcess = context.Process(  # type: ignore[attr-defined]
-            target=worker_process.main, args=(*self._arguments, other_end)
+            target=worker_process.main, args=(*self._arguments, dict(os.environ), other_end)
         )
         with ctrl_c_blocked():
             process.start()

@@ -26,7 +26,12 @@ LATE_IMPORTS = ("scipy.sparse", "torch._dynamo")
 
 
 def main(
-    number: int | None, threads: int | None, log: Path, own_group: bool, connection: Connection
+    number: int | None,
+    threads: int | None,
+    log: Path,
+    own_group: bool,
+    environment: dict[str, str],
+    connection: Connection,
 ) -> None:
     """Execute the jobs that arrive on a connection, until its other end closes.
 
@@ -38,9 +43,11 @@ def main(
         threads: See ``prepare_process``.
         log: File for the output outside of runs.
         own_group: Whether this process leaves the process group of its parent.
+        environment: Variables of the parent.
         connection: Receives ``Job`` and sends ``Reply``; the first reply means that this process
             has started.
     """
+    os.environ.update(environment)  # a fork has the variables with which its server started
     if own_group:
         os.setpgid(0, 0)
     prepare_process(number, threads)

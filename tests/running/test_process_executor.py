@@ -15,13 +15,14 @@ from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, CancelledError, wait
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from small_jobs import end_state, make_job
 from waiting import wait_for, wait_until
 
-from darts.running import processes
+from darts.running import processes, worker_process
 from darts.running.jobs import (
     MAX_RESTARTS,
     ExecutorError,
@@ -227,6 +228,32 @@ def test_workers_share_the_threads(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert shares == [2, 2, 2]
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
     assert ProcessExecutor(1, tmp_path)._workers[0]._arguments[1] is None
+
+
+def test_a_worker_gets_the_variables_with_which_it_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its fork server has the variables of an earlier moment."""
+    found: list[str | None] = []
+
+    class Stopped(Exception):
+        pass
+
+    def execute_here(target: Any, args: tuple[Any, ...]) -> None:
+        monkeypatch.delenv("DARTS_TEST")
+        target(*args)
+
+    def record(number: int | None, threads: int | None) -> None:
+        found.append(os.environ.get("DARTS_TEST"))
+        raise Stopped
+
+    context = SimpleNamespace(Pipe=multiprocessing.Pipe, Process=execute_here)
+    monkeypatch.setattr(processes, "_context", lambda: context)
+    monkeypatch.setattr(worker_process, "prepare_process", record)
+    monkeypatch.setenv("DARTS_TEST", "new")
+    with pytest.raises(Stopped):
+        ProcessWorker(None, None, tmp_path / "0.log").start()
+    assert found == ["new"]
 
 
 def test_a_worker_that_dies_while_it_replies_has_died(tmp_path: Path) -> None:
