@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import sys
 from collections.abc import Callable
 from concurrent.futures import wait
 from pathlib import Path
@@ -125,6 +126,8 @@ def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     own = {k: text for k, text in os.environ.items() if not k.startswith(("DARTS_", "RAY_"))}
     monkeypatch.setattr(os, "environ", own)
     monkeypatch.chdir(tmp_path)
+    main = sys.modules["__main__"]
+    monkeypatch.setattr(main, "__file__", getattr(main, "__file__", None), raising=False)
 
 
 @pytest.fixture
@@ -159,6 +162,13 @@ def test_an_actor_gets_resources_and_variables(
 def test_the_variables_of_a_host_reach_its_process(tmp_path: Path) -> None:
     Host(1, tmp_path / "0.log", str(tmp_path), {"DARTS_LOG": "quiet"})
     assert os.environ["DARTS_LOG"] == "quiet"
+
+
+def test_the_process_of_a_host_outlives_the_process_group_of_the_host(tmp_path: Path) -> None:
+    """Ray kills the group. Without the file, the process does not import Ray again."""
+    host = Host(1, tmp_path / "0.log", str(tmp_path), {})
+    assert host._worker._arguments == (None, 1, tmp_path / "0.log", True)
+    assert sys.modules["__main__"].__file__ is None
 
 
 def test_a_node_needs_the_working_directory_and_the_run_directory(tmp_path: Path) -> None:
