@@ -58,19 +58,17 @@ class Host:
     def start(self, shared: Path) -> str:
         """Start the process; return the name of the node.
 
-        Raise ExecutorError if the node lacks the working directory, or a file of the command.
+        Raise ExecutorError if the node does not see the working directory, or the file ``shared``.
         """
         address = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
         place = f"{socket.gethostname()} ({address})"
-        lack = f"executor=ray: node {place} does not see the files in"
         try:
             os.chdir(self._folder)
-        except OSError:
-            text = "the working directory of a command has to exist on all nodes"
-            raise ExecutorError(f"{lack} {self._folder}; {text}") from None
-        if not shared.exists():
-            text = "run directories have to be on a file system that all nodes share"
-            raise ExecutorError(f"{lack} {shared.parent}; {text}")
+            shared.stat()
+        except OSError as error:
+            problem = f"executor=ray: node {place} does not see {error.filename}"
+            advice = "all nodes must see the working directory and the run directory of the command"
+            raise ExecutorError(f"{problem}; {advice}") from None
         self._worker.start()
         return place
 

@@ -174,10 +174,10 @@ def test_the_process_of_a_host_outlives_the_process_group_of_the_host(tmp_path: 
 def test_a_node_needs_the_working_directory_and_the_run_directory(tmp_path: Path) -> None:
     shared = tmp_path / "run" / "shared-1"
     host = Host(1, tmp_path / "0.log", str(tmp_path / "missing"), {})
-    with pytest.raises(ExecutorError, match=r"\(10\.0\.0\.1\) does not see .*missing; the working"):
+    with pytest.raises(ExecutorError, match=r"\(10\.0\.0\.1\) does not see .*/missing; all nodes "):
         host.start(shared)
     host = Host(1, tmp_path / "0.log", str(tmp_path), {})
-    with pytest.raises(ExecutorError, match=r"does not see the files in .*run; run directories"):
+    with pytest.raises(ExecutorError, match=r"does not see .*/run/shared-1; all nodes must see"):
         host.start(shared)
 
 
