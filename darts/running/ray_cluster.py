@@ -141,9 +141,7 @@ class RayWorker(Worker):
         try:
             return ray.get(reference)
         except RayTaskError as error:
-            if isinstance(error.cause, (WorkerDied, OSError, ExecutorError)):
-                raise error.cause from None
-            raise
+            raise error.cause from None
         except RayError as error:
             self.kill()  # the actor may only be unreachable, and still execute a job
             raise WorkerDied(f"was lost, on {self.place}: {one_line(error)}") from None

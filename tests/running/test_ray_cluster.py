@@ -196,6 +196,7 @@ def test_errors_of_the_host_pass(fake: FakeRay, tmp_path: Path, job: Job) -> Non
         WriteError(errno.ENOSPC, "cannot write: disk is full"),
         OSError(errno.EIO, "Input/output error"),
         ExecutorError("no shared file system"),
+        AttributeError("another version of this package"),
     )
     for cause in causes:
         actor.answers["run"] = task_error(cause)
