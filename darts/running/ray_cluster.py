@@ -133,7 +133,7 @@ class RayWorker(Worker):
         """See ``Worker``."""
         if self._is_ready:
             with suppress(RayError):
-                ray.get(self._host.call.remote("end"))
+                ray.get(self._host.call.remote("end"), timeout=_ANSWER_SECONDS)
         self.kill()
 
     def _get(self, reference: Any) -> Any:

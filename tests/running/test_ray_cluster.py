@@ -71,6 +71,7 @@ class FakeRay:
         prepare: Called with each new actor.
         resources: The resources of each node.
         is_connected: Whether ``init`` was called, without a later ``shutdown``.
+        timeouts: The limits of all calls of ``get``.
     """
 
     def __init__(self) -> None:
@@ -78,6 +79,7 @@ class FakeRay:
         self.prepare: Callable[[FakeActor], object] = lambda actor: None
         self.resources: list[dict[str, float]] = [{"CPU": 4.0}]
         self.is_connected = False
+        self.timeouts: list[float | None] = []
         self.util = SimpleNamespace(get_node_ip_address=lambda: "10.0.0.1")
 
     def init(self, **options: object) -> None:
@@ -106,6 +108,7 @@ class FakeRay:
         )
 
     def get(self, reference: Callable[[], object], timeout: float | None = None) -> object:
+        self.timeouts.append(timeout)
         return reference()
 
     def kill(self, actor: FakeActor) -> None:
@@ -212,6 +215,15 @@ def test_the_loss_of_a_node_names_place_and_reason(fake: FakeRay, tmp_path: Path
         worker.run(job)
     assert actor.is_killed  # it may only be unreachable
     assert not worker.is_alive()
+
+
+def test_an_idle_host_without_an_answer_is_ended(fake: FakeRay, tmp_path: Path) -> None:
+    """Its node may be unreachable."""
+    worker, actor = started(fake, tmp_path)
+    actor.answers["end"] = GetTimeoutError()
+    worker.end()
+    assert actor.is_killed
+    assert fake.timeouts == [None, ray_cluster._ANSWER_SECONDS]
 
 
 def test_a_request_to_stop_ends_a_start_and_reaches_a_run(fake: FakeRay, tmp_path: Path) -> None:
