@@ -164,24 +164,26 @@ class RayExecutor(PoolExecutor):
         self._shared = self._logs / f"shared-{secrets.token_hex(8)}"
         self.workers = workers or 1
 
-    def __enter__(self) -> RayExecutor:
+    def __enter__(self) -> PoolExecutor:
         config = self._config
         _connect(config)
-        allowed = _capacity(config)
-        if not allowed:
+        try:
+            allowed = _capacity(config)
+            if not allowed:
+                raise ConfigError(
+                    f"executor=ray: no node has executor.cores={config.cores}, executor.gpus="
+                    f"{config.gpus:g} and executor.memory_gb={config.memory_gb}"
+                )
+            write_atomically(self._shared, "")
+        except BaseException:
             ray.shutdown()
-            raise ConfigError(
-                f"executor=ray: no node has executor.cores={config.cores}, executor.gpus="
-                f"{config.gpus:g} and executor.memory_gb={config.memory_gb}"
-            )
+            raise
         self.workers = min(self._most or allowed, allowed)
-        write_atomically(self._shared, "")
         self._workers = [
             RayWorker(config, self._logs / f"{number}.log", self._shared)
             for number in range(self.workers)
         ]
-        super().__enter__()
-        return self
+        return super().__enter__()
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         """See ``PoolExecutor``; a cluster that was started here ends."""

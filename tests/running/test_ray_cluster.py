@@ -310,6 +310,19 @@ def test_resources_that_no_node_has(fake: FakeRay, tmp_path: Path) -> None:
     assert not fake.is_connected
 
 
+def test_an_error_after_the_connection_ends_it(
+    fake: FakeRay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(file: Path, text: str) -> None:
+        assert fake.is_connected
+        raise WriteError(errno.ENOSPC, "cannot write: disk is full")
+
+    monkeypatch.setattr(ray_cluster, "write_atomically", fail)
+    with pytest.raises(WriteError, match="full"):
+        RayExecutor(CONFIG, 1, tmp_path).__enter__()
+    assert not fake.is_connected
+
+
 @pytest.mark.parametrize(
     ("address", "problem"),
     [
