@@ -30,9 +30,6 @@ from darts.running.processes import ProcessWorker
 from darts.training.interrupt import Interrupt
 from darts.writing import write_atomically
 
-# By default, Ray reports its use to a server.
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-
 _ANSWER_SECONDS = 10  # an idle host that needs longer for an answer counts as lost
 
 
