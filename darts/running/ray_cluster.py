@@ -10,6 +10,7 @@ References:
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import socket
@@ -193,6 +194,7 @@ class RayExecutor(PoolExecutor):
 
 def _connect(config: RayConfig) -> None:
     """Join a cluster, or start one on this machine."""
+    logging.getLogger("ray").setLevel(logging.CRITICAL)  # its warnings would go to the console
     try:
         with Interrupt():  # restores the handler of SIGTERM, which Ray replaces
             ray.init(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import wait
 from pathlib import Path
 from types import SimpleNamespace
@@ -124,13 +125,16 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeRay:
 
 
 @pytest.fixture(autouse=True)
-def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Restore what a host sets; hide variables of the user."""
+def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Restore what a host and an executor set; hide variables of the user."""
     own = {k: text for k, text in os.environ.items() if not k.startswith(("DARTS_", "RAY_"))}
     monkeypatch.setattr(os, "environ", own)
     monkeypatch.chdir(tmp_path)
     main = sys.modules["__main__"]
     monkeypatch.setattr(main, "__file__", getattr(main, "__file__", None), raising=False)
+    level = logging.getLogger("ray").level
+    yield
+    logging.getLogger("ray").setLevel(level)
 
 
 @pytest.fixture
@@ -321,6 +325,12 @@ def test_an_error_after_the_connection_ends_it(
     with pytest.raises(WriteError, match="full"):
         RayExecutor(CONFIG, 1, tmp_path).__enter__()
     assert not fake.is_connected
+
+
+def test_warnings_of_ray_are_not_printed(fake: FakeRay, tmp_path: Path) -> None:
+    logging.getLogger("ray").setLevel(logging.INFO)
+    with RayExecutor(CONFIG, 1, tmp_path):
+        assert not logging.getLogger("ray._private.worker").isEnabledFor(logging.ERROR)
 
 
 @pytest.mark.parametrize(
