@@ -195,6 +195,9 @@ class RayExecutor(PoolExecutor):
 def _connect(config: RayConfig) -> None:
     """Join a cluster, or start one on this machine."""
     logging.getLogger("ray").setLevel(logging.CRITICAL)  # its warnings would go to the console
+    if not config.address:
+        # Otherwise, Ray writes a token to the home folder, and later clusters require it.
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     try:
         with Interrupt():  # restores the handler of SIGTERM, which Ray replaces
             ray.init(

@@ -327,6 +327,15 @@ def test_an_error_after_the_connection_ends_it(
     assert not fake.is_connected
 
 
+def test_a_cluster_of_this_machine_has_a_token_of_its_own(fake: FakeRay, tmp_path: Path) -> None:
+    """Otherwise, Ray writes one to the home folder."""
+    with RayExecutor(CONFIG, 1, tmp_path):
+        assert len(os.environ["RAY_AUTH_TOKEN"]) == 64
+    os.environ["RAY_AUTH_TOKEN"] = "mine"
+    with RayExecutor(CONFIG, 1, tmp_path):
+        assert os.environ["RAY_AUTH_TOKEN"] == "mine"
+
+
 def test_warnings_of_ray_are_not_printed(fake: FakeRay, tmp_path: Path) -> None:
     logging.getLogger("ray").setLevel(logging.INFO)
     with RayExecutor(CONFIG, 1, tmp_path):
