@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray._private import services
 from ray.exceptions import RayError, RayTaskError
 
 from darts.config import ConfigError
@@ -32,6 +33,7 @@ from darts.training.interrupt import Interrupt
 from darts.writing import write_atomically
 
 _ANSWER_SECONDS = 10  # an idle host that needs longer for an answer counts as lost
+_CONNECT_SECONDS = 5  # a cluster that accepts no connection in this time is missing
 
 
 class Host:
@@ -195,10 +197,15 @@ class RayExecutor(PoolExecutor):
 def _connect(config: RayConfig) -> None:
     """Join a cluster, or start one on this machine."""
     logging.getLogger("ray").setLevel(logging.CRITICAL)  # its warnings would go to the console
-    if not config.address:
-        # Otherwise, Ray writes a token to the home folder, and later clusters require it.
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     try:
+        if config.address:
+            # Ray itself would wait several minutes for a cluster that does not exist.
+            address = services.canonicalize_bootstrap_address(config.address)
+            host, _, port = str(address).rpartition(":")
+            socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS).close()
+        else:
+            # Otherwise, Ray writes a token to the home folder, and later clusters require it.
+            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         with Interrupt():  # restores the handler of SIGTERM, which Ray replaces
             ray.init(
                 address=config.address or "local",

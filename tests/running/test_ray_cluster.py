@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import wait
@@ -132,6 +133,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[No
     monkeypatch.chdir(tmp_path)
     main = sys.modules["__main__"]
     monkeypatch.setattr(main, "__file__", getattr(main, "__file__", None), raising=False)
+    monkeypatch.setattr(ray_cluster.services, "canonicalize_bootstrap_address", lambda text: text)
     level = logging.getLogger("ray").level
     yield
     logging.getLogger("ray").setLevel(level)
@@ -342,23 +344,71 @@ def test_warnings_of_ray_are_not_printed(fake: FakeRay, tmp_path: Path) -> None:
         assert not logging.getLogger("ray._private.worker").isEnabledFor(logging.ERROR)
 
 
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    """Return a socket with a port of this machine; it does not listen yet."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        yield found
+
+
+def address_of(listener: socket.socket) -> str:
+    return f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+def test_a_cluster_of_others_is_joined(
+    fake: FakeRay, tmp_path: Path, listener: socket.socket
+) -> None:
+    """Its token is set by the user, if it has one."""
+    listener.listen()
+    with RayExecutor(RayConfig("ray", address=address_of(listener)), 1, tmp_path):
+        assert fake.is_connected
+        assert "RAY_AUTH_TOKEN" not in os.environ
+
+
+def test_ray_does_not_wait_for_a_cluster_that_is_missing(
+    fake: FakeRay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listener: socket.socket
+) -> None:
+    monkeypatch.setattr(fake, "init", lambda **options: pytest.fail("Ray waits for minutes"))
+    address = address_of(listener)
+    problem = rf"^executor\.address={address}: there is no cluster of Ray: Connection refused$"
+    with pytest.raises(ConfigError, match=problem):
+        RayExecutor(RayConfig("ray", address=address), 1, tmp_path).__enter__()
+
+
+def test_a_cluster_of_this_machine_is_found_by_auto(
+    fake: FakeRay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def find(address: str) -> str:
+        assert address == "auto"
+        raise ConnectionError("Could not find any running Ray instance.")
+
+    monkeypatch.setattr(ray_cluster.services, "canonicalize_bootstrap_address", find)
+    problem = r"^executor\.address=auto: there is no cluster of Ray: Could not find any running"
+    with pytest.raises(ConfigError, match=problem):
+        RayExecutor(RayConfig("ray", address="auto"), 1, tmp_path).__enter__()
+
+
 @pytest.mark.parametrize(
-    ("address", "problem"),
+    ("is_joined", "problem"),
     [
-        (None, r"^executor=ray: Ray does not start on this machine: no memory$"),
-        ("host:1", r"^executor\.address=host:1: there is no cluster of Ray: no memory$"),
+        (False, r"^executor=ray: Ray does not start on this machine: no memory$"),
+        (True, r"^executor\.address=127.*: there is no cluster of Ray: no memory$"),
     ],
 )
-def test_a_cluster_that_cannot_be_joined(
+def test_an_error_of_ray_is_one_line(
     fake: FakeRay,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    address: str | None,
+    listener: socket.socket,
+    is_joined: bool,
     problem: str,
 ) -> None:
     def fail(**options: object) -> None:
         raise AssertionError("no\nmemory")
 
+    listener.listen()
     monkeypatch.setattr(fake, "init", fail)
+    config = RayConfig("ray", address=address_of(listener) if is_joined else None)
     with pytest.raises(ConfigError, match=problem):
-        RayExecutor(RayConfig("ray", address=address), 1, tmp_path).__enter__()
+        RayExecutor(config, 1, tmp_path).__enter__()
