@@ -13,10 +13,12 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from end_states import without
 from real_processes import launched
-from tiny_runs import RUNS, differences, end_state
+from tiny_runs import MEASURED, RUNS, differences, end_state
 from waiting import wait_until
 
 from darts.tracking.metrics import read_metrics
@@ -54,9 +56,14 @@ def run(command: str, directory: Path, *more: str) -> dict[str, object]:
 
 
 def end_of(command: str, directory: Path) -> dict[str, object]:
-    """Return the end of a run, without the names of log files."""
-    state = end_state(command, directory)
+    """Return the end of a run, without the names of log files and the costs of the runs."""
+    state: dict[str, Any] = end_state(command, directory)
     state.pop("files", None)
+    if command == "compare":
+        costs = MEASURED | {"search_seconds", "search_joules"}
+        state["rows.csv"] = [without(costs, row) for row in state["rows.csv"]]
+        names = {name for name in state["summary"] if name.endswith("_search_joules")}
+        state["summary"] = without(names, state["summary"])
     return state
 
 

@@ -184,9 +184,11 @@ def _find(command: str, directory: Path) -> dict[str, object]:
 
 def _compare(command: str, directory: Path) -> dict[str, object]:
     names = [path.relative_to(directory).as_posix() for path in directory.rglob("*")]
+    with (directory / "rows.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
     return {
         "files": sorted(names),
-        "rows.csv": (directory / "rows.csv").read_text(),
+        "rows.csv": rows,
         "genotypes": [path.read_text() for path in sorted(directory.rglob("genotype.json"))],
     }
 
