@@ -25,9 +25,10 @@ from darts.tracking.metrics import read_metrics
 
 pytestmark = pytest.mark.slow
 
+# Seconds of training per run, so that signals arrive while runs train.
 LONGER = {
     "tune": ("budget.trials=6", "epochs=30", "window=2", "workers=2"),
-    "find": ("plan.slice_epochs=10", "plan.epochs=60", "workers=2"),
+    "find": ("plan.slice_epochs=50", "plan.epochs=150", "workers=2"),
     "compare": ("search.epochs=10", "retrain.epochs=30", "baselines=[random]", "workers=2"),
 }
 
