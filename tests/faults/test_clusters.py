@@ -6,12 +6,15 @@ The nodes of the cluster are two processes of this machine with one core each.
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +24,9 @@ from real_processes import launched
 from tiny_runs import MEASURED, RUNS, differences, end_state
 from waiting import wait_until
 
+from darts.running.jobs import log_file
 from darts.tracking.metrics import read_metrics
+from darts.training.run_lock import LOCK_FILE
 
 pytestmark = pytest.mark.slow
 
@@ -41,11 +46,10 @@ CLUSTERS = {
 
 
 def words_of(command: str, directory: Path, *more: str) -> list[str]:
-    """Return the command line of a run of some seconds."""
-    longer = LONGER[command]
-    keys = {word.partition("=")[0] for word in (*longer, "executor=")}
-    kept = [word for word in RUNS[command] if word.partition("=")[0] not in keys]
-    return [*kept, *longer, *more, f"hydra.run.dir={directory}"]
+    """Return the command line of a run of some seconds; ``more`` may change its keys."""
+    words = (*RUNS[command], "executor=processes", *LONGER[command], *more)
+    by_key = {word.partition("=")[0]: word for word in words}
+    return [*by_key.values(), f"hydra.run.dir={directory}"]
 
 
 def run(command: str, directory: Path, *more: str) -> dict[str, object]:
@@ -81,57 +85,134 @@ def free_port() -> int:
         return int(server.getsockname()[1])
 
 
-def start_node(*words: str) -> subprocess.Popen[bytes]:
-    """Start a node of a cluster; it lives as long as the process."""
-    executable = Path(sys.executable).with_name("ray")
-    return subprocess.Popen(
-        [executable, "start", "--block", "--num-cpus=1", "--disable-usage-stats", *words],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])},
-        process_group=0,
-    )
+RAY = Path(sys.executable).with_name("ray")
+MARK = "NODE_OF_TEST"
+TWO_NODES = """
+import sys, time, ray
+ray.init(address=sys.argv[1], log_to_driver=False)
+while sum(node["Alive"] for node in ray.nodes()) < 2:
+    time.sleep(0.1)
+"""
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node of a cluster of Ray."""
+
+    process: subprocess.Popen[bytes]  # the node lives as long as this process
+    mark: str  # value of the variable ``MARK`` in the processes of the node
+
+    @classmethod
+    def start(cls, *words: str) -> Node:
+        """Start a node with one core."""
+        mark, package = secrets.token_hex(8), Path(__file__).parents[2]
+        own = {MARK: mark, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(package)}
+        process = subprocess.Popen(
+            [RAY, "start", "--block", "--num-cpus=1", "--disable-usage-stats", *words],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, **own},
+            process_group=0,
+        )
+        return cls(process, mark)
+
+    def processes(self) -> list[Path]:
+        """Return the folders in /proc of the daemon and of the worker processes of the node."""
+        found, variable = [], f"{MARK}={self.mark}".encode()
+        for file in Path("/proc").glob("[0-9]*/environ"):
+            with suppress(OSError):
+                if variable in file.read_bytes().split(b"\0"):
+                    found.append(file.parent)
+        return found
+
+    def runs(self) -> list[Path]:
+        """Return the directories of the runs that the node executes, by their open locks."""
+        files: list[Path] = []
+        for process in self.processes():
+            with suppress(OSError):
+                files += [link.readlink() for link in (process / "fd").iterdir()]
+        return [file.parent for file in files if file.name == LOCK_FILE]
+
+    def kill(self) -> None:
+        """Kill all processes of the node, as a power failure does."""
+        self.process.kill()
+        while processes := self.processes():
+            for process in processes:
+                with suppress(ProcessLookupError):
+                    os.kill(int(process.name), signal.SIGKILL)
+        self.process.wait()
 
 
 @pytest.fixture
-def cluster() -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
-    """Return the address and the nodes of a cluster; the second one may be killed."""
-    pytest.importorskip("ray")
-    address = f"127.0.0.1:{free_port()}"
-    nodes = [start_node("--head", f"--port={address[10:]}", "--include-dashboard=false")]
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, Node]]:
+    """Return the address of a cluster of two nodes, and the node that does not hold its state.
+
+    A token in the home folder does not matter.
+    """
+    ray = pytest.importorskip("ray")
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    host, port = ray.util.get_node_ip_address(), free_port()
+    nodes = [Node.start("--head", f"--port={port}", "--include-dashboard=false")]
     try:
-        nodes.append(start_node(f"--address={address}"))
-        yield address, nodes
+        wait_until(lambda: listens(host, port), nodes[0].process)
+        nodes.append(Node.start(f"--address={host}:{port}"))
+        subprocess.run([sys.executable, "-c", TWO_NODES, f"{host}:{port}"], check=True, timeout=120)
+        yield f"{host}:{port}", nodes[1]
     finally:
         for node in nodes:
-            kill_group(node)
+            node.kill()
 
 
-def kill_group(node: subprocess.Popen[bytes]) -> None:
-    """Kill a node with all its processes, as a power failure does."""
-    if node.poll() is None:
-        os.killpg(node.pid, signal.SIGKILL)
-        node.wait()
+def listens(host: str, port: int) -> bool:
+    with suppress(OSError):
+        socket.create_connection((host, port), timeout=1).close()
+        return True
+    return False
 
 
 @pytest.mark.parametrize("command", LONGER)
 def test_a_ray_cluster_that_loses_a_node(
-    cluster: tuple[str, list[subprocess.Popen[bytes]]],
-    local: dict[str, dict[str, object]],
-    tmp_path: Path,
-    command: str,
+    cluster: tuple[str, Node], local: dict[str, dict[str, object]], tmp_path: Path, command: str
 ) -> None:
-    address, nodes = cluster
+    """The run that it executes continues on the other node from its last checkpoint."""
+    address, node = cluster
     directory = tmp_path / command
     words = words_of(command, directory, "executor=ray", f"executor.address={address}")
+    lost: list[Path] = []
+
+    def is_training() -> bool:
+        lost[:] = [run for run in node.runs() if (run / "checkpoint.safetensors").exists()]
+        return bool(lost)
+
     with launched(command, *words) as process:
-        wait_until(lambda: len(list(directory.rglob("checkpoint.safetensors"))) >= 2, process)
-        kill_group(nodes[1])
+        wait_until(is_training, process)
+        node.kill()
         out, err = process.communicate(timeout=300)
     assert process.returncode in (0, 3), out + err
     assert differences(end_of(command, directory), local[command]) == []
+    for run in lost:
+        assert "resuming" in log_file(run).read_text()
     rows = read_metrics(directory / "jobs.jsonl")
     assert {row["end"] for row in rows} == {"complete"}
+
+
+@pytest.mark.parametrize("owner", ["others", "command"])
+def test_runs_on_ray_save_if_the_command_is_killed(
+    cluster: tuple[str, Node], tmp_path: Path, owner: str
+) -> None:
+    """Ray kills the processes of a command that is gone, except those of the runs."""
+    directory = tmp_path / "find"
+    address = [f"executor.address={cluster[0]}"] if owner == "others" else []
+    endless = ("plan.slice_epochs=100000", "plan.epochs=100000")
+    words = words_of("find", directory, *endless, "executor=ray", *address)
+    with launched("find", *words) as process:
+        wait_until(lambda: len(list(directory.glob("runs/*/checkpoint.safetensors"))) >= 2, process)
+        process.kill()
+        process.communicate()
+    # A process that is killed leaves its lock behind.
+    wait_until(lambda: not list(directory.glob(f"runs/*/{LOCK_FILE}")), seconds=60)
+    for log in directory.glob("runs/*.log"):
+        assert "checkpoint saved" in log.read_text()
 
 
 def options_of(library: str, folder: Path) -> list[str]:
@@ -145,8 +226,11 @@ def options_of(library: str, folder: Path) -> list[str]:
 def test_a_cluster_on_this_machine(
     local: dict[str, dict[str, object]], tmp_path: Path, library: str, command: str
 ) -> None:
+    token = Path.home() / ".ray" / "auth_token"
+    before = token.exists()
     end = run(command, tmp_path / command, *options_of(library, tmp_path))
     assert differences(end, local[command]) == []
+    assert token.exists() == before  # a new token would be required by later clusters of the user
 
 
 @pytest.mark.parametrize("library", CLUSTERS)
@@ -190,7 +274,7 @@ def test_a_missing_cluster(tmp_path: Path) -> None:
     address = f"executor.address=127.0.0.1:{free_port()}"
     words = words_of("tune", tmp_path / "run", "executor=ray", address)
     with launched("tune", *words) as process:
-        _, err = process.communicate(timeout=120)
+        _, err = process.communicate(timeout=60)  # Ray itself would try for minutes
     assert process.returncode == 2
     assert err.count("\n") == 1
     assert "there is no cluster of Ray" in err
