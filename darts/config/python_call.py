@@ -101,12 +101,9 @@ def data_settings(
         raise ConfigError(
             f"data has {len(data)} entries; must be a dataset, or training and test samples"
         )
-    try:
-        name = str(settings.get("task", "classification"))
-        task = TASKS[[name, *values_of("task", overrides)][-1]]
-        stored = store(*data, targets=task.targets)
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
+    name = str(settings.get("task", "classification"))
+    task = TASKS[[name, *values_of("task", overrides)][-1]]
+    stored = store(*data, targets=task.targets)
     found: dict[str, object] = {"dataset": stored.name, "dataset.root": stored.root}
     if stored.labels:
         found["dataset.labels"] = list(stored.labels)
