@@ -7,7 +7,6 @@ from darts.config.options import BenchmarkConfig, FrontConfig, PenaltyConfig, Se
 from darts.data_modules import check_fold, check_training
 from darts.data_modules.compatibility import data_kind
 from darts.methods.stages import partial_of
-from darts.spaces import space_of
 from darts.spaces.lookup import find_genotype
 from darts.training.averaging import require_at_most_one_average
 from darts.training.checkpoint import find_checkpoint
@@ -158,11 +157,10 @@ def check_retraining(config: RetrainConfig) -> None:
                 )
     check_fold(config)
     _, genotype = find_genotype(config.genotype)
-    space = space_of(genotype).name
-    if space != config.space.name:
+    if genotype.space != config.space.name:
         raise ConfigError(
-            f"genotype={config.genotype!r} belongs to space={space}, not to "
-            f"space={config.space.name}; add space={space}"
+            f"genotype={config.genotype!r} belongs to space={genotype.space}, not to "
+            f"space={config.space.name}; add space={genotype.space}"
         )
     check_precision(config.precision, resolve_device(config.device))
 
