@@ -19,7 +19,7 @@ from darts.data.targets import CLASSES, TargetScale
 from darts.data_modules.compatibility import data_kind
 from darts.registry import Registry
 from darts.spaces import Space
-from darts.tasks import Objective
+from darts.tasks.task import Objective, ObjectiveSpec
 from darts.training.distributed import Ranks
 
 DATA_MODULES: Registry[DataModule] = Registry("data module", "darts.data_modules")
@@ -104,10 +104,10 @@ class DataModule(ABC):
         """How the targets are standardized, if they are numbers."""
         return None
 
-    def objective(self, **options: float) -> Objective:
-        """Return the objective of the task for this data, see ``darts.tasks.Task.objective``."""
-        task = self.config.task
-        return task.objective(self.target_names, scale=self.target_scale, **options)
+    def objective(self, label_smoothing: float = 0.0, auxiliary: float = 0.0) -> Objective:
+        """Return the objective of the task for this data, see ``ObjectiveSpec``."""
+        spec = ObjectiveSpec(self.target_names, label_smoothing, auxiliary, self.target_scale)
+        return self.config.task.make_objective(spec)
 
     @abstractmethod
     def network_sizes(self, space: Space) -> dict[str, int]:

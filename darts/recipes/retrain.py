@@ -127,9 +127,7 @@ class Retraining(Recipe):
         train_loader, valid_loader = self.data.retrain_loaders()
         self.score_loader = valid_loader
         device = self.ranks.device
-        self.objective = self.data.objective(
-            label_smoothing=config.label_smoothing, auxiliary=config.auxiliary
-        )
+        self.objective = self.data.objective(config.label_smoothing, config.auxiliary)
         # Some metrics need a minimum number of classes.
         one_of("metric", config.metric, self.objective.metrics)
         self.metric = self.objective.metrics[config.metric]

@@ -13,7 +13,7 @@ from torch import Tensor
 from darts.data import IGNORE_INDEX, PairBatch, Window
 from darts.data.loader import Carry
 from darts.data.words import END, PADDING, SPECIAL
-from darts.tasks import TASKS, Objective
+from darts.tasks.task import TASKS, Objective, ObjectiveSpec
 from darts.tasks.translation import TranslationOutput
 
 CPU = torch.device("cpu")
@@ -104,7 +104,7 @@ def test_a_resample_has_the_score_of_its_repeated_samples(task: str, name: str) 
     make, names = TASK_DATA[task]
     count = 60
     select = make(torch.Generator().manual_seed(0), count)
-    objective = TASKS[task]().objective(names)
+    objective = TASKS[task]().make_objective(ObjectiveSpec(tuple(names)))
     metric = objective.metrics[name]
     parts = torch.arange(count).split(25)
     rows = torch.cat([metric.rows(objective, *select(part)) for part in parts]).double().numpy()
@@ -120,7 +120,7 @@ def test_a_resample_has_the_score_of_its_repeated_samples(task: str, name: str) 
 
 
 def test_bleu_is_zero_without_a_match_of_each_order() -> None:
-    objective = TASKS["translation"]().objective(WORDS)
+    objective = TASKS["translation"]().make_objective(ObjectiveSpec(WORDS))
     targets = torch.tensor([[4], [5], [6], [END]])
     outputs = TranslationOutput(torch.zeros(4, 1, len(WORDS)), torch.tensor([[4], [5], [END]]))
     scores = objective.scores(CPU)

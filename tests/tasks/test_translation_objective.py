@@ -10,7 +10,7 @@ from torch import Tensor
 
 from darts.data import PairBatch
 from darts.data.words import PADDING, SPECIAL, WordEncoding
-from darts.tasks import TASKS
+from darts.tasks.task import TASKS, ObjectiveSpec
 from darts.tasks.translation import TranslationOutput
 
 CPU = torch.device("cpu")
@@ -37,7 +37,7 @@ def pair_batch(targets: Tensor, references: list[str]) -> PairBatch:
 def scored(task: str) -> dict[str, float]:
     """Return the scores of ``TEXTS``, in two batches."""
     generated, references = ([pair[side] for pair in TEXTS] for side in (0, 1))
-    objective = TASKS[task]().objective(WORDS)
+    objective = TASKS[task]().make_objective(ObjectiveSpec(WORDS))
     scores = objective.scores(CPU)
     for part in (slice(0, 3), slice(3, 4)):
         targets = columns(references[part])
@@ -96,7 +96,7 @@ def test_the_loss_ignores_padding() -> None:
     targets = columns([TEXTS[0][0], TEXTS[2][0]])
     logits = torch.randn(*targets.shape, len(WORDS), generator=draw, dtype=torch.float64)
     batch = pair_batch(targets, ["", ""])
-    objective = TASKS["translation"]().objective(WORDS, label_smoothing=0.1)
+    objective = TASKS["translation"]().make_objective(ObjectiveSpec(WORDS, label_smoothing=0.1))
     rows = [
         -logits[t, b].log_softmax(0)
         for b in range(2)
@@ -116,7 +116,7 @@ def test_the_loss_ignores_padding() -> None:
 
 
 def test_sample_outputs_are_a_markdown_table() -> None:
-    objective = TASKS["translation"]().objective(WORDS)
+    objective = TASKS["translation"]().make_objective(ObjectiveSpec(WORDS))
     assert objective.sample_outputs() == ""
     targets = columns(["a man"])
     scores = objective.scores(CPU)
