@@ -170,7 +170,6 @@ def find_checkpoint(reference: str, key: str = "checkpoint") -> Path:
     file = path / FILE if path.is_dir() else path
     if not file.is_file():
         raise ConfigError(
-            f"{key}={reference!r}: neither a checkpoint file nor the directory of a "
-            "retraining; give runs/retrain/<run>"
+            f"{key}={reference!r} is neither a checkpoint file nor the directory of a run"
         )
     return file
