@@ -53,6 +53,16 @@ ERRORS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
         (V2, "averaging_patience=2", "validation=0", "selection=last"),
         ("averaging_patience=2 needs",),
     ),
+    (
+        RETRAIN,
+        (V2, "ema_decay=0.9", "averaging_patience=5"),
+        ("ema_decay=0.9 and averaging_patience=5 are mutually exclusive; keep one",),
+    ),
+    (
+        RETRAIN,
+        (V2, "averaging_patience=5", "average_power=8"),
+        ("averaging_patience=5 and average_power=8",),
+    ),
     (RETRAIN, (V2, "max_seconds=60"), ("max_seconds=60", "optimizer.schedule=stable")),
     (RETRAIN, (V2, "dataset=fsdd", "mirror=true"), ("mirror=true", "dataset=fsdd", "no images")),
     (RETRAIN, (V2, "start=nowhere"), ("start='nowhere'", "neither a checkpoint file")),
