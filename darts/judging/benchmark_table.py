@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from darts.reading import MIB, gunzip, one_line, read_bytes
 from darts.spaces.any_genotype import AnyGenotype
-from darts.spaces.genotype_text import short_repr
+from darts.spaces.genotype_text import check_name, short_repr
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -82,10 +82,7 @@ class BenchmarkTable(ABC):
         split, _, source = str(split).partition("_")
         epochs = self.default_epochs if epochs is None else epochs
         name = f"{dataset}_{split}_ep{epochs}" + (f"_{source}" if source else "")
-        if name not in self._columns:
-            available = ", ".join(self._columns)
-            raise ValueError(f"the table has no column {short_repr(name)}; choose from {available}")
-        return self._columns[name]
+        return self._columns[check_name("the table has no column", name, self._columns)]
 
     def accuracy(self, arch: str | AnyGenotype, **column: Unpack[Column]) -> float:
         """Return the accuracy of an architecture in percent."""

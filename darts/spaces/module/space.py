@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from darts.registry import number
 from darts.spaces.any_genotype import AnyGenotype
 from darts.spaces.choice_space import ChoiceSpace
-from darts.spaces.deriving import Candidates
+from darts.spaces.deriving import Candidates, check_candidate
 from darts.spaces.module.costs import pieces
 from darts.spaces.module.genotype import Genotype, rows_of, with_chosen
 from darts.spaces.module.targets import build, example
@@ -156,10 +156,7 @@ def require_keys(genotype: Genotype, names: Mapping[str, tuple[str, ...]]) -> No
     for key, allowed in names.items():
         if key not in chosen:
             raise ValueError(f"the genotype chooses nothing for {key!r}")
-        if chosen[key] not in allowed:
-            raise ValueError(
-                f"{chosen[key]!r} is not a candidate of {key!r}; choose from {', '.join(allowed)}"
-            )
+        check_candidate(chosen[key], allowed, repr(key))
 
 
 def _checked(logits: object, samples: Tensor, classes: int, model: nn.Module) -> Tensor:
