@@ -52,6 +52,7 @@ class Cnn(CellSpace):
     captures: ClassVar[bool] = True
     notation: ClassVar[str | None] = r"Genotype\("
     name: str = "cnn"
+    supports_partial: ClassVar[bool] = True
     supports_drop_path: ClassVar[bool] = True
     retrain_keys: ClassVar[tuple[str, ...]] = ("stem",)
     size_keys: ClassVar[tuple[str, ...]] = ("channels", "cells")

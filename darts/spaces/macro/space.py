@@ -105,7 +105,6 @@ class Macro(ChoiceSpace):
     captures: ClassVar[bool] = True
     name: str = "macro"
     genotype: ClassVar[type[AnyGenotype]] = Genotype
-    supports_partial: ClassVar[bool] = False
     retrain_keys: ClassVar[tuple[str, ...]] = ("skeleton",)
     size_keys: ClassVar[tuple[str, ...]] = ("channels",)
     channels: int = number(16, low=1)

@@ -96,7 +96,6 @@ class Mlp(Space):
     captures: ClassVar[bool] = True
     name: str = "mlp"
     genotype: ClassVar[type[AnyGenotype]] = Genotype
-    supports_partial: ClassVar[bool] = False
     data_kinds: ClassVar[tuple[str, ...]] = ("images", "rows", "audio")
     cells: int = number(2, low=1, high=1000)
     widths: list[int] = number([16, 32, 64, 128], low=1, high=MAX_WIDTH)

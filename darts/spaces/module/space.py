@@ -94,7 +94,6 @@ class Module(ChoiceSpace):
 
     name: str = "module"
     genotype: ClassVar[type[AnyGenotype]] = Genotype
-    supports_partial: ClassVar[bool] = False
     supports_skip_dropout: ClassVar[bool] = False
     skip_operation: ClassVar[str | None] = None
     skip_operations: ClassVar[tuple[str, ...]] = ()
