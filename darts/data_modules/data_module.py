@@ -114,9 +114,9 @@ class DataModule(ABC):
         """Return the keyword arguments of networks that depend on the data, such as ``classes``."""
 
     @property
-    @abstractmethod
     def sample_shape(self) -> tuple[int, ...]:
-        """Shape of one sample, without a batch axis."""
+        """Shape of one sample, without a batch axis; by default, a token, which is a scalar."""
+        return ()
 
     def example_input(self) -> Tensor:
         """Return an input of one sample, as small as possible, on the device, to measure costs.
