@@ -250,7 +250,7 @@ def test_invalid_probabilities_are_rejected(case: Case) -> None:
     case.space.derive(tables, net.candidates)
     for change, message in (
         ({group: torch.zeros(edges, columns + 1)}, rf"of {group} have shape|edges, not"),
-        ({group: torch.full((edges, columns), torch.nan)}, "not finite"),
+        ({group: torch.full((edges, columns), torch.nan)}, "range from nan to nan"),
         ({group: torch.full((edges, columns), 1.2)}, "take the softmax of the alphas first"),
         ({group: torch.full((edges, columns), -0.1)}, "not within 0 and 1"),
         ({"other": torch.zeros(1, 1)}, "probabilities: groups .*'other'.* must be"),
