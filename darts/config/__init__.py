@@ -34,4 +34,3 @@ from darts.config.overrides import value_text as value_text
 from darts.config.resumed_run import as_yaml as as_yaml
 from darts.config.resumed_run import config_digest as config_digest
 from darts.config.resumed_run import rebuild as rebuild
-from darts.process import rank_and_size as rank_and_size

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from darts.config import ConfigError, RetrainConfig, SearchConfig
 from darts.config.options import BenchmarkConfig, FrontConfig, PenaltyConfig, SearchLimitConfig
-from darts.data_modules import check_fold, check_training
-from darts.data_modules.compatibility import data_kind
+from darts.data_modules.compatibility import check_fold, check_training, data_kind
 from darts.methods.stages import partial_of
 from darts.spaces.lookup import find_genotype
 from darts.training.checkpoint import find_checkpoint

@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from several_ranks import on_ranks
 from torch import Tensor
 
-from darts.config import rank_and_size
 from darts.data import rank_slice
 from darts.methods.bilevel import first_order, unrolled
+from darts.process import rank_and_size
 from darts.spaces.cnn import PUBLISHED, EdgewiseSupernet, Network
 from darts.spaces.rank_dropout import set_batch_share
 from darts.tasks.task import TASKS, ObjectiveSpec
