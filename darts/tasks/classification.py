@@ -55,12 +55,11 @@ class ClassificationObjective(SampleObjective):
         return guessed_class(targets)
 
 
-@TASKS.register
+@TASKS.register_capturable
 @dataclass
 class Classification(SampleTask):
     """The task of assigning one of several classes to a sample."""
 
-    captures: ClassVar[bool] = True
     name: str = "classification"
     loss: str = choice("cross_entropy", "cross_entropy", OWN)
     data_kinds: ClassVar[tuple[str, ...]] = ("images", "rows", "audio")
@@ -96,12 +95,11 @@ def _errors_of(predicted: str, true: str) -> tuple[float, float]:
     return round(float(word_error_rate([predicted], [true])) * words), words
 
 
-@TASKS.register
+@TASKS.register_capturable
 @dataclass
 class Speech(Classification):
     """The task of assigning one of several words or sounds to a recording."""
 
-    captures: ClassVar[bool] = True
     name: str = "speech"
     data_kinds: ClassVar[tuple[str, ...]] = ("audio",)
     metrics: ClassVar[Mapping[str, Metric]] = {

@@ -109,12 +109,11 @@ class MultiLabelObjective(SampleObjective):
         return ChanceLevel("average_precision", limit, True, "random probabilities, with luck")
 
 
-@TASKS.register
+@TASKS.register_capturable
 @dataclass
 class MultiLabel(SampleTask):
     """The task of deciding which of several labels a sample has."""
 
-    captures: ClassVar[bool] = True
     name: str = "multi_label"
     loss: str = choice("cross_entropy", "cross_entropy", OWN)
     data_kinds: ClassVar[tuple[str, ...]] = ("images", "rows")

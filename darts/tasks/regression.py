@@ -99,7 +99,7 @@ class RegressionObjective(SampleObjective):
         return ChanceLevel("r2", 0.0, True, "always predicting the mean")
 
 
-@TASKS.register
+@TASKS.register_capturable
 @dataclass
 class Regression(SampleTask):
     """The task of predicting one or several numbers.
@@ -108,7 +108,6 @@ class Regression(SampleTask):
     deviation. The score ``loss`` is always the squared error.
     """
 
-    captures: ClassVar[bool] = True
     name: str = "regression"
     loss: str = choice("squared", *LOSSES, OWN)
     data_kinds: ClassVar[tuple[str, ...]] = ("images", "rows")

@@ -78,7 +78,7 @@ class Network(NetworkBase):
         return list(self.layers)
 
 
-@SPACES.register
+@SPACES.register_capturable
 @dataclass
 class Mlp(Space):
     """Fully connected networks: depth, and the width and activation of each hidden layer.
@@ -93,7 +93,6 @@ class Mlp(Space):
         dropout: Dropout rate of the hidden units in training.
     """
 
-    captures: ClassVar[bool] = True
     name: str = "mlp"
     genotype: ClassVar[type[AnyGenotype]] = Genotype
     data_kinds: ClassVar[tuple[str, ...]] = ("images", "rows", "audio")

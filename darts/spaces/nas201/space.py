@@ -29,12 +29,11 @@ from darts.spaces.network import NetworkPiece
 from darts.spaces.space import SPACES
 
 
-@SPACES.register
+@SPACES.register_capturable
 @dataclass
 class Nas201(ChoiceSpace):
     """Three stages of ``cells`` equal cells; ``channels`` doubles with each stage."""
 
-    captures: ClassVar[bool] = True
     notation: ClassVar[str | None] = r"^\|"
     name: str = "nas201"
     genotype: ClassVar[type[AnyGenotype]] = Genotype
