@@ -47,7 +47,6 @@ class SupernetBase(nn.Module):
             some supernets drop them, see ``Space.droppable_supernet``.
     """
 
-    space: ClassVar[str]
     alphas: nn.ParameterDict
     candidates: Mapping[str, tuple[tuple[str, ...], ...]]
     edges: Mapping[str, tuple[tuple[int, int], ...]]
@@ -149,15 +148,13 @@ class SupernetBase(nn.Module):
 
     def operation_rows(self) -> dict[str, list[ParameterRows]]:
         """Return the parameter rows of each operation except skip connections, by a unique name."""
-        raise ValueError(
-            f"freezing: the {self.space} space cannot freeze single operations; set freezing=none"
-        )
+        raise ValueError("freezing: this space cannot freeze single operations; set freezing=none")
 
     def recompute_cells(self) -> None:
         """Store only the tensors between cells and recompute the others in the backward pass."""
         if not self.supports_recomputation:
             raise ValueError(
-                f"memory=checkpoint: the {self.space} space does not support it; remove the setting"
+                "memory=checkpoint: this space does not support it; remove the setting"
             )
         self.recomputes = True
 

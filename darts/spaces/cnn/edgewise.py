@@ -143,7 +143,6 @@ class EdgewiseSupernet(SupernetBase):
         Zela et al., arXiv:1909.09656; SNAS, arXiv:1812.09926.
     """
 
-    space = "cnn"
     make_cell: Callable[..., nn.Module] = SupernetCell
     memory_format: ClassVar[torch.memory_format] = torch.contiguous_format
 

@@ -99,7 +99,6 @@ class Supernet(SupernetBase):
     Shape: images ``(B, in_channels, H, W)`` of any size -> logits ``(B, classes)``.
     """
 
-    space = "macro"
     supports_recomputation = True
     block_class: ClassVar[type[MixedBlock]] = MixedBlock
 

@@ -133,8 +133,6 @@ class Supernet(SupernetBase):
     Shape: samples ``(B, ...)`` with ``in_channels`` values each -> logits ``(B, classes)``.
     """
 
-    space = "mlp"
-
     def __init__(
         self,
         *,

@@ -28,8 +28,6 @@ from darts.spaces.supernet import ParameterRows, SupernetBase
 class Supernet(SupernetBase):
     """A model with alphas for its choices; maps a batch of samples to logits ``(B, classes)``."""
 
-    space = "module"
-
     def __init__(self, model: nn.Module, classes: int) -> None:
         super().__init__()
         self.model, self.classes, self.rows = model, classes, rows_of(model)

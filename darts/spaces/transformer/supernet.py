@@ -145,7 +145,6 @@ class Supernet(SupernetBase):
     ignored, because there is no state between sequences.
     """
 
-    space = "transformer"
     supports_recomputation = True
     block_class: ClassVar[type[MixedBlock]] = MixedBlock
 

@@ -59,8 +59,6 @@ def stem(in_channels: int, channels: int) -> nn.Module:
 class Supernet(SupernetBase):
     """A chain in which every layer is the weighted sum of its operations."""
 
-    space = "chain"
-
     def __init__(self, channels: int, layers: int, classes: int, in_channels: int) -> None:
         super().__init__()
         self.set_chain([("layers", OPERATIONS)] * layers)
