@@ -37,7 +37,7 @@ from darts.spaces.lookup import find_genotype
 from darts.spaces.module import Choice as Choice
 from darts.spaces.module import InputChoice as InputChoice
 from darts.spaces.module import Repeat as Repeat
-from darts.spaces.module import passed
+from darts.spaces.module.targets import passed
 from darts.tasks.sample_objective import Loss, passed_loss
 
 

@@ -17,7 +17,7 @@ from darts.config.fields import ConfigError
 from darts.config.hydra_adapter import values_of
 from darts.config.overrides import value_text
 from darts.data.torch_datasets import store
-from darts.spaces.module import target_of
+from darts.spaces.module.targets import target_of
 from darts.tasks import TASKS
 from darts.tasks.sample_objective import Loss
 

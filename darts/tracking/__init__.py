@@ -6,7 +6,6 @@ Importing this package is fast: TensorBoard, matplotlib and rich are imported on
 from darts.tracking.console import Console as Console
 from darts.tracking.console import print_lines as print_lines
 from darts.tracking.console import print_summary as print_summary
-from darts.tracking.energy import Energy as Energy
 from darts.tracking.energy import EnergyMeter as EnergyMeter
 from darts.tracking.environment import environment as environment
 from darts.tracking.formats import format_duration as format_duration

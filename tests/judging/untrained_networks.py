@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from darts.judging.untrained import UntrainedNetwork
 from darts.spaces import NetworkBase, parse_genotype
-from darts.spaces.mlp import Network as MlpNetwork
+from darts.spaces.mlp.space import Network as MlpNetwork
 from darts.tasks.task import TASKS, ObjectiveSpec
 
 CLASSES = 3

@@ -37,7 +37,7 @@ from darts.ops.sync_batch_norm import convert_sync_batch_norm
 from darts.spaces import SPACES, Mixture, NetworkBase, SearchContext, parse_genotype, space_of
 from darts.spaces.describe import difference
 from darts.spaces.lookup import find_genotype
-from darts.spaces.module import passed
+from darts.spaces.module.targets import passed
 from darts.spaces.parameters import Parameters, point_key
 from darts.training.cost import count_macs, count_parameters
 

@@ -11,7 +11,7 @@ from oracles.comparing import EXACT
 from torch import Tensor, nn
 
 from darts.spaces import space_of
-from darts.spaces.macro import Genotype, Macro, Network
+from darts.spaces.macro import Genotype, Macro
 from darts.spaces.macro.fast_layers import (
     MAX_COMPONENTS,
     VARIANCE_FLOOR,
@@ -20,6 +20,7 @@ from darts.spaces.macro.fast_layers import (
     WhitenedPatches,
 )
 from darts.spaces.macro.skeleton import SKELETONS, BlockPlan, make_operation
+from darts.spaces.macro.space import Network
 
 
 def images(count: int, channels: int, size: tuple[int, int]) -> Tensor:
