@@ -15,7 +15,7 @@ from torch import Tensor
 from darts.data import SampleBatch
 from darts.registry import choice
 from darts.tasks.chance import ChanceLevel, guessed_class
-from darts.tasks.metrics import CLASSIFICATION_METRICS, Metric, Scores, class_pairs, ratio
+from darts.tasks.metrics import CLASSIFICATION_METRICS, Metric, Scores, by_name, class_pairs, ratio
 from darts.tasks.sample_objective import OWN, SampleObjective, SampleTask
 from darts.tasks.task import TASKS, Objective, ObjectiveSpec
 
@@ -102,7 +102,6 @@ class Speech(Classification):
 
     name: str = "speech"
     data_kinds: ClassVar[tuple[str, ...]] = ("audio",)
-    metrics: ClassVar[Mapping[str, Metric]] = {
-        **CLASSIFICATION_METRICS,
-        "word_error_rate": Metric("word_error_rate", False, _word_errors, ratio),
-    }
+    metrics: ClassVar[Mapping[str, Metric]] = CLASSIFICATION_METRICS | by_name(
+        Metric("word_error_rate", False, _word_errors, ratio)
+    )

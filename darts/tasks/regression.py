@@ -18,7 +18,7 @@ from darts.data import SampleBatch
 from darts.data.targets import NUMBERS, TargetScale
 from darts.registry import choice
 from darts.tasks.chance import ChanceLevel
-from darts.tasks.metrics import Metric, Numbers, wide
+from darts.tasks.metrics import Metric, Numbers, by_name, wide
 from darts.tasks.sample_objective import OWN, Loss, SampleObjective, SampleTask
 from darts.tasks.task import TASKS, ObjectiveSpec
 
@@ -60,15 +60,12 @@ def _r2(counts: Numbers, rows: Numbers) -> Numbers:
     return np.where(counts.sum(1) > 1, 1 - shares.mean(1), np.nan)
 
 
-METRICS = {
-    metric.name: metric
-    for metric in (
-        Metric("r2", True, _rows, _r2),
-        Metric("rmse", False, _errors, _rmse),
-        Metric("mae", False, _errors, _mae),
-        Metric("loss", False, _rows, _loss),
-    )
-}
+METRICS = by_name(
+    Metric("r2", True, _rows, _r2),
+    Metric("rmse", False, _errors, _rmse),
+    Metric("mae", False, _errors, _mae),
+    Metric("loss", False, _rows, _loss),
+)
 """``rmse`` and ``mae`` are in the units of the data, ``loss`` is of standardized numbers. All are
 means over the K numbers."""
 
