@@ -18,7 +18,6 @@ from darts.plotting.style import (
     NOTE,
     PRIMARY,
     ArtistStyle,
-    add_title,
     label_text,
     leave_out_outliers,
     new_figure,
@@ -110,7 +109,8 @@ def draw_race(
     roles |= dict.fromkeys(others[:1], "best other")
     if first not in baselines:
         roles |= dict.fromkeys([n for n in others if n in baselines][:1], "best baseline")
-    figure = new_figure(9.0, 4.2)
+    title = f"{len(series)} candidate{'s' if len(series) > 1 else ''}"
+    figure = new_figure(9.0, 4.2, title, size=11)
     axes = figure.add_subplot()
     lines: dict[str, Line2D] = {}
     for name, members in series.items():
@@ -130,7 +130,6 @@ def draw_race(
     texts = [f"{roles[n]}: {for_figure(last[n])}\n{label_text(n, 36)}" for n in labeled]
     handles = [lines[name] for name in labeled]
     figure.legend(handles, texts, loc="outside right upper", fontsize=8, frameon=False)
-    add_title(figure, f"{len(series)} candidate{'s' if len(series) > 1 else ''}", size=11)
     shown = _scores([*series[first], *(series[name][-1] for name in labeled)])
     leave_out_outliers(figure, _scores(chain.from_iterable(series.values())), "scores", shown)
     return figure

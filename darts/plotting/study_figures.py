@@ -13,8 +13,8 @@ from optuna.trial import FrozenTrial, TrialState
 from darts.judging.factorial import LEVELS, Estimate, FactorialEffects
 from darts.judging.parameter_importance import ParameterImportances
 from darts.plotting.style import (
+    MAX_TITLE,
     add_legend,
-    add_title,
     label_text,
     leave_out_outliers,
     line_style,
@@ -60,7 +60,7 @@ def save_study_figures(
     for name, draw in figures.items():
         with optional(path := directory / f"{name}.svg"):
             figure = draw()
-            add_title(figure, title)
+            figure.suptitle(label_text(title, MAX_TITLE), fontsize=12)
             save_figure(figure, path)
 
 

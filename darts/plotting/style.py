@@ -38,13 +38,18 @@ _METADATA: dict[str, dict[str, None]] = {
 }
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """Return an empty white figure with an Agg canvas; width and height in inches."""
+def new_figure(width: float, height: float, title: str | None = None, size: int = 12) -> Figure:
+    """Return an empty white figure with an Agg canvas; width and height in inches.
+
+    A title of a font size is above it; an empty one takes some space too.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
+    if title is not None:
+        figure.suptitle(label_text(title, MAX_TITLE), fontsize=size)
     return figure
 
 
@@ -82,11 +87,6 @@ def style_axes(axes: Axes) -> None:
 def add_legend(figure: Figure) -> None:
     """Add a legend of all labeled lines and markers on the right side of the figure."""
     figure.legend(loc="outside right upper", fontsize=8, frameon=False)
-
-
-def add_title(figure: Figure, title: str, size: float = 12) -> None:
-    """Add a title above the figure."""
-    figure.suptitle(label_text(title, MAX_TITLE), fontsize=size)
 
 
 def integer_ticks(axes: Axes) -> None:
