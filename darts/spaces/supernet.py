@@ -59,9 +59,10 @@ class SupernetBase(nn.Module):
     recomputes: bool = False
 
     def set_chain(self, operations: Iterable[tuple[str, tuple[str, ...]]]) -> None:
-        """Describe a chain of mixed operations: the group and the candidates of each.
+        """Describe a chain of mixed operations, the group and the candidates of each; make alphas.
 
-        Each operation has its own row of the alphas of its group, in the order of the chain.
+        Each operation has its own row of the alphas of its group, in the order of the chain. Call
+        this after the modules of the supernet are made, so that the alphas are its last parameters.
         """
         candidates: dict[str, list[tuple[str, ...]]] = {}
         edges: dict[str, list[tuple[int, int]]] = {}
@@ -74,6 +75,7 @@ class SupernetBase(nn.Module):
         self.edges = {group: tuple(pairs) for group, pairs in edges.items()}
         self.counts = dict.fromkeys(candidates, 1)
         self.shapes = {group: (len(rows), len(rows[0])) for group, rows in candidates.items()}
+        self.alphas = self.make_alphas()
 
     def chain_weights(
         self, mixture: Mapping[str, Tensor] | None

@@ -32,7 +32,6 @@ class Supernet(SupernetBase):
         super().__init__()
         self.model, self.classes, self.rows = model, classes, rows_of(model)
         self.set_chain((row.group, row.names) for row in self.rows)
-        self.alphas = self.make_alphas()
 
     def forward(self, samples: Tensor, mixture: Mapping[str, Tensor] | None = None) -> Tensor:
         for row, weights in zip(self.rows, self.chain_weights(mixture), strict=True):

@@ -157,13 +157,12 @@ class Supernet(SupernetBase):
         config: ModelConfig | None = None,
     ) -> None:
         super().__init__()
-        self.set_chain([*GROUPS.items()] * cells)
         self.frame = frame = Frame(vocab_size, classes, config)
         self.blocks = nn.ModuleList(
             self.block_class(frame.width, causal=frame.causal, dropout=frame.dropout)
             for _ in range(cells)
         )
-        self.alphas = self.make_alphas()
+        self.set_chain([*GROUPS.items()] * cells)
 
     def forward(
         self,
