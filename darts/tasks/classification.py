@@ -39,7 +39,7 @@ class ClassificationObjective(SampleObjective):
     def train_metrics(self, logits: Tensor, batch: SampleBatch) -> dict[str, Tensor]:
         return {"accuracy": (logits.argmax(1) == batch[1]).float().mean()}
 
-    def scores(self, device: torch.device) -> Scores:
+    def scores(self) -> Scores:
         self._last_scores = Scores(self)
         return self._last_scores
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 
-import torch
 from torch import Tensor
 
 from darts.data import Batch
@@ -63,8 +62,8 @@ class BaseObjective(ABC, Generic[B, Output]):
         """Return cheap metrics of a training batch, scalars; the names never change."""
         return {}
 
-    def scores(self, device: torch.device) -> Scores:
-        """Return empty scores for batches on a device."""
+    def scores(self) -> Scores:
+        """Return empty scores."""
         return Scores(self)
 
     def sample_outputs(self) -> str:

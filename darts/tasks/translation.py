@@ -151,7 +151,7 @@ class PairObjective(BaseObjective[PairBatch, TranslationOutput]):
         """Return the generated sentences."""
         return [self._words.decode(column) for column in outputs.words.t().tolist()]
 
-    def scores(self, device: torch.device) -> TextScores:
+    def scores(self) -> TextScores:
         self._last_scores = TextScores(self)
         return self._last_scores
 

@@ -13,7 +13,6 @@ from darts.data.loader import Carry
 from darts.spaces.network import LanguageModelOutput
 from darts.tasks.task import TASKS, ObjectiveSpec
 
-CPU = torch.device("cpu")
 PLAIN = TASKS["language_model"](temporal=0.0).make_objective(ObjectiveSpec(tuple("abcdefg")))
 
 DRAW = torch.Generator().manual_seed(0)
@@ -85,7 +84,7 @@ def test_the_state_is_passed_on_without_its_gradient() -> None:
 
 
 def test_scores_of_windows_equal_those_of_the_whole_text() -> None:
-    scores = PLAIN.scores(CPU)
+    scores = PLAIN.scores()
     for row in range(4):  # windows of one token; the last has one target
         scores.update(
             OUTPUT.logits[row : row + 1], window()._replace(targets=TARGETS[row : row + 1])

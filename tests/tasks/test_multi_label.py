@@ -11,7 +11,6 @@ from torch import Tensor
 from darts.tasks.task import TASKS, ObjectiveSpec
 
 NAMES = ("cat", "dog", "bird")
-CPU = torch.device("cpu")
 
 
 def predicted(count: int) -> tuple[Tensor, Tensor]:
@@ -24,7 +23,7 @@ def predicted(count: int) -> tuple[Tensor, Tensor]:
 def test_scores_are_those_of_each_label() -> None:
     logits, labels = predicted(80)
     objective = TASKS["multi_label"]().make_objective(ObjectiveSpec(NAMES))
-    scores = objective.scores(CPU)
+    scores = objective.scores()
     for part in torch.arange(80).split(33):
         scores.update(logits[part], (logits[part], labels[part]))
     found, true = scores.compute(), labels.numpy().astype(int)
@@ -44,7 +43,7 @@ def test_scores_are_those_of_each_label() -> None:
 def test_the_average_precision_ignores_labels_that_never_occur() -> None:
     logits, labels = predicted(80)
     labels[:, 2] = 0
-    scores = TASKS["multi_label"]().make_objective(ObjectiveSpec(NAMES)).scores(CPU)
+    scores = TASKS["multi_label"]().make_objective(ObjectiveSpec(NAMES)).scores()
     scores.update(logits, (logits, labels))
     true, probabilities = labels[:, :2].numpy(), logits[:, :2].double().sigmoid().numpy()
     expected = average_precision_score(true, probabilities, average="macro")
@@ -75,7 +74,7 @@ def test_equal_and_random_probabilities_are_explained_by_chance() -> None:
         chance = objective.chance_level(labels)
         assert not chance.explains(0.8)
         for logits in (torch.full((60, 3), 0.3), torch.randn(60, 3, generator=rng)):
-            scores = objective.scores(CPU)
+            scores = objective.scores()
             scores.update(logits, (logits, labels))
             lucky += not chance.explains(scores.compute()["average_precision"])
     assert lucky <= 3  # one of a hundred random orders has more luck

@@ -25,7 +25,7 @@ def predicted(count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
 def test_scores_are_those_of_numbers_in_their_own_units() -> None:
     outputs, numbers = predicted(50)
     objective = TASKS["regression"]().make_objective(ObjectiveSpec(NAMES, scale=SCALE))
-    scores = objective.scores(torch.device("cpu"))
+    scores = objective.scores()
     for part in torch.arange(50).split(13):
         scores.update(outputs[part], (outputs[part], numbers[part]))
     found = scores.compute()
@@ -39,11 +39,7 @@ def test_scores_are_those_of_numbers_in_their_own_units() -> None:
 
 def test_one_sample_has_no_r2() -> None:
     outputs, numbers = predicted(1)
-    scores = (
-        TASKS["regression"]()
-        .make_objective(ObjectiveSpec(NAMES, scale=SCALE))
-        .scores(torch.device("cpu"))
-    )
+    scores = TASKS["regression"]().make_objective(ObjectiveSpec(NAMES, scale=SCALE)).scores()
     scores.update(outputs, (outputs, numbers))
     found = scores.compute()
     assert found["r2"] != found["r2"]
@@ -79,7 +75,7 @@ def test_the_mean_is_at_chance_level() -> None:
     _, numbers = predicted(30)
     objective = TASKS["regression"]().make_objective(ObjectiveSpec(NAMES, scale=SCALE))
     chance = objective.chance_level(numbers)
-    scores = objective.scores(torch.device("cpu"))
+    scores = objective.scores()
     scores.update(numbers.mean(0).expand(30, 2), (numbers, numbers))
     assert chance.explains(scores.compute()["r2"] - 1e-9)
     assert not chance.explains(0.2)

@@ -12,8 +12,6 @@ from torch import Tensor
 from darts.tasks.metrics import CLASSIFICATION_METRICS
 from darts.tasks.task import TASKS, ObjectiveSpec
 
-CPU = torch.device("cpu")
-
 
 def sample(classes: int, count: int = 200, seed: int = 0) -> tuple[Tensor, Tensor]:
     """Return logits with a bias to the true class, and unbalanced labels."""
@@ -29,7 +27,7 @@ def scored(logits: Tensor, labels: Tensor, *sizes: int) -> dict[str, float]:
     objective = TASKS["classification"]().make_objective(
         ObjectiveSpec(tuple(str(n) for n in range(logits.shape[1])))
     )
-    scores = objective.scores(CPU)
+    scores = objective.scores()
     parts = sizes or (len(labels),)
     for piece, truth in zip(logits.split(parts), labels.split(parts), strict=True):
         scores.update(piece, (piece, truth))
@@ -65,7 +63,7 @@ def test_the_confusion_matrix_equals_that_of_scikit_learn(classes: int) -> None:
         ObjectiveSpec(tuple(str(n) for n in range(classes)))
     )
     assert objective.confusion_matrix() is None
-    scores = objective.scores(CPU)
+    scores = objective.scores()
     for piece, truth in zip(logits.split(150), labels.split(150), strict=True):
         scores.update(piece, (piece, truth))
     scores.compute()
@@ -77,7 +75,7 @@ def test_many_classes_have_no_confusion_matrix() -> None:
     objective = TASKS["classification"]().make_objective(
         ObjectiveSpec(tuple(str(n) for n in range(201)))
     )
-    scores = objective.scores(CPU)
+    scores = objective.scores()
     logits, labels = sample(201)
     scores.update(logits, (logits, labels))
     scores.compute()
@@ -111,7 +109,7 @@ def test_nan_is_never_preferred() -> None:
 
 def test_the_word_error_rate_counts_words_of_class_names() -> None:
     objective = TASKS["speech"]().make_objective(ObjectiveSpec(("turn left", "turn right", "stop")))
-    scores = objective.scores(CPU)
+    scores = objective.scores()
     logits = torch.eye(3)[[1, 2, 2]] * 9
     scores.update(logits, (logits, torch.tensor([0, 2, 1])))
     actual = scores.compute()

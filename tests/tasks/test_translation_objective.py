@@ -13,7 +13,6 @@ from darts.data.words import PADDING, SPECIAL, WordEncoding
 from darts.tasks.task import TASKS, ObjectiveSpec
 from darts.tasks.translation import TranslationOutput
 
-CPU = torch.device("cpu")
 # Generated texts and their references.
 TEXTS = (
     ("a man is riding a horse in the field", "a man rides a horse in a field"),
@@ -38,7 +37,7 @@ def scored(task: str) -> dict[str, float]:
     """Return the scores of ``TEXTS``, in two batches."""
     generated, references = ([pair[side] for pair in TEXTS] for side in (0, 1))
     objective = TASKS[task]().make_objective(ObjectiveSpec(WORDS))
-    scores = objective.scores(CPU)
+    scores = objective.scores()
     for part in (slice(0, 3), slice(3, 4)):
         targets = columns(references[part])
         logits = torch.zeros(*targets.shape, len(WORDS))
@@ -119,7 +118,7 @@ def test_sample_outputs_are_a_markdown_table() -> None:
     objective = TASKS["translation"]().make_objective(ObjectiveSpec(WORDS))
     assert objective.sample_outputs() == ""
     targets = columns(["a man"])
-    scores = objective.scores(CPU)
+    scores = objective.scores()
     outputs = TranslationOutput(torch.zeros(*targets.shape, len(WORDS)), targets)
     scores.update(outputs, pair_batch(targets, ["a | <b>man</b>"]))
     assert objective.sample_outputs().splitlines()[-1] == "| a \\| \\<b\\>man\\</b\\> | a man |"
