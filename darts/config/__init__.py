@@ -11,7 +11,6 @@ from darts.config.commands import RetrainConfig as RetrainConfig
 from darts.config.commands import RunConfig as RunConfig
 from darts.config.commands import SearchConfig as SearchConfig
 from darts.config.fields import ConfigError as ConfigError
-from darts.config.fields import check_fields as check_fields
 from darts.config.fields import one_of as one_of
 from darts.config.hydra_adapter import Invocation as Invocation
 from darts.config.hydra_adapter import values_of as values_of

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from darts.tasks import Metric
+from darts.tasks.metrics import Metric
 from darts.typed_values import Misfit, typed
 
 Tensors: TypeAlias = tuple[Tensor, ...] | list[Tensor]

@@ -30,7 +30,7 @@ from space_cases import (
 )
 from torch import Tensor, nn
 
-from darts.data import rank_slice
+from darts.data.loader import rank_slice
 from darts.methods.bilevel import first_order, unrolled
 from darts.methods.relaxation import RELAXATIONS
 from darts.ops.sync_batch_norm import convert_sync_batch_norm

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from several_ranks import on_ranks
 from torch import Tensor
 
-from darts.data import rank_slice
+from darts.data.loader import rank_slice
 from darts.methods.bilevel import first_order, unrolled
 from darts.process import rank_and_size
 from darts.spaces.cnn import PUBLISHED, EdgewiseSupernet, Network
