@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -94,31 +93,6 @@ def integer_ticks(axes: Axes) -> None:
     from matplotlib.ticker import MaxNLocator
 
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
-
-
-def leave_out_outliers(
-    figure: Figure, scores: Sequence[float], noun: str, shown: Sequence[float] = ()
-) -> None:
-    """Limit the vertical axis to the scores that are not outliers; a note counts the others.
-
-    Outliers, which would compress all other values, are three interquartile ranges below the first
-    or above the third quartile, see Tukey, "Exploratory Data Analysis", 1977. The values in
-    ``shown`` are never left out.
-    """
-    import numpy as np
-
-    if not scores:
-        return
-    first, third = (float(value) for value in np.quantile(scores, (0.25, 0.75)))
-    reach = 3 * (third - first)
-    visible = [*shown, *(score for score in scores if first - reach <= score <= third + reach)]
-    low, high = min(visible), max(visible)
-    count = sum(not low <= score <= high for score in scores)
-    if count:
-        margin = 0.06 * (high - low) or 0.5
-        figure.axes[0].set_ylim(low - margin, high + margin)
-        note = f"not drawn: {count} of {len(scores)} {noun} (outliers)"
-        figure.supxlabel(note, fontsize=8, color=NOTE)
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
