@@ -98,11 +98,6 @@ class BenchmarkTable(ABC):
         values = self.column(**column)
         return float(values.max() - values[self.index(arch)])
 
-    def percentile(self, arch: str | AnyGenotype, **column: Unpack[Column]) -> float:
-        """Return the percentage of architectures that are not better, including ``arch`` itself."""
-        values = self.column(**column)
-        return 100 * float((values <= values[self.index(arch)]).mean())
-
     def optimum(self, **column: Unpack[Column]) -> tuple[str, float]:
         """Return the best architecture (the first of equals) and its accuracy in percent."""
         values = self.column(**column)
