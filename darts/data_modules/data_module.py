@@ -302,12 +302,7 @@ def make_data_module(
     key = f"{kind} {config.task.targets} {config.dataset.name} {load_options(config)}"
     if source is None and _kept is not None:
         source = _kept.get(key)
-    module = next((own for own in DATA_MODULES.values() if kind in own.data_kinds), None)
-    if module is None:
-        raise ValueError(
-            f"dataset={config.dataset.name}: no data module handles {kind}; register one in "
-            "darts/data_modules"
-        )
+    module = next(own for own in DATA_MODULES.values() if kind in own.data_kinds)
     made = module(config, ranks, source)
     if _kept is not None:
         _kept[key] = made.source
