@@ -16,6 +16,7 @@ from torch import Tensor
 
 from darts.data import SampleBatch
 from darts.data.targets import NUMBERS, TargetScale
+from darts.ops.transfer import constant_on
 from darts.registry import choice
 from darts.tasks.chance import ChanceLevel
 from darts.tasks.metrics import Metric, Numbers, by_name, wide
@@ -88,9 +89,7 @@ class RegressionObjective(SampleObjective):
     def train_metrics(self, logits: Tensor, batch: SampleBatch) -> dict[str, Tensor]:
         """Return ``mae`` in the units of the data."""
         absolute = (logits.detach().float() - batch[1]).abs()
-        if self._deviation.device != absolute.device:
-            self._deviation = self._deviation.to(absolute.device)
-        return {"mae": (absolute * self._deviation).mean()}
+        return {"mae": (absolute * constant_on(self._deviation, absolute.device)).mean()}
 
     def chance_level(self, targets: Tensor) -> ChanceLevel:
         return ChanceLevel("r2", 0.0, True, "always predicting the mean")
