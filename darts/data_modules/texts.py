@@ -102,7 +102,6 @@ class TextDataModule(DataModule):
 
     def search_loaders(self) -> SearchLoaders:
         """Return loaders; the validation split trains the alphas and gives the scores."""
-        assert isinstance(self.config, SearchConfig)
         weights, valid = self._training_indices(), self.source.valid
         self.subsets = {"weights": weights, "alphas": torch.tensor([0, len(valid)])}
         return SearchLoaders(
