@@ -21,12 +21,10 @@ from itertools import product
 from pathlib import Path
 from typing import ClassVar
 
-from darts.judging.benchmark_table import BenchmarkTable, Column, Layout, Values, read_table
+from darts.judging.benchmark_table import BenchmarkTable, Layout, Values, read_table
 from darts.spaces.any_genotype import AnyGenotype
 from darts.spaces.genotype_text import check_name
 from darts.spaces.nas201.genotype import EDGES, PRIMITIVES, Genotype
-
-__all__ = ["Column", "Table", "load"]
 
 _COLUMN = re.compile(r"\w+_[a-z]+_ep\d+(_\w+)?")
 _LONGEST = 1e6  # milliseconds
