@@ -284,7 +284,7 @@ def test_options_are_supported_or_rejected_in_one_line(case: Case, option: str) 
     if option in SUPPORTED.get(space.name, set()):
         assert build()
         return
-    message = f"space={space.name} has no .*, got {option}={value[option]}; set {option}="
+    message = f"space={space.name} does not support {option}={value[option]}; set {option}="
     with pytest.raises(ValueError, match=message) as caught:
         build()
     one_line(caught.value)
@@ -294,7 +294,6 @@ def test_options_are_supported_or_rejected_in_one_line(case: Case, option: str) 
 def test_the_supernet_describes_its_alphas(case: Case) -> None:
     torch.manual_seed(0)
     net = case.space.supernet(**case.sizes)
-    assert net.space == case.space.name
     for group, rows in net.candidates.items():
         alpha = net.alphas[group].detach()
         assert alpha.shape == net.shapes[group] == (len(rows), len(rows[0]))
