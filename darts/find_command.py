@@ -20,15 +20,7 @@ from pathlib import Path
 
 import torch
 
-from darts.config import (
-    ConfigError,
-    ExportConfig,
-    FindConfig,
-    Invocation,
-    compose,
-    quoted,
-    rank_and_size,
-)
+from darts.config import ConfigError, ExportConfig, FindConfig, Invocation, compose, quoted
 from darts.data_modules.data_module import keep_data
 from darts.finding.answer import write_answer
 from darts.finding.budget import Stopwatch, budget_seconds
@@ -45,6 +37,7 @@ from darts.finding.setup import CLASSIFIED, check_config, choose_workers, make_n
 from darts.finding.winner import answer_so_far
 from darts.judging.benchmark import Benchmark
 from darts.plotting.race import save_race
+from darts.process import rank_and_size
 from darts.reading import FileError, JsonObject
 from darts.recipes.exporting.export import export
 from darts.recipes.exporting.formats import split_export
