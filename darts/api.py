@@ -32,12 +32,12 @@ from darts.recipes.model import CompleteRun, Model
 from darts.recipes.model import load as load
 from darts.recipes.model import predict as predict
 from darts.recipes.search_run import SearchRun as SearchRun
-from darts.spaces import SPACES, AnyGenotype, space_of
+from darts.spaces import SPACES, AnyGenotype
 from darts.spaces.lookup import find_genotype
 from darts.spaces.module import Choice as Choice
 from darts.spaces.module import InputChoice as InputChoice
 from darts.spaces.module import Repeat as Repeat
-from darts.spaces.module import passed
+from darts.spaces.module.targets import passed
 from darts.tasks.sample_objective import Loss, passed_loss
 
 
@@ -90,7 +90,7 @@ def search(
             ``epochs=20`` or ``seed=0``.
 
     Raises:
-        ConfigError: For a wrong key or value, with the message of the command.
+        ValueError: For a wrong key or value, with the message of the command.
         KeyboardInterrupt: After Ctrl-C; the checkpoint is saved, so the search can be resumed.
     """
     own = model_settings(model)
@@ -130,7 +130,7 @@ def retrain(
             follows from the genotype.
 
     Raises:
-        ConfigError: For a wrong key or value, with the message of the command.
+        ValueError: For a wrong key or value, with the message of the command.
         KeyboardInterrupt: After Ctrl-C; the checkpoint is saved, so the run can be resumed.
     """
     if isinstance(genotype, SearchRun):
@@ -148,8 +148,8 @@ def retrain(
         genotype = genotype.genotype
     given = {**own, **data_settings(data, {**own, **settings}, overrides), **settings}
     if genotype is not None:
-        found = _parsed(genotype)
-        given |= {"genotype": str(genotype), "space": settings.get("space", found.space)}
+        space = settings.get("space", find_genotype(str(genotype))[1].space)
+        given |= {"genotype": str(genotype), "space": space}
     arguments = [*recommended, *overrides_of(given, overrides), *loss_settings(loss)]
     return RetrainRun(_run("retrain", merge_overrides(arguments), out, model, loss), model)
 
@@ -177,7 +177,7 @@ def find(
         **settings: Configuration keys without a dot, such as ``workers=1``.
 
     Raises:
-        ConfigError: For a wrong key or value, with the message of the command.
+        ValueError: For a wrong key or value, with the message of the command.
         KeyboardInterrupt: After Ctrl-C; the state is saved, so the run can be resumed.
     """
     from darts import find_command  # a program that only loads a network needs no race
@@ -228,10 +228,10 @@ def create_model(
     ``(B, classes)``.
 
     Raises:
-        ConfigError: If there is no such genotype, or a wrong setting; the message has one line.
+        ValueError: If there is no such genotype, or a wrong setting; the message has one line.
     """
-    parsed = _parsed(genotype)
-    name = space_of(parsed).name
+    parsed = find_genotype(str(genotype))[1]
+    name = parsed.space
     if not {"images", "rows"} & set(SPACES[name].data_kinds) or name == "module":
         raise ConfigError(
             f"genotype={str(genotype)!r} belongs to space={name}; create_model makes networks for "
@@ -240,24 +240,12 @@ def create_model(
     keys = [] if name == "mlp" else ["dataset=cifar10"]  # the sizes that papers use
     keys += overrides_of({f"space.{key}": value for key, value in sizes.items()})
     keys += [f"genotype={quoted(str(parsed))}", f"space={name}"]
-    config = cast("RetrainConfig", compose("retrain", keys))
+    space = cast("RetrainConfig", compose("retrain", keys)).space
     options = {"classes": classes, "in_channels": in_channels}
     for key, value in options.items():
         if value < 1:
             raise ConfigError(f"{key}={value}: must be >= 1")
-    try:
-        return config.space.network(
-            parsed, **options, auxiliary=auxiliary, drop_path=drop_path
-        ).plain()
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
-
-
-def _parsed(genotype: object) -> AnyGenotype:
-    try:
-        return find_genotype(str(genotype))[1]
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
+    return space.network(parsed, **options, auxiliary=auxiliary, drop_path=drop_path).plain()
 
 
 def _run(

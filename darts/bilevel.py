@@ -1,12 +1,5 @@
-"""Gradients of the alphas: the public names of ``darts.methods.bilevel``."""
+"""Gradients of the alphas: the public functions of ``darts.methods.bilevel``."""
 
-from darts.methods.bilevel import (
-    GRADIENTS,
-    PRODUCTS,
-    ArchGradient,
-    compare_products,
-    first_order,
-    unrolled,
-)
+from darts.methods.bilevel import PRODUCTS, compare_products, first_order, unrolled
 
-__all__ = ["GRADIENTS", "PRODUCTS", "ArchGradient", "compare_products", "first_order", "unrolled"]
+__all__ = ["PRODUCTS", "compare_products", "first_order", "unrolled"]

@@ -10,8 +10,6 @@ from __future__ import annotations
 from darts.config import launch
 from darts.recipes.exporting.export import check, export
 
-__all__ = ["check", "export", "main"]
-
 
 def main() -> None:
     """Entry point of ``darts-export``."""

@@ -16,8 +16,6 @@ from functools import partial
 from darts.config import launch
 from darts.find_command import check, find
 
-__all__ = ["check", "find", "main"]
-
 
 def main() -> None:
     """Entry point of ``darts-find``."""

@@ -18,15 +18,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from darts.config import (
-    ConfigError,
-    ExportConfig,
-    FindConfig,
-    Invocation,
-    compose,
-    quoted,
-    rank_and_size,
-)
+from darts.config import ConfigError, ExportConfig, FindConfig, Invocation, compose, quoted
 from darts.config.executors import ProcessesConfig
 from darts.data_modules.data_module import keep_data
 from darts.finding.answer import write_answer
@@ -44,6 +36,7 @@ from darts.finding.setup import CLASSIFIED, check_config, make_networks
 from darts.finding.winner import answer_so_far
 from darts.judging.benchmark import Benchmark
 from darts.plotting.race import save_race
+from darts.process import rank_and_size
 from darts.reading import FileError, JsonObject
 from darts.recipes.exporting.export import export
 from darts.recipes.exporting.formats import split_export

@@ -72,11 +72,10 @@ def describe(name: str, genotype: AnyGenotype) -> None:
 def compare(references: Sequence[str], out: str | None) -> None:
     """Print the differences between two genotypes; draw both side by side if ``out`` is a file."""
     (first, a), (second, b) = (find_genotype(reference) for reference in references)
-    space, other = space_of(a).name, space_of(b).name
-    if space != other:
+    if a.space != b.space:
         raise ConfigError(
-            f"compare={list(references)}: the genotypes are from the spaces {space} and {other}; "
-            "choose two from the same space"
+            f"compare={list(references)}: the genotypes are from the spaces {a.space} and "
+            f"{b.space}; choose two from the same space"
         )
     lines = difference(a, b)
     count = f"{len(lines)} difference{'s' if len(lines) > 1 else ''}" if lines else "equal"

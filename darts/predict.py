@@ -10,8 +10,6 @@ from __future__ import annotations
 from darts.config import launch
 from darts.recipes.prediction import check, predict
 
-__all__ = ["check", "main", "predict"]
-
 
 def main() -> None:
     """Entry point of ``darts-predict``."""

@@ -51,10 +51,12 @@ def one_line(error: BaseException, limit: int = 300) -> str:
     return " ".join(str(error).split())[:limit] or type(error).__name__
 
 
-def open_regular(path: StrPath) -> BinaryIO:
+@contextlib.contextmanager
+def open_regular(path: StrPath) -> Iterator[BinaryIO]:
     """Open a regular file for reading.
 
-    A pipe, a device or a socket, which could block or never end, raises a FileError.
+    A pipe, a device or a socket, which could block or never end, raises a FileError. Errors of the
+    operating system get the name of the file, also those that occur while it is read.
     """
     # Opening a pipe waits for a writer unless O_NONBLOCK is set; Windows has neither.
     flags = ("O_NONBLOCK", "O_BINARY", "O_CLOEXEC")
@@ -71,16 +73,11 @@ def open_regular(path: StrPath) -> BinaryIO:
         if stat.S_ISDIR(mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
         raise FileError(f"{os.fspath(path)} is not a regular file")
-    return os.fdopen(descriptor, "rb")
-
-
-@contextlib.contextmanager
-def read_errors(path: StrPath) -> Iterator[None]:
-    """Add the name of a file to an OSError without a name that occurs while it is read."""
     try:
-        yield
+        with os.fdopen(descriptor, "rb") as file:
+            yield file
     except OSError as error:
-        if error.filename is not None:
+        if error.filename is not None or error.errno is None:  # None: an error of a library
             raise
         raise OSError(error.errno, one_line(error), os.fspath(path)) from None
 
@@ -103,7 +100,7 @@ def damage(problem: str) -> Iterator[None]:
 
 def read_bytes(path: StrPath, *, limit: int) -> bytes:
     """Return the content of a regular file of at most ``limit`` bytes."""
-    with open_regular(path) as file, read_errors(path):
+    with open_regular(path) as file:
         data = file.read(limit + 1)
     if len(data) > limit:
         raise FileError(f"{os.fspath(path)} is too large: more than {limit:,} bytes")
@@ -189,7 +186,6 @@ def read_npz(path: StrPath, *, limit: int = NPZ_LIMIT) -> dict[str, np.ndarray]:
     """Return the arrays of an ``.npz`` file by name; ``limit`` is in bytes after decompression."""
     name = os.fspath(path)
     with (
-        read_errors(path),
         damage(f"{name} is damaged or not an .npz file"),
         open_regular(path) as file,
         np.load(file, allow_pickle=False) as archive,

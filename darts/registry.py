@@ -48,7 +48,7 @@ def number(
 def can_capture(component: object) -> bool:
     """Return whether a training step with this component can be captured as a CUDA graph.
 
-    The class declares it with ``captures: ClassVar[bool] = True``. A subclass does not inherit the
+    The class declares it by ``Registry.register_capturable``. A subclass does not inherit the
     declaration. What the component does in a step must then depend only on its options, on the
     epoch and on tensors of the GPU, and it must not wait for the GPU nor copy from or to it.
     """
@@ -82,6 +82,11 @@ class Registry(Mapping[str, type[Component]]):
         if registered is not component:
             raise ValueError(f"{self.group} {name!r} is already registered; choose another name")
         return component
+
+    def register_capturable(self, component: Class) -> Class:
+        """Register a class with which a step can be captured, see ``can_capture``."""
+        component.captures = True  # type: ignore[attr-defined]
+        return self.register(component)
 
     @cached_property
     def _modules(self) -> list[str]:

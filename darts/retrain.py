@@ -16,8 +16,6 @@ from darts.config import launch
 from darts.recipes.retrain import check, retrain
 from darts.searching.flaws import worthless_result
 
-__all__ = ["check", "main", "retrain"]
-
 
 def main() -> None:
     """Entry point of ``darts-retrain``."""

@@ -15,8 +15,6 @@ from darts.config import launch
 from darts.recipes.search import check, search
 from darts.searching.flaws import worthless_result
 
-__all__ = ["check", "main", "search"]
-
 
 def main() -> None:
     """Entry point of ``darts-search``."""

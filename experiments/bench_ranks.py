@@ -34,6 +34,7 @@ from torch import Tensor
 from darts.config import SearchConfig, compose
 from darts.judging.devices.stopwatch import device_name
 from darts.searching.searcher import Searcher
+from darts.tasks.task import ObjectiveSpec
 from darts.training.distributed import Ranks
 
 CASES = ("alone", "unconnected", "own statistics", "shared statistics")
@@ -59,7 +60,9 @@ class Step:
         if case in ("alone", "unconnected"):
             ranks = copy.copy(ranks)
             ranks.size = 1
-        objective = config.task.objective([str(label) for label in range(10)])
+        objective = config.task.make_objective(
+            ObjectiveSpec(tuple(str(label) for label in range(10)))
+        )
         self.searcher = Searcher(config, objective, ranks, {"classes": 10, "in_channels": 3})
         self.searcher.begin_epoch(0)
         generator = torch.Generator().manual_seed(self.ranks.rank)

@@ -23,7 +23,7 @@ from benchmark import alternate
 from records import hardware, parser_of, put_rows, record
 
 from darts.spaces.cnn import PUBLISHED, Network
-from darts.tasks import TASKS
+from darts.tasks.task import TASKS, ObjectiveSpec
 from darts.training.steps import optimizer_steps
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
@@ -40,8 +40,8 @@ def make_steps(
     """Return a training step for each implementation, each with its own network."""
     images = torch.randn(args.batch, 3, args.size, args.size, device=args.device)
     labels = torch.randint(10, (args.batch,), device=args.device)
-    objective = TASKS["classification"]().objective(
-        [str(label) for label in range(10)], auxiliary=0.4
+    objective = TASKS["classification"]().make_objective(
+        ObjectiveSpec(tuple(str(label) for label in range(10)), auxiliary=0.4)
     )
     scaler = torch.amp.GradScaler(torch.device(args.device).type, enabled=False)
 

@@ -21,8 +21,9 @@ import torch.nn.functional as F
 from records import HERE, command, parser_of, table
 
 from darts.bilevel import PRODUCTS, compare_products, first_order, unrolled
-from darts.data import SampleLoader, load, stratified_split
+from darts.data import SampleLoader, load
 from darts.data.augment import Augmentation
+from darts.data.split import stratified_split
 from darts.spaces import cnn
 from darts.writing import write_json
 

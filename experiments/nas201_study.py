@@ -52,7 +52,7 @@ def make_row(method: str, seed: int, arch: str, benchmark: Table, **more: Any) -
         "accuracy": benchmark.accuracy(arch),
         "regret": benchmark.regret(arch),
         "rank": benchmark.rank(arch),
-        "percentile": benchmark.percentile(arch),
+        "percentile": 100 * ((len(benchmark) + 1 - benchmark.rank(arch)) / len(benchmark)),
         "skips": Genotype.parse(arch).count("skip_connect"),
         "command": COMMAND,
         **more,

@@ -28,10 +28,11 @@ from own_data_sets import DataSet
 from PIL import Image
 from torch import Tensor, nn
 
-from darts.data import MemoryImages, load, stratified_split
+from darts.data import MemoryImages, load
 from darts.data.corpus import Corpus
 from darts.data.images import Images
 from darts.data.source import Source
+from darts.data.split import stratified_split
 
 MIN_STEPS = 50  # per epoch; a small data set is read several times per epoch
 Samples = tuple[Tensor, Tensor]

@@ -11,7 +11,7 @@ from own_data_result import Limits, Result
 from own_data_samples import relative_errors
 from own_data_sets import DataSet
 
-from darts.data import stratified_split
+from darts.data.split import stratified_split
 
 VALIDATION = 0.15
 """Share of the training part that is held out where the data has no validation part."""

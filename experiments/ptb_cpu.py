@@ -31,6 +31,7 @@ from darts.spaces.recurrent import DropoutRates, Genotype, Network
 from darts.spaces.recurrent.cell import locked_dropout
 from darts.spaces.recurrent.network import EmbeddingDecoder
 from darts.tasks.language_model import LanguageModel
+from darts.tasks.task import ObjectiveSpec
 from darts.training.cost import count_parameters
 from darts.training.device import loss_scaler, seed_everything
 from darts.training.schedules import cosine
@@ -101,7 +102,7 @@ def train(net: Any, corpus: Corpus, args: argparse.Namespace) -> Row:
     The weights are scored on the validation split after each epoch, and the best ones on the test
     split.
     """
-    objective = LanguageModel(temporal=1e-3).objective(corpus.vocabulary)
+    objective = LanguageModel(temporal=1e-3).make_objective(ObjectiveSpec(corpus.vocabulary))
     config = WeightOptimizerConfig(
         algorithm=args.optimizer, lr=args.lr, momentum=args.momentum, weight_decay=args.decay
     )

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 
 from darts.bilevel import first_order, unrolled
 from darts.config import Invocation, compose
-from darts.data import MemoryImages, load, load_split, stratified_split
+from darts.data import MemoryImages, load, load_split
+from darts.data.split import stratified_split
 from darts.data_modules import data_module
 from darts.methods.discretization import DISCRETIZATIONS
 from darts.methods.relaxation import RELAXATIONS

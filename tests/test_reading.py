@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gzip
 import io
+import os
 import zipfile
 from pathlib import Path
 
@@ -56,7 +57,11 @@ def test_an_error_of_the_disk_names_the_file(tmp_path: Path, monkeypatch) -> Non
         def read(self, size: int | None = -1) -> bytes:
             raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(reading, "open_regular", lambda path: Broken())
+    def open_broken(descriptor: int, mode: str) -> Broken:
+        os.close(descriptor)
+        return Broken()
+
+    monkeypatch.setattr(os, "fdopen", open_broken)
     with pytest.raises(OSError, match="Input/output error") as caught:
         reading.read_bytes(file, limit=10)
     assert caught.value.filename == str(file)

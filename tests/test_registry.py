@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from darts.config import ConfigError, DeviceConfig, FindBudgetConfig, FindConfig, check_fields
+from darts.config import ConfigError, DeviceConfig, FindBudgetConfig, FindConfig
+from darts.config.fields import check_fields
 from darts.config.options import ArchOptimizerConfig, LimitConfig
 from darts.data.split import HoldOutOptions
 from darts.methods.collapse import CollapseChecks

@@ -12,6 +12,7 @@ from torch import Tensor
 from darts.config import SearchConfig, compose
 from darts.searching.searcher import Searcher
 from darts.spaces import SPACES, SearchContext
+from darts.tasks.task import ObjectiveSpec
 from darts.training.distributed import Ranks
 
 CLASSES = 3
@@ -39,7 +40,9 @@ def make_searcher(*overrides: str) -> Searcher:
     """Return a searcher with a supernet of two cells and four channels, before its first epoch."""
     torch.manual_seed(0)
     config: SearchConfig = compose("search", ["dataset=synthetic", *overrides])
-    objective = config.task.objective([str(number) for number in range(CLASSES)])
+    objective = config.task.make_objective(
+        ObjectiveSpec(tuple(str(number) for number in range(CLASSES)))
+    )
     return Searcher(config, objective, Ranks(), {"classes": CLASSES, "in_channels": 3})
 
 

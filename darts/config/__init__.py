@@ -11,7 +11,6 @@ from darts.config.commands import RetrainConfig as RetrainConfig
 from darts.config.commands import RunConfig as RunConfig
 from darts.config.commands import SearchConfig as SearchConfig
 from darts.config.fields import ConfigError as ConfigError
-from darts.config.fields import check_fields as check_fields
 from darts.config.fields import one_of as one_of
 from darts.config.hydra_adapter import Invocation as Invocation
 from darts.config.hydra_adapter import values_of as values_of
@@ -34,4 +33,3 @@ from darts.config.overrides import value_text as value_text
 from darts.config.resumed_run import as_yaml as as_yaml
 from darts.config.resumed_run import config_digest as config_digest
 from darts.config.resumed_run import rebuild as rebuild
-from darts.process import rank_and_size as rank_and_size

@@ -34,7 +34,7 @@ from darts.escaping import for_terminal
 from darts.log_mode import VARIABLE, take_log_mode
 from darts.process import end_silently, raise_keyboard_interrupt, rank_and_size
 from darts.reading import one_line
-from darts.spaces.module import allow_import
+from darts.spaces.module.targets import allow_import
 from darts.writing import WriteError, is_machine_failure
 
 C = TypeVar("C")

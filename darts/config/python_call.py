@@ -17,7 +17,7 @@ from darts.config.fields import ConfigError
 from darts.config.hydra_adapter import values_of
 from darts.config.overrides import value_text
 from darts.data.torch_datasets import store
-from darts.spaces.module import target_of
+from darts.spaces.module.targets import target_of
 from darts.tasks import TASKS
 from darts.tasks.sample_objective import Loss
 
@@ -101,12 +101,9 @@ def data_settings(
         raise ConfigError(
             f"data has {len(data)} entries; must be a dataset, or training and test samples"
         )
-    try:
-        name = str(settings.get("task", "classification"))
-        task = TASKS[[name, *values_of("task", overrides)][-1]]
-        stored = store(*data, targets=task.targets)
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
+    name = str(settings.get("task", "classification"))
+    task = TASKS[[name, *values_of("task", overrides)][-1]]
+    stored = store(*data, targets=task.targets)
     found: dict[str, object] = {"dataset": stored.name, "dataset.root": stored.root}
     if stored.labels:
         found["dataset.labels"] = list(stored.labels)

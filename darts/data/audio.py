@@ -24,7 +24,7 @@ from darts.data.images import MemoryImages
 from darts.data.mel import Spectrogram, fit_length
 from darts.data.source import Request, Source, memory_source
 from darts.data.split import HoldOutOptions, hold_out_test
-from darts.reading import FileError, StrPath, damage, open_regular, read_errors
+from darts.reading import FileError, StrPath, damage, open_regular
 
 if TYPE_CHECKING:
     import soundfile
@@ -155,11 +155,7 @@ def read_recording(path: StrPath) -> tuple[Tensor, int]:
     """
     import soundfile
 
-    with (
-        read_errors(path),
-        damage(f"cannot read the recording {os.fspath(path)}"),
-        open_regular(path) as file,
-    ):
+    with damage(f"cannot read the recording {os.fspath(path)}"), open_regular(path) as file:
         try:
             with soundfile.SoundFile(file) as audio:
                 return torch.from_numpy(_read(audio)), audio.samplerate

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from darts.data.augment import resized_box
-from darts.reading import StrPath, damage, open_regular, read_errors
+from darts.reading import StrPath, damage, open_regular
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -52,7 +52,7 @@ def decode(
 
 def read_rgb(path: str) -> Image.Image:
     """Read one image file at its own size; an error names the file."""
-    with read_errors(path), damage(f"cannot read the image {path}"), _open_image(path) as file:
+    with damage(f"cannot read the image {path}"), _open_image(path) as file:
         return _to_rgb(file)
 
 

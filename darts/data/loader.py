@@ -133,9 +133,6 @@ class PositionLoader(ABC, Generic[B]):
     def load_state_dict(self, state: Mapping[str, Tensor | None]) -> None:
         """Restore ``state_dict``; by default there is nothing to restore."""
 
-    def close(self) -> None:
-        """End worker processes; by default there are none."""
-
 
 Loader: TypeAlias = PositionLoader[Batch]
 """A loader of any kind of batch."""

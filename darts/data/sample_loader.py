@@ -80,11 +80,6 @@ class SampleLoader(PositionLoader[SampleBatch]):
         """Return the batch at a position; workers decode following batches ahead."""
         return self._read(position, prefetch=True)
 
-    def close(self) -> None:
-        """End the worker processes, if any; they start again when needed."""
-        if self._disk is not None:
-            self._disk.close()
-
     def _read(self, position: int, *, prefetch: bool) -> SampleBatch:
         chosen = self._schedule.indices_at(position)
         # Row 0 holds the indices, the other rows the random draws, so that one copy moves both.

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from darts.data.text_file import open_text, read_lines, shortened
-from darts.reading import FileError, damage, one_line, open_regular, read_errors
+from darts.reading import FileError, damage, one_line, open_regular
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -184,11 +184,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
         raise ValueError(
             f"{path}: Parquet files need pyarrow; run pip install 'darts-nas[parquet]'"
         ) from None
-    with (
-        read_errors(path),
-        damage(f"{path} is damaged or not a Parquet file"),
-        open_regular(path) as file,
-    ):
+    with damage(f"{path} is damaged or not a Parquet file"), open_regular(path) as file:
         size = parquet.read_metadata(file)
         if size.num_rows * size.num_columns > _CELL_LIMIT:
             raise FileError(f"{path} is too large: more than {_CELL_LIMIT:,} cells")

@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
-from darts.reading import FileError, open_regular, read_errors
+from darts.reading import FileError, open_regular
 
 TEXT_LIMIT = 2 * 2**30
 """Bytes of a text file. The numbers made from a text take up to eight times as much memory, the
@@ -26,7 +26,7 @@ DISTINCT_LIMIT = 2**22
 @contextlib.contextmanager
 def open_text(path: Path) -> Iterator[BinaryIO]:
     """Open a regular file of at most ``TEXT_LIMIT`` bytes for reading."""
-    with open_regular(path) as file, read_errors(path):
+    with open_regular(path) as file:
         if os.fstat(file.fileno()).st_size > TEXT_LIMIT:
             raise FileError(f"{path} is too large: more than {TEXT_LIMIT:,} bytes of text")
         yield file

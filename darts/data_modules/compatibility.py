@@ -7,7 +7,7 @@ from darts.data import count_folds, sources
 from darts.data.source import SourceSpec
 from darts.spaces import SPACES
 from darts.tasks import TASKS, Task
-from darts.tracking.trackers import check_trackers
+from darts.tracking.trackers.tracker import check_trackers
 
 
 def data_kind(config: RunConfig) -> str:

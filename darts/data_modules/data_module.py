@@ -19,7 +19,7 @@ from darts.data.targets import CLASSES, TargetScale
 from darts.data_modules.compatibility import data_kind
 from darts.registry import Registry
 from darts.spaces import Space
-from darts.tasks import Objective
+from darts.tasks.task import Objective, ObjectiveSpec
 from darts.training.distributed import Ranks
 
 DATA_MODULES: Registry[DataModule] = Registry("data module", "darts.data_modules")
@@ -104,19 +104,19 @@ class DataModule(ABC):
         """How the targets are standardized, if they are numbers."""
         return None
 
-    def objective(self, **options: float) -> Objective:
-        """Return the objective of the task for this data, see ``darts.tasks.Task.objective``."""
-        task = self.config.task
-        return task.objective(self.target_names, scale=self.target_scale, **options)
+    def objective(self, label_smoothing: float = 0.0, auxiliary: float = 0.0) -> Objective:
+        """Return the objective of the task for this data, see ``ObjectiveSpec``."""
+        spec = ObjectiveSpec(self.target_names, label_smoothing, auxiliary, self.target_scale)
+        return self.config.task.make_objective(spec)
 
     @abstractmethod
     def network_sizes(self, space: Space) -> dict[str, int]:
         """Return the keyword arguments of networks that depend on the data, such as ``classes``."""
 
     @property
-    @abstractmethod
     def sample_shape(self) -> tuple[int, ...]:
-        """Shape of one sample, without a batch axis."""
+        """Shape of one sample, without a batch axis; by default, a token, which is a scalar."""
+        return ()
 
     def example_input(self) -> Tensor:
         """Return an input of one sample, as small as possible, on the device, to measure costs.
@@ -302,12 +302,7 @@ def make_data_module(
     key = f"{kind} {config.task.targets} {config.dataset.name} {load_options(config)}"
     if source is None and _kept is not None:
         source = _kept.get(key)
-    module = next((own for own in DATA_MODULES.values() if kind in own.data_kinds), None)
-    if module is None:
-        raise ValueError(
-            f"dataset={config.dataset.name}: no data module handles {kind}; register one in "
-            "darts/data_modules"
-        )
+    module = next(own for own in DATA_MODULES.values() if kind in own.data_kinds)
     made = module(config, ranks, source)
     if _kept is not None:
         _kept[key] = made.source

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from darts.config import RetrainConfig, SearchConfig
-from darts.data import Loader, SampleBatch, rank_slice, stratified_split
-from darts.data.loader import PositionLoader
+from darts.data import Loader, SampleBatch
+from darts.data.loader import PositionLoader, rank_slice
 from darts.data.source import LabeledSource, Split
-from darts.data.split import stratified_fold, stratified_subset
+from darts.data.split import stratified_fold, stratified_split, stratified_subset
 from darts.data.targets import strata
 from darts.data_modules.data_module import DataModule, SearchLoaders
 

@@ -94,11 +94,6 @@ class TextDataModule(DataModule):
     def network_sizes(self, space: Space) -> dict[str, int]:
         return {"vocab_size": len(self.vocabulary)}
 
-    @property
-    def sample_shape(self) -> tuple[int, ...]:
-        """Empty: a token is a scalar."""
-        return ()
-
     def input_specs(self) -> list[InputSpec]:
         return [InputSpec("tokens", (self.window, 2), {1: "batch"}, len(self.vocabulary))]
 
@@ -107,7 +102,6 @@ class TextDataModule(DataModule):
 
     def search_loaders(self) -> SearchLoaders:
         """Return loaders; the validation split trains the alphas and gives the scores."""
-        assert isinstance(self.config, SearchConfig)
         weights, valid = self._training_indices(), self.source.valid
         self.subsets = {"weights": weights, "alphas": torch.tensor([0, len(valid)])}
         return SearchLoaders(

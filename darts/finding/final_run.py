@@ -60,7 +60,9 @@ def final_run(race: Race, winner: Result, reserve: float, *, refits: bool) -> Re
     is_timed = race.config.plan.equal == "time"
 
     def choose() -> list[str]:
-        anew = not is_timed or (winner.is_exhausted and anew_seconds(race, winner) <= seconds)
+        # Rounds may have taken longer than planned, so this uses what is left of the whole budget.
+        left = race.stopwatch.until(1.0) - reserve
+        anew = not is_timed or (winner.is_exhausted and anew_seconds(race, winner) <= left)
         if refits and anew:
             return [f"epochs={useful_epochs(winner)}"]
         if anew or seconds < 1 or winner.is_exhausted or (race.folds > 1 and not refits):

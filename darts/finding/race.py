@@ -345,7 +345,8 @@ class Race:
             f"round {self.rounds}: leader {self.describe(first)}{second}; "
             f"{format_duration(used)} of {format_duration(total)} used"
         )
-        write_answer(self.directory, first.directory, first.candidate.genotype)
+        if "duel" not in self.decisions:  # then the winner is the answer, whatever leads
+            write_answer(self.directory, first.directory, first.candidate.genotype)
 
     def describe(self, result: Result) -> str:
         """Return name, score and training time of a candidate."""

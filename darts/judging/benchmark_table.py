@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from darts.reading import MIB, gunzip, one_line, read_bytes
 from darts.spaces.any_genotype import AnyGenotype
-from darts.spaces.genotype_text import short_repr
+from darts.spaces.genotype_text import check_name, short_repr
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -82,10 +82,7 @@ class BenchmarkTable(ABC):
         split, _, source = str(split).partition("_")
         epochs = self.default_epochs if epochs is None else epochs
         name = f"{dataset}_{split}_ep{epochs}" + (f"_{source}" if source else "")
-        if name not in self._columns:
-            available = ", ".join(self._columns)
-            raise ValueError(f"the table has no column {short_repr(name)}; choose from {available}")
-        return self._columns[name]
+        return self._columns[check_name("the table has no column", name, self._columns)]
 
     def accuracy(self, arch: str | AnyGenotype, **column: Unpack[Column]) -> float:
         """Return the accuracy of an architecture in percent."""
@@ -100,11 +97,6 @@ class BenchmarkTable(ABC):
         """Return the best accuracy in the column minus the accuracy of ``arch``, in points."""
         values = self.column(**column)
         return float(values.max() - values[self.index(arch)])
-
-    def percentile(self, arch: str | AnyGenotype, **column: Unpack[Column]) -> float:
-        """Return the percentage of architectures that are not better, including ``arch`` itself."""
-        values = self.column(**column)
-        return 100 * float((values <= values[self.index(arch)]).mean())
 
     def optimum(self, **column: Unpack[Column]) -> tuple[str, float]:
         """Return the best architecture (the first of equals) and its accuracy in percent."""

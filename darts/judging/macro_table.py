@@ -35,8 +35,6 @@ from darts.spaces.genotype_text import short_repr
 from darts.spaces.macro import Genotype, Macro
 from darts.spaces.macro.skeleton import SKELETONS
 
-__all__ = ["Table", "arch_of", "genotype_of", "load", "space"]
-
 _SKELETON = "nasbench"
 _DEPTHS = SKELETONS[_SKELETON].depths or ()
 _BLOCKS = sum(_DEPTHS)

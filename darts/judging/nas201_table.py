@@ -21,12 +21,10 @@ from itertools import product
 from pathlib import Path
 from typing import ClassVar
 
-from darts.judging.benchmark_table import BenchmarkTable, Column, Layout, Values, read_table
+from darts.judging.benchmark_table import BenchmarkTable, Layout, Values, read_table
 from darts.spaces.any_genotype import AnyGenotype
-from darts.spaces.genotype_text import short_repr
+from darts.spaces.genotype_text import check_name
 from darts.spaces.nas201.genotype import EDGES, PRIMITIVES, Genotype
-
-__all__ = ["Column", "Table", "load"]
 
 _COLUMN = re.compile(r"\w+_[a-z]+_ep\d+(_\w+)?")
 _LONGEST = 1e6  # milliseconds
@@ -64,10 +62,7 @@ class Table(BenchmarkTable):
         """Return the latencies of all architectures in milliseconds ``(15625,)``."""
         if not self._latencies:
             raise ValueError("the table has no latencies; load it with latency=FILE")
-        if device not in self._latencies:
-            available = ", ".join(self._latencies)
-            raise ValueError(f"device {short_repr(device)} is unknown; choose from {available}")
-        return self._latencies[device]
+        return self._latencies[check_name("unknown device", device, self._latencies)]
 
     def latency(self, arch: str | AnyGenotype, device: str) -> float:
         """Return the latency of an architecture in milliseconds; errors as for ``latencies``."""

@@ -18,7 +18,7 @@ from darts.reading import JsonObject
 from darts.searching.paths import calibrate, path_score
 from darts.searching.searcher import Searcher
 from darts.spaces import AnyGenotype, NetworkBase
-from darts.training.checkpoint import FILE, checkpoint_errors, load_checkpoint
+from darts.training.checkpoint import checkpoint_errors, find_checkpoint, load_checkpoint
 from darts.training.distributed import Ranks
 from darts.typed_values import entry
 
@@ -31,12 +31,7 @@ class OneShotScorer:
     """
 
     def __init__(self, checkpoint: Path, calibration: int) -> None:
-        file = checkpoint / FILE if checkpoint.is_dir() else checkpoint
-        if not file.is_file():
-            raise ValueError(
-                f"judge.checkpoint={str(checkpoint)!r} is neither the run directory of a "
-                "search nor a checkpoint file"
-            )
+        file = find_checkpoint(str(checkpoint), "judge.checkpoint")
         state = load_checkpoint(file, "search")
         with checkpoint_errors(file):
             config = rebuild(SearchConfig, entry(state, "config", JsonObject))

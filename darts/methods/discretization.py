@@ -71,8 +71,8 @@ class Discretization:
 
     @property
     def edge_rule(self) -> str:
-        """Which edges a node of a genotype has: "two" for the rule of the space."""
-        return "two"
+        """Which edges a node has, the option ``edges``: "two" for the rule of the space."""
+        return str(getattr(self, "edges", "two"))
 
     def genotype(self, probabilities: Mapping[str, Tensor], context: SearchContext) -> AnyGenotype:
         """Derive a genotype from probabilities, which are ``(edges, operations)`` by group.
@@ -111,10 +111,6 @@ class Argmax(Discretization):
                 f"discretize.skip_limit={self.skip_limit} needs discretize.edges=two, not "
                 f"{self.edges}"
             )
-
-    @property
-    def edge_rule(self) -> str:
-        return self.edges
 
     def genotype(self, probabilities: Mapping[str, Tensor], context: SearchContext) -> AnyGenotype:
         if self.edges != "two":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, TypedDict
+from typing import TypedDict
 
 import torch
 import torch.nn.functional as F
@@ -31,12 +31,11 @@ class FreezingState(TypedDict, total=False):
     sums: dict[str, list[float]]  # by operation: sum and number of agreements in the window
 
 
-@FREEZING.register
+@FREEZING.register_capturable
 @dataclass
 class Freezing:
     """The rule ``none``, which freezes nothing; other rules override both methods."""
 
-    captures: ClassVar[bool] = True
     name: str = "none"
 
     def is_due(self, step: int) -> bool:

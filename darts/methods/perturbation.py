@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -27,12 +26,11 @@ from darts.spaces import Mixture
 PERTURBATIONS: Registry[Perturbation] = Registry("perturbation", "darts.methods")
 
 
-@PERTURBATIONS.register
+@PERTURBATIONS.register_capturable
 @dataclass
 class Perturbation:
     """The perturbation ``none``, which changes nothing; others override ``__call__``."""
 
-    captures: ClassVar[bool] = True
     name: str = "none"
 
     def __call__(self, mixture: Mixture, loss: MixtureLoss, progress: float) -> Mixture:
@@ -46,7 +44,7 @@ class Perturbation:
         return mixture
 
 
-@PERTURBATIONS.register
+@PERTURBATIONS.register_capturable
 @dataclass
 class RandomSmoothing(Perturbation):
     """Uniform noise in a ball of the maximum norm; its radius changes linearly during the search.
@@ -55,7 +53,6 @@ class RandomSmoothing(Perturbation):
     ``radius`` is the radius at the start of the search, ``radius_end`` the radius at its end.
     """
 
-    captures: ClassVar[bool] = True
     name: str = "random"
     radius: float = number(0.03, low=0)
     radius_end: float = number(0.3, low=0)

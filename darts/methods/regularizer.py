@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -27,12 +26,11 @@ from darts.spaces import Mixture, SearchContext
 REGULARIZERS: Registry[Regularizer] = Registry("regularizer", "darts.methods")
 
 
-@REGULARIZERS.register
+@REGULARIZERS.register_capturable
 @dataclass
 class Regularizer:
     """The regularizer ``none``, which has no terms; others override one or both methods."""
 
-    captures: ClassVar[bool] = True
     name: str = "none"
 
     def alpha_term(self, alphas: Mapping[str, Tensor], context: SearchContext) -> Tensor | None:
@@ -49,7 +47,7 @@ class Regularizer:
         return None
 
 
-@REGULARIZERS.register
+@REGULARIZERS.register_capturable
 @dataclass
 class Anchor(Regularizer):
     """A term that keeps Dirichlet distributions close to the uniform one.
@@ -57,7 +55,6 @@ class Anchor(Regularizer):
     It is ``weight`` times the sum over edges of the KL divergence from ``Dirichlet(1, ..., 1)``.
     """
 
-    captures: ClassVar[bool] = True
     name: str = "anchor"
     weight: float = number(1e-3, low=0)
 
@@ -71,7 +68,7 @@ class Anchor(Regularizer):
         return self.weight * torch.stack(terms).sum()
 
 
-@REGULARIZERS.register
+@REGULARIZERS.register_capturable
 @dataclass
 class BetaDecay(Regularizer):
     """A term that keeps the denominator of the softmax of the alphas small.
@@ -81,7 +78,6 @@ class BetaDecay(Regularizer):
     code, the growth per epoch does not depend on the length of the search.
     """
 
-    captures: ClassVar[bool] = True
     name: str = "beta_decay"
     weight: float = number(50.0, low=0)
     epochs: int = number(100, low=1)
@@ -91,7 +87,7 @@ class BetaDecay(Regularizer):
         return self.weight * context.epoch / self.epochs * values.mean()
 
 
-@REGULARIZERS.register
+@REGULARIZERS.register_capturable
 @dataclass
 class ZeroOne(Regularizer):
     """A term that pushes every sigmoid toward 0 or 1, so that discretization changes little.
@@ -99,7 +95,6 @@ class ZeroOne(Regularizer):
     It is ``-weight`` times the mean of ``(sigmoid(alpha) - 1/2) ** 2``.
     """
 
-    captures: ClassVar[bool] = True
     name: str = "zero_one"
     weight: float = number(10.0, low=0)
 

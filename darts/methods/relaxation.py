@@ -174,21 +174,19 @@ def masked_softmax(alpha: Tensor, mask: Tensor | None) -> Tensor:
     return weights.where(mask, torch.zeros_like(weights))  # an edge without candidates has NaN
 
 
-@RELAXATIONS.register
+@RELAXATIONS.register_capturable
 @dataclass
 class Softmax(Relaxation):
     """Positive mixing weights that sum to one on each edge."""
 
-    captures: ClassVar[bool] = True
     name: str = "softmax"
 
 
-@RELAXATIONS.register
+@RELAXATIONS.register_capturable
 @dataclass
 class Sigmoid(Relaxation):
     """Mixing weights between 0 and 1. The operations of an edge do not compete."""
 
-    captures: ClassVar[bool] = True
     name: str = "sigmoid"
 
     def edge_probabilities(self, alpha: Tensor, mask: Tensor | None) -> Tensor:

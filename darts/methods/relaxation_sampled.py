@@ -27,7 +27,7 @@ from darts.registry import choice, number
 from darts.spaces import Mixture, SearchContext
 
 
-@RELAXATIONS.register
+@RELAXATIONS.register_capturable
 @dataclass
 class Concrete(Relaxation):
     """Soft samples: a softmax of the alphas plus Gumbel noise, divided by a temperature.
@@ -35,7 +35,6 @@ class Concrete(Relaxation):
     The temperature changes linearly, once per epoch, and is ``temperature_end`` in the last epoch.
     """
 
-    captures: ClassVar[bool] = True
     name: str = "concrete"
     temperature: float = number(1.0, above=0)
     temperature_end: float = number(0.03, above=0)
@@ -90,7 +89,7 @@ def concentration(alpha: Tensor) -> Tensor:
     return (F.elu(alpha) + 1).clamp_min(torch.finfo(alpha.dtype).tiny)
 
 
-@RELAXATIONS.register
+@RELAXATIONS.register_capturable
 @dataclass
 class Dirichlet(Relaxation):
     """One sample per edge in training, and the mean of the distribution in evaluation.
@@ -100,7 +99,6 @@ class Dirichlet(Relaxation):
     of a node.
     """
 
-    captures: ClassVar[bool] = True
     name: str = "dirichlet"
     ranking: str = choice("mean", "mean", "softmax")
 

@@ -28,7 +28,6 @@ from torch import Tensor
 from darts.ops.autograd import Context, OneOutput, SeveralOutputs
 from darts.ops.pixels import fold
 
-_NHWC = torch.channels_last
 _MAX_CHANNELS = 64  # folding beyond this number of channels gains nothing
 _MIN_VALUES = 2**20  # on smaller inputs, combining the statistics costs more than folding gains
 
@@ -229,7 +228,7 @@ def values_per_channel(x: Tensor) -> int:
 def num_folds(x: Tensor) -> int:
     """Return how many neighboring pixels of ``(B, C, H, W)`` to fold; 1 for no folding."""
     unsupported = x.device.type != "cpu" or x.dtype != torch.float32 or x.numel() < _MIN_VALUES
-    if unsupported or not x.is_contiguous(memory_format=_NHWC):
+    if unsupported or not x.is_contiguous(memory_format=torch.channels_last):
         return 1
     folds = 1
     while 2 * folds * x.shape[1] <= _MAX_CHANNELS and x.shape[3] % (2 * folds) == 0:

@@ -9,8 +9,6 @@ from torch import Tensor
 
 from darts.ops.autograd import Context, OneOutput
 
-_NHWC = torch.channels_last
-
 
 def weighted_sum(terms: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
     """Compute ``sum(weight * term)`` without storing the products.
@@ -76,4 +74,4 @@ class _DenseGradient(OneOutput):
 
     @staticmethod
     def backward(ctx: Context, *gradients: Tensor) -> Tensor:
-        return gradients[0].contiguous(memory_format=_NHWC)
+        return gradients[0].contiguous(memory_format=torch.channels_last)

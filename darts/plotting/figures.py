@@ -21,7 +21,6 @@ from darts.plotting.style import (
     PRIMARY,
     ArtistStyle,
     add_legend,
-    add_title,
     integer_ticks,
     label_text,
     line_style,
@@ -57,7 +56,7 @@ def draw_alpha_heatmap(
 
     values = np.array(history["epochs"][-1])
     rows, columns = values.shape
-    figure = new_figure(1.9 + 0.72 * columns, 1.5 + 0.34 * rows)
+    figure = new_figure(1.9 + 0.72 * columns, 1.5 + 0.34 * rows, title)
     # At least twice the uniform probability, so that a search that has just begun looks undecided.
     darkest = max(float(values.max()), 2 / columns)
     axes = _draw_matrix(figure, values, darkest, "probability", "{:.2f}".format)
@@ -74,7 +73,6 @@ def draw_alpha_heatmap(
     axes.set_yticks(range(rows), [label_text(name) for name in history["edges"]])
     axes.xaxis.tick_top()
     axes.set_ylabel("edge")
-    add_title(figure, title)
     return figure
 
 
@@ -112,7 +110,7 @@ def draw_alpha_history(
     columns = min(len(edges), _COLUMNS)
     rows = -(-len(edges) // columns)
     height = max(1.0 + 1.45 * rows, _legend_height(len(operations)))
-    figure = new_figure(1.9 + 1.75 * columns, height)
+    figure = new_figure(1.9 + 1.75 * columns, height, title)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     marker = "o" if len(epochs) == 1 else None  # since one epoch gives no line
     for edge, axes in enumerate(grid.flat):
@@ -135,7 +133,6 @@ def draw_alpha_history(
     texts = [label_text(operation) for operation in operations]
     lines = grid[0, 0].get_lines()
     figure.legend(lines, texts, loc="outside right upper", fontsize=8, frameon=False)
-    add_title(figure, title)
     return figure
 
 
@@ -152,7 +149,7 @@ def draw_curves(
     the points have no lines between them.
     """
     height = max(2.6, _legend_height(max(map(len, panels.values()), default=0)))
-    figure = new_figure(0.4 + 4.4 * len(panels), height)
+    figure = new_figure(0.4 + 4.4 * len(panels), height, title)
     grid = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, (quantity, lines) in zip(grid, panels.items(), strict=True):
         scale, unit = (100, ", %") if is_fraction(quantity) else (1, "")
@@ -167,7 +164,6 @@ def draw_curves(
         integer_ticks(axes)
         if len(lines) > 1:
             axes.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8, frameon=False)
-    add_title(figure, title)
     return figure
 
 
@@ -195,7 +191,7 @@ def draw_confusion(counts: Tensor, names: Sequence[str], *, title: str = "") -> 
         return f"{value:.1f}" if value < 99.95 else "100"
 
     size = min(0.6 * len(names), 10.0)
-    figure = new_figure(2.6 + size, 1.8 + size)
+    figure = new_figure(2.6 + size, 1.8 + size, title)
     axes = _draw_matrix(figure, percent, 100, "percent of the true class", text)
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
@@ -204,7 +200,6 @@ def draw_confusion(counts: Tensor, names: Sequence[str], *, title: str = "") -> 
         slanted: ArtistStyle = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
         axes.set_xticks(range(len(names)), short_names, **slanted)
         axes.set_yticks(range(len(names)), short_names)
-    add_title(figure, title)
     return figure
 
 
@@ -213,7 +208,7 @@ def draw_front(rows: Sequence[JsonObject], metric: str, cost: str, *, title: str
 
     The rows have the keys ``point``, ``on_front``, and the names of the metric and of the cost.
     """
-    figure = new_figure(6.0, 4.2)
+    figure = new_figure(6.0, 4.2, title)
     axes = figure.add_subplot()
     text: ArtistStyle = {"xytext": (4, 4), "textcoords": "offset points", "fontsize": 8}
     for on_front, name, color in ((True, "Pareto front", HIGHLIGHT), (False, "dominated", MUTED)):
@@ -227,7 +222,6 @@ def draw_front(rows: Sequence[JsonObject], metric: str, cost: str, *, title: str
     axes.set_ylabel(label_text(metric))
     style_axes(axes)
     add_legend(figure)
-    add_title(figure, title)
     return figure
 
 
@@ -243,7 +237,7 @@ def draw_scores(
     Each method has a column with its scores, ``(searches, retraining runs)``; the first method is
     highlighted. A thin line joins the retraining runs of one search.
     """
-    figure = new_figure(1.6 + 1.5 * len(scores), 3.8)
+    figure = new_figure(1.6 + 1.5 * len(scores), 3.8, title or None, size=10)
     axes = figure.add_subplot()
     for column, (name, searches) in enumerate(scores.items()):
         color = HIGHLIGHT if column == 0 else PRIMARY
@@ -261,6 +255,4 @@ def draw_scores(
     axes.set_ylabel(for_figure(label), fontsize=9)
     style_axes(axes)
     axes.grid(False, axis="x")
-    if title:
-        add_title(figure, title, size=10)
     return figure

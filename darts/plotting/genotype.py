@@ -22,7 +22,7 @@ from darts.plotting.shapes import (
 )
 from darts.plotting.style import MAX_TITLE, ArtistStyle, label_text, save_figure
 from darts.spaces import AnyGenotype
-from darts.spaces.describe import check_comparable, is_chain
+from darts.spaces.describe import is_chain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -81,12 +81,11 @@ def draw_edge_importances(
 
 
 def compare_genotypes(a: AnyGenotype, b: AnyGenotype, names: tuple[str, str]) -> Figure:
-    """Draw two genotypes side by side. Common edges are faint, the others stand out.
+    """Draw two genotypes of a space side by side. Common edges are faint, the others stand out.
 
     As in ``darts.spaces.describe.difference``, the order of a node's edges does not matter. The
     names are the titles of the two genotypes.
     """
-    check_comparable(a, b)
     sides = zip((a, b), (b, a), names, strict=True)
     return _draw(
         *(_Drawing(g, name, _compared_styles(g, other), other) for g, other, name in sides)

@@ -18,9 +18,7 @@ from darts.plotting.style import (
     NOTE,
     PRIMARY,
     ArtistStyle,
-    add_title,
     label_text,
-    leave_out_outliers,
     new_figure,
     save_figure,
     style_axes,
@@ -110,7 +108,8 @@ def draw_race(
     roles |= dict.fromkeys(others[:1], "best other")
     if first not in baselines:
         roles |= dict.fromkeys([n for n in others if n in baselines][:1], "best baseline")
-    figure = new_figure(9.0, 4.2)
+    title = f"{len(series)} candidate{'s' if len(series) > 1 else ''}"
+    figure = new_figure(9.0, 4.2, title, size=11)
     axes = figure.add_subplot()
     lines: dict[str, Line2D] = {}
     for name, members in series.items():
@@ -130,10 +129,32 @@ def draw_race(
     texts = [f"{roles[n]}: {for_figure(last[n])}\n{label_text(n, 36)}" for n in labeled]
     handles = [lines[name] for name in labeled]
     figure.legend(handles, texts, loc="outside right upper", fontsize=8, frameon=False)
-    add_title(figure, f"{len(series)} candidate{'s' if len(series) > 1 else ''}", size=11)
     shown = _scores([*series[first], *(series[name][-1] for name in labeled)])
-    leave_out_outliers(figure, _scores(chain.from_iterable(series.values())), "scores", shown)
+    _leave_out_outliers(figure, _scores(chain.from_iterable(series.values())), shown)
     return figure
+
+
+def _leave_out_outliers(figure: Figure, scores: Sequence[float], shown: Sequence[float]) -> None:
+    """Limit the vertical axis to the scores that are not outliers; a note counts the others.
+
+    Outliers, which would compress all other values, are three interquartile ranges below the first
+    or above the third quartile, see Tukey, "Exploratory Data Analysis", 1977. The values in
+    ``shown`` are never left out.
+    """
+    import numpy as np
+
+    if not scores:
+        return
+    first, third = (float(value) for value in np.quantile(scores, (0.25, 0.75)))
+    reach = 3 * (third - first)
+    visible = [*shown, *(score for score in scores if first - reach <= score <= third + reach)]
+    low, high = min(visible), max(visible)
+    count = sum(not low <= score <= high for score in scores)
+    if count:
+        margin = 0.06 * (high - low) or 0.5
+        figure.axes[0].set_ylim(low - margin, high + margin)
+        note = f"not drawn: {count} of {len(scores)} scores (outliers)"
+        figure.supxlabel(note, fontsize=8, color=NOTE)
 
 
 def _scores(slices: Iterable[Slice]) -> list[float]:

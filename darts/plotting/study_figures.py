@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from darts.judging.factorial import LEVELS, Estimate, FactorialEffects
 from darts.judging.parameter_importance import ParameterImportances
 from darts.plotting.style import (
+    MAX_TITLE,
     add_legend,
-    add_title,
     label_text,
-    leave_out_outliers,
     line_style,
     new_figure,
     save_figure,
@@ -60,7 +59,7 @@ def save_study_figures(
     for name, draw in figures.items():
         with optional(path := directory / f"{name}.svg"):
             figure = draw()
-            add_title(figure, title)
+            figure.suptitle(label_text(title, MAX_TITLE), fontsize=12)
             save_figure(figure, path)
 
 
@@ -70,11 +69,9 @@ def draw_history(study: Study, metric: str) -> Figure:
 
     # With a function, Optuna draws no best score.
     target = _score if len(study.directions) > 1 else None
-    figure = _drawn(
+    return _drawn(
         lambda: plot_optimization_history(study, target=target, target_name=metric), 7.0, 3.6
     )
-    _leave_out_outliers(figure, study)
-    return figure
 
 
 def draw_pareto_front(study: Study, metric: str, cost: str, position: int) -> Figure:
@@ -89,7 +86,6 @@ def draw_pareto_front(study: Study, metric: str, cost: str, position: int) -> Fi
     low, high = figure.axes[0].dataLim.intervalx
     if 0 < 30 * low < high:
         figure.axes[0].set_xscale("log")
-    _leave_out_outliers(figure, study)
     return figure
 
 
@@ -112,7 +108,6 @@ def draw_marginals(study: Study, names: Sequence[str], metric: str) -> Figure:
     )
     for axes in figure.axes:
         axes.tick_params(axis="x", labelrotation=30, labelsize=8)
-    _leave_out_outliers(figure, study)
     return figure
 
 
@@ -179,8 +174,3 @@ def _drawn(plot: Callable[[], object], width: float, height: float) -> Figure:
         pyplot.close(figure)
     figure.set_layout_engine("constrained")
     return figure
-
-
-def _leave_out_outliers(figure: Figure, study: Study) -> None:
-    trials = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
-    leave_out_outliers(figure, [trial.values[0] for trial in trials], "trials")

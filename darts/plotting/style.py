@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -38,13 +37,18 @@ _METADATA: dict[str, dict[str, None]] = {
 }
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """Return an empty white figure with an Agg canvas; width and height in inches."""
+def new_figure(width: float, height: float, title: str | None = None, size: int = 12) -> Figure:
+    """Return an empty white figure with an Agg canvas; width and height in inches.
+
+    A title of a font size is above it; an empty one takes some space too.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
+    if title is not None:
+        figure.suptitle(label_text(title, MAX_TITLE), fontsize=size)
     return figure
 
 
@@ -84,41 +88,11 @@ def add_legend(figure: Figure) -> None:
     figure.legend(loc="outside right upper", fontsize=8, frameon=False)
 
 
-def add_title(figure: Figure, title: str, size: float = 12) -> None:
-    """Add a title above the figure."""
-    figure.suptitle(label_text(title, MAX_TITLE), fontsize=size)
-
-
 def integer_ticks(axes: Axes) -> None:
     """Use integer ticks on the horizontal axis, because epochs and trials are integers."""
     from matplotlib.ticker import MaxNLocator
 
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
-
-
-def leave_out_outliers(
-    figure: Figure, scores: Sequence[float], noun: str, shown: Sequence[float] = ()
-) -> None:
-    """Limit the vertical axis to the scores that are not outliers; a note counts the others.
-
-    Outliers, which would compress all other values, are three interquartile ranges below the first
-    or above the third quartile, see Tukey, "Exploratory Data Analysis", 1977. The values in
-    ``shown`` are never left out.
-    """
-    import numpy as np
-
-    if not scores:
-        return
-    first, third = (float(value) for value in np.quantile(scores, (0.25, 0.75)))
-    reach = 3 * (third - first)
-    visible = [*shown, *(score for score in scores if first - reach <= score <= third + reach)]
-    low, high = min(visible), max(visible)
-    count = sum(not low <= score <= high for score in scores)
-    if count:
-        margin = 0.06 * (high - low) or 0.5
-        figure.axes[0].set_ylim(low - margin, high + margin)
-        note = f"not drawn: {count} of {len(scores)} {noun} (outliers)"
-        figure.supxlabel(note, fontsize=8, color=NOTE)
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from darts.config import ConfigError, RetrainConfig, SearchConfig
 from darts.config.options import BenchmarkConfig, FrontConfig, PenaltyConfig, SearchLimitConfig
-from darts.data_modules import check_fold, check_training
-from darts.data_modules.compatibility import data_kind
+from darts.data_modules.compatibility import check_fold, check_training, data_kind
 from darts.methods.stages import partial_of
-from darts.spaces import space_of
 from darts.spaces.lookup import find_genotype
-from darts.training.averaging import require_at_most_one_average
 from darts.training.checkpoint import find_checkpoint
 from darts.training.device import check_precision, resolve_device
 from darts.training.distributed import Ranks
@@ -109,10 +106,7 @@ def check_components(config: SearchConfig) -> None:
             "set drop_path=0"
         )
     for stage in config.stages:
-        try:
-            partial_of(relaxation.partial, stage)
-        except ValueError as error:
-            raise ConfigError(str(error)) from None
+        partial_of(relaxation.partial, stage)
 
 
 def search_obstacle(config: SearchConfig, ranks: Ranks) -> str | None:
@@ -136,7 +130,10 @@ def check_retraining(config: RetrainConfig) -> None:
             f"warmup={config.warmup}: belongs to optimizer.schedule=cosine without "
             "optimizer.warmup_epochs; set warmup=0"
         )
-    require_at_most_one_average(config.ema_decay, config.averaging_patience, config.average_power)
+    averages = ("ema_decay", "averaging_patience", "average_power")
+    chosen = [f"{key}={getattr(config, key):g}" for key in averages if getattr(config, key)]
+    if len(chosen) > 1:
+        raise ConfigError(f"{' and '.join(chosen)} are mutually exclusive; keep one of them")
     if config.max_seconds is not None and config.optimizer.schedule != "stable":
         raise ConfigError(
             f"max_seconds={config.max_seconds:g}: the learning rate depends on the number of "
@@ -150,22 +147,21 @@ def check_retraining(config: RetrainConfig) -> None:
         raise ConfigError(f"mirror=true: dataset={config.dataset.name} contains no images")
     if config.validation == 0:
         patience = config.averaging_patience
-        for setting, chosen, alternative in (
+        for setting, is_chosen, alternative in (
             ("selection=best", config.selection == "best", "selection=last"),
             (f"averaging_patience={patience}", patience > 0, "averaging_patience=0"),
         ):
-            if chosen:
+            if is_chosen:
                 raise ConfigError(
                     f"{setting} needs validation data, and validation=0 leaves none; set "
                     f"validation above 0 or {alternative}"
                 )
     check_fold(config)
     _, genotype = find_genotype(config.genotype)
-    space = space_of(genotype).name
-    if space != config.space.name:
+    if genotype.space != config.space.name:
         raise ConfigError(
-            f"genotype={config.genotype!r} belongs to space={space}, not to "
-            f"space={config.space.name}; add space={space}"
+            f"genotype={config.genotype!r} belongs to space={genotype.space}, not to "
+            f"space={config.space.name}; add space={genotype.space}"
         )
     check_precision(config.precision, resolve_device(config.device))
 

@@ -26,7 +26,7 @@ from darts.recipes.sample_inputs import (
 )
 from darts.recipes.trained import TrainedNetwork
 from darts.spaces import NetworkBase
-from darts.spaces.module import passed
+from darts.spaces.module.targets import passed
 from darts.tracking import read_metrics
 from darts.training.scoring import evaluating
 

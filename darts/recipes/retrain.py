@@ -40,7 +40,7 @@ from darts.training.cost import count_macs, count_parameters
 from darts.training.device import autocast, loss_scaler, seed_everything
 from darts.training.distributed import Ranks, distributed
 from darts.training.dry_run import estimate_cost, print_estimate
-from darts.training.graphs import graphed_step
+from darts.training.graphs import GraphedStep
 from darts.training.loop import EpochReport, Recipe, StepReport, TrainingLoop
 from darts.training.restarts import ADVICE, LowerRateRestarts
 from darts.training.run import TrainingRun
@@ -119,9 +119,7 @@ class Retraining(Recipe):
         train_loader, valid_loader = self.data.retrain_loaders()
         self.score_loader = valid_loader
         device = self.ranks.device
-        self.objective = self.data.objective(
-            label_smoothing=config.label_smoothing, auxiliary=config.auxiliary
-        )
+        self.objective = self.data.objective(config.label_smoothing, config.auxiliary)
         # Some metrics need a minimum number of classes.
         one_of("metric", config.metric, self.objective.metrics)
         self.metric = self.objective.metrics[config.metric]
@@ -152,7 +150,8 @@ class Retraining(Recipe):
             warm_start(self.state, config.start, best=config.start_epoch == "best")
         self.restarts = LowerRateRestarts(self.state, config.restarts, net.parameters)
         obstacle = retrain_obstacle(config, self.ranks)
-        self.update = graphed_step(self._update, config, self.ranks, obstacle=obstacle)
+        graphs = config.graphs == "auto"
+        self.update = GraphedStep(self._update, device, enabled=graphs, obstacle=obstacle)
         if self.ranks.size > 1:
             self.ranks.prepare(net, sync_batchnorm=config.sync_batchnorm)
             set_batch_share(net, *train_loader.batch_share)

@@ -12,7 +12,7 @@ from darts.config.fields import flatten
 from darts.config.overrides import repeated_overrides
 from darts.data import sources
 from darts.recipes.rules import DataFacts, Values, max_epochs, recipe
-from darts.spaces.module import is_passed
+from darts.spaces.module.targets import is_passed
 
 
 def retrain_command(

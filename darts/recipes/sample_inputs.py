@@ -39,25 +39,21 @@ class Transform(ABC):
         return torch.stack(list(inputs))
 
 
+@dataclass(frozen=True)
 class Preprocessing(Transform):
     """The function from an image to the input of a network, as in training without augmentation.
 
-    Args:
+    Attributes:
         shape: Channels, height and width of the input.
         mean, std: By channel, of pixels scaled to [0, 1].
         margin: For networks that are trained on image files: shorter side before the center crop,
             divided by the size. None: images are resized without cropping.
     """
 
-    def __init__(
-        self,
-        shape: tuple[int, int, int],
-        mean: Sequence[float],
-        std: Sequence[float],
-        margin: float | None = None,
-    ) -> None:
-        self.shape, self.margin = shape, margin
-        self._mean, self._std = (torch.tensor(values).view(-1, 1, 1) for values in (mean, std))
+    shape: tuple[int, int, int]
+    mean: Sequence[float]
+    std: Sequence[float]
+    margin: float | None = None
 
     def __call__(self, image: Image) -> Tensor:
         """Return the input ``(C, H, W)`` float of one image.
@@ -85,8 +81,7 @@ class Preprocessing(Transform):
                 else:
                     picture = pillow.fromarray(pixels.permute(1, 2, 0).numpy())
                     pixels = center_crop(picture, height, self.margin)
-        normalized: Tensor = (pixels.float() / 255 - self._mean) / self._std
-        return normalized
+        return _normalized(pixels.float() / 255, self.mean, self.std)
 
     def _pixels(self, image: Image) -> Tensor:
         """Return an image as ``(C, H, W)`` uint8."""
@@ -175,23 +170,27 @@ class TextInput(Transform):
         return torch.nn.utils.rnn.pad_sequence(list(inputs), padding_value=PADDING)
 
 
+@dataclass(frozen=True)
 class RecordingInput(Transform):
     """Turns a recording, an audio file, into a normalized spectrogram.
 
-    Args:
+    Attributes:
         spectrogram: The transform of the training.
         mean, std: Of the training spectrograms, one number each.
     """
 
-    def __init__(
-        self, spectrogram: Spectrogram, mean: Sequence[float], std: Sequence[float]
-    ) -> None:
-        self.spectrogram = spectrogram
-        self._mean, self._std = (torch.tensor(values).view(-1, 1, 1) for values in (mean, std))
+    spectrogram: Spectrogram
+    mean: Sequence[float]
+    std: Sequence[float]
 
     def __call__(self, sample: object) -> Tensor:
         """Return the input ``(1, bands, frames)`` float of a recording."""
         if not isinstance(sample, str | Path):
             raise ValueError(f"a recording must be a file name, not {type(sample).__name__}")
-        normalized: Tensor = (spectrograms([sample], self.spectrogram)[0] - self._mean) / self._std
-        return normalized
+        return _normalized(spectrograms([sample], self.spectrogram)[0], self.mean, self.std)
+
+
+def _normalized(values: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Normalize each channel of ``(C, H, W)``."""
+    center, spread = (torch.tensor(numbers).view(-1, 1, 1) for numbers in (mean, std))
+    return (values - center) / spread

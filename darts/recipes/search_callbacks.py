@@ -17,7 +17,7 @@ from darts.methods.stages import schedule_of
 from darts.reading import JsonObject
 from darts.recipes.checks import search_obstacle
 from darts.spaces import AnyGenotype
-from darts.training.graphs import graphed_step
+from darts.training.graphs import GraphedStep
 from darts.training.loop import EpochReport, StepReport
 from darts.training.steps import set_learning_rate
 
@@ -70,14 +70,14 @@ class SearchCallback:
 
 
 class Graphs(SearchCallback):
-    """Runs the steps as CUDA graphs if nothing prevents it."""
+    """Runs the steps as CUDA graphs on a GPU if nothing prevents it."""
 
     def __init__(self, search: Search) -> None:
         super().__init__(search)
-        self._step = graphed_step(
+        self._step = GraphedStep(
             search.update,
-            search.config,
-            search.ranks,
+            search.ranks.device,
+            enabled=True,
             obstacle=search_obstacle(search.config, search.ranks),
             repeats_draws=search.config.bilevel.repeats_draws,
         )

@@ -18,7 +18,7 @@ from darts.recipes.model import CompleteRun
 from darts.recipes.retrain_command import retrain_command
 from darts.recipes.rules import DataFacts
 from darts.spaces import AnyGenotype, parse_genotype
-from darts.spaces.module import passed
+from darts.spaces.module.targets import passed
 from darts.tasks.sample_objective import Loss, passed_loss
 from darts.training.distributed import Ranks
 

@@ -9,7 +9,6 @@ from darts.config.fields import flatten
 from darts.reading import JsonObject
 from darts.reporting.record import RunRecord
 from darts.reporting.tables import headline_metrics
-from darts.spaces import space_of
 from darts.spaces.describe import difference
 from darts.tracking import format_genotype
 
@@ -75,7 +74,7 @@ def genotype_rows(runs: Runs) -> list[JsonObject]:
 def genotype_differences(runs: Runs) -> list[str] | None:
     """Return the differences between two genotypes of one space; None for other runs."""
     genotypes = [record.genotype for record in runs.values() if record.genotype is not None]
-    if len(genotypes) != 2 or len({space_of(genotype).name for genotype in genotypes}) > 1:
+    if len(genotypes) != 2 or len({genotype.space for genotype in genotypes}) > 1:
         return None
     return difference(*genotypes)
 

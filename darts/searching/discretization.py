@@ -8,7 +8,7 @@ from itertools import islice
 from torch import Tensor
 
 from darts.data import Batch
-from darts.data_modules import SearchLoaders
+from darts.data_modules.data_module import SearchLoaders
 from darts.searching.searcher import Searcher
 from darts.training.checkpoint import StateDict
 from darts.training.loop import TrainingLoop

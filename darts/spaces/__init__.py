@@ -1,7 +1,6 @@
 """Spaces: the supernet, the discrete networks and the genotypes of each."""
 
 from darts.spaces.any_genotype import AnyGenotype as AnyGenotype
-from darts.spaces.any_genotype import PublishedGenotype as PublishedGenotype
 from darts.spaces.context import SearchContext as SearchContext
 from darts.spaces.genotype import Genotype as Genotype
 from darts.spaces.mixture import Mixture as Mixture

@@ -75,10 +75,8 @@ def checked_rows(group: str, table: Tensor, names: Sequence[Sequence[str]]) -> l
             f"probabilities of {group} have shape {tuple(table.shape)}, not "
             f"({shape[0]} edges, {shape[1]} operations)"
         )
-    if not bool(torch.isfinite(table).all()):
-        raise ValueError(f"probabilities of {group} hold values that are not finite")
     low, high = float(table.min()), float(table.max())
-    if low < 0 or high > 1 + 1e-3:
+    if not (low >= 0 and high <= 1 + 1e-3):  # also for NaN
         raise ValueError(
             f"probabilities of {group} range from {low:.4g} to {high:.4g}, not within 0 and 1; "
             "take the softmax of the alphas first"

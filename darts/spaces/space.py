@@ -34,15 +34,6 @@ notation.
 PENN_TREEBANK_WORDS = 10_000
 """Vocabulary size of Penn Treebank, for which the sizes of networks for text are reported."""
 
-OPTIONS = {
-    "depth": "stages of another depth",
-    "partial": "partial channels",
-    "auxiliary_skip": "auxiliary skip connections",
-    "auxiliary": "auxiliary head",
-    "drop_path": "paths to drop",
-}
-"""What the options of ``Space.supernet`` and ``Space.network`` stand for."""
-
 
 @dataclass
 class Space(ABC):
@@ -75,7 +66,7 @@ class Space(ABC):
     clips_virtual_step: ClassVar[bool] = False
     supports_missing_edges: ClassVar[bool] = False
     edge_rules: ClassVar[tuple[str, ...]] = ()
-    supports_partial: ClassVar[bool] = True
+    supports_partial: ClassVar[bool] = False
     retrain_keys: ClassVar[tuple[str, ...]] = ()
     size_keys: ClassVar[tuple[str, ...]] = ()
     data_kinds: ClassVar[tuple[str, ...]] = ("images", "audio")
@@ -226,8 +217,7 @@ class Space(ABC):
         for key, value in only.items():
             if options.get(key, value) != value:
                 raise ValueError(
-                    f"space={self.name} has no {OPTIONS[key]}, got {key}={options[key]}; "
-                    f"set {key}={value:g}"
+                    f"space={self.name} does not support {key}={options[key]}; set {key}={value:g}"
                 )
         return {key: value for key, value in options.items() if key not in only}
 

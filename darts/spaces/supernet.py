@@ -47,7 +47,6 @@ class SupernetBase(nn.Module):
             some supernets drop them, see ``Space.droppable_supernet``.
     """
 
-    space: ClassVar[str]
     alphas: nn.ParameterDict
     candidates: Mapping[str, tuple[tuple[str, ...], ...]]
     edges: Mapping[str, tuple[tuple[int, int], ...]]
@@ -60,9 +59,10 @@ class SupernetBase(nn.Module):
     recomputes: bool = False
 
     def set_chain(self, operations: Iterable[tuple[str, tuple[str, ...]]]) -> None:
-        """Describe a chain of mixed operations: the group and the candidates of each.
+        """Describe a chain of mixed operations, the group and the candidates of each; make alphas.
 
-        Each operation has its own row of the alphas of its group, in the order of the chain.
+        Each operation has its own row of the alphas of its group, in the order of the chain. Call
+        this after the modules of the supernet are made, so that the alphas are its last parameters.
         """
         candidates: dict[str, list[tuple[str, ...]]] = {}
         edges: dict[str, list[tuple[int, int]]] = {}
@@ -75,6 +75,7 @@ class SupernetBase(nn.Module):
         self.edges = {group: tuple(pairs) for group, pairs in edges.items()}
         self.counts = dict.fromkeys(candidates, 1)
         self.shapes = {group: (len(rows), len(rows[0])) for group, rows in candidates.items()}
+        self.alphas = self.make_alphas()
 
     def chain_weights(
         self, mixture: Mapping[str, Tensor] | None
@@ -149,15 +150,13 @@ class SupernetBase(nn.Module):
 
     def operation_rows(self) -> dict[str, list[ParameterRows]]:
         """Return the parameter rows of each operation except skip connections, by a unique name."""
-        raise ValueError(
-            f"freezing: the {self.space} space cannot freeze single operations; set freezing=none"
-        )
+        raise ValueError("freezing: this space cannot freeze single operations; set freezing=none")
 
     def recompute_cells(self) -> None:
         """Store only the tensors between cells and recompute the others in the backward pass."""
         if not self.supports_recomputation:
             raise ValueError(
-                f"memory=checkpoint: the {self.space} space does not support it; remove the setting"
+                "memory=checkpoint: this space does not support it; remove the setting"
             )
         self.recomputes = True
 

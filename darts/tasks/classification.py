@@ -15,7 +15,7 @@ from torch import Tensor
 from darts.data import SampleBatch
 from darts.registry import choice
 from darts.tasks.chance import ChanceLevel, guessed_class
-from darts.tasks.metrics import CLASSIFICATION_METRICS, Metric, Scores, class_pairs, ratio
+from darts.tasks.metrics import CLASSIFICATION_METRICS, Metric, Scores, by_name, class_pairs, ratio
 from darts.tasks.sample_objective import OWN, SampleObjective, SampleTask
 from darts.tasks.task import TASKS, Objective, ObjectiveSpec
 
@@ -39,7 +39,7 @@ class ClassificationObjective(SampleObjective):
     def train_metrics(self, logits: Tensor, batch: SampleBatch) -> dict[str, Tensor]:
         return {"accuracy": (logits.argmax(1) == batch[1]).float().mean()}
 
-    def scores(self, device: torch.device) -> Scores:
+    def scores(self) -> Scores:
         self._last_scores = Scores(self)
         return self._last_scores
 
@@ -55,12 +55,11 @@ class ClassificationObjective(SampleObjective):
         return guessed_class(targets)
 
 
-@TASKS.register
+@TASKS.register_capturable
 @dataclass
 class Classification(SampleTask):
     """The task of assigning one of several classes to a sample."""
 
-    captures: ClassVar[bool] = True
     name: str = "classification"
     loss: str = choice("cross_entropy", "cross_entropy", OWN)
     data_kinds: ClassVar[tuple[str, ...]] = ("images", "rows", "audio")
@@ -96,15 +95,13 @@ def _errors_of(predicted: str, true: str) -> tuple[float, float]:
     return round(float(word_error_rate([predicted], [true])) * words), words
 
 
-@TASKS.register
+@TASKS.register_capturable
 @dataclass
 class Speech(Classification):
     """The task of assigning one of several words or sounds to a recording."""
 
-    captures: ClassVar[bool] = True
     name: str = "speech"
     data_kinds: ClassVar[tuple[str, ...]] = ("audio",)
-    metrics: ClassVar[Mapping[str, Metric]] = {
-        **CLASSIFICATION_METRICS,
-        "word_error_rate": Metric("word_error_rate", False, _word_errors, ratio),
-    }
+    metrics: ClassVar[Mapping[str, Metric]] = CLASSIFICATION_METRICS | by_name(
+        Metric("word_error_rate", False, _word_errors, ratio)
+    )

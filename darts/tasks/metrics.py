@@ -72,6 +72,11 @@ class Metric:
         return new >= old if self.higher_is_better else new <= old
 
 
+def by_name(*metrics: Metric) -> dict[str, Metric]:
+    """Return metrics by their names, in this order."""
+    return {metric.name: metric for metric in metrics}
+
+
 class Scores:
     """Accumulator of the results of samples, which computes all metrics of an objective.
 
@@ -191,13 +196,10 @@ def macro_f1(counts: Numbers, rows: Numbers) -> Numbers:
     return np.asarray(f1.sum(0) / (total > 0).sum(0))
 
 
-CLASSIFICATION_METRICS = {
-    metric.name: metric
-    for metric in (
-        Metric("accuracy", True, _hits, ratio),
-        Metric("top5_accuracy", True, _top5_hits, ratio, min_classes=6),
-        Metric("macro_f1", True, class_pairs, macro_f1),
-        Metric("micro_f1", True, _hits, ratio),  # equals the accuracy for one class per sample
-        Metric("loss", False, _losses, ratio),
-    )
-}
+CLASSIFICATION_METRICS = by_name(
+    Metric("accuracy", True, _hits, ratio),
+    Metric("top5_accuracy", True, _top5_hits, ratio, min_classes=6),
+    Metric("macro_f1", True, class_pairs, macro_f1),
+    Metric("micro_f1", True, _hits, ratio),  # equals the accuracy for one class per sample
+    Metric("loss", False, _losses, ratio),
+)

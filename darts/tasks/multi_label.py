@@ -15,7 +15,7 @@ from darts.data import SampleBatch
 from darts.data.targets import LABELS
 from darts.registry import choice
 from darts.tasks.chance import ChanceLevel, lucky_average_precision
-from darts.tasks.metrics import Metric, Numbers, counted, ratio, wide
+from darts.tasks.metrics import Metric, Numbers, by_name, counted, ratio, wide
 from darts.tasks.sample_objective import OWN, SampleObjective, SampleTask
 from darts.tasks.task import TASKS, ObjectiveSpec
 
@@ -78,16 +78,13 @@ def _precision_of_label(counts: Numbers, scores: Numbers, labels: Numbers) -> Nu
         return np.asarray((precision * gained).sum(1) / found[:, -1])
 
 
-METRICS = {
-    metric.name: metric
-    for metric in (
-        Metric("average_precision", True, _label_rows, _average_precision),
-        Metric("macro_f1", True, _label_rows, _macro_f1),
-        Metric("micro_f1", True, _label_rows, _micro_f1),
-        Metric("exact_match", True, _label_rows, _exact_match),
-        Metric("loss", False, _losses, ratio),
-    )
-}
+METRICS = by_name(
+    Metric("average_precision", True, _label_rows, _average_precision),
+    Metric("macro_f1", True, _label_rows, _macro_f1),
+    Metric("micro_f1", True, _label_rows, _micro_f1),
+    Metric("exact_match", True, _label_rows, _exact_match),
+    Metric("loss", False, _losses, ratio),
+)
 
 
 class MultiLabelObjective(SampleObjective):
@@ -109,12 +106,11 @@ class MultiLabelObjective(SampleObjective):
         return ChanceLevel("average_precision", limit, True, "random probabilities, with luck")
 
 
-@TASKS.register
+@TASKS.register_capturable
 @dataclass
 class MultiLabel(SampleTask):
     """The task of deciding which of several labels a sample has."""
 
-    captures: ClassVar[bool] = True
     name: str = "multi_label"
     loss: str = choice("cross_entropy", "cross_entropy", OWN)
     data_kinds: ClassVar[tuple[str, ...]] = ("images", "rows")

@@ -16,9 +16,10 @@ from torch import Tensor
 
 from darts.data import SampleBatch
 from darts.data.targets import NUMBERS, TargetScale
+from darts.ops.transfer import constant_on
 from darts.registry import choice
 from darts.tasks.chance import ChanceLevel
-from darts.tasks.metrics import Metric, Numbers, wide
+from darts.tasks.metrics import Metric, Numbers, by_name, wide
 from darts.tasks.sample_objective import OWN, Loss, SampleObjective, SampleTask
 from darts.tasks.task import TASKS, ObjectiveSpec
 
@@ -60,15 +61,12 @@ def _r2(counts: Numbers, rows: Numbers) -> Numbers:
     return np.where(counts.sum(1) > 1, 1 - shares.mean(1), np.nan)
 
 
-METRICS = {
-    metric.name: metric
-    for metric in (
-        Metric("r2", True, _rows, _r2),
-        Metric("rmse", False, _errors, _rmse),
-        Metric("mae", False, _errors, _mae),
-        Metric("loss", False, _rows, _loss),
-    )
-}
+METRICS = by_name(
+    Metric("r2", True, _rows, _r2),
+    Metric("rmse", False, _errors, _rmse),
+    Metric("mae", False, _errors, _mae),
+    Metric("loss", False, _rows, _loss),
+)
 """``rmse`` and ``mae`` are in the units of the data, ``loss`` is of standardized numbers. All are
 means over the K numbers."""
 
@@ -91,15 +89,13 @@ class RegressionObjective(SampleObjective):
     def train_metrics(self, logits: Tensor, batch: SampleBatch) -> dict[str, Tensor]:
         """Return ``mae`` in the units of the data."""
         absolute = (logits.detach().float() - batch[1]).abs()
-        if self._deviation.device != absolute.device:
-            self._deviation = self._deviation.to(absolute.device)
-        return {"mae": (absolute * self._deviation).mean()}
+        return {"mae": (absolute * constant_on(self._deviation, absolute.device)).mean()}
 
     def chance_level(self, targets: Tensor) -> ChanceLevel:
         return ChanceLevel("r2", 0.0, True, "always predicting the mean")
 
 
-@TASKS.register
+@TASKS.register_capturable
 @dataclass
 class Regression(SampleTask):
     """The task of predicting one or several numbers.
@@ -108,7 +104,6 @@ class Regression(SampleTask):
     deviation. The score ``loss`` is always the squared error.
     """
 
-    captures: ClassVar[bool] = True
     name: str = "regression"
     loss: str = choice("squared", *LOSSES, OWN)
     data_kinds: ClassVar[tuple[str, ...]] = ("images", "rows")

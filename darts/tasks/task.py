@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 
-import torch
 from torch import Tensor
 
 from darts.data import Batch
@@ -63,8 +62,8 @@ class BaseObjective(ABC, Generic[B, Output]):
         """Return cheap metrics of a training batch, scalars; the names never change."""
         return {}
 
-    def scores(self, device: torch.device) -> Scores:
-        """Return empty scores for batches on a device."""
+    def scores(self) -> Scores:
+        """Return empty scores."""
         return Scores(self)
 
     def sample_outputs(self) -> str:
@@ -94,7 +93,15 @@ Objective: TypeAlias = BaseObjective[Any, Any]
 
 @dataclass(frozen=True)
 class ObjectiveSpec:
-    """The arguments of ``Task.objective``."""
+    """The settings of an objective for a data set.
+
+    Attributes:
+        target_names: Names of the targets by index: classes, labels, numbers, words or tokens.
+        label_smoothing: Share of the target that is spread evenly over all targets, in the training
+            of discrete networks (Szegedy et al., arXiv:1512.00567, section 7).
+        auxiliary: Factor of the loss of the auxiliary head, for networks that have one.
+        scale: How the targets are standardized, for tasks whose targets are numbers.
+    """
 
     target_names: tuple[str, ...]
     label_smoothing: float = 0.0
@@ -116,27 +123,6 @@ class Task(ABC):
     data_kinds: ClassVar[tuple[str, ...]] = ()
     metrics: ClassVar[Mapping[str, Metric]] = {}
     targets: ClassVar[str] = CLASSES
-
-    def objective(
-        self,
-        target_names: Sequence[str],
-        *,
-        label_smoothing: float = 0.0,
-        auxiliary: float = 0.0,
-        scale: TargetScale | None = None,
-    ) -> Objective:
-        """Return the objective for a data set.
-
-        Args:
-            target_names: Names of the targets by index: classes, labels, numbers, words or tokens.
-            label_smoothing: Share of the target that is spread evenly over all targets, in the
-                training of discrete networks (Szegedy et al., arXiv:1512.00567, section 7).
-            auxiliary: Factor of the loss of the auxiliary head, for networks that have one.
-            scale: How the targets are standardized, for tasks whose targets are numbers.
-        """
-        return self.make_objective(
-            ObjectiveSpec(tuple(target_names), label_smoothing, auxiliary, scale)
-        )
 
     @abstractmethod
     def make_objective(self, spec: ObjectiveSpec) -> Objective:

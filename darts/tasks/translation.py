@@ -30,6 +30,7 @@ from darts.tasks.metrics import (
     Metric,
     Numbers,
     Scores,
+    by_name,
     perplexity,
     ratio,
     token_loss,
@@ -94,11 +95,10 @@ def _column_mean(counts: Numbers, rows: Numbers, column: int) -> Numbers:
     return ratio(counts, rows[:, [column, -1]])
 
 
-LOSS_METRICS = {
-    "loss": Metric("loss", False, _loss_rows, ratio),
-    "perplexity": Metric("perplexity", False, _loss_rows, perplexity),
-}
-TRANSLATION_METRICS = {"bleu": Metric("bleu", True, _bleu_rows, _bleu), **LOSS_METRICS}
+LOSS_METRICS = by_name(
+    Metric("loss", False, _loss_rows, ratio), Metric("perplexity", False, _loss_rows, perplexity)
+)
+TRANSLATION_METRICS = by_name(Metric("bleu", True, _bleu_rows, _bleu)) | LOSS_METRICS
 SUMMARIZATION_METRICS = {
     name: Metric(name, True, _rouge_rows, partial(_column_mean, column=column))
     for column, name in enumerate(ROUGE)
@@ -151,7 +151,7 @@ class PairObjective(BaseObjective[PairBatch, TranslationOutput]):
         """Return the generated sentences."""
         return [self._words.decode(column) for column in outputs.words.t().tolist()]
 
-    def scores(self, device: torch.device) -> TextScores:
+    def scores(self) -> TextScores:
         self._last_scores = TextScores(self)
         return self._last_scores
 

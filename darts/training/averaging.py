@@ -15,19 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from darts.config import ConfigError
-from darts.tasks import Metric
+from darts.tasks.metrics import Metric
 from darts.typed_values import Misfit, typed
 
 Tensors: TypeAlias = tuple[Tensor, ...] | list[Tensor]
-
-
-def require_at_most_one_average(decay: float, patience: int, power: float = 0.0) -> None:
-    """Raise ConfigError if several averages are enabled; see ``Averaging`` for the arguments."""
-    values = {"ema_decay": decay, "averaging_patience": patience, "average_power": power}
-    chosen = [f"{key}={value:g}" for key, value in values.items() if value]
-    if len(chosen) > 1:
-        raise ConfigError(f"{' and '.join(chosen)} are mutually exclusive; keep one of them")
 
 
 class _SavedAverage(TypedDict):
@@ -37,7 +28,7 @@ class _SavedAverage(TypedDict):
 
 
 class Averaging:
-    """An average of the weights and buffers of a network.
+    """An average of the weights and buffers of a network, of at most one kind.
 
     Args:
         net: Network whose weights are averaged.
@@ -55,7 +46,6 @@ class Averaging:
     def __init__(
         self, net: nn.Module, *, decay: float = 0.0, patience: int = 0, power: float = 0.0
     ) -> None:
-        require_at_most_one_average(decay, patience, power)
         self._net, self.patience, self.active = net, patience, decay > 0 or power > 0
         self._average: AveragedModel | None = None
         if decay or power or patience:

@@ -20,7 +20,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from darts.config import ConfigError
-from darts.reading import JSON_LIMIT, FileError, JsonObject, one_line, open_regular, read_errors
+from darts.reading import JSON_LIMIT, FileError, JsonObject, one_line, open_regular
 from darts.typed_values import Misfit
 from darts.writing import write_atomically
 
@@ -99,7 +99,7 @@ def load_checkpoint(path: Path, *kinds: str) -> StateDict:
 
 
 def _read(path: Path, kinds: tuple[str, ...]) -> StateDict:
-    with open_regular(path) as file, read_errors(path):
+    with open_regular(path) as file:
         # The file begins with the length of a JSON header in eight bytes, and this header.
         length = int.from_bytes(file.read(8), "little")
         if length > JSON_LIMIT:
@@ -170,7 +170,6 @@ def find_checkpoint(reference: str, key: str = "checkpoint") -> Path:
     file = path / FILE if path.is_dir() else path
     if not file.is_file():
         raise ConfigError(
-            f"{key}={reference!r}: neither a checkpoint file nor the directory of a "
-            "retraining; give runs/retrain/<run>"
+            f"{key}={reference!r} is neither a checkpoint file nor the directory of a run"
         )
     return file

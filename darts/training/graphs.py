@@ -56,7 +56,7 @@ class GraphedStep(Generic[Result]):
         step: The step. Its result may contain tensors of the GPU and values that depend only on the
             layout of the batches.
         device: Device of the step.
-        enabled: Whether to use graphs.
+        enabled: Whether to use graphs, if the device is a GPU.
         obstacle: Why the step must run without a graph although graphs are enabled, or None.
         repeats_draws: Whether the step restores an earlier state of the generator of the GPU. A
             graph cannot do this, so a step that does it and draws numbers runs without a graph.
@@ -71,13 +71,13 @@ class GraphedStep(Generic[Result]):
         obstacle: str | None = None,
         repeats_draws: bool = False,
     ) -> None:
-        self._step, self._device = step, device
-        self._enabled, self._obstacle, self._repeats_draws = enabled, obstacle, repeats_draws
+        self._step, self._device, self._enabled = step, device, enabled and device.type == "cuda"
+        self._obstacle, self._repeats_draws = obstacle, repeats_draws
         self._notify: Callable[[str], None] = lambda line: None
         # All calls without a graph and the capture use this stream, because backward passes and the
         # memory allocator remember streams.
         self._stream: torch.cuda.Stream | None = None
-        if enabled and obstacle is None:
+        if self._enabled and obstacle is None:
             self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self.discard()
 
@@ -174,21 +174,6 @@ def capture_obstacle(config: RunConfig, ranks: Ranks, components: Sequence[str])
         if not can_capture(component):
             return f"{key}={component.name} does not support them"
     return None
-
-
-def graphed_step(
-    step: Callable[..., Result],
-    config: RunConfig,
-    ranks: Ranks,
-    *,
-    obstacle: str | None,
-    repeats_draws: bool = False,
-) -> GraphedStep[Result]:
-    """Return a step that runs as a CUDA graph if ``graphs=auto``, on a GPU and without obstacle."""
-    enabled = config.graphs == "auto" and ranks.device.type == "cuda"
-    return GraphedStep(
-        step, ranks.device, enabled=enabled, obstacle=obstacle, repeats_draws=repeats_draws
-    )
 
 
 def _first_error(error: BaseException) -> BaseException:

@@ -16,12 +16,12 @@ from typing import TypedDict
 import torch
 from torch import Tensor
 
-from darts.config import Invocation, RunConfig, check_fields
-from darts.config.fields import flatten
+from darts.config import Invocation, RunConfig
+from darts.config.fields import check_fields, flatten
 from darts.data import load_split, save_split
 from darts.reading import JsonObject, one_line
-from darts.tracking import EnergyMeter, Ledger, MetricsLog, TensorBoard
-from darts.tracking.ledger import CostSummary, LedgerEntry, energy_report, summary_costs
+from darts.tracking import EnergyMeter, MetricsLog, TensorBoard
+from darts.tracking.ledger import CostSummary, Ledger, LedgerEntry, energy_report, summary_costs
 from darts.tracking.tensorboard import event_offset
 from darts.tracking.trackers import TRACKERS, Board, TrackedRun
 from darts.training.checkpoint import (

@@ -14,7 +14,7 @@ from typing import ClassVar, Protocol
 from darts.config import ConfigError, Invocation, as_yaml, config_digest
 from darts.config.fields import Dataclass, flatten
 from darts.reading import FileError, JsonObject, read_json_object, read_yaml
-from darts.tracking import environment
+from darts.tracking.environment import environment
 from darts.training.run_lock import RunLock
 from darts.writing import remove_temporary_files, write_atomically, write_json
 

@@ -42,7 +42,7 @@ def evaluate(
     ``forward`` is called instead of ``net``, for example with fixed mixing weights, and ``observe``
     with the predictions for each batch and the batch.
     """
-    scores = objective.scores(device)
+    scores = objective.scores()
     with evaluating(net):
         for batch in batches:
             with autocast(precision, device):

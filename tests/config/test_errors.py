@@ -53,9 +53,19 @@ ERRORS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
         (V2, "averaging_patience=2", "validation=0", "selection=last"),
         ("averaging_patience=2 needs",),
     ),
+    (
+        RETRAIN,
+        (V2, "ema_decay=0.9", "averaging_patience=5"),
+        ("ema_decay=0.9 and averaging_patience=5 are mutually exclusive; keep one",),
+    ),
+    (
+        RETRAIN,
+        (V2, "averaging_patience=5", "average_power=8"),
+        ("averaging_patience=5 and average_power=8",),
+    ),
     (RETRAIN, (V2, "max_seconds=60"), ("max_seconds=60", "optimizer.schedule=stable")),
     (RETRAIN, (V2, "dataset=fsdd", "mirror=true"), ("mirror=true", "dataset=fsdd", "no images")),
-    (RETRAIN, (V2, "start=nowhere"), ("start='nowhere'", "retraining")),
+    (RETRAIN, (V2, "start=nowhere"), ("start='nowhere'", "neither a checkpoint file")),
     (RETRAIN, (V2, "start_epoch=best"), ("start_epoch=best needs start=DIR",)),
     # Combinations.
     (SEARCH, ("optimizer.schedule=stable",), ("optimizer.schedule=stable", "cosine, linear")),
@@ -75,7 +85,7 @@ ERRORS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     (RETRAIN, ("genotype=.",), ("genotype='.'", "genotype.json")),
     (RETRAIN, ("genotype=Genotype(${oc.env:HOME})",), ("enotype",)),
     ("evaluate", (), ("checkpoint must be given",)),
-    ("export", ("checkpoint=nowhere.pt",), ("checkpoint='nowhere.pt'", "retrain")),
+    ("export", ("checkpoint=nowhere.pt",), ("checkpoint='nowhere.pt'", "directory of a run")),
     ("compare", ("baselines=[luck]",), ("'luck'", "random, random_search", "random_sharing")),
     ("compare", ("baselines=[darts_v1]",), ("'darts_v1'", "random_sharing")),
     ("compare", ("baselines=[]",), ("baselines=[]", "one or more of random")),
@@ -87,7 +97,7 @@ ERRORS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
         ("retrain.evaluate_test=false", "on the test split"),
     ),
     ("compare", ("settings.random.epochs=3",), ("settings.random ", "random_search", "darts_v1")),
-    ("evaluate", ("checkpoint=.",), ("checkpoint='.'", "retrain")),
+    ("evaluate", ("checkpoint=.",), ("checkpoint='.'", "directory of a run")),
     # Run directories that cannot be resumed.
     (SEARCH, ("name=a/../../../x",), ("name='a/../../../x'", "a folder gets this name")),
     (SEARCH, (f"name={'x' * 300}",), ("name='xxx", "at most 200 bytes")),

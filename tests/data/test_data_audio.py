@@ -13,10 +13,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from darts.data import load, stratified_split
+from darts.data import load
 from darts.data.audio import spectrograms
 from darts.data.mel import SILENCE, Spectrogram
 from darts.data.randomness import seed_for
+from darts.data.split import stratified_split
 
 SMALL = {"rate": 8000, "mels": 10, "window": 32.0, "hop": 16.0, "seconds": 0.2}
 SPEAKERS = ("ann", "bob", "cy")

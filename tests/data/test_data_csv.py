@@ -12,9 +12,10 @@ import pandas as pd
 import pytest
 import torch
 
-from darts.data import load, stratified_split
+from darts.data import load
 from darts.data.randomness import seed_for
 from darts.data.source import Source
+from darts.data.split import stratified_split
 from darts.data.table_file import read_table
 
 Write = Callable[..., Path]

@@ -10,8 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from darts.data import count_folds, load_split, save_split, stratified_split
-from darts.data.split import stratified_fold, stratified_subset
+from darts.data import count_folds, load_split, save_split
+from darts.data.split import stratified_fold, stratified_split, stratified_subset
 
 LABELS = st.lists(st.integers(0, 5), min_size=1, max_size=120).map(torch.tensor)
 FRACTIONS = st.sampled_from([(0.5, 0.5), (0.8, 0.2), (1.0,), (0.29, 0.31, 0.4), (1.0, 0.0)])

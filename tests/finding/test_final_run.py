@@ -42,7 +42,7 @@ def test_the_final_run_continues_the_training_or_repeats_it_up_to_the_best_epoch
 ) -> None:
     race, executor = explored(tmp_path, *TIMED, peaks={} if peak is None else {LEADER: peak})
     result = race.results[LEADER]
-    executor.now = PLANNED * race.stopwatch.total - left
+    executor.now = (PLANNED if peak is None else 1.0) * race.stopwatch.total - left
     run = final_run(race, result, 0.0, refits=True)
     if length is None:
         assert run is None

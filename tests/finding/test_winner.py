@@ -91,6 +91,22 @@ def test_augmentation_is_preferred_unless_it_is_significantly_worse(
     assert not chosen.doubtful
 
 
+def test_rounds_after_the_duel_keep_the_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network that leads, but was not clearly better in the duel, does not replace it."""
+    monkeypatch.setattr(preference, "validation_interval", lambda *_, **__: (-0.1, 0.2))
+    race, _ = explored(tmp_path, *TIMED, scores=led_by_a_neighbor)
+    winner = train_winner(race, duel(race), 0.0, refits=True)
+    answer = (tmp_path / "checkpoint.safetensors").read_text()
+    assert answer == f"{winner.candidate.name} {winner.epochs}"
+    before = race.rounds
+    race.explore(PLANNED)
+    assert race.rounds > before
+    assert race.best().candidate.name != winner.candidate.name
+    assert (tmp_path / "checkpoint.safetensors").read_text() == answer
+
+
 def test_with_more_time_a_winner_does_not_compete_again_with_less_trained_baselines(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

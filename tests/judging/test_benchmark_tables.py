@@ -80,15 +80,13 @@ def test_accuracies_match_the_file(table: nas201.Table) -> None:
     assert len(table.columns) == 3
 
 
-def test_rank_regret_and_percentile(table: nas201.Table) -> None:
+def test_rank_and_regret(table: nas201.Table) -> None:
     values = [round(cell_accuracy(index), 3) for index in range(15625)]
     best = max(values)
     for index in (7, 9, 15624):
         mine, arch = values[index], CELLS[index]
         assert table.rank(arch) == 1 + sum(value > mine for value in values)
         assert table.regret(arch) == pytest.approx(best - mine)
-        share = sum(value <= mine for value in values) / 15625
-        assert table.percentile(arch) == pytest.approx(100 * share)
     arch, value = table.optimum()
     assert (arch, value) == (CELLS[values.index(best)], best)
     assert table.rank(CELLS[values.index(best) + 1]) == 1  # a tie
@@ -265,7 +263,7 @@ def test_latencies_match_the_file(lines: list[str], table: nas201.Table, tmp_pat
     for index in (0, 77, 15624):
         assert found.latency(CELLS[index], "raspi4") == index / 100
     assert found.latencies("fpga").shape == (15625,)
-    with pytest.raises(ValueError, match="device 'tpu' is unknown; choose from raspi4, fpga"):
+    with pytest.raises(ValueError, match="unknown device 'tpu'; choose from raspi4, fpga"):
         found.latency(CELLS[0], "tpu")
     with pytest.raises(ValueError, match="the table has no latencies; load it with latency=FILE"):
         table.latency(CELLS[0], "raspi4")

@@ -12,6 +12,8 @@ from darts.judging.edge_importance import ZeroOutput, edge_importances, without_
 from darts.plotting.genotype import draw_edge_importances
 from darts.spaces import cnn, macro, nas201, transformer
 from darts.spaces.cnn.operations import make_operation
+from darts.spaces.macro.space import Network as MacroNetwork
+from darts.spaces.nas201.network import Network as Nas201Network
 
 V2 = cnn.PUBLISHED["DARTS_V2"].genotype
 TINY = {"classes": 3, "in_channels": 3, "channels": 4}
@@ -29,14 +31,14 @@ def cell_network() -> Any:
 def small_network() -> Any:
     torch.manual_seed(0)
     text = "|skip_connect~0|+|none~0|nor_conv_3x3~1|+|avg_pool_3x3~0|none~1|nor_conv_1x1~2|"
-    return nas201.Network(nas201.Genotype.parse(text), **TINY, cells=1).eval()
+    return Nas201Network(nas201.Genotype.parse(text), **TINY, cells=1).eval()
 
 
 def chain_network() -> Any:
     """Return a chain in which two blocks change the width, so that they cannot be bypassed."""
     torch.manual_seed(0)
     blocks = ("mb_k3_e3", "mb_k5_e3", "mb_k3_e6", "skip_connect", "mb_k3_e3", "mb_k3_e3")
-    return macro.Network(macro.Genotype(blocks), **TINY).eval()
+    return MacroNetwork(macro.Genotype(blocks), **TINY).eval()
 
 
 def text_network() -> Any:

@@ -82,7 +82,7 @@ def test_scores_match_the_calibrated_path_of_the_edgewise_supernet(searched: Pat
 
 
 def test_other_checkpoints_and_spaces_are_refused(searched: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"judge\.checkpoint='.*no' is neither the run directory"):
+    with pytest.raises(ValueError, match=r"judge\.checkpoint='.*no' is neither a checkpoint file"):
         OneShotScorer(tmp_path / "no", 1)
     with pytest.raises(ValueError, match="the supernet has space=nas201, the genotype space=cnn"):
         OneShotScorer(searched, 1).scores(cnn.PUBLISHED["DARTS_V2"].genotype)

@@ -12,7 +12,7 @@ from untrained_networks import Chain, batches, mlp, untrained
 
 from darts.judging.training_free import SCORES, score_network
 from darts.judging.untrained import initialize
-from darts.spaces.mlp import Network
+from darts.spaces.mlp.space import Network
 
 
 def test_weights_keep_the_variance_through_relus_and_biases_are_zero() -> None:

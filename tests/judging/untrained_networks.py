@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from darts.judging.untrained import UntrainedNetwork
 from darts.spaces import NetworkBase, parse_genotype
-from darts.spaces.mlp import Network as MlpNetwork
-from darts.tasks import TASKS
+from darts.spaces.mlp.space import Network as MlpNetwork
+from darts.tasks.task import TASKS, ObjectiveSpec
 
 CLASSES = 3
 
@@ -55,5 +55,7 @@ def batches(
 
 def untrained(net: NetworkBase, data: list[tuple[Tensor, Tensor]], seed: int = 0) -> Any:
     """Return the network, prepared for scores."""
-    objective = TASKS["classification"]().objective(list(map(str, range(CLASSES))))
+    objective = TASKS["classification"]().make_objective(
+        ObjectiveSpec(tuple(map(str, range(CLASSES))))
+    )
     return UntrainedNetwork(net, objective, data, data[0][0][:1], seed=seed)

@@ -13,7 +13,8 @@ from darts.spaces.cnn import PUBLISHED
 from darts.spaces.cnn.operations import FACTORIES
 from darts.spaces.genotype import OPERATIONS
 from darts.spaces.lookup import published_genotypes
-from darts.spaces.nas201 import PRIMITIVES, Genotype
+from darts.spaces.nas201 import Genotype
+from darts.spaces.nas201.genotype import PRIMITIVES
 from darts.spaces.nas201.network import make_operation
 
 

@@ -10,7 +10,7 @@ import torch.distributed as dist
 from several_ranks import on_ranks
 from torch import Tensor, nn
 
-from darts.data import rank_slice
+from darts.data.loader import rank_slice
 from darts.ops.batch_norm import AllReduceSum
 from darts.ops.sync_batch_norm import SyncedBatchNorm2d, convert_sync_batch_norm
 

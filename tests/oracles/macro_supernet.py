@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from darts.spaces.macro import Supernet
 from darts.spaces.macro.skeleton import InvertedResidual
-from darts.spaces.macro.supernet import MixedBlock
+from darts.spaces.macro.supernet import MixedBlock, Supernet
 
 
 class EdgewiseBlock(MixedBlock):

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from darts.spaces.cnn.operations import shuffle_channels
 from darts.spaces.mixture import CellMixture
-from darts.spaces.nas201 import Supernet
 from darts.spaces.nas201.genotype import EDGES, NODES, OUTGOING
 from darts.spaces.nas201.network import make_operation
+from darts.spaces.nas201.supernet import Supernet
 from darts.spaces.rank_dropout import rank_dropout
 
 _EDGE = re.compile(r"(layers\.\d+)\.edges\.(\d+)\.operations\.(\d+)\.[12]\.(.+)")

@@ -13,8 +13,9 @@ from oracles import nas201_supernet
 from oracles.comparing import EXACT, assert_same, gradients, images, labels
 from torch import Tensor, nn
 
-from darts.spaces import cnn, nas201
+from darts.spaces import cnn
 from darts.spaces.cnn.operations import FACTORIES
+from darts.spaces.nas201.supernet import Supernet as Nas201Supernet
 
 REPEATABLE = tuple(name for name in FACTORIES if name != "noise")  # noise draws random numbers
 Fuse = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
@@ -39,7 +40,7 @@ ORACLES = {
     ),
     "nas201": Oracle(
         nas201_supernet.EdgewiseSupernet,
-        nas201.Supernet,
+        Nas201Supernet,
         nas201_supernet.fuse_state_dict,
         {"channels": 4, "cells": 1, "classes": 4},
     ),

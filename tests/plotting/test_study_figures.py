@@ -18,12 +18,7 @@ from darts.judging.parameter_importance import ParameterImportances
 from darts.judging.pareto import pareto_front
 from darts.judging.statistics import bootstrap
 from darts.plotting.figures import draw_front, draw_scores
-from darts.plotting.study_figures import (
-    draw_factorial,
-    draw_history,
-    draw_marginals,
-    save_study_figures,
-)
+from darts.plotting.study_figures import draw_factorial, draw_history, save_study_figures
 from darts.spaces.parameters import Choice, Parameter, Parameters, Range
 from darts.strategies.strategy import suggest_point
 
@@ -91,15 +86,6 @@ def test_history_of_one_objective_shows_the_best_score_so_far() -> None:
     assert axes.get_lines()[0].get_ydata()[-1] == study.best_value
     assert axes.get_ylabel() == "loss"
     assert not draw_history(make_study(objectives=2), "loss").axes[0].get_lines()
-
-
-def test_outliers_are_not_drawn_but_counted() -> None:
-    study = make_study()
-    study.add_trial(optuna.create_trial(value=1e6))
-    for figure in (draw_history(study, "loss"), draw_marginals(study, ["kind", "rate"], "loss")):
-        assert figure.get_supxlabel() == "not drawn: 1 of 40 trials (outliers)"
-        assert figure.axes[0].get_ylim()[1] < 10
-    assert draw_history(make_study(), "loss").get_supxlabel() == ""
 
 
 def test_figures_of_optuna_do_not_change_the_style_of_others() -> None:

@@ -16,7 +16,7 @@ from darts.recipes.checks import retrain_obstacle, search_obstacle
 from darts.registry import can_capture
 from darts.tasks.classification import Classification
 from darts.training.distributed import Ranks
-from darts.training.graphs import GraphedStep, graphed_step
+from darts.training.graphs import GraphedStep
 
 METHODS = sorted(path.stem for path in (conf_folder() / "method").glob("*.yaml"))
 OBSTACLES = {
@@ -102,12 +102,12 @@ def test_a_subclass_does_not_inherit_the_declaration() -> None:
     assert not can_capture(CountingSoftmax())
 
 
-def test_graphs_change_nothing_on_the_cpu(config: SearchConfig) -> None:
+def test_graphs_change_nothing_on_the_cpu() -> None:
     calls, lines = list[Any](), list[str]()
-    step: GraphedStep[None] = graphed_step(
+    step: GraphedStep[None] = GraphedStep(
         lambda *batches: calls.append(batches),
-        replace(config, graphs="auto"),
-        Ranks("cpu"),
+        torch.device("cpu"),
+        enabled=True,
         obstacle="of a rule",
     )
     step.connect(lines.append)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from darts.reporting import read_run, render_page
-from darts.spaces.macro import PRIMITIVES
+from darts.spaces.macro.genotype import PRIMITIVES
 
 WIDTHS = ["relu_8", "relu_16", "tanh_8"]
 # By space and group, the names of the edges and the candidates of each edge.

@@ -7,6 +7,7 @@ from tiny_search import make_searcher
 
 from darts.config import compose
 from darts.searching.searcher import Searcher
+from darts.tasks.task import ObjectiveSpec
 from darts.training.distributed import Ranks
 
 
@@ -19,7 +20,7 @@ def test_recurrent_cells_clip_as_in_the_weight_step_unless_set(
     sizes = ("space.embedding=4", "space.hidden=4", "space.nodes=2")
     task = ("method=darts_v2", "task=language_model", "dataset=ptb", "space=recurrent")
     config = compose("search", [*task, *sizes, *overrides])
-    objective = config.task.objective([str(number) for number in range(9)])
+    objective = config.task.make_objective(ObjectiveSpec(tuple(str(number) for number in range(9))))
     assert Searcher(config, objective, Ranks(), {"vocab_size": 9}).bilevel.clip == clip
 
 

@@ -26,8 +26,9 @@ from torch.optim import SGD, Optimizer
 from darts.methods.bilevel import first_order, unrolled
 from darts.ops import dispatch
 from darts.ops.dispatch import UNLIMITED, KernelPlan
-from darts.spaces import cnn, nas201
+from darts.spaces import cnn
 from darts.spaces.mixture import Mixture
+from darts.spaces.nas201.genotype import PRIMITIVES
 
 
 def case(space: str, size: tuple[int, int], slow: bool = False, **options: Any) -> Any:
@@ -50,7 +51,7 @@ CASES = [
     case("cnn", (11, 14), in_channels=2, channels=5, cells=2),
     # This stem reduces 8 pixels to 1, so most pixels of every window are padding.
     case("cnn", (8, 8), stem="imagenet", operations=REPEATABLE),
-    *(case("nas201", (9, 7), operations=(name,)) for name in nas201.PRIMITIVES),
+    *(case("nas201", (9, 7), operations=(name,)) for name in PRIMITIVES),
     case("nas201", (9, 7), operations=("nor_conv_3x3", "none", "skip_connect")),
     case("nas201", (8, 9), cells=2),
     case("nas201", (8, 9), partial=4),

@@ -235,8 +235,3 @@ def test_the_source_of_a_missing_edge_does_not_matter() -> None:
     )
     assert one != other
     assert one.canonical() == other.canonical()
-
-
-def test_difference_rejects_genotypes_of_different_spaces() -> None:
-    with pytest.raises(ValueError, match=r"one has the cells normal, reduce, the other cell$"):
-        difference(SMALL, nas201.Genotype.from_index(0))

@@ -7,7 +7,7 @@ import re
 import pytest
 import torch
 
-from darts.spaces import PublishedGenotype
+from darts.spaces.any_genotype import PublishedGenotype
 from darts.spaces.cnn import PUBLISHED, Network
 from darts.spaces.genotype import Genotype
 from darts.spaces.lookup import find_genotype

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from darts.tasks import TASKS
+from darts.tasks.task import TASKS, ObjectiveSpec
 
 DRAW = torch.Generator().manual_seed(0)
 LOGITS = torch.randn(6, 5, generator=DRAW, dtype=torch.float64) * 3
@@ -41,7 +41,9 @@ class ConstantNetwork(torch.nn.Module):
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
 def test_loss_is_the_mean_cross_entropy_with_label_smoothing(smoothing: float) -> None:
-    objective = TASKS["classification"]().objective("abcde", label_smoothing=smoothing)
+    objective = TASKS["classification"]().make_objective(
+        ObjectiveSpec(tuple("abcde"), label_smoothing=smoothing)
+    )
     expected = pytest.approx(by_hand(LOGITS, LABELS, smoothing), rel=1e-12)
     assert float(objective.loss(LOGITS, LABELS)) == expected
     loss, logits = objective.supernet_loss(lambda images: LOGITS, (torch.zeros(6, 1), LABELS))
@@ -50,7 +52,9 @@ def test_loss_is_the_mean_cross_entropy_with_label_smoothing(smoothing: float) -
 
 
 def test_the_auxiliary_loss_is_added_with_its_factor() -> None:
-    objective = TASKS["classification"]().objective("abcde", label_smoothing=0.1, auxiliary=0.4)
+    objective = TASKS["classification"]().make_objective(
+        ObjectiveSpec(tuple("abcde"), label_smoothing=0.1, auxiliary=0.4)
+    )
     batch = (torch.zeros(6, 1), LABELS)
     loss, logits = objective.network_loss(ConstantNetwork(torch.nn.Identity()), batch)
     main, extra = by_hand(LOGITS, LABELS, 0.1), by_hand(AUXILIARY, LABELS, 0.1)

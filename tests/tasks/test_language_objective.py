@@ -11,10 +11,9 @@ from torch import Tensor
 from darts.data import IGNORE_INDEX, Window
 from darts.data.loader import Carry
 from darts.spaces.network import LanguageModelOutput
-from darts.tasks import TASKS
+from darts.tasks.task import TASKS, ObjectiveSpec
 
-CPU = torch.device("cpu")
-PLAIN = TASKS["language_model"](temporal=0.0).objective("abcdefg")
+PLAIN = TASKS["language_model"](temporal=0.0).make_objective(ObjectiveSpec(tuple("abcdefg")))
 
 DRAW = torch.Generator().manual_seed(0)
 OUTPUT = LanguageModelOutput(
@@ -53,7 +52,9 @@ def test_the_loss_is_the_mean_over_all_targets() -> None:
 
 def test_activation_regularization_equals_its_definition() -> None:
     plain, _ = PLAIN.supernet_loss(lambda tokens, hidden: OUTPUT, window())
-    objective = TASKS["language_model"](activation=2.0, temporal=3.0).objective("abcdefg")
+    objective = TASKS["language_model"](activation=2.0, temporal=3.0).make_objective(
+        ObjectiveSpec(tuple("abcdefg"))
+    )
     loss, _ = objective.supernet_loss(lambda tokens, hidden: OUTPUT, window())
     squares = [v * v for v in OUTPUT.dropped.flatten().tolist()]
     raw = OUTPUT.raw.tolist()
@@ -83,7 +84,7 @@ def test_the_state_is_passed_on_without_its_gradient() -> None:
 
 
 def test_scores_of_windows_equal_those_of_the_whole_text() -> None:
-    scores = PLAIN.scores(CPU)
+    scores = PLAIN.scores()
     for row in range(4):  # windows of one token; the last has one target
         scores.update(
             OUTPUT.logits[row : row + 1], window()._replace(targets=TARGETS[row : row + 1])
@@ -98,7 +99,7 @@ def test_scores_of_windows_equal_those_of_the_whole_text() -> None:
 
 def test_labels_are_smoothed_for_networks_but_not_for_supernets() -> None:
     task = TASKS["language_model"](temporal=0.0)
-    objective = task.objective("abcdefg", label_smoothing=0.1)
+    objective = task.make_objective(ObjectiveSpec(tuple("abcdefg"), label_smoothing=0.1))
     smooth, _ = objective.network_loss(lambda tokens, hidden: OUTPUT, window())
     plain, _ = objective.supernet_loss(lambda tokens, hidden: OUTPUT, window())
     keep = TARGETS.flatten() != IGNORE_INDEX

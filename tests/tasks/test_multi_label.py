@@ -8,10 +8,9 @@ import torch
 from sklearn.metrics import accuracy_score, average_precision_score, f1_score, log_loss
 from torch import Tensor
 
-from darts.tasks import TASKS
+from darts.tasks.task import TASKS, ObjectiveSpec
 
 NAMES = ("cat", "dog", "bird")
-CPU = torch.device("cpu")
 
 
 def predicted(count: int) -> tuple[Tensor, Tensor]:
@@ -23,8 +22,8 @@ def predicted(count: int) -> tuple[Tensor, Tensor]:
 
 def test_scores_are_those_of_each_label() -> None:
     logits, labels = predicted(80)
-    objective = TASKS["multi_label"]().objective(NAMES)
-    scores = objective.scores(CPU)
+    objective = TASKS["multi_label"]().make_objective(ObjectiveSpec(NAMES))
+    scores = objective.scores()
     for part in torch.arange(80).split(33):
         scores.update(logits[part], (logits[part], labels[part]))
     found, true = scores.compute(), labels.numpy().astype(int)
@@ -44,7 +43,7 @@ def test_scores_are_those_of_each_label() -> None:
 def test_the_average_precision_ignores_labels_that_never_occur() -> None:
     logits, labels = predicted(80)
     labels[:, 2] = 0
-    scores = TASKS["multi_label"]().objective(NAMES).scores(CPU)
+    scores = TASKS["multi_label"]().make_objective(ObjectiveSpec(NAMES)).scores()
     scores.update(logits, (logits, labels))
     true, probabilities = labels[:, :2].numpy(), logits[:, :2].double().sigmoid().numpy()
     expected = average_precision_score(true, probabilities, average="macro")
@@ -53,7 +52,7 @@ def test_the_average_precision_ignores_labels_that_never_occur() -> None:
 
 def test_smoothed_labels_move_towards_one_half() -> None:
     logits, labels = predicted(20)
-    objective = TASKS["multi_label"]().objective(NAMES, label_smoothing=0.2)
+    objective = TASKS["multi_label"]().make_objective(ObjectiveSpec(NAMES, label_smoothing=0.2))
     loss, _ = objective.supernet_loss(lambda x: x, (logits, labels))
     target = torch.where(labels > 0, 0.9, 0.1)
     p = logits.sigmoid()
@@ -63,23 +62,26 @@ def test_smoothed_labels_move_towards_one_half() -> None:
 def test_training_metrics_count_samples_with_all_labels() -> None:
     logits = torch.tensor([[1.0, -1.0], [1.0, 1.0]])
     labels = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
-    objective = TASKS["multi_label"]().objective(NAMES[:2])
+    objective = TASKS["multi_label"]().make_objective(ObjectiveSpec(NAMES[:2]))
     assert float(objective.train_metrics(logits, (logits, labels))["exact_match"]) == 0.5
 
 
 def test_equal_and_random_probabilities_are_explained_by_chance() -> None:
-    objective, lucky = TASKS["multi_label"]().objective(NAMES), 0
+    objective, lucky = TASKS["multi_label"]().make_objective(ObjectiveSpec(NAMES)), 0
     for seed in range(40):
         rng = torch.Generator().manual_seed(seed)
         labels = (torch.rand(60, 3, generator=rng) < 0.3).float()
         chance = objective.chance_level(labels)
         assert not chance.explains(0.8)
         for logits in (torch.full((60, 3), 0.3), torch.randn(60, 3, generator=rng)):
-            scores = objective.scores(CPU)
+            scores = objective.scores()
             scores.update(logits, (logits, labels))
             lucky += not chance.explains(scores.compute()["average_precision"])
     assert lucky <= 3  # one of a hundred random orders has more luck
 
 
 def test_data_without_labels_has_no_chance_level() -> None:
-    assert TASKS["multi_label"]().objective(NAMES).chance_level(torch.zeros(5, 3)) is None
+    assert (
+        TASKS["multi_label"]().make_objective(ObjectiveSpec(NAMES)).chance_level(torch.zeros(5, 3))
+        is None
+    )

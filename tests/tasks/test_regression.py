@@ -8,8 +8,8 @@ from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_err
 from torch import Tensor
 
 from darts.data.targets import TargetScale
-from darts.tasks import TASKS
 from darts.tasks.sample_objective import passed_loss
+from darts.tasks.task import TASKS, ObjectiveSpec
 
 NAMES = ("price", "weight")
 SCALE = TargetScale((100.0, -2.0), (20.0, 0.5))
@@ -24,8 +24,8 @@ def predicted(count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
 
 def test_scores_are_those_of_numbers_in_their_own_units() -> None:
     outputs, numbers = predicted(50)
-    objective = TASKS["regression"]().objective(NAMES, scale=SCALE)
-    scores = objective.scores(torch.device("cpu"))
+    objective = TASKS["regression"]().make_objective(ObjectiveSpec(NAMES, scale=SCALE))
+    scores = objective.scores()
     for part in torch.arange(50).split(13):
         scores.update(outputs[part], (outputs[part], numbers[part]))
     found = scores.compute()
@@ -39,7 +39,7 @@ def test_scores_are_those_of_numbers_in_their_own_units() -> None:
 
 def test_one_sample_has_no_r2() -> None:
     outputs, numbers = predicted(1)
-    scores = TASKS["regression"]().objective(NAMES, scale=SCALE).scores(torch.device("cpu"))
+    scores = TASKS["regression"]().make_objective(ObjectiveSpec(NAMES, scale=SCALE)).scores()
     scores.update(outputs, (outputs, numbers))
     found = scores.compute()
     assert found["r2"] != found["r2"]
@@ -57,7 +57,7 @@ def test_one_sample_has_no_r2() -> None:
 def test_losses_are_means_over_standardized_numbers(loss: str, expected: object) -> None:
     outputs, numbers = predicted(40)
     outputs[0] += 5  # beyond the threshold of Huber's loss
-    objective = TASKS["regression"](loss=loss).objective(NAMES, scale=SCALE)
+    objective = TASKS["regression"](loss=loss).make_objective(ObjectiveSpec(NAMES, scale=SCALE))
     value, returned = objective.supernet_loss(lambda x: x, (outputs, numbers))
     assert torch.equal(returned, outputs)
     torch.testing.assert_close(value, expected(outputs - numbers).mean())  # type: ignore[operator]
@@ -65,7 +65,7 @@ def test_losses_are_means_over_standardized_numbers(loss: str, expected: object)
 
 def test_training_metrics_are_in_the_units_of_the_data() -> None:
     outputs, numbers = predicted(30)
-    objective = TASKS["regression"]().objective(NAMES, scale=SCALE)
+    objective = TASKS["regression"]().make_objective(ObjectiveSpec(NAMES, scale=SCALE))
     value = objective.train_metrics(outputs, (outputs, numbers))["mae"]
     own, true = SCALE.restore(outputs.double()).numpy(), SCALE.restore(numbers.double()).numpy()
     assert float(value) == pytest.approx(mean_absolute_error(true, own), rel=1e-5)
@@ -73,9 +73,9 @@ def test_training_metrics_are_in_the_units_of_the_data() -> None:
 
 def test_the_mean_is_at_chance_level() -> None:
     _, numbers = predicted(30)
-    objective = TASKS["regression"]().objective(NAMES, scale=SCALE)
+    objective = TASKS["regression"]().make_objective(ObjectiveSpec(NAMES, scale=SCALE))
     chance = objective.chance_level(numbers)
-    scores = objective.scores(torch.device("cpu"))
+    scores = objective.scores()
     scores.update(numbers.mean(0).expand(30, 2), (numbers, numbers))
     assert chance.explains(scores.compute()["r2"] - 1e-9)
     assert not chance.explains(0.2)
@@ -83,13 +83,13 @@ def test_the_mean_is_at_chance_level() -> None:
 
 def test_labels_cannot_be_smoothed() -> None:
     with pytest.raises(ValueError, match=r"label_smoothing=0\.1: belongs to tasks with classes"):
-        TASKS["regression"]().objective(NAMES, scale=SCALE, label_smoothing=0.1)
+        TASKS["regression"]().make_objective(ObjectiveSpec(NAMES, scale=SCALE, label_smoothing=0.1))
 
 
 def test_a_loss_of_the_users_own_sees_standardized_numbers() -> None:
     outputs, numbers = predicted(10)
     task = TASKS["regression"](loss="own")
-    objective = task.objective(NAMES, scale=SCALE)
+    objective = task.make_objective(ObjectiveSpec(NAMES, scale=SCALE))
     with passed_loss(lambda found, true: (found - true).abs().max()):
         value, _ = objective.supernet_loss(lambda x: x, (outputs, numbers))
     assert value == (outputs - numbers).abs().max()

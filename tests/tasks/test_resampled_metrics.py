@@ -13,10 +13,9 @@ from torch import Tensor
 from darts.data import IGNORE_INDEX, PairBatch, Window
 from darts.data.loader import Carry
 from darts.data.words import END, PADDING, SPECIAL
-from darts.tasks import TASKS, Objective
+from darts.tasks.task import TASKS, Objective, ObjectiveSpec
 from darts.tasks.translation import TranslationOutput
 
-CPU = torch.device("cpu")
 CLASSES = ("turn left", "turn right", "stop", "go", "wait a bit", "up", "down")
 WORDS = (*SPECIAL, *["a", "man", "rides", "the", "white", "horse", "over", "field", "and", "house"])
 
@@ -94,7 +93,7 @@ CASES = [(task, metric) for task in TASK_DATA for metric in TASKS[task].metrics]
 
 def scored(objective: Objective, name: str, select: Select, chosen: Tensor) -> float:
     """Return a metric as the task computes it."""
-    scores = objective.scores(CPU)
+    scores = objective.scores()
     scores.update(*select(chosen))
     return scores.compute()[name]
 
@@ -104,7 +103,7 @@ def test_a_resample_has_the_score_of_its_repeated_samples(task: str, name: str) 
     make, names = TASK_DATA[task]
     count = 60
     select = make(torch.Generator().manual_seed(0), count)
-    objective = TASKS[task]().objective(names)
+    objective = TASKS[task]().make_objective(ObjectiveSpec(tuple(names)))
     metric = objective.metrics[name]
     parts = torch.arange(count).split(25)
     rows = torch.cat([metric.rows(objective, *select(part)) for part in parts]).double().numpy()
@@ -120,9 +119,9 @@ def test_a_resample_has_the_score_of_its_repeated_samples(task: str, name: str) 
 
 
 def test_bleu_is_zero_without_a_match_of_each_order() -> None:
-    objective = TASKS["translation"]().objective(WORDS)
+    objective = TASKS["translation"]().make_objective(ObjectiveSpec(WORDS))
     targets = torch.tensor([[4], [5], [6], [END]])
     outputs = TranslationOutput(torch.zeros(4, 1, len(WORDS)), torch.tensor([[4], [5], [END]]))
-    scores = objective.scores(CPU)
+    scores = objective.scores()
     scores.update(outputs, PairBatch(targets, targets, targets, ("a man rides",), 4))
     assert scores.compute()["bleu"] == 0

@@ -9,10 +9,8 @@ import torch
 from sklearn import metrics as sklearn
 from torch import Tensor
 
-from darts.tasks import TASKS
 from darts.tasks.metrics import CLASSIFICATION_METRICS
-
-CPU = torch.device("cpu")
+from darts.tasks.task import TASKS, ObjectiveSpec
 
 
 def sample(classes: int, count: int = 200, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -26,8 +24,10 @@ def sample(classes: int, count: int = 200, seed: int = 0) -> tuple[Tensor, Tenso
 
 def scored(logits: Tensor, labels: Tensor, *sizes: int) -> dict[str, float]:
     """Return the scores, computed in batches of the given sizes or in one batch."""
-    objective = TASKS["classification"]().objective([str(n) for n in range(logits.shape[1])])
-    scores = objective.scores(CPU)
+    objective = TASKS["classification"]().make_objective(
+        ObjectiveSpec(tuple(str(n) for n in range(logits.shape[1])))
+    )
+    scores = objective.scores()
     parts = sizes or (len(labels),)
     for piece, truth in zip(logits.split(parts), labels.split(parts), strict=True):
         scores.update(piece, (piece, truth))
@@ -59,9 +59,11 @@ def test_scores_equal_those_of_scikit_learn(classes: int) -> None:
 @pytest.mark.parametrize("classes", [2, 10, 200])
 def test_the_confusion_matrix_equals_that_of_scikit_learn(classes: int) -> None:
     logits, labels = sample(classes, count=500)
-    objective = TASKS["classification"]().objective([str(n) for n in range(classes)])
+    objective = TASKS["classification"]().make_objective(
+        ObjectiveSpec(tuple(str(n) for n in range(classes)))
+    )
     assert objective.confusion_matrix() is None
-    scores = objective.scores(CPU)
+    scores = objective.scores()
     for piece, truth in zip(logits.split(150), labels.split(150), strict=True):
         scores.update(piece, (piece, truth))
     scores.compute()
@@ -70,8 +72,10 @@ def test_the_confusion_matrix_equals_that_of_scikit_learn(classes: int) -> None:
 
 
 def test_many_classes_have_no_confusion_matrix() -> None:
-    objective = TASKS["classification"]().objective([str(n) for n in range(201)])
-    scores = objective.scores(CPU)
+    objective = TASKS["classification"]().make_objective(
+        ObjectiveSpec(tuple(str(n) for n in range(201)))
+    )
+    scores = objective.scores()
     logits, labels = sample(201)
     scores.update(logits, (logits, labels))
     scores.compute()
@@ -104,8 +108,8 @@ def test_nan_is_never_preferred() -> None:
 
 
 def test_the_word_error_rate_counts_words_of_class_names() -> None:
-    objective = TASKS["speech"]().objective(["turn left", "turn right", "stop"])
-    scores = objective.scores(CPU)
+    objective = TASKS["speech"]().make_objective(ObjectiveSpec(("turn left", "turn right", "stop")))
+    scores = objective.scores()
     logits = torch.eye(3)[[1, 2, 2]] * 9
     scores.update(logits, (logits, torch.tensor([0, 2, 1])))
     actual = scores.compute()

@@ -10,10 +10,9 @@ from torch import Tensor
 
 from darts.data import PairBatch
 from darts.data.words import PADDING, SPECIAL, WordEncoding
-from darts.tasks import TASKS
+from darts.tasks.task import TASKS, ObjectiveSpec
 from darts.tasks.translation import TranslationOutput
 
-CPU = torch.device("cpu")
 # Generated texts and their references.
 TEXTS = (
     ("a man is riding a horse in the field", "a man rides a horse in a field"),
@@ -37,8 +36,8 @@ def pair_batch(targets: Tensor, references: list[str]) -> PairBatch:
 def scored(task: str) -> dict[str, float]:
     """Return the scores of ``TEXTS``, in two batches."""
     generated, references = ([pair[side] for pair in TEXTS] for side in (0, 1))
-    objective = TASKS[task]().objective(WORDS)
-    scores = objective.scores(CPU)
+    objective = TASKS[task]().make_objective(ObjectiveSpec(WORDS))
+    scores = objective.scores()
     for part in (slice(0, 3), slice(3, 4)):
         targets = columns(references[part])
         logits = torch.zeros(*targets.shape, len(WORDS))
@@ -96,7 +95,7 @@ def test_the_loss_ignores_padding() -> None:
     targets = columns([TEXTS[0][0], TEXTS[2][0]])
     logits = torch.randn(*targets.shape, len(WORDS), generator=draw, dtype=torch.float64)
     batch = pair_batch(targets, ["", ""])
-    objective = TASKS["translation"]().objective(WORDS, label_smoothing=0.1)
+    objective = TASKS["translation"]().make_objective(ObjectiveSpec(WORDS, label_smoothing=0.1))
     rows = [
         -logits[t, b].log_softmax(0)
         for b in range(2)
@@ -116,10 +115,10 @@ def test_the_loss_ignores_padding() -> None:
 
 
 def test_sample_outputs_are_a_markdown_table() -> None:
-    objective = TASKS["translation"]().objective(WORDS)
+    objective = TASKS["translation"]().make_objective(ObjectiveSpec(WORDS))
     assert objective.sample_outputs() == ""
     targets = columns(["a man"])
-    scores = objective.scores(CPU)
+    scores = objective.scores()
     outputs = TranslationOutput(torch.zeros(*targets.shape, len(WORDS)), targets)
     scores.update(outputs, pair_batch(targets, ["a | <b>man</b>"]))
     assert objective.sample_outputs().splitlines()[-1] == "| a \\| \\<b\\>man\\</b\\> | a man |"

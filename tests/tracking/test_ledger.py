@@ -11,8 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from darts.tracking import Energy, Ledger, grams_of_co2
-from darts.tracking.ledger import PHASES, common_source, energy_report, sum_costs, summary_costs
+from darts.tracking import grams_of_co2
+from darts.tracking.energy import Energy
+from darts.tracking.ledger import (
+    PHASES,
+    Ledger,
+    common_source,
+    energy_report,
+    sum_costs,
+    summary_costs,
+)
 
 
 @dataclass

@@ -16,7 +16,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from darts.config import ConfigError
-from darts.tracking.trackers import TRACKERS, Board, TrackedRun, Tracker, check_trackers
+from darts.tracking.trackers import TRACKERS, Board, TrackedRun, Tracker
+from darts.tracking.trackers.tracker import check_trackers
 from darts.writing import write_json
 
 Scalars = dict[tuple[int, str], float]

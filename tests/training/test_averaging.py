@@ -111,16 +111,3 @@ def test_a_resumed_average_equals_an_uninterrupted_one(options: dict[str, Any]) 
         take_steps(module, averaging, 3, seed=2)
     assert torch.equal(unbroken.scored_net.weight, resumed.scored_net.weight)
     assert (unbroken.scored_net is unbroken_net) == (resumed.scored_net is net) == (not options)
-
-
-@pytest.mark.parametrize(
-    ("options", "names"),
-    [
-        ({"decay": 0.9, "patience": 5}, "ema_decay=0.9 and averaging_patience=5"),
-        ({"power": 8.0, "patience": 5}, "averaging_patience=5 and average_power=8"),
-        ({"decay": 0.9, "power": 0.5}, "ema_decay=0.9 and average_power=0.5"),
-    ],
-)
-def test_two_kinds_of_averages_are_refused(options: dict[str, Any], names: str) -> None:
-    with pytest.raises(ValueError, match=f"{names} are mutually exclusive; keep one of them"):
-        Averaging(nn.Linear(1, 1), **options)

@@ -11,12 +11,12 @@ import torch.nn.functional as F
 from several_ranks import on_ranks
 from torch import Tensor
 
-from darts.config import rank_and_size
-from darts.data import rank_slice
+from darts.data.loader import rank_slice
 from darts.methods.bilevel import first_order, unrolled
+from darts.process import rank_and_size
 from darts.spaces.cnn import PUBLISHED, EdgewiseSupernet, Network
 from darts.spaces.rank_dropout import set_batch_share
-from darts.tasks import TASKS
+from darts.tasks.task import TASKS, ObjectiveSpec
 from darts.training.distributed import Ranks
 from darts.training.scoring import evaluate
 from darts.training.steps import optimizer_steps
@@ -69,7 +69,7 @@ def scores(ranks: Ranks) -> dict[str, float]:
     share = rank_slice(7, ranks.rank, ranks.size)
     images, labels = images[share], labels[share]
     batches = zip(images.split(2), labels.split(2), strict=True)
-    objective = TASKS["classification"]().objective("abc")
+    objective = TASKS["classification"]().make_objective(ObjectiveSpec(tuple("abc")))
     return evaluate(net, batches, objective, device=ranks.device)
 
 

@@ -11,7 +11,7 @@ from fake_loader import FakeLoader
 
 from darts.config import compose
 from darts.config.options import TrackingConfig
-from darts.tracking import Energy
+from darts.tracking.energy import Energy
 from darts.training import dry_run as module
 from darts.training.distributed import Ranks
 from darts.training.dry_run import CostEstimate, advice, estimate_cost, find_savings

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from darts.tasks import TASKS
+from darts.tasks.task import TASKS, ObjectiveSpec
 from darts.training.scoring import evaluate
 
 CPU = torch.device("cpu")
-OBJECTIVE = TASKS["classification"]().objective("abcd")
+OBJECTIVE = TASKS["classification"]().make_objective(ObjectiveSpec(tuple("abcd")))
 
 
 def make_net() -> nn.Sequential:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, Protocol, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta
 
@@ -17,17 +17,6 @@ from darts.typed_values import Misfit, Name, Number, typed
 from darts.writing import write_json
 
 Kind: TypeAlias = Literal["additive", "ridge"]
-
-
-class LatencyModel(Protocol):
-    """Predicts how long the network of a genotype takes on a device."""
-
-    @property
-    def space_name(self) -> str:
-        """Name of the space of the networks."""
-
-    def predict(self, genotype: AnyGenotype) -> float:
-        """Return the latency in milliseconds; ValueError for a genotype of another space."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +58,12 @@ class LinearModel:
             raise FileError(f"{path} is not a latency model: {error}") from None
 
 
-def load_model(path: str | Path) -> LookupTable | LinearModel:
+LatencyModel: TypeAlias = LookupTable | LinearModel
+"""Predicts how long the network of a genotype takes on a device: ``predict(genotype)`` returns
+milliseconds, or raises ValueError for a genotype of a space other than ``space_name``."""
+
+
+def load_model(path: str | Path) -> LatencyModel:
     """Read a latency model: a lookup table (``.csv``) or a fitted model (``.json``).
 
     Raise FileError if the file is damaged, too large, or has another suffix.

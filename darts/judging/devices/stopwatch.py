@@ -14,7 +14,7 @@ from msgspec import Meta
 from torch import Tensor, nn
 
 from darts.ops.float32 import float32_products
-from darts.tracking import environment
+from darts.tracking.environment import environment
 from darts.training.device import synchronized_clock
 from darts.typed_values import Name
 

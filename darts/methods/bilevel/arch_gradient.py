@@ -76,12 +76,11 @@ class ArchGradient(ABC):
         return {}
 
 
-@GRADIENTS.register
+@GRADIENTS.register_capturable
 @dataclass
 class Frozen(ArchGradient):
     """No architecture steps; the gradient is zero."""
 
-    captures: ClassVar[bool] = True
     name: str = "frozen"
     updates_alphas: ClassVar[bool] = False
 
@@ -89,12 +88,11 @@ class Frozen(ArchGradient):
         return {name: torch.zeros_like(alpha) for name, alpha in inputs.net.alphas.items()}
 
 
-@GRADIENTS.register
+@GRADIENTS.register_capturable
 @dataclass
 class FirstOrder(ArchGradient):
     """The gradient of the validation loss at the current weights."""
 
-    captures: ClassVar[bool] = True
     name: str = "first_order"
 
     def gradient(self, inputs: GradientInputs[Net, BatchT]) -> dict[str, Tensor]:
@@ -104,7 +102,7 @@ class FirstOrder(ArchGradient):
         return loss.by_group(inputs.reduce(alpha_gradients))
 
 
-@GRADIENTS.register
+@GRADIENTS.register_capturable
 @dataclass
 class SingleLevel(FirstOrder):
     """The gradient of the training loss; the validation batch is not used.
@@ -114,7 +112,6 @@ class SingleLevel(FirstOrder):
     """
 
     joins_weight_step: ClassVar[bool] = True
-    captures: ClassVar[bool] = True
     name: str = "single_level"
 
     def gradient(self, inputs: GradientInputs[Net, BatchT]) -> dict[str, Tensor]:

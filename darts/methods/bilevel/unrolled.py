@@ -88,12 +88,11 @@ def unrolled(
     return Unrolled(hvp=hvp, epsilon=epsilon, clip=clip).gradient(inputs)
 
 
-@GRADIENTS.register
+@GRADIENTS.register_capturable
 @dataclass
 class Unrolled(ArchGradient):
     """The gradient through one virtual step; see ``unrolled`` for the options."""
 
-    captures: ClassVar[bool] = True
     name: str = "unrolled"
     requires_sgd: ClassVar[bool] = True
     repeats_draws: ClassVar[bool] = True

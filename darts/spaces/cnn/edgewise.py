@@ -20,7 +20,6 @@ from darts.spaces.cnn.candidates import Operations, candidates_of
 from darts.spaces.cnn.operations import Zero, bypass_channels, make_operation, shuffle_channels
 from darts.spaces.cnn.skeleton import (
     CellPlan,
-    check_positive,
     count_nodes,
     make_preprocessing,
     make_stem,
@@ -144,7 +143,6 @@ class EdgewiseSupernet(SupernetBase):
         Zela et al., arXiv:1909.09656; SNAS, arXiv:1812.09926.
     """
 
-    space = "cnn"
     make_cell: Callable[..., nn.Module] = SupernetCell
     memory_format: ClassVar[torch.memory_format] = torch.contiguous_format
 
@@ -162,8 +160,6 @@ class EdgewiseSupernet(SupernetBase):
         stem: str = "small",
     ) -> None:
         super().__init__()
-        check_positive(channels=channels, cells=cells, classes=classes)
-        check_positive(in_channels=in_channels, nodes=nodes, partial=partial)
         self.candidates = candidates_of(operations, nodes)
         self.edges = dict.fromkeys(CELLS, tuple(all_edges(nodes)))
         self.stem = make_stem(stem, in_channels, channels, in_supernet=True)

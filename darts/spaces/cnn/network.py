@@ -14,13 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts.spaces.cnn.operations import make_operation, remove_leading_relu
-from darts.spaces.cnn.skeleton import (
-    CellPlan,
-    check_positive,
-    make_preprocessing,
-    make_stem,
-    plan_cells,
-)
+from darts.spaces.cnn.skeleton import CellPlan, make_preprocessing, make_stem, plan_cells
 from darts.spaces.cnn.states import State, add_nodes
 from darts.spaces.genotype import Genotype
 from darts.spaces.network import NetworkBase
@@ -125,7 +119,6 @@ class Network(NetworkBase):
         drop_path: float = 0.0,
     ) -> None:
         super().__init__(genotype, drop_path)
-        check_positive(channels=channels, cells=cells, classes=classes, in_channels=in_channels)
         self.stem = make_stem(stem, in_channels, channels)
         outputs = {cell: len(genotype.concat(cell)) for cell in genotype.cells}
         plans = plan_cells(channels, cells, self.stem, outputs)

@@ -17,13 +17,6 @@ from darts.spaces.cnn.operations import FactorizedReduce, relu_conv_norm
 from darts.spaces.genotype import all_edges
 
 
-def check_positive(**values: int) -> None:
-    """Raise ValueError with the argument's name unless each value is an integer of at least 1."""
-    for name, value in values.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ValueError(f"{name}={value!r}: must be an integer >= 1")
-
-
 @dataclass(frozen=True)
 class CellPlan:
     """Position and widths of one cell of the stack.

@@ -37,7 +37,7 @@ NODES = 4
 PUBLISHED = read_published(__file__, "test error %", Genotype.parse)
 
 
-@SPACES.register
+@SPACES.register_capturable
 @dataclass
 class Cnn(CellSpace):
     """A stack of ``cells`` normal and reduction cells with four nodes each.
@@ -49,9 +49,9 @@ class Cnn(CellSpace):
             "s4". Or a list of the operations that are the candidates of every edge.
     """
 
-    captures: ClassVar[bool] = True
     notation: ClassVar[str | None] = r"Genotype\("
     name: str = "cnn"
+    supports_partial: ClassVar[bool] = True
     supports_drop_path: ClassVar[bool] = True
     retrain_keys: ClassVar[tuple[str, ...]] = ("stem",)
     size_keys: ClassVar[tuple[str, ...]] = ("channels", "cells")

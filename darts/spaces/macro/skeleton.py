@@ -24,6 +24,7 @@ from torch import nn
 
 from darts.ops.pointwise import PointwiseConv2d
 from darts.spaces.cnn.operations import DepthwiseConv2d
+from darts.spaces.deriving import check_candidate
 from darts.spaces.macro.fast_layers import (
     Activation,
     GridPool2d,
@@ -197,11 +198,7 @@ class InvertedResidual(Residual):
 
 def make_operation(name: str, plan: BlockPlan, *, affine: bool = True) -> nn.Module:
     """Build one of ``plan.candidates``."""
-    if name not in plan.candidates:
-        raise ValueError(
-            f"unknown operation {name!r} of a block of the group {plan.group}; "
-            f"choose from {', '.join(plan.candidates)}"
-        )
+    check_candidate(name, plan.candidates, f"a block of the group {plan.group}")
     activation = plan.skeleton.activation
     pools = plan.skeleton.pools and plan.stride == 2
     pools_after = pools and plan.skeleton.fast and name in CONVOLUTIONS

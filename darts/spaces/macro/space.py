@@ -84,7 +84,7 @@ class Network(NetworkBase):
         return [(block, "layers")] if isinstance(block, Residual) and block.residual else None
 
 
-@SPACES.register
+@SPACES.register_capturable
 @dataclass
 class Macro(ChoiceSpace):
     """Three stages of inverted residual blocks with one choice per block.
@@ -102,10 +102,8 @@ class Macro(ChoiceSpace):
         candidates: Operations to choose from; [] for all operations of the skeleton.
     """
 
-    captures: ClassVar[bool] = True
     name: str = "macro"
     genotype: ClassVar[type[AnyGenotype]] = Genotype
-    supports_partial: ClassVar[bool] = False
     retrain_keys: ClassVar[tuple[str, ...]] = ("skeleton",)
     size_keys: ClassVar[tuple[str, ...]] = ("channels",)
     channels: int = number(16, low=1)

@@ -99,7 +99,6 @@ class Supernet(SupernetBase):
     Shape: images ``(B, in_channels, H, W)`` of any size -> logits ``(B, classes)``.
     """
 
-    space = "macro"
     supports_recomputation = True
     block_class: ClassVar[type[MixedBlock]] = MixedBlock
 
@@ -115,11 +114,10 @@ class Supernet(SupernetBase):
         super().__init__()
         shared = SKELETONS[skeleton]
         self.plans = tuple(plan_blocks(channels, cells, shared, in_channels))
-        self.set_chain((plan.group, plan.candidates) for plan in self.plans)
         self.stem = make_stem(in_channels, channels, shared)
         self.blocks = nn.ModuleList(self.block_class(plan) for plan in self.plans)
         self.head = make_head(channels, classes, shared)
-        self.alphas = self.make_alphas()
+        self.set_chain((plan.group, plan.candidates) for plan in self.plans)
         # Convolutions are fastest in this layout.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 

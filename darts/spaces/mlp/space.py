@@ -78,7 +78,7 @@ class Network(NetworkBase):
         return list(self.layers)
 
 
-@SPACES.register
+@SPACES.register_capturable
 @dataclass
 class Mlp(Space):
     """Fully connected networks: depth, and the width and activation of each hidden layer.
@@ -93,10 +93,8 @@ class Mlp(Space):
         dropout: Dropout rate of the hidden units in training.
     """
 
-    captures: ClassVar[bool] = True
     name: str = "mlp"
     genotype: ClassVar[type[AnyGenotype]] = Genotype
-    supports_partial: ClassVar[bool] = False
     data_kinds: ClassVar[tuple[str, ...]] = ("images", "rows", "audio")
     cells: int = number(2, low=1, high=1000)
     widths: list[int] = number([16, 32, 64, 128], low=1, high=MAX_WIDTH)

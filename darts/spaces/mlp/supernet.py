@@ -133,8 +133,6 @@ class Supernet(SupernetBase):
     Shape: samples ``(B, ...)`` with ``in_channels`` values each -> logits ``(B, classes)``.
     """
 
-    space = "mlp"
-
     def __init__(
         self,
         *,
@@ -149,13 +147,12 @@ class Supernet(SupernetBase):
         super().__init__()
         self.dropout = dropout
         names = tuple(f"{activation}_{width}" for activation in activations for width in widths)
-        self.set_chain([("first", names), *[("rest", (*names, SKIP))] * (cells - 1)])
         self.layers = nn.ModuleList(
             MixedLayer(max(widths) if layer else in_channels, activations, widths, normalization)
             for layer in range(cells)
         )
         self.classifier = nn.Linear(max(widths), classes)
-        self.alphas = self.make_alphas()
+        self.set_chain([("first", names), *[("rest", (*names, SKIP))] * (cells - 1)])
 
     def forward(self, images: Tensor, mixture: Mapping[str, Tensor] | None = None) -> Tensor:
         """Compute logits with mixing weights ``(layers, candidates)``; see ``make_mixture``."""

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from darts.registry import number
 from darts.spaces.any_genotype import AnyGenotype
 from darts.spaces.choice_space import ChoiceSpace
-from darts.spaces.deriving import Candidates
+from darts.spaces.deriving import Candidates, check_candidate
 from darts.spaces.module.costs import pieces
 from darts.spaces.module.genotype import Genotype, rows_of, with_chosen
 from darts.spaces.module.targets import build, example
@@ -28,13 +28,10 @@ from darts.spaces.supernet import ParameterRows, SupernetBase
 class Supernet(SupernetBase):
     """A model with alphas for its choices; maps a batch of samples to logits ``(B, classes)``."""
 
-    space = "module"
-
     def __init__(self, model: nn.Module, classes: int) -> None:
         super().__init__()
         self.model, self.classes, self.rows = model, classes, rows_of(model)
         self.set_chain((row.group, row.names) for row in self.rows)
-        self.alphas = self.make_alphas()
 
     def forward(self, samples: Tensor, mixture: Mapping[str, Tensor] | None = None) -> Tensor:
         for row, weights in zip(self.rows, self.chain_weights(mixture), strict=True):
@@ -94,7 +91,6 @@ class Module(ChoiceSpace):
 
     name: str = "module"
     genotype: ClassVar[type[AnyGenotype]] = Genotype
-    supports_partial: ClassVar[bool] = False
     supports_skip_dropout: ClassVar[bool] = False
     skip_operation: ClassVar[str | None] = None
     skip_operations: ClassVar[tuple[str, ...]] = ()
@@ -156,10 +152,7 @@ def require_keys(genotype: Genotype, names: Mapping[str, tuple[str, ...]]) -> No
     for key, allowed in names.items():
         if key not in chosen:
             raise ValueError(f"the genotype chooses nothing for {key!r}")
-        if chosen[key] not in allowed:
-            raise ValueError(
-                f"{chosen[key]!r} is not a candidate of {key!r}; choose from {', '.join(allowed)}"
-            )
+        check_candidate(chosen[key], allowed, repr(key))
 
 
 def _checked(logits: object, samples: Tensor, classes: int, model: nn.Module) -> Tensor:

@@ -29,15 +29,15 @@ from darts.spaces.network import NetworkPiece
 from darts.spaces.space import SPACES
 
 
-@SPACES.register
+@SPACES.register_capturable
 @dataclass
 class Nas201(ChoiceSpace):
     """Three stages of ``cells`` equal cells; ``channels`` doubles with each stage."""
 
-    captures: ClassVar[bool] = True
     notation: ClassVar[str | None] = r"^\|"
     name: str = "nas201"
     genotype: ClassVar[type[AnyGenotype]] = Genotype
+    supports_partial: ClassVar[bool] = True
     size_keys: ClassVar[tuple[str, ...]] = ("channels", "cells")
     weightless_operations: ClassVar[tuple[str, ...]] = ("none", "skip_connect", "avg_pool_3x3")
     channels: int = number(16, low=1)

@@ -220,7 +220,6 @@ class Supernet(SupernetBase):
     Shape: images ``(B, in_channels, H, W)`` -> logits ``(B, classes)``.
     """
 
-    space = "nas201"
     cell_class: ClassVar[type[nn.Module]] = SharedCell
     supports_recomputation = True
 

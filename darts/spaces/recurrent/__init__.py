@@ -4,9 +4,6 @@ from darts.spaces.recurrent.cell import DiscreteCell as DiscreteCell
 from darts.spaces.recurrent.cell import DropoutRates as DropoutRates
 from darts.spaces.recurrent.genotype import Genotype as Genotype
 from darts.spaces.recurrent.network import Network as Network
-from darts.spaces.recurrent.network import TranslationNetwork as TranslationNetwork
 from darts.spaces.recurrent.space import PUBLISHED as PUBLISHED
 from darts.spaces.recurrent.space import Recurrent as Recurrent
 from darts.spaces.recurrent.supernet import MixedCell as MixedCell
-from darts.spaces.recurrent.supernet import Supernet as Supernet
-from darts.spaces.recurrent.supernet import TranslationSupernet as TranslationSupernet

@@ -71,7 +71,6 @@ class Recurrent(Space):
     notation: ClassVar[str | None] = CLASSIC_PATTERN
     name: str = "recurrent"
     genotype: ClassVar[type[AnyGenotype]] = Genotype
-    supports_partial: ClassVar[bool] = False
     fan_in: ClassVar[int | None] = 1
     skip_operation: ClassVar[str | None] = None
     supports_skip_dropout: ClassVar[bool] = False

@@ -154,8 +154,6 @@ class RecurrentSupernet(SupernetBase):
             source.
     """
 
-    space = "recurrent"
-
     def _init_edges(self, nodes: int, cells: int) -> None:
         endpoints = edges_of(nodes)
         self.candidates = {GROUP: (PRIMITIVES,) * len(endpoints)}

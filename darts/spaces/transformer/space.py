@@ -112,7 +112,6 @@ class Transformer(ChoiceSpace):
     name: str = "transformer"
     genotype: ClassVar[type[AnyGenotype]] = Genotype
     size_keys: ClassVar[tuple[str, ...]] = ("hidden",)
-    supports_partial: ClassVar[bool] = False
     skip_operation: ClassVar[str | None] = "identity"
     supports_skip_dropout: ClassVar[bool] = False
     data_kinds: ClassVar[tuple[str, ...]] = ("text", "documents")

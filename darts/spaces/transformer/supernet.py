@@ -145,7 +145,6 @@ class Supernet(SupernetBase):
     ignored, because there is no state between sequences.
     """
 
-    space = "transformer"
     supports_recomputation = True
     block_class: ClassVar[type[MixedBlock]] = MixedBlock
 
@@ -158,13 +157,12 @@ class Supernet(SupernetBase):
         config: ModelConfig | None = None,
     ) -> None:
         super().__init__()
-        self.set_chain([*GROUPS.items()] * cells)
         self.frame = frame = Frame(vocab_size, classes, config)
         self.blocks = nn.ModuleList(
             self.block_class(frame.width, causal=frame.causal, dropout=frame.dropout)
             for _ in range(cells)
         )
-        self.alphas = self.make_alphas()
+        self.set_chain([*GROUPS.items()] * cells)
 
     def forward(
         self,

@@ -3,6 +3,6 @@
 ``tracking.trackers=[mlflow,wandb]`` chooses them. Each module registers one of them.
 """
 
-from darts.tracking.trackers.tracker import TRACKERS, Board, TrackedRun, Tracker, check_trackers
+from darts.tracking.trackers.tracker import TRACKERS, Board, TrackedRun, Tracker
 
-__all__ = ["TRACKERS", "Board", "TrackedRun", "Tracker", "check_trackers"]
+__all__ = ["TRACKERS", "Board", "TrackedRun", "Tracker"]

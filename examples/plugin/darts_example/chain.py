@@ -59,18 +59,15 @@ def stem(in_channels: int, channels: int) -> nn.Module:
 class Supernet(SupernetBase):
     """A chain in which every layer is the weighted sum of its operations."""
 
-    space = "chain"
-
     def __init__(self, channels: int, layers: int, classes: int, in_channels: int) -> None:
         super().__init__()
-        self.set_chain([("layers", OPERATIONS)] * layers)
         self.stem = stem(in_channels, channels)
         self.layers = nn.ModuleList(
             nn.ModuleList(layer(name, channels, affine=False) for name in OPERATIONS)
             for _ in range(layers)
         )
         self.classifier = nn.Linear(channels, classes)
-        self.alphas = self.make_alphas()
+        self.set_chain([("layers", OPERATIONS)] * layers)
 
     def forward(self, images: Tensor, mixture: Mapping[str, Tensor] | None = None) -> Tensor:
         x = self.stem(images)

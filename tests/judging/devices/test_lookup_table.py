@@ -19,8 +19,9 @@ from darts.judging.devices.stopwatch import Timing, TimingSettings, time_passes,
 from darts.reading import FileError
 from darts.spaces import SPACES, Space
 from darts.spaces.cnn import Cnn
-from darts.spaces.module import allow_import
-from darts.spaces.nas201 import PRIMITIVES, Nas201
+from darts.spaces.module.targets import allow_import
+from darts.spaces.nas201 import Nas201
+from darts.spaces.nas201.genotype import PRIMITIVES
 
 SHAPE = (3, 8, 8)
 SETTINGS = TimingSettings("cpu", threads=1, batch_size=2, precision="fp32", warmup=1, repeats=3)

@@ -174,8 +174,6 @@ def test_logits_match_the_reference_implementation(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"channels": 0}, "channels=0: must be an integer >= 1"),
-        ({"in_channels": True}, "in_channels=True: must be an integer >= 1"),
         ({"stem": "large"}, "unknown stem 'large'; choose from small, imagenet"),
         ({"operations": ("skip", "none")}, "unknown operation 'skip'; choose from none, "),
         ({"stem": "imagenet", "channels": 1}, "at least 2 output channels, got 1"),

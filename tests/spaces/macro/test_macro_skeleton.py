@@ -104,7 +104,7 @@ def test_drop_path_drops_only_residual_branches() -> None:
         ),
         (
             lambda: SMALL.network(Genotype(("mb_k7_e3",) * 8, DEPTHS), classes=4, in_channels=3),
-            "unknown operation 'mb_k7_e3' of a block of the group first; choose from mb_k3_e3, ",
+            "mb_k7_e3 is not a candidate of a block of the group first; choose from mb_k3_e3, ",
         ),
         (
             lambda: Genotype(("mb_k3_e3", "conv_1x1") * 3),

@@ -11,8 +11,9 @@ from oracles.comparing import EXACT, images
 from oracles.macro_supernet import EdgewiseSupernet
 from torch import Tensor
 
-from darts.spaces.macro import PRIMITIVES, Supernet
+from darts.spaces.macro.genotype import PRIMITIVES
 from darts.spaces.macro.skeleton import SKELETONS, InvertedResidual
+from darts.spaces.macro.supernet import Supernet
 from darts.spaces.mixture import Mixture
 
 CLASSES = 4

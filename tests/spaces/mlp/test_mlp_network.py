@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 
 from darts.searching.expected_cost import MEASURES, ExpectedCost
-from darts.spaces.mlp import Genotype, Mlp, Network
+from darts.spaces.mlp import Genotype, Mlp
+from darts.spaces.mlp.space import Network
 from darts.training.cost import count_macs, count_parameters
 
 LAYERS = Genotype(("relu_5", "tanh_3"))

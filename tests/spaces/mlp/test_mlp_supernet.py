@@ -11,7 +11,7 @@ from oracles.comparing import EXACT, images
 from torch import Tensor, nn
 
 from darts.spaces.mixture import Mixture
-from darts.spaces.mlp import Supernet
+from darts.spaces.mlp.supernet import Supernet
 
 CLASSES = 4
 CHOICES: dict[str, Any] = {"activations": ("sigmoid", "relu", "tanh"), "widths": (3, 7, 5)}

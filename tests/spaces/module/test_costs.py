@@ -16,7 +16,9 @@ from darts.judging.limits.decisions import GenotypeDecisions
 from darts.judging.limits.genotype_limits import GenotypeLimits
 from darts.searching.expected_cost import MEASURES, ExpectedCost
 from darts.spaces import AnyGenotype, SearchContext
-from darts.spaces.module import Module, Network, passed
+from darts.spaces.module import Module
+from darts.spaces.module.space import Network
+from darts.spaces.module.targets import passed
 from darts.training.cost import count_macs, count_parameters
 
 SHAPE = (3, 8, 8)

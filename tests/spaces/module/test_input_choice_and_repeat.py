@@ -12,8 +12,10 @@ from own_models import CHAIN_ANSWER, Chain, PlantedChain, Scale, convolution, se
 from torch import Tensor, nn
 
 import darts
-from darts.spaces.module import Module, Network, Supernet, passed
+from darts.spaces.module import Module
 from darts.spaces.module.choice import BaseChoice
+from darts.spaces.module.space import Network, Supernet
+from darts.spaces.module.targets import passed
 
 
 def by_hand(model: Any, x: Tensor, tables: dict[str, Tensor]) -> Tensor:

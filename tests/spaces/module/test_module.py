@@ -20,7 +20,10 @@ import darts
 from darts.api import SearchRun
 from darts.reading import read_json
 from darts.spaces import SearchContext, parse_genotype
-from darts.spaces.module import Genotype, Module, Network, Supernet, passed
+from darts.spaces.module import Module
+from darts.spaces.module.genotype import Genotype
+from darts.spaces.module.space import Network, Supernet
+from darts.spaces.module.targets import passed
 
 KEYS = ("first", "second", "second.candidates.nested", "shared")
 QUIET = ["tracking.figures=false", "tracking.tensorboard=false", "loader.batch_size=16"]

@@ -11,8 +11,10 @@ from oracles.supernet_pairs import make_pair
 from torch import Tensor
 
 from darts.spaces.mixture import Mixture
-from darts.spaces.nas201 import PRIMITIVES, Genotype, Network, Supernet
-from darts.spaces.nas201.genotype import EDGES
+from darts.spaces.nas201 import Genotype
+from darts.spaces.nas201.genotype import EDGES, PRIMITIVES
+from darts.spaces.nas201.network import Network
+from darts.spaces.nas201.supernet import Supernet
 
 
 def one_hot(genotype: Genotype) -> dict[str, Tensor]:

@@ -6,7 +6,8 @@ import pytest
 import torch
 from oracles.comparing import images
 
-from darts.spaces.nas201 import Genotype, Network
+from darts.spaces.nas201 import Genotype
+from darts.spaces.nas201.network import Network
 from darts.spaces.rank_dropout import set_batch_share
 
 

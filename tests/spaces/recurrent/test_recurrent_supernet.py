@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.optim import SGD
 
 from darts.methods.bilevel import first_order, unrolled
-from darts.spaces.recurrent import DropoutRates, Supernet
+from darts.spaces.recurrent import DropoutRates
+from darts.spaces.recurrent.supernet import Supernet
 
 SMALL: dict[str, Any] = {"vocab_size": 7, "embedding": 5, "hidden": 5, "nodes": 3}
 WITH_DROPOUT = DropoutRates(word=0.2, embedding=0.3, input=0.4, hidden=0.3, output=0.4)

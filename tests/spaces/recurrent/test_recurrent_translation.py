@@ -13,17 +13,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from darts.data.words import BEGIN, END, PADDING, UNKNOWN
-from darts.spaces.recurrent import (
-    DropoutRates,
-    Genotype,
-    MixedCell,
-    Recurrent,
-    TranslationNetwork,
-    TranslationSupernet,
-)
+from darts.spaces.recurrent import DropoutRates, Genotype, MixedCell, Recurrent
 from darts.spaces.recurrent.cell import RecurrentCell
 from darts.spaces.recurrent.encoder_decoder import EMBEDDING_STD
 from darts.spaces.recurrent.genotype import PRIMITIVES
+from darts.spaces.recurrent.network import TranslationNetwork
+from darts.spaces.recurrent.supernet import TranslationSupernet
 
 CELL = Genotype(recurrent=[("tanh", 0), ("relu", 1), ("sigmoid", 1)], concat=range(1, 4))
 SIZES: dict[str, Any] = {"embedding": 6, "hidden": 5}
