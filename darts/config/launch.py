@@ -31,7 +31,7 @@ from darts.config.hydra_adapter import (
 from darts.config.overrides import hydra_overrides
 from darts.config.resumed_run import ResumedRun
 from darts.escaping import for_terminal
-from darts.log_mode import VARIABLE, take_log_mode
+from darts.log_mode import LOG_VARIABLE, take_log_mode
 from darts.process import disable_keyboard_interrupt, enable_keyboard_interrupt, rank_and_size
 from darts.reading import one_line
 from darts.spaces.module.targets import allow_import
@@ -177,9 +177,13 @@ def compose(command: str, overrides: Sequence[str] = (), resumed: ResumedRun | N
 
 @contextmanager
 def _process_state(command: str) -> Iterator[None]:
-    """Make Hydra raise its errors, and shorten warnings of this package; undo both at the end."""
+    """Make Hydra raise its errors, and shorten warnings of this package.
+
+    At the end, restore what this function and the command change: the format of warnings,
+    ``sys.argv``, and the environment variables of Hydra's errors and of the log mode.
+    """
     arguments = sys.argv
-    environment = {name: os.environ.get(name) for name in ("HYDRA_FULL_ERROR", VARIABLE)}
+    environment = {name: os.environ.get(name) for name in ("HYDRA_FULL_ERROR", LOG_VARIABLE)}
     format_warning = warnings.formatwarning
     os.environ["HYDRA_FULL_ERROR"] = "1"  # without it, Hydra prints errors and exits
     warnings.formatwarning = _short_warnings(command)
