@@ -1,7 +1,8 @@
 """Parts of a search that its configuration turns on and off.
 
-``AlphaRate`` and the collapse checks of ``darts.recipes.inspection`` are on by default. Limits,
-penalties and a benchmark table are in ``darts.recipes.cost_callbacks``.
+The collapse checks of ``darts.recipes.inspection`` are on by default. So is ``AlphaRate``, except
+on the data sets of the papers, whose files in ``conf/defaults`` set ``arch_optimizer.raises=0``.
+Limits, penalties and a benchmark table are in ``darts.recipes.cost_callbacks``.
 """
 
 from __future__ import annotations
