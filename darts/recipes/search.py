@@ -1,5 +1,7 @@
 """The search: train a supernet by bilevel optimization and derive a genotype from its alphas.
 
+docs/architecture.md describes how the parts of a search work together.
+
 References:
     Liu, Simonyan and Yang, "DARTS: Differentiable Architecture Search", arXiv:1806.09055,
     algorithm 1.
