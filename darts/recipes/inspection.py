@@ -42,7 +42,7 @@ def dominant_alpha_eigenvalue(
 
     ``before_product`` is as in ``dominant_eigenvalue``.
     """
-    loss, reduce = partial(searcher.arch_loss, mean=True), searcher.ranks.all_reduce
+    loss, reduce = partial(searcher.arch_loss, deterministic=True), searcher.ranks.all_reduce
     with preserved_state(searcher.net):
         hessian = AlphaHessian(searcher.net, loss, batch, reduce)
         return dominant_eigenvalue(hessian, before_product=before_product)

@@ -208,12 +208,13 @@ class Searcher:
         """Return whether the search takes architecture steps in an epoch."""
         return epoch_kind(self.config, epoch, self.config.epochs)[1]
 
-    def arch_loss(self, net: SupernetBase, batch: Batch, *, mean: bool = False) -> Tensor:
+    def arch_loss(self, net: SupernetBase, batch: Batch, *, deterministic: bool = False) -> Tensor:
         """Return this rank's share of the loss of the alphas: validation loss plus all terms.
 
-        ``mean`` is for second derivatives: the mixture has no random draws.
+        With ``deterministic``, the mixture has no random draws, as second derivatives need.
         """
-        relax = self.config.relaxation.mean_mixture if mean else self.config.relaxation.mixture
+        relaxation = self.config.relaxation
+        relax = relaxation.mean_mixture if deterministic else relaxation.mixture
         mixture = relax(self._alphas(net), self.context)
         loss = self.objective.alpha_loss(partial(run_mixture, net, mixture), batch)
         share = self.ranks.loss_share(loss, self.objective.num_samples(batch))
