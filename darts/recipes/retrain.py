@@ -37,7 +37,7 @@ from darts.tracking.optional import optional
 from darts.training.averaging import Averaging
 from darts.training.checkpoint import checkpoint_errors, find_checkpoint, load_checkpoint
 from darts.training.cost import count_macs, count_parameters
-from darts.training.device import autocast, loss_scaler, seed_everything
+from darts.training.device import loss_scaler, precision_context, seed_everything
 from darts.training.distributed import Ranks, distributed
 from darts.training.dry_run import estimate_cost, print_estimate
 from darts.training.graphs import GraphedStep
@@ -226,7 +226,7 @@ class Retraining(Recipe):
     def _update(self, batch: Batch) -> StepReport:
         """Take the optimizer step at the current learning rate."""
         config, state, objective = self.config, self.state, self.objective
-        with autocast(config.precision, self.ranks.device):
+        with precision_context(config.precision, self.ranks.device):
             loss, outputs = objective.network_loss(state.net, batch)
         num_samples = objective.num_samples(batch)
         (norm,) = optimizer_steps(

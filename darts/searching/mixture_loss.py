@@ -14,7 +14,7 @@ from darts.methods.bilevel.functional import FunctionalLoss, gradients
 from darts.ops.float32 import float32_products
 from darts.spaces import Mixture, SupernetBase
 from darts.tasks import Objective
-from darts.training.device import autocast
+from darts.training.device import precision_context
 from darts.training.distributed import Ranks
 from darts.training.scoring import evaluating
 
@@ -45,7 +45,7 @@ class SupernetMixtureLoss:
 
     def __call__(self, mixture: Mixture) -> Tensor:
         functional = self._functional(mixture)
-        with autocast(self._precision, self._ranks.device):
+        with precision_context(self._precision, self._ranks.device):
             return functional.at(functional.weights, functional.alphas, self._batch)
 
     @torch.no_grad()
@@ -57,7 +57,7 @@ class SupernetMixtureLoss:
         leaves = {group: w.detach().requires_grad_() for group, w in mixture.items()}
         functional = self._functional(mixture.with_weights(leaves))
         weights = [weight.detach() for weight in functional.weights]
-        with autocast(self._precision, self._ranks.device):
+        with precision_context(self._precision, self._ranks.device):
             value = functional.at(weights, functional.alphas, self._batch)
         with float32_products(tf32=self._precision == "tf32"):
             by_leaf = gradients(value, list(leaves.values()))

@@ -21,7 +21,7 @@ from darts.searching.searcher import Searcher
 from darts.spaces import AnyGenotype, SearchContext, SupernetBase
 from darts.spaces.mixture import path_mixture
 from darts.tasks import Forward
-from darts.training.device import autocast, random_states, restore_random_states
+from darts.training.device import precision_context, random_states, restore_random_states
 
 
 def path_masks(
@@ -91,7 +91,7 @@ def calibrate(searcher: Searcher, masks: Mapping[str, Tensor], batches: Iterable
             for norm, momentum, start in zip(norms, momenta, updates, strict=True):
                 repeated = _num_updates(norm) - start > number - 1
                 norm.momentum = momentum if repeated else 1 / number
-            with autocast(searcher.config.precision, device):
+            with precision_context(searcher.config.precision, device):
                 searcher.objective.supernet_loss(forward, batch)
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):

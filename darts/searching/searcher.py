@@ -29,7 +29,7 @@ from darts.spaces import SearchContext, SupernetBase
 from darts.spaces.network import fit_layers
 from darts.tasks import Forward, Objective
 from darts.training.checkpoint import StateDict
-from darts.training.device import autocast, loss_scaler
+from darts.training.device import loss_scaler, precision_context
 from darts.training.distributed import Ranks
 from darts.training.schedules import rate_of_epoch
 from darts.training.scoring import evaluate
@@ -252,7 +252,7 @@ class Searcher:
             total = self.ranks.all_reduce(gradients)
             return total if scale is None else [gradient / scale for gradient in total]
 
-        with self._drawn_budget(), autocast(self.config.precision, self.ranks.device):
+        with self._drawn_budget(), precision_context(self.config.precision, self.ranks.device):
             by_group = self.bilevel.gradient(
                 GradientInputs(self.net, loss_fn, batch, valid_batch, self.optimizer, reduce)
             )
@@ -284,7 +284,7 @@ class Searcher:
 
         def weight_gradients(data: Batch) -> dict[nn.Parameter, Tensor]:
             weights = [weight.detach().requires_grad_() for weight in loss.weights]
-            with autocast(self.config.precision, self.ranks.device):
+            with precision_context(self.config.precision, self.ranks.device):
                 value = loss.at(weights, [alpha.detach() for alpha in loss.alphas], data)
             summed = self.ranks.all_reduce(gradients(value, weights))
             return dict(zip(loss.weights, summed, strict=True))
@@ -302,7 +302,7 @@ class Searcher:
                 constant = config.perturbation(mixture.detached(), loss_of, self.context.progress)
             mixture = mixture.with_values(constant) if updates_alphas else constant
             forward = partial(run_mixture, self.net, mixture)
-            with autocast(config.precision, self.ranks.device):
+            with precision_context(config.precision, self.ranks.device):
                 loss, outputs = self.objective.supernet_loss(forward, batch)
                 total = self.ranks.loss_share(loss, self.objective.num_samples(batch))
             # In true float32, because the term may be a finite difference.
