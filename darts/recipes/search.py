@@ -142,11 +142,13 @@ class Search(Recipe):
                 self.ranks,
                 self.data.network_sizes(config.space),
                 saved=run.saved,
-                loader=loaders.weights,
+                loader=loaders.for_weights,
             )
         self.context = self.searcher.context
         self.state = SearchState(
-            train_loader=loaders.weights, valid_loader=loaders.alphas, searcher=self.searcher
+            train_loader=loaders.for_weights,
+            valid_loader=loaders.for_alphas,
+            searcher=self.searcher,
         )
         self.flaw_finder = FlawFinder.of_search(config, self.data, self.objective)
         # The validation loss has no bound: the whole mixture, which is scored, may have a high loss
