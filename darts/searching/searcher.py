@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -34,7 +33,7 @@ from darts.training.distributed import Ranks
 from darts.training.schedules import rate_of_epoch
 from darts.training.scoring import evaluate
 from darts.training.state import load_optimizer, require_fitting_network
-from darts.training.steps import optimizer_steps, set_learning_rate, weight_optimizer
+from darts.training.steps import clipped_step, optimizer_steps, set_learning_rate, weight_optimizer
 from darts.typed_values import Count, entry, typed
 
 
@@ -239,7 +238,7 @@ class Searcher:
         divided by the scale before it is used. A step whose gradient overflows is skipped, and the
         scale is reduced.
         """
-        scaler, alphas = self.arch_scaler, list(self.net.alphas.values())
+        scaler = self.arch_scaler
         scale: Tensor | None = None
         if scaler.is_enabled():
             scale = scaler.scale(torch.ones((), device=self.ranks.device))
@@ -260,10 +259,7 @@ class Searcher:
             # The scaler looks for overflows while it unscales, so the gradients are scaled again.
             # This is exact, because the scale is a power of two.
             alpha.grad = by_group[name] if scale is None else by_group[name] * scale
-        scaler.unscale_(self.arch_optimizer)
-        limit = self.config.arch_optimizer.clip or math.inf
-        norm = torch.nn.utils.clip_grad_norm_(alphas, limit)
-        scaler.step(self.arch_optimizer)
+        norm = clipped_step(self.arch_optimizer, scaler, self.config.arch_optimizer.clip)
         scaler.update()
         self.arch_optimizer.zero_grad(set_to_none=True)
         return norm
