@@ -247,14 +247,13 @@ class Searcher:
             loss = self.arch_loss(net, batch)
             return loss if scale is None else scale * loss
 
-        def reduce(gradients: Sequence[Tensor]) -> Sequence[Tensor]:
-            total = self.ranks.all_reduce(gradients)
+        def sum_unscaled(scaled: Sequence[Tensor]) -> Sequence[Tensor]:
+            total = self.ranks.all_reduce(scaled)
             return total if scale is None else [gradient / scale for gradient in total]
 
+        inputs = GradientInputs(self.net, loss_fn, batch, valid_batch, self.optimizer, sum_unscaled)
         with self._drawn_budget(), precision_context(self.config.precision, self.ranks.device):
-            by_group = self.bilevel.gradient(
-                GradientInputs(self.net, loss_fn, batch, valid_batch, self.optimizer, reduce)
-            )
+            by_group = self.bilevel.gradient(inputs)
         for name, alpha in self.net.alphas.items():
             # The scaler looks for overflows while it unscales, so the gradients are scaled again.
             # This is exact, because the scale is a power of two.
