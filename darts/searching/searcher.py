@@ -60,8 +60,8 @@ class SavedSearcher(TypedDict):
     arch_scaler: StateDict
 
 
-class WeightStep(NamedTuple):
-    """What a step of the search reports; all but the outputs are scalars."""
+class SearchStep(NamedTuple):
+    """Result of a step of the search; all but the outputs are scalars."""
 
     loss: Tensor  # of this rank
     outputs: Any  # of the supernet
@@ -106,7 +106,7 @@ class Searcher:
         self.alpha_costs: list[Callable[[Mapping[str, Tensor]], Tensor]] = []
         net = self._build_net(self.stage)
         self.context = SearchContext.from_supernet(config.space, net)
-        self._use(net)
+        self._set_supernet(net)
 
     def _initial_net(self, index: int) -> SupernetBase:
         """Return the supernet of a stage on the default device."""
@@ -137,8 +137,8 @@ class Searcher:
             net.recompute_cells()
         return net
 
-    def _use(self, net: SupernetBase) -> None:
-        """Search with a supernet, with new optimizers."""
+    def _set_supernet(self, net: SupernetBase) -> None:
+        """Replace the supernet; make new optimizers and loss scalers for it."""
         self.net, self.context.counts = net, net.counts
         self.frozen = FrozenOperations(net)
         config, arch, device = self.config, self.config.arch_optimizer, self.ranks.device
@@ -162,7 +162,7 @@ class Searcher:
         net = self._build_net(index)
         if not stage.fresh:
             net.load_state_dict(net.widened(self.net.state_dict()))
-        self._use(net)
+        self._set_supernet(net)
 
     def _alphas(self, net: SupernetBase) -> Mapping[str, Tensor]:
         """Return the alphas by group; in a search for a front, those for the current budget."""
@@ -286,7 +286,7 @@ class Searcher:
 
         self.frozen.observe(freezing, weight_gradients(batch), weight_gradients(valid_batch))
 
-    def weight_step(self, batch: Batch, *, updates_alphas: bool = False) -> WeightStep:
+    def weight_step(self, batch: Batch, *, updates_alphas: bool = False) -> SearchStep:
         """Take one weight step, whose backward pass may also update the alphas."""
         config = self.config
         with self._drawn_budget():
@@ -313,11 +313,11 @@ class Searcher:
         self.arch_optimizer.zero_grad(set_to_none=True)
         self.frozen.restore()
         arch_norm = norms[1] if updates_alphas else torch.zeros_like(norms[0])
-        return WeightStep(loss.detach(), outputs, norms[0], arch_norm)
+        return SearchStep(loss.detach(), outputs, norms[0], arch_norm)
 
     def train_step(
         self, batch: Batch, valid_batch: Batch, *, updates_alphas: bool, step: int | None = None
-    ) -> WeightStep:
+    ) -> SearchStep:
         """Take an architecture step, then a weight step (DARTS, algorithm 1).
 
         Some methods update the alphas in the weight step instead. ``step`` is the number of the
@@ -383,7 +383,7 @@ class Searcher:
         saved = typed(SavedSearcher, state, "searcher")
         if saved["stage"] < self.stage:  # restart after a divergence
             self.stage = saved["stage"]
-            self._use(self._build_net(self.stage))
+            self._set_supernet(self._build_net(self.stage))
         self.net.load_state_dict(saved["net"])
         load_optimizer(self.optimizer, saved["optimizer"], "searcher.optimizer")
         load_optimizer(self.arch_optimizer, saved["arch_optimizer"], "searcher.arch_optimizer")
