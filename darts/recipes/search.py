@@ -178,7 +178,7 @@ class Search(Recipe):
     def begin_epoch(self, epoch: int) -> None:
         """Set learning rates, stage and progress; find the validation batch of the first step."""
         self.lr = self.searcher.begin_epoch(epoch, self.restarts.lr_factor)
-        self.updates_alphas = self.searcher.updates_alphas(epoch)
+        self.epoch_updates_alphas = self.searcher.updates_alphas_in(epoch)
         step = epoch * len(self.state.train_loader) + self.state.step
         self._valid_batches = self.state.valid_loader.stream(step)
         for callback in self.callbacks:
@@ -190,8 +190,8 @@ class Search(Recipe):
         return self.update(batch, next(self._valid_batches))
 
     def _update(self, batch: Batch, valid_batch: Batch) -> StepReport:
-        done = self.searcher.train_step(
-            batch, valid_batch, updates_alphas=self.updates_alphas, step=self.state.global_step
+        done = self.searcher.search_step(
+            batch, valid_batch, update_alphas=self.epoch_updates_alphas, step=self.state.global_step
         )
         return StepReport(
             self.objective.num_samples(batch),
@@ -222,7 +222,7 @@ class Search(Recipe):
 
     def _report(self, probabilities: Mapping[str, Tensor]) -> EpochReport:
         """Return the values to log after an epoch."""
-        arch_lr = self.searcher.arch_lr if self.updates_alphas else 0.0
+        arch_lr = self.searcher.arch_lr if self.epoch_updates_alphas else 0.0
         counts, measures = genotype_counts(self.genotype), self.measures(self.genotype)
         edges = self.config.tracking.edge_curves
         report = EpochReport(lr=self.lr, row={"arch_lr": arch_lr, **counts, **measures})

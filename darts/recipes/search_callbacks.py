@@ -103,7 +103,7 @@ class GradientReports(SearchCallback):
 
     def _report_and_step(self, batch: Batch, valid_batch: Batch) -> StepReport:
         search, searcher, step = self.search, self.search.searcher, self.search.state.global_step
-        if search.updates_alphas and searcher.bilevel.reports_at(step):
+        if search.epoch_updates_alphas and searcher.bilevel.reports_at(step):
             values = searcher.gradient_report(batch, valid_batch)
             if not search.config.dry_run:
                 # A row of its own, so that a run that resumes at an earlier step discards it.
@@ -154,7 +154,7 @@ class AlphaRate(SearchCallback):
         allowed, before = search.config.arch_optimizer.raises, self.lr
         if search.finished or search.state.raises >= allowed:
             return
-        updated = [other for other in range(epochs) if searcher.updates_alphas(other)]
+        updated = [other for other in range(epochs) if searcher.updates_alphas_in(other)]
         if not is_check_due(epoch, updated, *schedule_of(epoch, epochs, searcher.stages)):
             return
         if not strongest_preference(searcher.probabilities()) < MIN_PREFERENCE:

@@ -49,6 +49,6 @@ class SupernetAdapter:
             train = self._loaders.for_weights
             valid_batches = self._loaders.for_alphas.stream(epoch * len(train))
             for batch in train.epoch(epoch):
-                valid, updates_alphas = next(valid_batches), searcher.bilevel.updates_alphas
-                searcher.train_step(batch, valid, updates_alphas=updates_alphas)
+                valid, update_alphas = next(valid_batches), searcher.bilevel.updates_alphas
+                searcher.search_step(batch, valid, update_alphas=update_alphas)
             self.state["epochs"] = epoch + 1

@@ -203,7 +203,7 @@ class Searcher:
         """The learning rate of the alphas."""
         return float(self.arch_optimizer.param_groups[0]["lr"])
 
-    def updates_alphas(self, epoch: int) -> bool:
+    def updates_alphas_in(self, epoch: int) -> bool:
         """Return whether the search takes architecture steps in an epoch."""
         return epoch_kind(self.config, epoch, self.config.epochs)[1]
 
@@ -286,16 +286,16 @@ class Searcher:
 
         self.frozen.observe(freezing, weight_gradients(batch), weight_gradients(valid_batch))
 
-    def weight_step(self, batch: Batch, *, updates_alphas: bool = False) -> SearchStep:
-        """Take one weight step, whose backward pass may also update the alphas."""
+    def weight_step(self, batch: Batch, *, joint: bool = False) -> SearchStep:
+        """Take one weight step; a joint step updates the alphas from the same backward pass."""
         config = self.config
         with self._drawn_budget():
-            with torch.set_grad_enabled(updates_alphas):
+            with torch.set_grad_enabled(joint):
                 mixture = self.config.relaxation.mixture(self._alphas(self.net), self.context)
             with torch.no_grad():
                 loss_of = self._mixture_loss(batch, config.precision)
                 constant = config.perturbation(mixture.detached(), loss_of, self.context.progress)
-            mixture = mixture.with_values(constant) if updates_alphas else constant
+            mixture = mixture.with_values(constant) if joint else constant
             forward = partial(run_mixture, self.net, mixture)
             with precision_context(config.precision, self.ranks.device):
                 loss, outputs = self.objective.supernet_loss(forward, batch)
@@ -304,7 +304,7 @@ class Searcher:
             loss_of = self._mixture_loss(batch, "fp32")
             term = config.regularizer.weight_term(constant, loss_of, self.context)
             updates = [(self.optimizer, config.optimizer.clip)]
-            if updates_alphas:
+            if joint:
                 total = total + self._alpha_terms(self.net)
                 updates.append((self.arch_optimizer, config.arch_optimizer.clip))
         norms = optimizer_steps(
@@ -312,24 +312,24 @@ class Searcher:
         )
         self.arch_optimizer.zero_grad(set_to_none=True)
         self.frozen.restore()
-        arch_norm = norms[1] if updates_alphas else torch.zeros_like(norms[0])
+        arch_norm = norms[1] if joint else torch.zeros_like(norms[0])
         return SearchStep(loss.detach(), outputs, norms[0], arch_norm)
 
-    def train_step(
-        self, batch: Batch, valid_batch: Batch, *, updates_alphas: bool, step: int | None = None
+    def search_step(
+        self, batch: Batch, valid_batch: Batch, *, update_alphas: bool, step: int | None = None
     ) -> SearchStep:
         """Take an architecture step, then a weight step (DARTS, algorithm 1).
 
         Some methods update the alphas in the weight step instead. ``step`` is the number of the
         step, from 0, for the freezing rule; without it, no further operations are frozen.
         """
-        joint = self.bilevel.joins_weight_step
+        joint = update_alphas and self.bilevel.joins_weight_step
         # 1. Update the alphas by a gradient step on the validation loss.
-        arch_norm = self.arch_step(batch, valid_batch) if updates_alphas and not joint else None
+        arch_norm = self.arch_step(batch, valid_batch) if update_alphas and not joint else None
         if step is not None:
             self.observe_gradients(step, batch, valid_batch)
         # 2. Update the weights by a gradient step on the training loss.
-        done = self.weight_step(batch, updates_alphas=updates_alphas and joint)
+        done = self.weight_step(batch, joint=joint)
         return done if arch_norm is None else done._replace(arch_norm=arch_norm)
 
     def _mixture_loss(self, batch: Batch, precision: str) -> SupernetMixtureLoss:
