@@ -159,8 +159,8 @@ class Search(Recipe):
             lambda: self.searcher.net.parameters(),
             valid_factor=math.inf,
         )
-        # The callbacks ``Graphs`` and ``GradientReports`` wrap this function.
-        self.update: Callable[[Batch, Batch], StepReport] = self._update
+        # ``_take_step`` itself, unless the callbacks ``Graphs`` and ``GradientReports`` wrap it.
+        self.wrapped_step: Callable[[Batch, Batch], StepReport] = self._take_step
         self._sample_outputs = ""
 
     def begin(self) -> None:
@@ -186,10 +186,10 @@ class Search(Recipe):
 
     def train_step(self, batch: Batch) -> StepReport:
         """Take an architecture step, then a weight step (DARTS, algorithm 1)."""
-        # Calls ``_update``, or replays it as a CUDA graph.
-        return self.update(batch, next(self._valid_batches))
+        # ``_take_step``, perhaps as a CUDA graph or after a report on the gradient of the alphas.
+        return self.wrapped_step(batch, next(self._valid_batches))
 
-    def _update(self, batch: Batch, valid_batch: Batch) -> StepReport:
+    def _take_step(self, batch: Batch, valid_batch: Batch) -> StepReport:
         done = self.searcher.search_step(
             batch, valid_batch, update_alphas=self.epoch_updates_alphas, step=self.state.global_step
         )

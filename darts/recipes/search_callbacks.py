@@ -76,13 +76,13 @@ class Graphs(SearchCallback):
     def __init__(self, search: Search) -> None:
         super().__init__(search)
         self._step = GraphedStep(
-            search.update,
+            search.wrapped_step,
             search.ranks.device,
             enabled=True,
             obstacle=search_obstacle(search.config, search.ranks),
             repeats_draws=search.config.bilevel.repeats_draws,
         )
-        search.update = self._step
+        search.wrapped_step = self._step
 
     def start(self) -> None:
         self._step.connect(self.search.loop.console.info)
@@ -99,7 +99,7 @@ class GradientReports(SearchCallback):
 
     def __init__(self, search: Search) -> None:
         super().__init__(search)
-        self._step, search.update = search.update, self._report_and_step
+        self._step, search.wrapped_step = search.wrapped_step, self._report_and_step
 
     def _report_and_step(self, batch: Batch, valid_batch: Batch) -> StepReport:
         search, searcher, step = self.search, self.search.searcher, self.search.state.global_step
