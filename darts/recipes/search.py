@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 
 from torch import Tensor
@@ -70,10 +70,10 @@ def search(
     with TrainingRun("search", invocation, config, ranks=ranks) as run:
         seed_everything(config.seed)
         recipe = Search(config, run)
-        recipe.callbacks = configured_callbacks(recipe)
         if config.dry_run:
             return recipe.dry_run()
-        recipe.begin()
+        run.restore(recipe.state, epochs=config.epochs)
+        run.begin(recipe.data.subsets, recipe.data.extra_files())
         with TrainingLoop(recipe, epochs=config.epochs, name="search", on_epoch=on_epoch) as loop:
             recipe.loop = loop
             loop.announce("searching", recipe.data.describe())
@@ -124,8 +124,12 @@ class Search(Recipe):
     config: SearchConfig
     state: SearchState
     restarts: LowerRateRestarts
-    loop: TrainingLoop
-    callbacks: Sequence[SearchCallback] = ()
+    loop: TrainingLoop  # set by ``search``
+    # Set by ``begin_epoch``.
+    lr: float  # of the weights
+    epoch_updates_alphas: bool
+    _valid_batches: Iterator[Batch]
+    genotype: AnyGenotype  # of the last epoch; set by ``end_epoch``
 
     def __init__(self, config: SearchConfig, run: TrainingRun) -> None:
         self.config, self.run, self.ranks = config, run, run.ranks
@@ -162,11 +166,7 @@ class Search(Recipe):
         # ``_take_step`` itself, unless the callbacks ``Graphs`` and ``GradientReports`` wrap it.
         self.wrapped_step: Callable[[Batch, Batch], StepReport] = self._take_step
         self._sample_outputs = ""
-
-    def begin(self) -> None:
-        """Begin the run, or continue from its checkpoint."""
-        self.run.restore(self.state, epochs=self.config.epochs)
-        self.run.begin(self.data.subsets, self.data.extra_files())
+        self.callbacks = configured_callbacks(self)
 
     @property
     def finished(self) -> bool:

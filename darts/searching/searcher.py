@@ -106,7 +106,7 @@ class Searcher:
         self.alpha_costs: list[Callable[[Mapping[str, Tensor]], Tensor]] = []
         net = self._build_net(self.stage)
         self.context = SearchContext.from_supernet(config.space, net)
-        self._set_supernet(net)
+        self._set_supernet(net)  # also sets the optimizers, the loss scalers and ``frozen``
 
     def _initial_net(self, index: int) -> SupernetBase:
         """Return the supernet of a stage on the default device."""
