@@ -179,6 +179,7 @@ class Search(Recipe):
         """Set learning rates, stage and progress; find the validation batch of the first step."""
         self.lr = self.searcher.begin_epoch(epoch, self.restarts.lr_factor)
         self.epoch_updates_alphas = self.searcher.updates_alphas_in(epoch)
+        # One validation batch per training step, whatever the length of the validation loader.
         step = epoch * len(self.state.train_loader) + self.state.step
         self._valid_batches = self.state.valid_loader.stream(step)
         for callback in self.callbacks:
