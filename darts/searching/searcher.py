@@ -166,6 +166,8 @@ class Searcher:
 
     def _alphas(self, net: SupernetBase) -> Mapping[str, Tensor]:
         """Return the alphas by group; in a search for a front, those for the current budget."""
+        if not self.config.front.enabled:
+            return dict(net.alphas.items())
         return alphas_at(net, self.context.budget)
 
     def _drawn_budget(self) -> AbstractContextManager[None]:
