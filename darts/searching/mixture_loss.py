@@ -1,13 +1,12 @@
-"""Forward passes and the training loss of a supernet as functions of the mixture."""
+"""The training loss of a supernet as a function of the mixture, and masked mixing weights."""
 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from darts.data import Batch
 from darts.methods.bilevel.functional import FunctionalLoss, gradients
@@ -27,11 +26,6 @@ def masked(weights: Tensor, mask: Tensor) -> Tensor:
     candidates = mask.shape[1]
     kept = weights[:, :candidates] * mask.to(weights.device)
     return torch.cat([kept, weights[:, candidates:]], dim=1)
-
-
-def run_mixture(net: nn.Module, mixture: Mixture, samples: Any, /, **options: Any) -> Any:
-    """Return the outputs of a supernet for given mixing weights."""
-    return net(samples, mixture, **options)
 
 
 class SupernetMixtureLoss:
@@ -68,7 +62,7 @@ class SupernetMixtureLoss:
 
     def _functional(self, mixture: Mixture) -> FunctionalLoss[SupernetBase, Batch]:
         def loss_fn(net: SupernetBase, batch: Batch) -> Tensor:
-            loss, _ = self._objective.supernet_loss(partial(run_mixture, net, mixture), batch)
+            loss, _ = self._objective.supernet_loss(partial(net, mixture=mixture), batch)
             return self._ranks.loss_share(loss, self._objective.num_samples(batch))
 
         return FunctionalLoss(self._net, loss_fn)

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from darts.data import Batch
-from darts.searching.mixture_loss import run_mixture
 from darts.searching.searcher import Searcher
 from darts.spaces import AnyGenotype, SearchContext, SupernetBase
 from darts.spaces.mixture import path_mixture
@@ -75,7 +74,7 @@ def calibrate(searcher: Searcher, masks: Mapping[str, Tensor], batches: Iterable
     All ranks have equally many batches. The supernet is left in training mode.
     """
     net, device = searcher.net, searcher.ranks.device
-    forward = partial(run_mixture, net, path_mixture(masks, net.shapes, device))
+    forward = partial(net, mixture=path_mixture(masks, net.shapes, device))
     norms: list[_RunningNorm] = [
         module
         for module in net.modules()

@@ -23,7 +23,7 @@ from darts.methods.stages import (
     stage_position,
 )
 from darts.searching.budget_alphas import add_anchors, alphas_at
-from darts.searching.mixture_loss import SupernetMixtureLoss, masked, run_mixture
+from darts.searching.mixture_loss import SupernetMixtureLoss, masked
 from darts.spaces import SearchContext, SupernetBase
 from darts.spaces.network import fit_layers
 from darts.tasks import Forward, Objective
@@ -217,7 +217,7 @@ class Searcher:
         relaxation = self.config.relaxation
         relax = relaxation.mean_mixture if deterministic else relaxation.mixture
         mixture = relax(self._alphas(net), self.context)
-        loss = self.objective.alpha_loss(partial(run_mixture, net, mixture), batch)
+        loss = self.objective.alpha_loss(partial(net, mixture=mixture), batch)
         share = self.ranks.loss_share(loss, self.objective.num_samples(batch))
         return share + self._alpha_terms(net)
 
@@ -298,7 +298,7 @@ class Searcher:
                 loss_of = self._mixture_loss(batch, config.precision)
                 constant = config.perturbation(mixture.detached(), loss_of, self.context.progress)
             mixture = mixture.with_values(constant) if joint else constant
-            forward = partial(run_mixture, self.net, mixture)
+            forward = partial(self.net, mixture=mixture)
             with precision_context(config.precision, self.ranks.device):
                 loss, outputs = self.objective.supernet_loss(forward, batch)
                 total = self.ranks.loss_share(loss, self.objective.num_samples(batch))
@@ -355,7 +355,7 @@ class Searcher:
         if only is not None:
             kept = {group: masked(mixture[group], mask) for group, mask in only.items()}
             mixture = mixture.with_weights({**mixture, **kept})
-        return self.evaluate(batches, partial(run_mixture, self.net, mixture))
+        return self.evaluate(batches, partial(self.net, mixture=mixture))
 
     def evaluate(self, batches: Iterable[Batch], forward: Forward) -> dict[str, float]:
         """Return all metrics of the supernet for a forward pass, in evaluation mode."""
