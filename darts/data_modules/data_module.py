@@ -82,11 +82,6 @@ class DataModule(ABC):
         self.config, self.ranks = config, ranks
         self.subsets: dict[str, Tensor] = {}
         name, kind, targets = config.dataset.name, data_kind(config), config.task.targets
-        if config.cutout and kind != "images":
-            raise ValueError(
-                f"cutout={config.cutout} erases a square of an image, but dataset={name} contains "
-                "no images; set cutout=0"
-            )
         if source is None:
             options = load_options(config)
             source = ranks.local_main_first(

@@ -96,7 +96,6 @@ class Searcher:
         # ``config.bilevel``, in some spaces with a limit on the gradient in its virtual step.
         self.bilevel = config.bilevel.with_clip(clip)
         self.stages = config.all_stages
-        stage_position(0, config.epochs, self.stages)  # raises if there are too few epochs
         self.stage = 0 if saved is None else entry(saved, "searcher.stage", Count)
         self._sizes = dict(sizes)
         if saved is not None:  # its configuration may be untrusted and set huge sizes
