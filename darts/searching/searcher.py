@@ -239,10 +239,8 @@ class Searcher:
         divided by the scale before it is used. A step whose gradient overflows is skipped, and the
         scale is reduced.
         """
-        scaler = self.arch_scaler
-        scale: Tensor | None = None
-        if scaler.is_enabled():
-            scale = scaler.scale(torch.ones((), device=self.ranks.device))
+        scaler, device = self.arch_scaler, self.ranks.device
+        scale = scaler.scale(torch.ones((), device=device)) if scaler.is_enabled() else None
 
         def loss_fn(net: SupernetBase, batch: Batch) -> Tensor:
             loss = self.arch_loss(net, batch)
@@ -253,7 +251,7 @@ class Searcher:
             return total if scale is None else [gradient / scale for gradient in total]
 
         inputs = GradientInputs(self.net, loss_fn, batch, valid_batch, self.optimizer, sum_unscaled)
-        with self._drawn_budget(), precision_context(self.config.precision, self.ranks.device):
+        with self._drawn_budget(), precision_context(self.config.precision, device):
             by_group = self.bilevel.gradient(inputs)
         for name, alpha in self.net.alphas.items():
             # The scaler looks for overflows while it unscales, so the gradients are scaled again.
