@@ -68,7 +68,7 @@ def test_mixing_weights_are_edge_weight_times_operation_weight(name: str) -> Non
         edges = weighted.bypass[group]
         torch.testing.assert_close(weighted[group], plain[group] * edges[:, None])
         expected = with_edges.probabilities(alphas, CONTEXT)[group]
-        own = relaxation.edge_probabilities(alphas[group], None)
+        own = relaxation.operation_probabilities(alphas[group], None)
         torch.testing.assert_close(expected, own * edges[:, None])
     assert plain.bypass is None
 
@@ -136,7 +136,7 @@ def random_mask() -> Tensor:
 def test_softmax_and_its_gradient_match_equation_two_of_the_paper(masked: bool) -> None:
     alpha = torch.randn(14, 8, generator=GENERATOR).double().requires_grad_()
     kept = random_mask() if masked else torch.ones(14, 8, dtype=torch.bool)
-    weights = Softmax().edge_probabilities(alpha, kept if masked else None)
+    weights = Softmax().operation_probabilities(alpha, kept if masked else None)
     for row, mask, out in zip(alpha.tolist(), kept.tolist(), weights.tolist(), strict=True):
         powers = [math.exp(a) if present else 0.0 for a, present in zip(row, mask, strict=True)]
         assert out == pytest.approx([p / (sum(powers) or 1) for p in powers])
@@ -145,7 +145,7 @@ def test_softmax_and_its_gradient_match_equation_two_of_the_paper(masked: bool) 
     wanted[2] = p[4] * (torch.eye(8)[4].double() - p)
     torch.testing.assert_close(torch.autograd.grad(weights[2, 4], alpha)[0], wanted)
     large = torch.tensor([[1e4, 0.0], [-1e4, 0.0]])
-    assert Softmax().edge_probabilities(large, None).tolist() == [[1, 0], [0, 1]]
+    assert Softmax().operation_probabilities(large, None).tolist() == [[1, 0], [0, 1]]
 
 
 @pytest.mark.parametrize("options", [{}, {"edge_normalization": True, "auxiliary_skip": 1.0}])
@@ -199,7 +199,7 @@ def test_mean_mixture_and_probabilities_are_deterministic(name: str) -> None:
 
 def test_sigmoid_and_its_gradient_match_the_formula_and_keep_edges_independent() -> None:
     alpha = torch.tensor([[0.0, 2.0, -3.0], [1.0, -0.5, 0.25]]).double().requires_grad_()
-    weights = Sigmoid().edge_probabilities(alpha, None)
+    weights = Sigmoid().operation_probabilities(alpha, None)
     values = [[1 / (1 + math.exp(-a)) for a in row] for row in alpha.tolist()]
     wanted = torch.tensor(values, dtype=torch.float64)
     torch.testing.assert_close(weights, wanted)
@@ -207,4 +207,4 @@ def test_sigmoid_and_its_gradient_match_the_formula_and_keep_edges_independent()
     (weights * upstream).sum().backward()
     torch.testing.assert_close(alpha.grad, upstream * wanted * (1 - wanted))
     kept = torch.tensor([[True, False, True], [True, True, True]])
-    assert Sigmoid().edge_probabilities(alpha, kept).equal(weights * kept)
+    assert Sigmoid().operation_probabilities(alpha, kept).equal(weights * kept)

@@ -47,7 +47,7 @@ def test_samples_have_the_moments_of_the_distribution(kept: Tensor | None) -> No
 
 @pytest.mark.parametrize("kept", [None, KEPT])
 def test_probabilities_and_mean_weights_are_the_mean(kept: Tensor | None) -> None:
-    actual = Dirichlet().edge_probabilities(ROW[None], None if kept is None else kept[None])[0]
+    actual = Dirichlet().operation_probabilities(ROW[None], None if kept is None else kept[None])[0]
     beta = [float(b) for b in concentration(ROW)]
     total = sum(b for b, present in zip(beta, KEPT, strict=True) if kept is None or present)
     wanted = [
@@ -62,8 +62,8 @@ def test_probabilities_and_mean_weights_are_the_mean(kept: Tensor | None) -> Non
 def test_the_authors_code_ranks_by_the_softmax_of_the_alphas(kept: Tensor | None) -> None:
     """The mixing weights of evaluation stay the mean of the distribution."""
     mask = None if kept is None else kept[None]
-    relaxation = Dirichlet(ranking="softmax")
+    code = Dirichlet(ranking="softmax")
     logits = ROW if kept is None else ROW.masked_fill(~kept, -torch.inf)
-    torch.testing.assert_close(relaxation.edge_probabilities(ROW[None], mask)[0], logits.softmax(0))
-    mean = relaxation.mean_weights(ROW[None], mask)
-    torch.testing.assert_close(mean, Dirichlet().edge_probabilities(ROW[None], mask))
+    torch.testing.assert_close(code.operation_probabilities(ROW[None], mask)[0], logits.softmax(0))
+    mean = code.mean_weights(ROW[None], mask)
+    torch.testing.assert_close(mean, Dirichlet().operation_probabilities(ROW[None], mask))

@@ -76,6 +76,6 @@ def test_samples_are_uniform_over_the_remaining_candidates() -> None:
 def test_probabilities_are_uniform_over_the_mask() -> None:
     alpha = torch.randn(2, 4)
     kept = torch.tensor([[True, True, False, True], [False, False, True, False]])
-    assert Uniform().edge_probabilities(alpha, None).eq(0.25).all()
+    assert Uniform().operation_probabilities(alpha, None).eq(0.25).all()
     wanted = torch.tensor([[1 / 3, 1 / 3, 0, 1 / 3], [0, 0, 1, 0]])
-    torch.testing.assert_close(Uniform().edge_probabilities(alpha, kept), wanted)
+    torch.testing.assert_close(Uniform().operation_probabilities(alpha, kept), wanted)

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from darts.training.device import (
-    autocast,
     check_precision,
     loss_scaler,
+    precision_context,
     resolve_device,
     round_robin_gpu,
     seed_everything,
@@ -77,7 +77,7 @@ def test_a_precision_sets_the_dtype_and_fp16_needs_a_gpu() -> None:
     x = torch.ones(2, 2)
     for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
         check_precision(name, CPU)
-        with autocast(name, CPU):
+        with precision_context(name, CPU):
             assert (x @ x).dtype == dtype
     message = "precision=fp16: needs a GPU; choose fp32 or bf16 on the CPU"
     with pytest.raises(ValueError, match=message):
