@@ -308,7 +308,9 @@ def test_two_machines_share_a_study(commands: Any, tmp_path: Path) -> None:
     """Two commands with different run directories share the trials and the results."""
     one, other = tmp_path / "one", tmp_path / "other"
     storage = f"storage=sqlite:///{tmp_path}/shared.db"
-    overrides = [*STUDY, *BARE, IN_PROCESS, storage, "budget.trials=8"]
+    # The first command must not finish all trials while the second one starts.
+    longer = [word.replace("epochs=1", "epochs=60") for word in STUDY]
+    overrides = [*longer, *BARE, IN_PROCESS, storage, "budget.trials=8", "window=2"]
     process = commands.start("tune", *overrides, f"hydra.run.dir={one}")
     wait_until(lambda: list(one.glob("trials/*/summary.json")), process)
     done = commands.call("tune", [*overrides, f"hydra.run.dir={other}"], other)
