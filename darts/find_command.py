@@ -30,6 +30,7 @@ from darts.finding.ending import run_to_the_end
 from darts.finding.ensemble import check_ensemble
 from darts.finding.execution import Execution, Stopped
 from darts.finding.folds import choose_folds
+from darts.finding.pretrained import worth_of_weights
 from darts.finding.proposals import Pool
 from darts.finding.race import Race
 from darts.finding.setup import CLASSIFIED, check_config, make_networks
@@ -51,6 +52,9 @@ from darts.tracking.metrics import write_table
 from darts.tracking.optional import optional
 from darts.training.interrupt import Interrupt, Interrupted
 from darts.training.run_directory import RunDirectory
+
+NOTES = ("ensemble_note", "pretrained_note")
+"""Keys of sentences in a summary that come before its verdict."""
 
 
 def check(config: FindConfig) -> None:
@@ -161,6 +165,7 @@ def run_race(
             **{name: costs[name] for name in config.limit.values()},
             **conclusion.summary(),
             **benchmark_scores(benchmark, conclusion),
+            **worth_of_weights(race),
             "candidates": len(race.standings),
             "seconds": stopwatch.seconds,
             "outlook": outlook(race, conclusion),
@@ -270,7 +275,7 @@ def print_results(summary: JsonObject, run: RunDirectory, kind: str) -> None:
     checkpoint = shlex.quote(f"checkpoint={run.path}")
     print_lines(
         "",
-        *([str(summary["ensemble_note"])] if "ensemble_note" in summary else []),
+        *(str(summary[note]) for note in NOTES if note in summary),
         str(summary["verdict"]),
         str(summary["outlook"]),
         "",

@@ -34,7 +34,7 @@ from darts.config import FindConfig, compose
 from darts.data import Loader
 from darts.finding.setup import make_networks
 from darts.recipes.retrain import build_network
-from darts.spaces.network import fit_layers
+from darts.spaces.network import FittingData, fit_layers
 from darts.training.averaging import Averaging
 from darts.training.device import precision_context
 from darts.training.schedules import warmup_cosine
@@ -72,7 +72,7 @@ def train(name: str, folder: Path, schedule: str, seed: int) -> Row:
     assert scored is not None
     genotype = networks.baselines[baseline]
     net = build_network(genotype, config, data.network_sizes(config.space))
-    fit_layers(net, loader)
+    fit_layers(net, FittingData(loader, data.objective().supernet_loss))
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     objective = data.objective(label_smoothing=config.label_smoothing)
     optimizer: Any = weight_optimizer(net.parameters(), config.optimizer)

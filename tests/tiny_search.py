@@ -18,8 +18,8 @@ from darts.training.distributed import Ranks
 CLASSES = 3
 IMAGE = (3, 8, 8)
 Batch = tuple[Tensor, Tensor]
-BUILT_IN = [name for name in SPACES if name != "module"]
-"""The spaces that need no model of the user's own."""
+BUILT_IN = [name for name in SPACES if name not in ("module", "pretrained")]
+"""The spaces that need no model of the user's own and no trained weights."""
 
 
 def context_and_supernet(space: str, **sizes: Any) -> tuple[SearchContext, Any]:

@@ -25,6 +25,9 @@ class WeightOptimizerConfig:
     nesterov: bool = False  # for SGD: Nesterov momentum
     weight_decay: float = number(3e-4, low=0)  # of the weights
     clip: float = number(5.0, low=0)  # largest norm of the gradient; 0: no clipping
+    # Factor of the rate from each eighth of the parameters, in the order of the network, to the
+    # eighth before it; 1: all have the same rate.
+    layer_decay: float = number(1.0, above=0, high=1)
 
 
 @dataclass

@@ -17,7 +17,7 @@ from darts.plugins import group_options
 _GENOTYPE_KEYS = ("genotype", "draw", "validate")
 _FILE_KEYS = (
     "genotypes", "checkpoint", "resume", "out", "root", "label", "table", "dir", "input", "output",
-    "model",
+    "model", "pretrained", "weights",
 )  # fmt: skip
 _PATH_KEYS = (*_GENOTYPE_KEYS, *_FILE_KEYS)
 _FLAG_WITH_VALUE = re.compile(

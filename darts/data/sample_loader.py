@@ -60,6 +60,7 @@ class SampleLoader(PositionLoader[SampleBatch]):
         self.images = images
         self.augmentation = augmentation
         self.device = torch.device(device)
+        self.mean, self.std = tuple(mean), tuple(std)
         self._normalize = Normalization(mean, std, self.device, images.full_scale)
         self._schedule = Schedule(indices.cpu(), batch_size, len(self), shuffle, (seed, name))
         if augmentation is not None:

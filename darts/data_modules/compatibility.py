@@ -60,6 +60,8 @@ def check_training(config: SearchConfig | RetrainConfig) -> None:
         )
     check_trackers(config.tracking.trackers)
     config.task.check_training()
+    if config.resume is None:
+        config.space.check_training()
     one_of("metric", config.metric, config.task.metrics)
 
 

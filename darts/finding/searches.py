@@ -123,7 +123,7 @@ class GradientSearches:
                 f"seed={self.pool.config.seed}",
                 f"space={networks.family.space}",
                 *as_overrides(sizes),
-                *as_overrides(search_recipe(self.pool.facts)),
+                *as_overrides(search_recipe(self.pool.facts, fine_tunes=networks.space.fine_tunes)),
                 *(item for item in networks.user if item.startswith(SEARCHED_KEYS)),
                 f"method={method}",
                 f"epochs={epochs}",

@@ -30,7 +30,7 @@ from darts.searching.flaws import FlawFinder, chance_level
 from darts.spaces import AnyGenotype, NetworkBase
 from darts.spaces.averaging import average_mirror_images
 from darts.spaces.lookup import find_genotype
-from darts.spaces.network import fit_layers
+from darts.spaces.network import FittingData, fit_layers
 from darts.spaces.rank_dropout import set_batch_share
 from darts.tracking import print_lines, print_summary, read_metrics
 from darts.tracking.optional import optional
@@ -129,8 +129,6 @@ class Retraining(Recipe):
             with checkpoint_errors(run.checkpoint):
                 require_fitting_network(build, entry(run.saved, "net", dict[str, Tensor]), "net")
         net = build().to(device)
-        if run.saved is None and config.start is None:
-            fit_layers(net, train_loader)
         # Convolutions run fastest in this memory format.
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.state = RetrainState(
@@ -165,6 +163,13 @@ class Retraining(Recipe):
         run = self.run
         run.restore(self.state, epochs=self.config.epochs)
         run.begin(self.data.subsets, self.data.extra_files())
+        if run.saved is None and self.config.start is None:
+            # Half of the time is left for training.
+            seconds = math.inf if self.config.max_seconds is None else self.config.max_seconds / 2
+            data = FittingData(self.state.train_loader, self.objective.supernet_loss, seconds)
+            loss = fit_layers(self.state.net, data)
+            self.ranks.share(self.state.net)
+            self.state.first_loss = None if loss is None else self.ranks.all_reduce_max(loss)
         if self.config.max_seconds is not None:
             left = self.config.max_seconds - self.ranks.all_reduce_max(run.cost()["seconds"])
             self._deadline = time.monotonic() + left
@@ -314,7 +319,9 @@ class Retraining(Recipe):
         """Write the model card."""
         with optional(self.run.path / "model_card.md"):
             record = dataclasses.replace(read_run(self.run.path), summary=summary)
-            card = render_model_card(record, exports=bool(self.state.input_specs))
+            weights = self.config.space.weights_source
+            exports = bool(self.state.input_specs)
+            card = render_model_card(record, exports=exports, weights=weights)
             self.run.write("model_card.md", card)
 
     def _test_scores(self) -> dict[str, float]:

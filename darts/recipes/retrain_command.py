@@ -57,7 +57,8 @@ def adapted_values(arguments: Sequence[str], config: SearchConfig, facts: DataFa
     """
     retraining: RetrainConfig = compose("retrain", [*arguments, "genotype=any"])
     defaults = dict(flatten(dataclasses.asdict(retraining)))
-    values: Values = recipe(facts) | {"epochs": max_epochs(facts)}
+    values: Values = recipe(facts, fine_tunes=config.space.fine_tunes)
+    values["epochs"] = max_epochs(facts)
     if facts.validation > 0:
         values["validation"] = facts.validation
     values |= {f"space.{key}": getattr(config.space, key) for key in config.space.size_keys}

@@ -156,10 +156,11 @@ _SETTINGS = (
 )
 
 
-def render_model_card(record: RunRecord, *, exports: bool = True) -> str:
+def render_model_card(record: RunRecord, *, exports: bool = True, weights: str = "") -> str:
     """Return a model card in Markdown for a finished retraining.
 
-    ``exports`` says whether ``darts.export`` supports networks of this task.
+    ``exports`` says whether ``darts.export`` supports networks of this task, and ``weights`` where
+    the weights come from with which the training began, see ``Space.weights_source``.
     """
     if record.command != "retrain" or not record.finished or record.genotype is None:
         raise ValueError(f"{str(record.directory)!r} is not a finished retraining")
@@ -174,6 +175,7 @@ def render_model_card(record: RunRecord, *, exports: bool = True) -> str:
     text = templates.get_template("model_card.md").render(
         run=record,
         exports=exports,
+        weights=weights,
         setting=lambda key: config.get(f"{key}.name"),
         settings=[
             (key, value)

@@ -25,7 +25,7 @@ from darts.methods.stages import (
 from darts.searching.budget_alphas import add_anchors, alphas_at
 from darts.searching.mixture_loss import SupernetMixtureLoss, masked
 from darts.spaces import SearchContext, SupernetBase
-from darts.spaces.network import fit_layers
+from darts.spaces.network import FittingData, fit_layers
 from darts.tasks import Forward, Objective
 from darts.training.checkpoint import StateDict
 from darts.training.device import loss_scaler, precision_context
@@ -103,7 +103,7 @@ class Searcher:
             require_fitting_network(partial(self._initial_net, self.stage), weights, "searcher.net")
         # Functions that map probabilities by group to terms of the loss of the alphas.
         self.alpha_costs: list[Callable[[Mapping[str, Tensor]], Tensor]] = []
-        net = self._build_net(self.stage)
+        net = self._build_net(self.stage, fits=saved is None)
         self.context = SearchContext.from_supernet(config.space, net)
         self._set_supernet(net)  # also sets the optimizers, the loss scalers and ``frozen``
 
@@ -124,11 +124,11 @@ class Searcher:
         net.scale_alphas(self.config.arch_optimizer.initial_deviation)
         return net
 
-    def _build_net(self, index: int) -> SupernetBase:
+    def _build_net(self, index: int, *, fits: bool = True) -> SupernetBase:
         config, net = self.config, self._initial_net(index)
         net.to(self.ranks.device)
-        if self._loader is not None:
-            fit_layers(net, self._loader)
+        if fits and self._loader is not None:
+            fit_layers(net, FittingData(self._loader, self.objective.supernet_loss))
         # Convolutions run fastest in this memory format.
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.ranks.prepare(net, sync_batchnorm=config.sync_batchnorm)

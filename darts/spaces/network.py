@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -71,12 +72,30 @@ class LanguageModelOutput(NamedTuple):
     dropped: Tensor
 
 
+Loss = Callable[[Callable[..., Any], Any], tuple[Tensor, Any]]
+"""Returns the mean loss of a forward pass over a batch, a scalar, and the outputs."""
+
+
+class FittingData(NamedTuple):
+    """What layers are fitted to, before a run.
+
+    Attributes:
+        loader: Batches of training samples.
+        loss: The loss of the task.
+        seconds: Time after which no further samples are read.
+    """
+
+    loader: Loader
+    loss: Loss
+    seconds: float = math.inf
+
+
 class FittedLayer(nn.Module, ABC):
-    """A layer with fixed values that follow from the inputs of its network, before a run."""
+    """A layer with values that follow from training samples, before a run."""
 
     @abstractmethod
-    def fit(self, inputs: Tensor) -> None:
-        """Compute the values from inputs of the network, for example images ``(N, C, H, W)``."""
+    def fit(self, data: FittingData) -> float | None:
+        """Compute the values; if outputs are fitted to targets, return the loss before."""
 
 
 FITTED_SAMPLES = 512
@@ -84,16 +103,14 @@ FITTED_SAMPLES = 512
 
 
 @torch.no_grad()
-def fit_layers(net: nn.Module, loader: Loader) -> None:
-    """Fit all ``FittedLayer`` modules of a network to the first training samples.
+def fit_layers(net: nn.Module, data: FittingData) -> float | None:
+    """Fit all ``FittedLayer`` modules of a network; return the loss before, see ``FittedLayer``.
 
     Without such modules, no sample is read.
     """
     layers = [module for module in net.modules() if isinstance(module, FittedLayer)]
-    if layers:
-        samples = first_samples(loader)
-        for layer in layers:
-            layer.fit(samples)
+    losses = [layer.fit(data) for layer in layers]
+    return next((loss for loss in losses if loss is not None), None)
 
 
 def first_samples(loader: Loader) -> Tensor:

@@ -54,6 +54,7 @@ class Space(ABC):
             not; None if the space has JSON text only.
         skip_operations: Operations that pass their input on unchanged, or output zeros.
         weightless_operations: Operations without weights, including ``skip_operations``.
+        fine_tunes: Whether networks begin a run with trained weights.
     """
 
     name: str = ""
@@ -72,6 +73,7 @@ class Space(ABC):
     data_kinds: ClassVar[tuple[str, ...]] = ("images", "audio")
     skip_operations: ClassVar[tuple[str, ...]] = ("none", "skip_connect")
     weightless_operations: ClassVar[tuple[str, ...]] = ("none", "skip_connect")
+    fine_tunes: ClassVar[bool] = False
     published: ClassVar[Mapping[str, PublishedGenotype[AnyGenotype]]] = {}
     cells: int = number(8, low=1)
 
@@ -125,6 +127,14 @@ class Space(ABC):
             f"networks of space={self.name} cannot inherit the weights of a supernet, whose "
             "operations have other norms; retrain the genotype"
         )
+
+    def check_training(self) -> None:  # noqa: B027  # most spaces need nothing
+        """Raise ValueError if weights with which networks begin are missing."""
+
+    @property
+    def weights_source(self) -> str:
+        """Where the weights with which networks begin come from; "" for random weights."""
+        return ""
 
     @classmethod
     def reference(cls, genotype: Any) -> Space:

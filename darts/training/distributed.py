@@ -109,17 +109,22 @@ class Ranks:
         Otherwise they use the statistics of the rank's own samples, and their running statistics
         differ until ``average_statistics``.
         """
+        self.share(net)
         if self.size > 1:
-            tensors = list(net.state_dict().values())
-            copies = _flatten_apply(tensors, lambda tensor: dist.broadcast(tensor, 0))
-            with torch.no_grad():
-                for tensor, main in zip(tensors, copies, strict=True):
-                    tensor.copy_(main)
             if sync_batchnorm:
                 convert_sync_batch_norm(net, dist.group.WORLD)
                 self._prepared.append(net)
             else:
                 self._unsynchronized[net] = None
+
+    @torch.no_grad()
+    def share(self, net: nn.Module) -> None:
+        """Copy the parameters and buffers of rank 0, in place."""
+        if self.size > 1:
+            tensors = list(net.state_dict().values())
+            copies = _flatten_apply(tensors, lambda tensor: dist.broadcast(tensor, 0))
+            for tensor, main in zip(tensors, copies, strict=True):
+                tensor.copy_(main)
 
     @torch.no_grad()
     def average_statistics(self) -> None:

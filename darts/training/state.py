@@ -44,7 +44,8 @@ class TrainState:
     train_loader: Loader  # batches that train the weights
     epoch: Count = 0  # completed epochs
     step: Count = 0  # completed steps of the current epoch
-    first_loss: float | None = None  # of the first step of the run, mean over all ranks
+    # Of the first step of the run, mean over all ranks; or before the classifier was fitted.
+    first_loss: float | None = None
     restarts: Annotated[int, msgspec.Meta(ge=0, le=10)] = 0  # so far, after divergences
     means: EpochMeans = field(default_factory=EpochMeans)  # training metrics, this epoch
     scores: dict[str, float] = field(default_factory=dict)  # validation, last completed epoch

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,10 @@ from darts.config import ConfigError, WeightOptimizerConfig
 from darts.methods.bilevel.functional import Reduce, unreduced
 from darts.ops.float32 import exact_float32
 from darts.typed_values import Count
+
+DEPTHS = 8  # groups of parameters that ``layer_decay`` distinguishes
+
+FACTOR = "lr_factor"  # option of such a group
 
 
 class Diverged(ValueError):
@@ -44,33 +49,51 @@ def weight_optimizer(
 ) -> Optimizer:
     """Return the configured optimizer of the weights: AdamW or SGD with (Nesterov) momentum.
 
+    With ``layer_decay``, earlier layers have lower rates.
+
     For AdamW, ``momentum`` is the first beta; the second is 0.999. On a GPU it counts its steps on
     the device (``capturable``), as a CUDA graph needs, so that steps with and without a graph have
     equal results.
 
     References:
         Kingma and Ba, "Adam", arXiv:1412.6980; with the weight decay of Loshchilov and Hutter,
-        "Decoupled Weight Decay Regularization", arXiv:1711.05101.
+        "Decoupled Weight Decay Regularization", arXiv:1711.05101; Howard and Ruder, "Universal
+        Language Model Fine-tuning for Text Classification", arXiv:1801.06146, section 3.2: lower
+        rates of earlier layers.
     """
     lr, decay, momentum = config.lr, config.weight_decay, config.momentum
+    parameters = list(parameters)
+    groups = _layer_groups(parameters, config)
     if config.algorithm == "adam":
-        parameters = list(parameters)
         return torch.optim.AdamW(
-            parameters,
+            groups,
             lr=lr,
             betas=(momentum, 0.999),
             weight_decay=decay,
             capturable=parameters[0].device.type == "cuda",
         )
     return torch.optim.SGD(
-        parameters, lr=lr, momentum=momentum, weight_decay=decay, nesterov=config.nesterov
+        groups, lr=lr, momentum=momentum, weight_decay=decay, nesterov=config.nesterov
     )
 
 
+def _layer_groups(
+    parameters: Sequence[nn.Parameter], config: WeightOptimizerConfig
+) -> list[dict[str, Any]]:
+    """Return the groups of parameters, with the factor of the rate of each."""
+    if config.layer_decay == 1:
+        return [{"params": parameters}]
+    factors = [config.layer_decay**depth for depth in reversed(range(DEPTHS))]
+    groups: list[dict[str, Any]] = [{"params": [], FACTOR: factor} for factor in factors]
+    for number, parameter in enumerate(parameters):
+        groups[number * DEPTHS // len(parameters)]["params"].append(parameter)
+    return [group for group in groups if group["params"]]
+
+
 def set_learning_rate(optimizer: Optimizer, lr: float) -> None:
-    """Set the learning rate of all parameter groups."""
+    """Set the learning rate of all parameter groups; some have a factor, see ``layer_decay``."""
     for group in optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group.get(FACTOR, 1.0)
 
 
 def optimizer_steps(

@@ -48,7 +48,7 @@ def test_the_whitened_patches_of_a_supernet_fit_the_first_samples(
     assert recipe.searcher.stage == stage
     patches = recipe.searcher.net.stem[0]
     expected = WhitenedPatches(3)
-    expected.fit(first_samples(recipe.state.train_loader))
+    expected.whiten(first_samples(recipe.state.train_loader))
     torch.testing.assert_close(patches.weight, expected.weight)
 
 

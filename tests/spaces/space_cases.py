@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import tiny_pretrained
 import torch
 from torch import Tensor, nn
 
@@ -14,6 +15,7 @@ import darts
 from darts.spaces import SPACES, parse_genotype
 from darts.spaces.cnn.candidates import CANDIDATE_SETS
 from darts.spaces.macro.skeleton import SKELETONS
+from darts.spaces.pretrained import Pretrained
 
 CLASSES, WORDS = 4, 11
 IMAGE = (2, 9, 8)
@@ -42,17 +44,19 @@ class Case:
     Attributes:
         sizes: Arguments of supernets and networks.
         kind: Kind of the samples: "images" or "tokens".
+        image: Shape of a sample.
     """
 
     space: Any
     sizes: Mapping[str, int]
     kind: str = "images"
+    image: tuple[int, int, int] = IMAGE
 
     def batch(self, size: int = 4, seed: int = 1) -> Tensor:
         draw = torch.Generator().manual_seed(seed)
         if self.kind == "tokens":
             return torch.randint(1, WORDS, (6, size), generator=draw)
-        return torch.randn(size, *IMAGE, generator=draw, dtype=torch.float64)
+        return torch.randn(size, *self.image, generator=draw, dtype=torch.float64)
 
     def supernet(self) -> Any:
         """Return a supernet in float64 with seeded weights and alphas far from uniform."""
@@ -131,6 +135,11 @@ CASES: dict[str, Case] = {
     "mlp": _images("mlp", cells=3, widths=[4, 2], activations=["relu", "tanh"]),
     "mlp-layer": _images("mlp", cells=2, widths=[4, 2], normalization="layer"),
     "module": _images("module", target="space_cases:OwnModel"),
+    "pretrained": Case(
+        Pretrained(weights=tiny_pretrained.NAME),
+        {"classes": CLASSES, "in_channels": 1},
+        image=(1, *IMAGE[1:]),
+    ),
     "transformer": _tokens("transformer", **_TEXT),
     "transformer-texts": _tokens("transformer", CLASSES, **_TEXT),
     "transformer-list": _tokens(
@@ -143,5 +152,6 @@ CASES: dict[str, Case] = {
     ),
 }  # fmt: skip
 
-ONE_PER_SPACE = ["cnn", "nas201", "macro-standard", "mlp", "module", "transformer", "recurrent"]
+ONE_PER_SPACE = ["cnn", "nas201", "macro-standard", "mlp", "module", "pretrained"]
+ONE_PER_SPACE += ["transformer", "recurrent"]
 assert {CASES[name].space.name for name in ONE_PER_SPACE} == set(SPACES)

@@ -510,11 +510,13 @@ def test_networks_train(case: Case) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [name for name, case in CASES.items() if case.space.name not in ("mlp", "module")]
+    "name",
+    [n for n, case in CASES.items() if case.space.name not in ("mlp", "module", "pretrained")],
 )
 @pytest.mark.parametrize("seed", range(3))
 def test_parameters_and_macs_of_pieces_add_up(name: str, seed: int) -> None:
-    """The pieces of mlp are pairs of widths, see its tests; those of module call choices."""
+    """The pieces of mlp are pairs of widths, see its tests; those of own and pretrained models call
+    choices."""
     case, genotype = CASES[name], CASES[name].random(seed)
     text, classifies = case.kind == "tokens", "classes" in case.sizes
     shape: tuple[int, ...] = IMAGE

@@ -10,7 +10,12 @@ from torch import nn
 
 from darts.config import ConfigError, WeightOptimizerConfig
 from darts.training.device import loss_scaler
-from darts.training.steps import check_weight_optimizer, optimizer_steps, weight_optimizer
+from darts.training.steps import (
+    check_weight_optimizer,
+    optimizer_steps,
+    set_learning_rate,
+    weight_optimizer,
+)
 
 SCALER = loss_scaler("fp32", torch.device("cpu"))
 
@@ -93,3 +98,16 @@ def test_the_configured_optimizer_updates_the_weights() -> None:
     assert isinstance(plain, torch.optim.SGD)
     assert (plain.defaults["momentum"], plain.defaults["nesterov"]) == (0.9, False)
     assert weight_optimizer([weight], WeightOptimizerConfig(nesterov=True)).defaults["nesterov"]
+
+
+def test_earlier_layers_learn_at_lower_rates() -> None:
+    weights = [torch.nn.Parameter(torch.ones(1)) for _ in range(20)]
+    optimizer = weight_optimizer(weights, WeightOptimizerConfig(layer_decay=0.5))
+    set_learning_rate(optimizer, 0.1)
+    rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    ordered = [rates[id(weight)] for weight in weights]
+    assert len(optimizer.param_groups) == len(set(ordered)) == 8
+    assert ordered == sorted(ordered)
+    assert (ordered[0], ordered[-1]) == (pytest.approx(0.1 * 0.5**7), 0.1)
+    few = weight_optimizer(weights[:2], WeightOptimizerConfig(layer_decay=0.5))
+    assert len(few.param_groups) == 2

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from darts.ops.pointwise import PointwiseConv2d
 from darts.spaces.cnn.operations import DepthwiseConv2d
-from darts.spaces.network import FittedLayer
+from darts.spaces.network import FittedLayer, FittingData, first_samples
 from darts.spaces.rank_dropout import drop_path
 
 Activation = Callable[[], nn.Module]
@@ -52,7 +52,11 @@ class WhitenedPatches(FittedLayer):
         self.register_buffer("weight", torch.cat([filters, -filters]))
         self.bias = nn.Parameter(torch.zeros(2 * count))
 
-    def fit(self, images: Tensor) -> None:
+    def fit(self, data: FittingData) -> None:
+        """Compute the filters from the first training images."""
+        self.whiten(first_samples(data.loader))
+
+    def whiten(self, images: Tensor) -> None:
         """Compute the filters from images ``(N, C, H, W)``.
 
         Without two different patches, the filters stay as they are.

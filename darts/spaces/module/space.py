@@ -6,6 +6,7 @@ The supernet is the model, whose choices mix their candidates.
 from __future__ import annotations
 
 import copy
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -14,12 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from darts.registry import number
-from darts.spaces.any_genotype import AnyGenotype
 from darts.spaces.choice_space import ChoiceSpace
 from darts.spaces.deriving import Candidates, check_candidate
 from darts.spaces.module.costs import pieces
 from darts.spaces.module.genotype import Genotype, rows_of, with_chosen
-from darts.spaces.module.targets import build, example
+from darts.spaces.module.targets import PassedModel, build, example
 from darts.spaces.network import NetworkBase, NetworkPiece
 from darts.spaces.space import SPACES
 from darts.spaces.supernet import ParameterRows, SupernetBase
@@ -79,44 +79,40 @@ class Network(NetworkBase):
         return self.model
 
 
-@SPACES.register
 @dataclass
-class Module(ChoiceSpace):
-    """The architectures of a PyTorch model that contains choices.
+class ModelSpace(ChoiceSpace):
+    """The architectures of a PyTorch model that contains choices."""
 
-    Attributes:
-        target: Place of the model's class, ``package.module:Class``. The class is called without
-            arguments, or with the ones of ``classes`` and ``in_channels`` that it takes.
-    """
-
-    name: str = "module"
-    genotype: ClassVar[type[AnyGenotype]] = Genotype
+    genotype: ClassVar[type[Genotype]] = Genotype
     supports_skip_dropout: ClassVar[bool] = False
     skip_operation: ClassVar[str | None] = None
-    skip_operations: ClassVar[tuple[str, ...]] = ()
-    weightless_operations: ClassVar[tuple[str, ...]] = ()
-    retrain_keys: ClassVar[tuple[str, ...]] = ("target",)
-    data_kinds: ClassVar[tuple[str, ...]] = ("images", "audio", "rows")
     cells: int = number(1, low=1, high=1)  # the model defines its depth
-    target: str = ""
+
+    @abstractmethod
+    def model(self, sizes: Mapping[str, int]) -> nn.Module:
+        """Return a new model for the sizes ``classes`` and ``in_channels`` of the data."""
+
+    @abstractmethod
+    def example(self) -> PassedModel:
+        """Return a model that is not run; the state of random generators stays as it is."""
 
     def supernet(self, **options: Any) -> Supernet:
         sizes = self.supported(options, depth=1, partial=1, auxiliary_skip=0)
-        return Supernet(build(self.target, sizes), sizes["classes"])
+        return Supernet(self.model(sizes), sizes["classes"])
 
     def network(self, genotype: Genotype, **options: Any) -> Network:
         sizes = self.supported(options, auxiliary=0, drop_path=0)
-        return Network(genotype, build(self.target, sizes), sizes["classes"])
+        return Network(genotype, self.model(sizes), sizes["classes"])
 
     def inherit(self, genotype: Genotype, supernet: SupernetBase) -> Network:
         assert isinstance(supernet, Supernet)
         return Network(genotype, copy.deepcopy(supernet.model), supernet.classes)
 
     def choices(self) -> dict[str, tuple[str, ...]]:
-        return {row.key: row.names for row in example(self.target).rows}
+        return {row.key: row.names for row in self.example().rows}
 
     def genotype_of(self, operations: Sequence[str]) -> Genotype:
-        return Genotype(tuple(zip(self.choices(), operations, strict=True)))
+        return self.genotype(tuple(zip(self.choices(), operations, strict=True)))
 
     def operations_of(self, genotype: Genotype) -> tuple[str, ...]:
         require_keys(genotype, self.choices())
@@ -124,11 +120,11 @@ class Module(ChoiceSpace):
         return tuple(chosen[key] for key in self.choices())
 
     def rows(self, candidates: Candidates) -> list[tuple[str, int]]:
-        return [(row.group, row.index) for row in example(self.target).rows]
+        return [(row.group, row.index) for row in self.example().rows]
 
     def pieces(self, *, classes: int, sample_shape: Sequence[int]) -> Iterator[NetworkPiece]:
         sizes = {"classes": classes, "in_channels": self.in_channels(sample_shape)}
-        return pieces(build(self.target, sizes), sample_shape)
+        return pieces(self.model(sizes), sample_shape)
 
     def expected_usage(
         self, probabilities: Mapping[str, Tensor], candidates: Candidates
@@ -137,11 +133,35 @@ class Module(ChoiceSpace):
         # one chooses one of them.
         usage = super().expected_usage(probabilities, candidates)
         rows = {group: [*table.unbind()] for group, table in usage.items()}
-        for (group, index), own in example(self.target).conditions.items():
+        for (group, index), own in self.example().conditions.items():
             for other in own:
                 probability = usage[other.group][other.index, list(other.columns)].sum()
                 rows[group][index] = rows[group][index] * probability
         return {group: torch.stack(own) for group, own in rows.items()}
+
+
+@SPACES.register
+@dataclass
+class Module(ModelSpace):
+    """The architectures of a model of your own.
+
+    Attributes:
+        target: Place of the model's class, ``package.module:Class``. The class is called without
+            arguments, or with the ones of ``classes`` and ``in_channels`` that it takes.
+    """
+
+    name: str = "module"
+    skip_operations: ClassVar[tuple[str, ...]] = ()
+    weightless_operations: ClassVar[tuple[str, ...]] = ()
+    retrain_keys: ClassVar[tuple[str, ...]] = ("target",)
+    data_kinds: ClassVar[tuple[str, ...]] = ("images", "audio", "rows")
+    target: str = ""
+
+    def model(self, sizes: Mapping[str, int]) -> nn.Module:
+        return build(self.target, sizes)
+
+    def example(self) -> PassedModel:
+        return example(self.target)
 
 
 def require_keys(genotype: Genotype, names: Mapping[str, tuple[str, ...]]) -> None:
@@ -156,7 +176,7 @@ def require_keys(genotype: Genotype, names: Mapping[str, tuple[str, ...]]) -> No
 
 
 def _checked(logits: object, samples: Tensor, classes: int, model: nn.Module) -> Tensor:
-    if not isinstance(logits, Tensor) or logits.shape != (len(samples), classes):
+    if not isinstance(logits, Tensor) or logits.shape != (samples.shape[0], classes):
         found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise ValueError(
             f"{type(model).__name__} returns {found} for {len(samples)} samples, but the data has "

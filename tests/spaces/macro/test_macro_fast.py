@@ -35,7 +35,7 @@ def test_whitened_patches_have_unit_variance_up_to_the_floor(channels: int) -> N
     """Patches that do not overlap, as those of ``fit``, are uncorrelated after the filters."""
     torch.manual_seed(0)
     layer, x = WhitenedPatches(channels), images(200, channels, (8, 8))
-    layer.fit(x)
+    layer.whiten(x)
     count = min(4 * channels, MAX_COMPONENTS)
     assert layer.weight.shape == (2 * count, channels, 2, 2)
     assert torch.equal(layer.weight[:count], -layer.weight[count:])
@@ -61,7 +61,7 @@ def test_whitened_patches_keep_the_size_and_have_a_learned_bias() -> None:
 @pytest.mark.parametrize("x", [torch.zeros(1, 3, 2, 2), torch.ones(9, 3, 6, 6)])
 def test_images_without_different_patches_give_finite_filters(x: Tensor) -> None:
     layer = WhitenedPatches(3)
-    layer.fit(x)
+    layer.whiten(x)
     assert layer.weight.isfinite().all()
 
 

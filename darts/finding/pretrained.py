@@ -1,0 +1,89 @@
+"""Networks with trained weights in ``darts.find``: families, and what the weights are worth."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from darts.config import ConfigError
+from darts.finding.families import Family
+from darts.finding.policy import WORST, Standing
+from darts.finding.race import Race
+from darts.reading import JsonObject
+from darts.recipes.rules import DataFacts, Values
+from darts.spaces.pretrained import Pretrained
+from darts.spaces.pretrained.weights import find_weights
+from darts.tracking.formats import format_value
+
+NONE = "none"
+"""Value of ``pretrained`` for races without trained weights."""
+
+SIZES = (64, 96, 128)
+"""Sides of the images in pixels; smaller ones are enlarged by the network. The published weights
+were trained at about 224 pixels: on 2,000 photos of CIFAR-10, which have 32 pixels, a classifier of
+the features of EfficientNet-Lite0 has 63 % at 64 pixels and 71 % at 96 pixels."""
+
+
+def pretrained_families(
+    pretrained: str, facts: DataFacts, side: int, user_keys: Collection[str]
+) -> tuple[Family, ...]:
+    """Return the families of networks that begin with trained weights, one per size of the images.
+
+    Args:
+        pretrained: Name of the weights.
+        facts: Facts of the data.
+        side: Side of the images of the data in pixels.
+        user_keys: Keys that the user has set; the size of the images may be one of them.
+    """
+    if pretrained == NONE:
+        return ()
+    if facts.kind != "images" or "space" in user_keys:
+        raise ConfigError(
+            f"pretrained={pretrained}: adds networks of images to those of other spaces; leave it "
+            "out, or leave out space="
+        )
+    try:
+        weights = find_weights(pretrained)
+        space = Pretrained(weights=weights.name)
+        space.check_training()
+        space.in_channels(facts.shape)
+    except ValueError as error:
+        raise ConfigError(str(error).replace("space.weights=", "pretrained=")) from None
+    baselines = {"all": str(space.plain())}
+    smallest = side if "dataset.size" in user_keys else 0
+    families = []
+    for size in sorted({max(size, smallest) for size in SIZES}):
+        values: Values = {"space.weights": weights.name, "space.size": size}
+        values["dataset.size"] = max(min(size, side), 8)
+        families.append(Family(f"{weights.network}_{size}", space.name, values, baselines))
+    return tuple(families)
+
+
+def worth_of_weights(race: Race) -> JsonObject:
+    """Return the best validation scores with and without trained weights, after equal training.
+
+    The training is the longest that networks of both kinds have had. If there are networks of one
+    kind only, the result is empty.
+    """
+    metric, direction = race.metric
+    kinds: dict[bool, list[Standing]] = {True: [], False: []}
+    for name, standing in race.standings.items():
+        networks = race.pool.networks[race.candidates[name].family]
+        kinds[networks.space.fine_tunes].append(standing)
+    stage = min(max((own.stage for own in kind), default=0) for kind in kinds.values()) - 1
+    scores = [
+        max((s.scores[stage - s.first] for s in kind if s.first <= stage < s.stage), default=WORST)
+        for kind in kinds.values()
+    ]
+    if WORST in scores:
+        return {}
+    tuned, others = (own if direction.higher_is_better else -own for own in scores)
+    note = (
+        f"After equal training in the race, the best valid_{metric} was "
+        f"{format_value(metric, tuned)} with pretrained weights and {format_value(metric, others)} "
+        "without."
+    )
+    return {
+        f"pretrained_valid_{metric}": tuned,
+        f"scratch_valid_{metric}": others,
+        "pretrained_note": note,
+    }

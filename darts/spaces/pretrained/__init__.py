@@ -1,0 +1,3 @@
+"""The space of networks with trained weights."""
+
+from darts.spaces.pretrained.space import Pretrained as Pretrained
