@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from darts.recipes.rules import Values
-from darts.spaces import AnyGenotype
+from darts.spaces import SPACES, AnyGenotype
 from darts.spaces.lookup import find_genotype
 
 
@@ -41,6 +41,11 @@ class Family:
     space: str
     values: Values
     baselines: Mapping[str, str]
+
+    @property
+    def fine_tunes(self) -> bool:
+        """Whether the networks begin with trained weights."""
+        return SPACES[self.space].fine_tunes
 
     def genotypes(self) -> dict[str, AnyGenotype]:
         """Return the baselines by name."""

@@ -17,10 +17,10 @@ from darts.tracking.formats import format_value
 NONE = "none"
 """Value of ``pretrained`` for races without trained weights."""
 
-SIZES = (64, 96, 128)
-"""Sides of the images in pixels; smaller ones are enlarged by the network. The published weights
-were trained at about 224 pixels: on 2,000 photos of CIFAR-10, which have 32 pixels, a classifier of
-the features of EfficientNet-Lite0 has 63 % at 64 pixels and 71 % at 96 pixels."""
+SIZES = (96, 128, 64)
+"""Sides of the images in pixels, the most promising first; the network enlarges smaller images. On
+4,000 photos of CIFAR-10, EfficientNet-Lite0 has 78 % after half a minute at 96 pixels and 75 % at
+64 pixels, and 86 % and 82 % after two minutes."""
 
 
 def pretrained_families(
@@ -51,7 +51,7 @@ def pretrained_families(
     baselines = {"all": str(space.plain())}
     smallest = side if "dataset.size" in user_keys else 0
     families = []
-    for size in sorted({max(size, smallest) for size in SIZES}):
+    for size in dict.fromkeys(max(size, smallest) for size in SIZES):
         values: Values = {"space.weights": weights.name, "space.size": size}
         values["dataset.size"] = max(min(size, side), 8)
         families.append(Family(f"{weights.network}_{size}", space.name, values, baselines))
@@ -67,8 +67,8 @@ def worth_of_weights(race: Race) -> JsonObject:
     metric, direction = race.metric
     kinds: dict[bool, list[Standing]] = {True: [], False: []}
     for name, standing in race.standings.items():
-        networks = race.pool.networks[race.candidates[name].family]
-        kinds[networks.space.fine_tunes].append(standing)
+        family = race.pool.networks[race.candidates[name].family].family
+        kinds[family.fine_tunes].append(standing)
     stage = min(max((own.stage for own in kind), default=0) for kind in kinds.values()) - 1
     scores = [
         max((s.scores[stage - s.first] for s in kind if s.first <= stage < s.stage), default=WORST)

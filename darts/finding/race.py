@@ -146,7 +146,10 @@ class Race:
     def _fitting(self, entries: Sequence[Entry], until: float) -> list[Entry]:
         """Return the first entries that end before a share of the budget is used."""
         workers = self.execution.executor.workers
-        # The first round leaves time for the next ones, but trains one candidate per worker.
+        # The first round leaves time for the next ones, but trains one candidate per worker, and
+        # one with and one without trained weights.
+        kinds = {networks.family.fine_tunes for networks in self.pool.networks.values()}
+        least = max(workers, len(kinds))
         left = self.stopwatch.until(until if self.rounds else until / 2)
         chosen: list[Entry] = []
         busy = [0.0] * workers  # until when, if each slice goes to the worker that is free first
@@ -155,7 +158,7 @@ class Race:
             for _ in range(self.folds):
                 seconds = self.slices.seconds(entry.stage) + self.overhead
                 after[after.index(min(after))] += seconds
-            if max(after) <= left or (not self.rounds and len(chosen) < workers):
+            if max(after) <= left or (not self.rounds and len(chosen) < least):
                 chosen.append(entry)
                 busy = after
         return chosen
@@ -215,14 +218,16 @@ class Race:
     def _measure_slice(self) -> None:
         """Decide on the first slice: train the first candidates until the rate has risen.
 
-        They train for one more epoch, so that each candidate has a score at the full rate.
+        They train for one more epoch, so that each candidate has a score at the full rate. Networks
+        that begin with trained weights have a score at once, so they do not count.
         """
         if "slice_seconds" in self.decisions:
             return
         total = self.stopwatch.total / self.folds
-        jobs = []
-        for candidate in self.pool.baselines()[: self.execution.executor.workers]:
-            rise = self.pool.networks[candidate.family].config.optimizer.warmup_epochs
+        jobs, networks = [], self.pool.networks
+        risen = (c for c in self.pool.baselines() if not networks[c.family].family.fine_tunes)
+        for candidate in itertools.islice(risen, self.execution.executor.workers):
+            rise = networks[candidate.family].config.optimizer.warmup_epochs
             length = (f"epochs={rise + 1}", f"max_seconds={LONGEST * total:g}")
             jobs.append(self.slices.jobs(candidate, length)[0])
         summaries = (outcome.summary for outcome in self.execution.run(jobs).values())

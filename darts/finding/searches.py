@@ -114,6 +114,7 @@ class GradientSearches:
 
     def _overrides(self, method: str, epochs: int) -> list[str]:
         networks = self._networks
+        recipe = search_recipe(self.pool.facts, fine_tunes=networks.family.fine_tunes)
         sizes = {k: v for k, v in networks.family.values.items() if k.startswith(SEARCHED_KEYS)}
         return merge_overrides(
             [
@@ -123,7 +124,7 @@ class GradientSearches:
                 f"seed={self.pool.config.seed}",
                 f"space={networks.family.space}",
                 *as_overrides(sizes),
-                *as_overrides(search_recipe(self.pool.facts, fine_tunes=networks.space.fine_tunes)),
+                *as_overrides(recipe),
                 *(item for item in networks.user if item.startswith(SEARCHED_KEYS)),
                 f"method={method}",
                 f"epochs={epochs}",

@@ -19,13 +19,9 @@ from darts.plugins import group_options
 from darts.recipes.commands import merge_overrides
 from darts.recipes.exporting.formats import check_export
 from darts.recipes.rules import MAX_SHARE, DataFacts, Values, recipe
-from darts.spaces import SPACES
 
 CLASSIFIED = (*SampleDataModule.data_kinds, "documents")
 """Kinds of data with separate samples, which ``darts.predict`` accepts."""
-
-YARDSTICKS = 2
-"""Families before those with pretrained weights. Their epochs decide how long a slice is."""
 
 _ADVICE = {  # for users who set keys of retrainings that darts.find sets itself
     "epochs": "set plan.epochs instead",
@@ -89,15 +85,15 @@ def make_networks(config: FindConfig) -> tuple[DataFacts, dict[str, Networks]]:
     facts = DataFacts.read(first.config, first.data)
     side = max(sizes, default=facts.side)
     added = pretrained_families(config.pretrained, facts, side, first.user_keys)
-    families = (*families[:YARDSTICKS], *added, *families[YARDSTICKS:])
+    families = (families[0], *added, *families[1:])
     own: Values = {"validation": facts.validation} if facts.validation > 0 else {}
     if kind == "images":
         flip = bool(getattr(declared.dataset, "flip", False))
         own |= {"dataset.flip": flip, "mirror": flip}
     networks = {}
     for family in families:
-        resized, space = facts.resized(family.values.get("dataset.size")), SPACES[family.space]
-        values = recipe(resized, fine_tunes=space.fine_tunes) | own
+        resized = facts.resized(family.values.get("dataset.size"))
+        values = recipe(resized, fine_tunes=family.fine_tunes) | own
         made = dataclasses.replace(_networks(config, family, values), loaded=first.loaded)
         if made.limits.model is not None:
             require_sizes("limit.device", made.limits.model, made.space, made.data.sample_shape)

@@ -24,7 +24,7 @@ def test_networks_with_trained_weights_take_part_in_the_race(
 ) -> None:
     """Their weights are in the checkpoint, so the file is needed once only."""
     monkeypatch.setattr(setup, "FAMILIES", {"images": FAMILIES["images"][:1]})
-    monkeypatch.setattr(pretrained, "SIZES", (8, 12))
+    monkeypatch.setattr(pretrained, "SIZES", (12, 8))
     weights = save_weights(tmp_path)
     found = commands.run("find", tmp_path / "run", f"pretrained={weights}", *IMAGES, *PLAN)
     summary = found.json("summary.json")

@@ -50,7 +50,7 @@ def fit_head(head: nn.Linear, features: Tensor, targets: Tensor, loss: Loss) -> 
         return value
 
     with torch.enable_grad():
-        before = optimizer.step(objective)
+        before = optimizer.step(objective)  # type: ignore[no-untyped-call]
     with torch.no_grad():
         head.weight.copy_(weight / spread)
         head.bias.copy_(bias - head.weight @ mean)
