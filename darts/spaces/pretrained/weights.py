@@ -1,4 +1,4 @@
-"""Trained weights: their names, files and sources. Nothing is downloaded.
+"""Trained weights: their names, files, sources and licenses.
 
 ``NETWORK`` names the default weights of a network, ``NETWORK.ENTRY`` an entry of its weights in
 torchvision, and ``NETWORK:FILE`` a state dict in a file of PyTorch or safetensors.
@@ -7,6 +7,7 @@ torchvision, and ``NETWORK:FILE`` a state dict in a file of PyTorch or safetenso
 from __future__ import annotations
 
 import re
+import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
@@ -17,14 +18,15 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from darts.spaces.pretrained.architectures import NETWORKS
+from darts.reading import one_line
+from darts.spaces.pretrained.architectures import NETWORKS, structure
 
 AUTO = "auto"
 
 _INSTALL = "run pip install 'darts-nas[pretrained]'"
 _NAME = re.compile(r"(?P<network>\w+)(\.(?P<entry>\w+)|:(?P<file>.+))?")
-
-IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+_FILE = re.compile(r"[^:]*(/[^:]*|\.(pth|pt|safetensors))")
+_HASH = re.compile(r"-([0-9a-f]{8,})\.pth$")  # in the names of published files
 
 
 @dataclass(frozen=True)
@@ -49,34 +51,67 @@ class Weights:
     @property
     def statistics(self) -> tuple[list[float], list[float]]:
         """Mean and standard deviation by channel of the inputs, from pixels in [0, 1]."""
-        own = NETWORKS.get(self.network)
-        return IMAGENET if own is None else own.statistics
+        if own := NETWORKS.get(self.network):
+            mean, std = own.statistics
+        else:
+            preset = self._published().transforms()
+            mean, std = preset.mean, preset.std
+        return list(mean), list(std)
 
     @property
     def source(self) -> str:
         """Where the weights come from, and their license."""
         if self.file:
-            return f"{self.network}, weights of the user from {Path(self.file).name}"
+            return (
+                f"{self.network}, from the file {Path(self.file).name} of the user; its license is "
+                "not recorded"
+            )
         if own := NETWORKS.get(self.network):
             return f"{self.name} of the package {own.package}, license {own.license}"
-        url = self._published().url
-        return f"{self.name} of torchvision, {url} (see the license statement of torchvision)"
+        entry = self._published()
+        terms = entry.meta.get("license") or (
+            "torchvision states none for weights, which may have terms of the data, ImageNet; its "
+            "code has the license BSD-3-Clause"
+        )
+        return f"{self.network}.{entry.name} of torchvision, {entry.url}; license: {terms}"
 
     def path(self) -> Path:
         """Return the file; if it is missing, raise ValueError, with what to do."""
-        if self.file:
-            file, advice = Path(self.file), "name a file with a state dict"
-        elif own := NETWORKS.get(self.network):
-            file, advice = Path(own.file), _INSTALL
-            with suppress(ModuleNotFoundError):
-                file = Path(str(resources.files(own.package.replace("-", "_")))) / own.file
-        else:
-            url = self._published().url
-            file = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
-            advice = f"download {url} to this place"
+        file, advice = self._place()
         if not file.is_file():
             raise ValueError(f"space.weights={self.name}: {file} is missing; {advice}")
         return file
+
+    def _place(self) -> tuple[Path, str]:
+        """Return where the file belongs, and how to get it."""
+        if self.file:
+            return Path(self.file), "name a file with a state dict"
+        if own := NETWORKS.get(self.network):
+            folder = Path(own.package)
+            with suppress(ModuleNotFoundError):
+                folder = Path(str(resources.files(own.package.replace("-", "_"))))
+            return folder / own.file, _INSTALL
+        url = self._published().url
+        file = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+        return file, (
+            f"download {url} to this place, which darts.find does with dataset.download=true"
+        )
+
+    def download(self) -> None:
+        """Download the file from the publisher, if there is one and the file is missing."""
+        file, advice = self._place()
+        if self.file or self.network in NETWORKS or file.is_file():
+            return
+        url = self._published().url
+        print(f"downloading {url} to {file}", file=sys.stderr)
+        expected = _HASH.search(url)
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(url, str(file), expected and expected[1], progress=False)
+        except Exception as error:  # network or disk: many libraries and error types
+            raise ValueError(
+                f"space.weights={self.name}: cannot download ({one_line(error, 100)}); {advice}"
+            ) from None
 
     def read(self) -> dict[str, Tensor]:
         """Return the state dict; a file cannot run code."""
@@ -99,17 +134,43 @@ class Weights:
 
 
 def find_weights(name: str) -> Weights:
-    """Return weights with an absolute path; for ``AUTO``, the smallest file on this machine."""
-    if name != AUTO:
-        weights = Weights.parse(name)
-        file = Path(weights.file).absolute()
-        return Weights.parse(f"{weights.network}:{file}") if weights.file else weights
+    """Return weights by their name or file, which gets an absolute path.
+
+    ``AUTO`` stands for those of a package, or else for the smallest file in the cache of
+    torchvision. A file without a network has the name of one, as published files have.
+    """
+    if name == AUTO:
+        return _installed()
+    if _FILE.fullmatch(name):
+        stem = Path(name).name.replace("-", "_")
+        known = (network for network in _networks() if stem.startswith(network))
+        network = max(known, key=len, default=None)
+        if network is None:
+            raise ValueError(
+                f"space.weights={name}: the name of the file does not begin with a network; set "
+                f"NETWORK:{name}"
+            )
+        name = f"{network}:{name}"
+    weights = Weights.parse(name)
+    file = Path(weights.file).expanduser().absolute()
+    return Weights.parse(f"{weights.network}:{file}") if weights.file else weights
+
+
+def _networks() -> list[str]:
+    """Return the names of all networks that may have weights, those of packages first."""
     from torchvision import models
 
-    sizes: dict[Weights, int] = {}
-    for network in (*NETWORKS, *models.list_models(module=models)):
-        with suppress(ValueError):
-            sizes[Weights.parse(network)] = Weights.parse(network).path().stat().st_size
+    return [*NETWORKS, *models.list_models(module=models)]
+
+
+def _installed() -> Weights:
+    sizes: dict[Weights, tuple[bool, int]] = {}
+    for network in _networks():
+        weights = Weights.parse(network)
+        with suppress(ValueError):  # the file is missing, or the network is of another kind
+            size = weights.path().stat().st_size
+            structure(network)
+            sizes[weights] = network not in NETWORKS, size
     if not sizes:
         raise ValueError(f"space.weights={AUTO}: none are installed or cached; {_INSTALL}")
     return min(sizes, key=sizes.__getitem__)
