@@ -1,4 +1,4 @@
-"""A tiny network for the space ``pretrained``, and a file with its weights."""
+"""A tiny network for the space ``pretrained``, a file with its weights, and training images."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from darts.data import SampleLoader
+from darts.data.images import MemoryImages
 from darts.spaces.macro.fast_layers import Residual
 from darts.spaces.pretrained.architectures import NETWORKS
 
 NAME = "tiny"
+MEAN, STD = (0.5, 0.4, 0.6), (0.2, 0.3, 0.1)
 
 
 class TinyNet(nn.Module):
@@ -38,3 +41,24 @@ def save_weights(folder: Path) -> str:
     torch.manual_seed(1)
     torch.save(TinyNet().state_dict(), folder / "tiny.pth")
     return f"{NAME}:{folder / 'tiny.pth'}"
+
+
+def colors(count: int = 60, used: slice = slice(None)) -> SampleLoader:
+    """Return some of ``count`` images of three classes, which differ in their mean color."""
+    draw = torch.Generator().manual_seed(0)
+    labels = torch.arange(count) % 3
+    pixels = torch.randint(0, 150, (count, 3, 8, 8), generator=draw)
+    pixels[torch.arange(count), labels] += 100
+    return SampleLoader(
+        MemoryImages(pixels.to(torch.uint8), labels),
+        torch.arange(count)[used],
+        batch_size=20,
+        seed=0,
+        name="train",
+        mean=MEAN,
+        std=STD,
+        augmentation=None,
+        shuffle=True,
+        drop_last=True,
+        device="cpu",
+    )

@@ -60,7 +60,7 @@ class SampleLoader(PositionLoader[SampleBatch]):
         self.images = images
         self.augmentation = augmentation
         self.device = torch.device(device)
-        self.mean, self.std = tuple(mean), tuple(std)
+        self.mean, self.std, self._workers = tuple(mean), tuple(std), workers
         self._normalize = Normalization(mean, std, self.device, images.full_scale)
         self._schedule = Schedule(indices.cpu(), batch_size, len(self), shuffle, (seed, name))
         if augmentation is not None:
@@ -73,6 +73,31 @@ class SampleLoader(PositionLoader[SampleBatch]):
             random_crops = augmentation is not None and augmentation.crops_files
             batches = DiskBatches(images, self._schedule, random_crops, self._ranks)
             self._disk = DiskReader(batches, workers=workers, pin_memory=self.device.type == "cuda")
+
+    @property
+    def indices(self) -> Tensor:
+        """The samples that the loader uses, ``(n,)`` int64 on the CPU."""
+        return self._schedule.indices
+
+    def plain(self, indices: Tensor, batch_size: int) -> SampleLoader:
+        """Return batches of any samples, in the order of ``indices``, without augmentation.
+
+        Each rank gets whole batches.
+        """
+        return SampleLoader(
+            self.images,
+            indices,
+            batch_size=batch_size,
+            seed=0,
+            name="samples",
+            mean=self.mean,
+            std=self.std,
+            augmentation=None,
+            shuffle=False,
+            drop_last=False,
+            device=self.device,
+            workers=self._workers,
+        )
 
     def read(self, position: int) -> SampleBatch:
         return self._read(position, prefetch=False)
