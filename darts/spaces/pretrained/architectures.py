@@ -1,10 +1,11 @@
-"""Networks that have trained weights: their classifier, and the blocks that they can do without.
+"""Networks that have trained weights: their classifier, and the stages that can be shorter.
 
 A network is one of ``NETWORKS`` or a classification model of ``torchvision.models``.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import cache, partial
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from darts.reading import one_line
-from darts.spaces.module.choice import Choice
+from darts.spaces.module.choice import Repeat
 from darts.spaces.pretrained.lite0 import EfficientNetLite0
 
 NETWORKS: dict[str, Any] = {"efficientnet_lite0": EfficientNetLite0}
@@ -27,7 +28,8 @@ class Structure(NamedTuple):
 
     classifier: str
     features: int
-    blocks: tuple[str, ...]  # whose output has the shape of their input
+    # Consecutive blocks whose output has the shape of their input.
+    stages: tuple[tuple[str, ...], ...]
 
 
 def make(name: str) -> nn.Module:
@@ -53,7 +55,8 @@ def structure(name: str) -> Structure:
             linear = {path: m for path, m in net.named_modules() if isinstance(m, nn.Linear)}
             classifier, last = linear.popitem()
             net.set_submodule(classifier, nn.Identity())
-            for path in _blocks(net):
+            blocks = dict(_blocks(net))
+            for path in blocks:
                 net.get_submodule(path).register_forward_hook(partial(record, path))
             shape = net(torch.zeros(2, 3, SIDE, SIDE)).shape
         if shape != (2, last.in_features):
@@ -64,26 +67,54 @@ def structure(name: str) -> Structure:
             f"any size and ends in a linear classifier, or {', '.join(NETWORKS)} "
             f"({one_line(error, 100)})"
         ) from None
-    return Structure(classifier, last.in_features, tuple(same))
+    stages: list[tuple[str, ...]] = []
+    for path, before in blocks.items():
+        if path in same:
+            stages.append((*stages.pop(), path) if before in same else (path,))
+    return Structure(classifier, last.in_features, tuple(stages))
 
 
-def _blocks(module: nn.Module, prefix: str = "") -> Iterator[str]:
-    """Yield the paths of modules with parts in an ``nn.Sequential``, but not inside of them."""
+def _blocks(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the paths of modules with parts in an ``nn.Sequential``, but not inside of them.
+
+    With each path, yield that of the module before it in the ``nn.Sequential``.
+    """
+    before = ""
     for name, child in module.named_children():
+        path = f"{prefix}{name}"
         if type(child) is nn.Sequential:
-            yield from _blocks(child, f"{prefix}{name}.")
+            yield from _blocks(child, f"{path}.")
         elif type(module) is nn.Sequential and [*child.children()]:
-            yield f"{prefix}{name}"
+            yield path, before
+        before = path
 
 
 def make_backbone(name: str) -> nn.Module:
-    """Return a network with random weights and without its classifier, whose blocks are choices.
+    """Return a network with random weights, without its classifier; its stages are choices.
+
+    A stage keeps its first blocks; a search finds out how many.
 
     Shape: ``(B, 3, H, W)`` -> ``(B, features)``.
     """
     net, parts = make(name), structure(name)
     net.set_submodule(parts.classifier, nn.Identity())
-    for path in parts.blocks:
-        block = net.get_submodule(path)
-        net.set_submodule(path, Choice({"block": block, "skip": nn.Identity()}))
+    for number, paths in enumerate(parts.stages):
+        blocks = iter([net.get_submodule(path) for path in paths])
+        stage = Repeat(blocks.__next__, min=0, max=len(paths), key=f"stage{number}")
+        net.set_submodule(paths[0], stage)
+        for path in paths[1:]:
+            parent, _, child = path.rpartition(".")
+            delattr(net.get_submodule(parent), child)
     return net
+
+
+def published_key(key: str, stages: tuple[tuple[str, ...], ...]) -> str:
+    """Return the name in the published state dict of a weight of ``make_backbone``.
+
+    The choices of the backbone may have been made.
+    """
+    for paths in stages:
+        found = re.fullmatch(rf"{re.escape(paths[0])}\.(?:blocks\.)?(\d+)\.(.+)", key)
+        if found:
+            return f"{paths[int(found[1])]}.{found[2]}"
+    return key

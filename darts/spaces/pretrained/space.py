@@ -1,4 +1,4 @@
-"""The space of a network with trained weights: which blocks to keep, and whether to add an adapter.
+"""The space of a network with trained weights: the length of its stages, and an adapter or none.
 
 The genotype that keeps all blocks, without an adapter, is plain fine-tuning.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import ClassVar
 
 import torch
@@ -24,7 +25,7 @@ from darts.spaces.space import SPACES
 
 @dataclass(frozen=True)
 class Genotype(ModelGenotype):
-    """The blocks that are kept and skipped, and the adapter."""
+    """The number of blocks of each stage, and the adapter."""
 
     space: ClassVar[str] = "pretrained"
 
@@ -37,20 +38,23 @@ class Pretrained(ModelSpace):
     Attributes:
         weights: Name of the weights, see ``darts.spaces.pretrained.weights``.
         size: Side in pixels to which the networks enlarge smaller images.
+        features: Folder that keeps the features of training images, for other runs; "" for none.
     """
 
     name: str = "pretrained"
     genotype: ClassVar[type[ModelGenotype]] = Genotype
     fine_tunes: ClassVar[bool] = True
-    skip_operations: ClassVar[tuple[str, ...]] = ("skip", "plain")
-    weightless_operations: ClassVar[tuple[str, ...]] = ("skip", "plain")
+    skip_operations: ClassVar[tuple[str, ...]] = ("0", "plain")
+    weightless_operations: ClassVar[tuple[str, ...]] = ("0", "plain")
     retrain_keys: ClassVar[tuple[str, ...]] = ("weights", "size")
     data_kinds: ClassVar[tuple[str, ...]] = ("images",)
     weights: str = "efficientnet_lite0"
     size: int = number(0, low=0, high=1024)
+    features: str = ""
 
     def model(self, sizes: Mapping[str, int]) -> nn.Module:
-        return PretrainedModel(self.weights, sizes["classes"], self.size)
+        folder = Path(self.features) if self.features else None
+        return PretrainedModel(self.weights, sizes["classes"], self.size, folder)
 
     def in_channels(self, sample_shape: Sequence[int]) -> int:
         if (channels := sample_shape[0]) not in (1, 3):
@@ -62,7 +66,7 @@ class Pretrained(ModelSpace):
 
     def plain(self) -> ModelGenotype:
         """Return the genotype that keeps all blocks, without an adapter."""
-        return self.genotype_of([names[0] for names in self.choices().values()])
+        return self.genotype_of([names[-1] for names in self.choices().values()])
 
     def check_training(self) -> None:
         self.example()

@@ -9,43 +9,18 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny_pretrained import TinyNet, save_weights
-from torch import Tensor, nn
+from tiny_pretrained import MEAN, STD, TinyNet, colors, save_weights
+from torch import Tensor
 
-from darts.data import SampleLoader
-from darts.data.images import MemoryImages
 from darts.spaces.network import FittingData, fit_layers
 from darts.spaces.pretrained import Pretrained
 from darts.spaces.pretrained.architectures import structure
 from darts.spaces.pretrained.weights import Weights
 
-MEAN, STD = (0.5, 0.4, 0.6), (0.2, 0.3, 0.1)
-
 
 def loss(forward: Any, batch: Any) -> tuple[Tensor, Tensor]:
     logits = forward(batch[0])
     return F.cross_entropy(logits, batch[1]), logits
-
-
-def colors(count: int = 60) -> SampleLoader:
-    """Return images of three classes, which differ in their mean color."""
-    draw = torch.Generator().manual_seed(0)
-    labels = torch.arange(count) % 3
-    pixels = torch.randint(0, 150, (count, 3, 8, 8), generator=draw)
-    pixels[torch.arange(count), labels] += 100
-    return SampleLoader(
-        MemoryImages(pixels.to(torch.uint8), labels),
-        torch.arange(count),
-        batch_size=20,
-        seed=0,
-        name="train",
-        mean=MEAN,
-        std=STD,
-        augmentation=None,
-        shuffle=True,
-        drop_last=True,
-        device="cpu",
-    )
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +30,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def fitted(space: Any, **choices: str) -> tuple[Any, float | None]:
     """Return the network of the plain genotype with other choices, fitted to colors."""
-    names = {name: choices.get(name, "") for name in space.choices()}
-    operations = [names[key] or options[0] for key, options in space.choices().items()]
+    operations = [choices.get(key, options[-1]) for key, options in space.choices().items()]
     net = space.network(space.genotype_of(operations), classes=3, in_channels=3)
     return net, fit_layers(net, FittingData(colors(), loss))
 
@@ -64,29 +38,42 @@ def fitted(space: Any, **choices: str) -> tuple[Any, float | None]:
 def test_a_network_begins_with_the_weights_and_a_fitted_classifier(weights: str) -> None:
     net, before = fitted(Pretrained(weights=weights))
     state = Weights.parse(weights).read()
-    for name, weight in net.model.backbone.named_parameters():
-        assert weight.equal(state[name]), name
+    stage0, _, stage1 = net.model.backbone.net.blocks
+    for number, block in zip([0, 1, 3], [*stage0, *stage1], strict=True):
+        for name, weight in block.named_parameters():
+            assert weight.equal(state[f"blocks.{number}.{name}"]), name
     images, labels = colors().batch(0, 0)
     assert before == pytest.approx(math.log(3), abs=1e-3)
     assert loss(net, (images, labels))[0] < 0.3 * before
     mean, std = (torch.tensor(own).view(3, 1, 1) for own in (MEAN, STD))
     wanted, spread = (torch.tensor(own).view(3, 1, 1) for own in TinyNet.statistics)
-    inputs = images * net.model.scale + net.model.shift
+    inputs = images * net.model.backbone.scale + net.model.backbone.shift
     torch.testing.assert_close(inputs, (images * std + mean - wanted) / spread)
 
 
-def test_the_network_of_skipped_blocks_has_the_other_weights(weights: str) -> None:
+def test_a_shorter_stage_keeps_its_first_blocks(weights: str) -> None:
     space = Pretrained(weights=weights)
-    net, _ = fitted(space, **{"backbone.blocks.1": "skip", "adapter": "adapter"})
-    assert isinstance(net.model.backbone.blocks[1], nn.Identity)
+    net, _ = fitted(space, stage0="1", adapter="adapter")
+    stage0, _, stage1 = net.model.backbone.net.blocks
     state = Weights.parse(weights).read()
-    assert net.model.backbone.blocks[2].layers[0].weight.equal(state["blocks.2.layers.0.weight"])
+    assert (len(stage0), len(stage1)) == (1, 1)
+    assert stage1[0].layers[0].weight.equal(state["blocks.3.layers.0.weight"])
     assert net.model.adapter(torch.ones(1, 8)).equal(torch.ones(1, 8))  # begins as the identity
+
+
+def test_the_stages_of_a_supernet_have_the_weights(weights: str) -> None:
+    space = Pretrained(weights=weights)
+    net = space.supernet(classes=3, in_channels=3)
+    fit_layers(net, FittingData(colors(), loss))
+    state = Weights.parse(weights).read()
+    stage0, _, stage1 = net.model.backbone.net.blocks
+    assert stage0.blocks[1].layers[0].weight.equal(state["blocks.1.layers.0.weight"])
+    assert stage1.blocks[0].layers[0].weight.equal(state["blocks.3.layers.0.weight"])
 
 
 def test_batch_norms_keep_their_statistics_in_training(weights: str) -> None:
     net, _ = fitted(Pretrained(weights=weights))
-    x, norm = colors().batch(0, 0)[0], net.model.backbone.blocks[0].layers[1]
+    x, norm = colors().batch(0, 0)[0], net.model.backbone.net.blocks[0][0].layers[1]
     assert net.train().training
     assert net(x).equal(net.eval()(x))
     assert norm.running_mean.equal(torch.zeros(8))
@@ -109,12 +96,22 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("network", "features", "blocks"),
-    [("efficientnet_lite0", 1280, 9), ("resnet18", 512, 5), ("mobilenet_v3_small", 1024, 6)],
+    ("network", "features", "lengths"),
+    [
+        ("efficientnet_lite0", 1280, [1, 1, 2, 2, 3]),
+        ("resnet18", 512, [2, 1, 1, 1]),
+        ("vgg11", 4096, []),
+    ],
 )
-def test_blocks_that_keep_the_shape_are_choices(network: str, features: int, blocks: int) -> None:
+def test_blocks_that_keep_the_shape_are_stages(
+    network: str, features: int, lengths: list[int]
+) -> None:
     parts = structure(network)
-    assert (parts.features, len(parts.blocks)) == (features, blocks)
+    assert (parts.features, [len(own) for own in parts.stages]) == (features, lengths)
+
+
+def test_a_module_between_blocks_ends_a_stage() -> None:
+    assert structure("tiny").stages == (("blocks.0", "blocks.1"), ("blocks.3",))
 
 
 @pytest.mark.parametrize("network", ["vit_b_16", "squeezenet1_0", "fasterrcnn_resnet50_fpn", "x"])
