@@ -14,6 +14,7 @@ from darts.config.options import (
     FindBudgetConfig,
     FindPlanConfig,
     LimitConfig,
+    PretrainedConfig,
     TrackingConfig,
     TrialLimitConfig,
     TuneBudgetConfig,
@@ -132,9 +133,7 @@ class FindConfig(ManyRunsConfig):
     limit: LimitConfig = field(default_factory=LimitConfig)
     plan: FindPlanConfig = field(default_factory=FindPlanConfig)
     methods: list[str] = field(default_factory=lambda: ["drnas", "darts_v1"])  # of the searches
-    # Weights with which some networks begin: auto for those on this machine, or their name, see
-    # docs/find.md.
-    pretrained: str = "none"
+    pretrained: PretrainedConfig = field(default_factory=PretrainedConfig)
     # Table whose accuracies the summary reports; it decides nothing.
     benchmark: BenchmarkConfig = field(default_factory=BenchmarkConfig)
     # Largest number of networks whose predictions are averaged; 1: a single network.

@@ -134,6 +134,15 @@ class FindBudgetConfig:
 
 
 @dataclass
+class PretrainedConfig:
+    """Trained weights with which some networks of ``darts.find`` begin."""
+
+    # none; auto: those that are on this machine; NETWORK, NETWORK.ENTRY, FILE or NETWORK:FILE, see
+    # docs/find.md.
+    weights: str = "none"
+
+
+@dataclass
 class LimitConfig:
     """Hard upper limits of a network, for one sample."""
 

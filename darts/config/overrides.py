@@ -17,7 +17,7 @@ from darts.plugins import group_options
 _GENOTYPE_KEYS = ("genotype", "draw", "validate")
 _FILE_KEYS = (
     "genotypes", "checkpoint", "resume", "out", "root", "label", "table", "dir", "input", "output",
-    "model", "pretrained", "weights",
+    "model", "weights",
 )  # fmt: skip
 _PATH_KEYS = (*_GENOTYPE_KEYS, *_FILE_KEYS)
 _FLAG_WITH_VALUE = re.compile(
@@ -63,7 +63,8 @@ def _translate(command: str, argument: str) -> str:
     * ``latest`` as a genotype, checkpoint or run to resume becomes the newest such run.
     * Genotype text and paths are quoted where Hydra's grammar does not accept their characters.
     * Keys of open mappings, such as ``parameters.``, get the prefix ``++``.
-    * ``darts.device fit`` is short for ``darts.device action=fit``.
+    * ``darts.device fit`` is short for ``darts.device action=fit``, and ``pretrained=auto`` for
+      ``pretrained.weights=auto``.
     """
     key, equals, value = argument.partition("=")
     text = value.strip()
@@ -83,6 +84,8 @@ def _translate(command: str, argument: str) -> str:
         return f"experiment/{command}={value}"
     if command == "compare" and key == "method":
         return f"method_name={value}"  # for Hydra, `method` is a config group
+    if command == "find" and key == "pretrained":
+        return _translate(command, f"pretrained.weights={value}")
     if key.startswith(_OPEN_MAPPINGS.get(command, ())):
         return f"++{argument}"
     is_path = key.rpartition(".")[2] in _PATH_KEYS

@@ -15,7 +15,7 @@ from darts.spaces.pretrained.weights import find_weights
 from darts.tracking.formats import format_value
 
 NONE = "none"
-"""Value of ``pretrained`` for races without trained weights."""
+"""Value of ``pretrained.weights`` for races without trained weights."""
 
 SIZES = (96, 128, 64)
 """Sides of the images in pixels, the most promising first; the network enlarges smaller images. On
@@ -24,31 +24,35 @@ SIZES = (96, 128, 64)
 
 
 def pretrained_families(
-    pretrained: str, facts: DataFacts, side: int, user_keys: Collection[str]
+    name: str, facts: DataFacts, side: int, user_keys: Collection[str], *, downloads: bool = False
 ) -> tuple[Family, ...]:
     """Return the families of networks that begin with trained weights, one per size of the images.
 
     Args:
-        pretrained: Name of the weights.
+        name: ``pretrained.weights``.
         facts: Facts of the data.
         side: Side of the images of the data in pixels.
         user_keys: Keys that the user has set; the size of the images may be one of them.
+        downloads: Whether a missing file may be downloaded.
     """
-    if pretrained == NONE:
+    if name == NONE:
         return ()
     if facts.kind != "images" or "space" in user_keys:
         raise ConfigError(
-            f"pretrained={pretrained}: adds networks of images to those of other spaces; leave it "
-            "out, or leave out space="
+            f"pretrained.weights={name}: adds networks of images to those of other spaces; leave "
+            "it out, or leave out space="
         )
     try:
-        weights = find_weights(pretrained)
+        weights = find_weights(name)
         space = Pretrained(weights=weights.name)
-        space.check_training()
         space.in_channels(facts.shape)
+        baselines = {"all": str(space.plain())}
+        if downloads:
+            weights.download()
+        space.check_training()
     except ValueError as error:
-        raise ConfigError(str(error).replace("space.weights=", "pretrained=")) from None
-    baselines = {"all": str(space.plain())}
+        message = str(error).replace("space.weights=", "pretrained.weights=")
+        raise ConfigError(message) from None
     smallest = side if "dataset.size" in user_keys else 0
     families = []
     for size in dict.fromkeys(max(size, smallest) for size in SIZES):

@@ -84,7 +84,10 @@ def make_networks(config: FindConfig) -> tuple[DataFacts, dict[str, Networks]]:
     first = _networks(config, families[0], {"validation": MAX_SHARE})
     facts = DataFacts.read(first.config, first.data)
     side = max(sizes, default=facts.side)
-    added = pretrained_families(config.pretrained, facts, side, first.user_keys)
+    # By default, data sets may be downloaded; weights only if the user has said so.
+    name, keys = config.pretrained.weights, first.user_keys
+    downloads = "dataset.download" in keys and getattr(first.config.dataset, "download", False)
+    added = pretrained_families(name, facts, side, keys, downloads=downloads)
     families = (families[0], *added, *families[1:])
     own: Values = {"validation": facts.validation} if facts.validation > 0 else {}
     if kind == "images":

@@ -26,14 +26,14 @@ def test_networks_with_trained_weights_take_part_in_the_race(
     monkeypatch.setattr(setup, "FAMILIES", {"images": FAMILIES["images"][:1]})
     monkeypatch.setattr(pretrained, "SIZES", (12, 8))
     weights = save_weights(tmp_path)
-    found = commands.run("find", tmp_path / "run", f"pretrained={weights}", *IMAGES, *PLAN)
+    found = commands.run("find", tmp_path / "run", f"pretrained.weights={weights}", *IMAGES, *PLAN)
     summary = found.json("summary.json")
     assert summary["candidates"] == 3
-    assert 0 <= summary["pretrained_valid_accuracy"] <= 1
-    assert 0 <= summary["scratch_valid_accuracy"] <= 1
+    for kind in ("pretrained", "scratch"):
+        assert 0 <= summary[f"{kind}_valid_accuracy"] <= 1
     assert summary["pretrained_note"] in found.out
     run = found.directory / "runs" / "tiny_12-all"
-    assert "weights of the user from tiny.pth" in (run / "model_card.md").read_text("utf-8")
+    assert "from the file tiny.pth of the user" in (run / "model_card.md").read_text("utf-8")
     scratch = found.directory / "runs" / "fast_32-plain" / "model_card.md"
     assert "trained from scratch" in scratch.read_text("utf-8")
 
@@ -58,9 +58,9 @@ def test_a_search_from_trained_weights_is_retrained_from_them(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("dataset=csv", "dataset.root=rows.csv"), "pretrained=resnet18: adds networks of images"),
+        (("dataset=csv", "dataset.root=rows.csv"), "weights=resnet18: adds networks of images"),
         ((*IMAGES, "space=cnn"), "leave out space="),
-        (IMAGES, "pretrained=resnet18: .* is missing; download https"),
+        (IMAGES, "pretrained.weights=resnet18: .* is missing; download https"),
     ],
 )
 def test_errors_name_the_key(

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 from tiny_pretrained import save_weights
 
+from darts.config import ConfigError
 from darts.finding.pretrained import pretrained_families
 from darts.recipes.rules import DataFacts, recipe, search_recipe
 from darts.spaces.lookup import find_genotype
@@ -54,3 +56,15 @@ def test_fine_tuning_takes_small_steps() -> None:
         own, usual = rule(FACTS, fine_tunes=True), rule(FACTS)
         assert float(str(own["optimizer.lr"])) < float(str(usual["optimizer.lr"])) / 4
         assert float(str(own["optimizer.layer_decay"])) < 1
+
+
+@pytest.mark.parametrize("downloads", [True, False])
+def test_a_missing_file_is_downloaded_only_on_request(
+    downloads: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", lambda url, *_, **__: asked.append(url))
+    with pytest.raises(ConfigError, match=r"pretrained\.weights=resnet18: .* is missing"):
+        pretrained_families("resnet18", FACTS, 32, (), downloads=downloads)
+    assert len(asked) == downloads
