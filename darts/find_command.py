@@ -30,7 +30,7 @@ from darts.finding.ending import run_to_the_end
 from darts.finding.ensemble import check_ensemble
 from darts.finding.execution import Execution, Stopped
 from darts.finding.folds import choose_folds
-from darts.finding.pretrained import worth_of_weights
+from darts.finding.pretrained import share_features, worth_of_weights
 from darts.finding.proposals import Pool
 from darts.finding.race import Race
 from darts.finding.setup import CLASSIFIED, check_config, make_networks
@@ -139,6 +139,7 @@ def run_race(
         )
         if config.plan.equal == "time":  # a measured speed would differ between equal runs
             choose_precision(networks, facts.kind, decisions)
+        share_features(networks, run.path)
         race = Race(
             run.path,
             Pool(config, networks, facts),

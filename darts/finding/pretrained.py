@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from pathlib import Path
 
 from darts.config import ConfigError
+from darts.finding.candidates import Networks
 from darts.finding.families import Family
 from darts.finding.policy import WORST, Standing
 from darts.finding.race import Race
@@ -60,6 +62,13 @@ def pretrained_families(
         values["dataset.size"] = max(min(size, side), 8)
         families.append(Family(f"{weights.network}_{size}", space.name, values, baselines))
     return tuple(families)
+
+
+def share_features(networks: Mapping[str, Networks], directory: Path) -> None:
+    """Let the runs of a race compute the features of the images once, in a folder of the race."""
+    for own in networks.values():
+        if own.family.fine_tunes:
+            own.values["space.features"] = str(directory / "features")
 
 
 def worth_of_weights(race: Race) -> JsonObject:

@@ -32,6 +32,7 @@ def test_networks_with_trained_weights_take_part_in_the_race(
     for kind in ("pretrained", "scratch"):
         assert 0 <= summary[f"{kind}_valid_accuracy"] <= 1
     assert summary["pretrained_note"] in found.out
+    assert len(list((found.directory / "features").iterdir())) == 2  # sizes
     run = found.directory / "runs" / "tiny_12-all"
     assert "from the file tiny.pth of the user" in (run / "model_card.md").read_text("utf-8")
     scratch = found.directory / "runs" / "fast_32-plain" / "model_card.md"
