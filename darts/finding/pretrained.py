@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -72,10 +73,12 @@ def share_features(networks: Mapping[str, Networks], directory: Path) -> None:
 
 
 def worth_of_weights(race: Race) -> JsonObject:
-    """Return the best validation scores with and without trained weights, after equal training.
+    """Return what trained weights were worth, as scores on validation data and as a sentence.
 
-    The training is the longest that networks of both kinds have had. If there are networks of one
-    kind only, the result is empty.
+    ``frozen`` is the best score before the training, of weights as they were and a classifier.
+    ``pretrained`` and ``scratch`` are the best scores with and without trained weights, after the
+    longest training that networks of both kinds have had. If there are networks of one kind only,
+    the result is empty.
     """
     metric, direction = race.metric
     kinds: dict[bool, list[Standing]] = {True: [], False: []}
@@ -87,16 +90,23 @@ def worth_of_weights(race: Race) -> JsonObject:
         max((s.scores[stage - s.first] for s in kind if s.first <= stage < s.stage), default=WORST)
         for kind in kinds.values()
     ]
-    if WORST in scores:
+    frozen = [
+        statistics.fmean(float(run.summary[f"frozen_valid_{metric}"]) for run in result.runs)
+        for result in race.results.values()
+        if f"frozen_valid_{metric}" in result.runs[0].summary
+    ]
+    if WORST in scores or not frozen:
         return {}
     tuned, others = (own if direction.higher_is_better else -own for own in scores)
-    note = (
-        f"After equal training in the race, the best valid_{metric} was "
-        f"{format_value(metric, tuned)} with pretrained weights and {format_value(metric, others)} "
-        "without."
-    )
+    alone = max(frozen) if direction.higher_is_better else min(frozen)
+    shown = [format_value(metric, score) for score in (alone, tuned, others)]
     return {
+        f"frozen_valid_{metric}": alone,
         f"pretrained_valid_{metric}": tuned,
         f"scratch_valid_{metric}": others,
-        "pretrained_note": note,
+        "pretrained_note": (
+            f"The pretrained weights alone, with a linear classifier, had a valid_{metric} of "
+            f"{shown[0]}. After equal training in the race, the best valid_{metric} was {shown[1]} "
+            f"with pretrained weights and {shown[2]} without."
+        ),
     }

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from darts.config import Invocation, RetrainConfig, one_of
 from darts.data import Batch
@@ -169,7 +169,9 @@ class Retraining(Recipe):
             data = FittingData(self.state.train_loader, self.objective.supernet_loss, seconds)
             loss = fit_layers(self.state.net, data)
             self.ranks.share(self.state.net)
-            self.state.first_loss = None if loss is None else self.ranks.all_reduce_max(loss)
+            if loss is not None:
+                self.state.first_loss = self.ranks.all_reduce_max(loss)
+                self._score_frozen()
         if self.config.max_seconds is not None:
             left = self.config.max_seconds - self.ranks.all_reduce_max(run.cost()["seconds"])
             self._deadline = time.monotonic() + left
@@ -255,6 +257,13 @@ class Retraining(Recipe):
         lr = self.learning_rate(epoch, len(state.train_loader) - 1)  # of the last step
         return EpochReport(lr=lr, row={"drop_path": state.net.drop_path})
 
+    def _score_frozen(self) -> None:
+        """Score trained weights and a fitted classifier, before the training."""
+        if self.score_loader is not None:
+            with self.run.phase("validation"):
+                batches = self.score_loader.epoch(0)
+                self.state.frozen_scores = self.score(batches, self.state.net)
+
     def write_epoch(self, epoch: int) -> None:
         """Write sample outputs and figures, and begin to average weights after a plateau."""
         config, state, run = self.config, self.state, self.run
@@ -272,10 +281,10 @@ class Retraining(Recipe):
                 f"valid_{config.metric} has plateaued: the weights are averaged from now on"
             )
 
-    def score(self, batches: Iterable[Batch]) -> dict[str, float]:
-        """Return all metrics of the network, or of its averaged weights."""
+    def score(self, batches: Iterable[Batch], net: nn.Module | None = None) -> dict[str, float]:
+        """Return all metrics of a network; by default of the run's, or of its averaged weights."""
         return evaluate(
-            self.state.averaging.scored_net,
+            net or self.state.averaging.scored_net,
             batches,
             self.objective,
             device=self.ranks.device,
@@ -305,6 +314,7 @@ class Retraining(Recipe):
                 "epoch": best["epoch"],
                 **{f"valid_{name}": score for name, score in best["scores"].items()},
                 **{f"test_{name}": score for name, score in test_scores.items()},
+                **{f"frozen_valid_{name}": v for name, v in state.frozen_scores.items()},
                 **self.size,
                 "flops": 2 * self.size["macs"],
                 "epochs": state.epoch,

@@ -112,6 +112,8 @@ class RetrainState(TrainState, DataDescription):
     scaler: torch.amp.GradScaler
     averaging: Averaging
     best: BestEpoch | None = None  # None until an epoch is selected
+    # Validation metrics before the training, if a classifier was fitted to trained weights.
+    frozen_scores: dict[str, float] = field(default_factory=dict)
 
     def load_state_dict(self, state: Mapping[str, object]) -> None:
         """Restore every field; those that describe the data must equal the current ones."""

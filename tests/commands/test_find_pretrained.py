@@ -29,7 +29,7 @@ def test_networks_with_trained_weights_take_part_in_the_race(
     found = commands.run("find", tmp_path / "run", f"pretrained.weights={weights}", *IMAGES, *PLAN)
     summary = found.json("summary.json")
     assert summary["candidates"] == 3
-    for kind in ("pretrained", "scratch"):
+    for kind in ("frozen", "pretrained", "scratch"):
         assert 0 <= summary[f"{kind}_valid_accuracy"] <= 1
     assert summary["pretrained_note"] in found.out
     assert len(list((found.directory / "features").iterdir())) == 2  # sizes
