@@ -21,9 +21,11 @@ NONE = "none"
 """Value of ``pretrained.weights`` for races without trained weights."""
 
 SIZES = (96, 128, 64)
-"""Sides of the images in pixels, the most promising first; the network enlarges smaller images. On
-4,000 photos of CIFAR-10, EfficientNet-Lite0 has 78 % after half a minute at 96 pixels and 75 % at
-64 pixels, and 86 % and 82 % after two minutes."""
+"""Sides of the images in pixels, the most promising first; the network enlarges smaller images.
+
+With 2,000 photos of CIFAR-10, a classifier of the features of the frozen EfficientNet-Lite0 has
+70.1 % at 96 pixels and 63.3 % at 64 pixels (one seed, 1,000 test images).
+"""
 
 
 def pretrained_families(
