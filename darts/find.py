@@ -4,6 +4,7 @@ Keys that people use first::
 
     Data: dataset=NAME dataset.root=DIR dataset.size=32 dataset.subset=1000 task=NAME
     Budget: budget.minutes=10 budget.hours=1
+    Trained weights: pretrained.weights=auto
     Limits of the result: limit.parameters=1e6 limit.macs=1e8
     Run: workers=2 seed=0 hydra.run.dir=DIR resume=DIR
 """

@@ -79,6 +79,11 @@ def test_a_complete_run_says_what_it_found(
     assert verdict(record(command, summary=summary)) == (expected, False)
 
 
+def test_a_race_says_what_pretrained_weights_were_worth() -> None:
+    summary = {"verdict": "The baseline won.", "pretrained_note": "The weights alone had 70 %."}
+    assert "<p>The weights alone had 70 %.</p>" in render_page([record("find", summary=summary)])
+
+
 def test_the_next_command_of_a_search_retrains_on_the_same_data() -> None:
     overrides = ["dataset=csv", "dataset.root=a b.csv", "space=mlp", "space.cells=2", "epochs=3"]
     run = record("search", summary=SEARCH, overrides=overrides)
