@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import command_calls as commands
 import pytest
 import torch
 
@@ -23,7 +24,7 @@ RUNS = {
 
 
 @pytest.fixture(scope="module")
-def crashed(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def crashed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Directories of runs that crashed in their second epoch."""
     folders = {name: tmp_path_factory.mktemp(name) / "run" for name in RUNS}
     for name, overrides in RUNS.items():
@@ -66,7 +67,7 @@ CHANGES: list[tuple[str, tuple[Any, ...], Callable[[Any], Any], str]] = [
 
 @pytest.mark.parametrize(("command", "keys", "change", "message"), CHANGES)
 def test_a_resumed_run_names_the_entry_that_does_not_fit(
-    commands: Any, altered: Any, command: str, keys: Any, change: Any, message: str
+    altered: Any, command: str, keys: Any, change: Any, message: str
 ) -> None:
     folder = altered(command, keys, change)
     before = {file: file.read_bytes() for file in folder.iterdir()}
@@ -90,13 +91,13 @@ NETWORKS: list[tuple[tuple[Any, ...], Callable[[Any], Any], str]] = [
 
 @pytest.mark.parametrize(("keys", "change", "message"), NETWORKS)
 def test_an_evaluation_names_the_entry_that_does_not_fit(
-    commands: Any, altered: Any, keys: Any, change: Any, message: str
+    altered: Any, keys: Any, change: Any, message: str
 ) -> None:
     folder = altered("retrain", keys, change)
     assert message in commands.error_of("evaluate", f"checkpoint={folder}")
 
 
-def test_an_export_refuses_inputs_that_the_network_cannot_take(commands: Any, altered: Any) -> None:
+def test_an_export_refuses_inputs_that_the_network_cannot_take(altered: Any) -> None:
     change: Any = lambda spec: {**spec, "shape": (2, 5, 8, 8), "mean": None, "std": None}  # noqa: E731
     folder = altered("retrain", ("input_specs", 0), change)
     line = commands.error_of("export", f"checkpoint={folder}")

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import command_calls as commands
 import numpy as np
 import pytest
 import torch
@@ -56,7 +57,7 @@ def starts(comparison: Path) -> dict[str, int]:
 
 
 @pytest.fixture(scope="module")
-def comparison(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def comparison(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A comparison of darts_v1 with three baselines, made with fake runs."""
     folder = tmp_path_factory.mktemp("compare") / "run"
     with pytest.MonkeyPatch.context() as patch:
@@ -213,7 +214,7 @@ def test_verdict_mentions_unequal_cost(comparison: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("fake_runs")
-def test_too_few_searches_show_no_difference(commands: Any, tmp_path: Path) -> None:
+def test_too_few_searches_show_no_difference(tmp_path: Path) -> None:
     overrides = (*SMALL, "baselines=[random]", "searches=4", "retrainings=2")
     done = commands.run("compare", tmp_path / "run", *overrides)
     start = done.out.partition("search darts_v1 0")[0]  # before the first run has ended
@@ -231,9 +232,7 @@ def test_too_few_searches_show_no_difference(commands: Any, tmp_path: Path) -> N
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("fake_runs")
-def test_stopped_comparison_is_resumed(
-    commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_stopped_comparison_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """SIGTERM makes the runs save; complete runs are not repeated."""
     monkeypatch.setenv("FAKE_SECONDS", "0.5")
     overrides = (*SMALL, ALL_BASELINES, "searches=2", "retrainings=1", "workers=2")
@@ -274,7 +273,7 @@ def test_stopped_comparison_is_resumed(
 
 
 @pytest.mark.usefixtures("fake_runs")
-def test_failed_run_prevents_only_runs_that_need_it(commands: Any, tmp_path: Path) -> None:
+def test_failed_run_prevents_only_runs_that_need_it(tmp_path: Path) -> None:
     overrides = (*SMALL, "baselines=[random,random_sharing]", "searches=2", "retrainings=1")
     folder = tmp_path / "run"
     failing = "settings.random_sharing.name=random_sharing"
@@ -289,7 +288,7 @@ def test_failed_run_prevents_only_runs_that_need_it(commands: Any, tmp_path: Pat
 
 @pytest.mark.usefixtures("fake_runs")
 @pytest.mark.slow
-def test_diverged_short_training_counts_with_its_cost(commands: Any, tmp_path: Path) -> None:
+def test_diverged_short_training_counts_with_its_cost(tmp_path: Path) -> None:
     """The budget of 40 J pays for three trainings of 10 J and three diverged ones of 4 J."""
     overrides = (*SMALL, "baselines=[random_search]", "searches=1", "retrainings=1")
     diverging = "settings.random_search.optimizer.lr=9"
@@ -304,9 +303,7 @@ def test_diverged_short_training_counts_with_its_cost(commands: Any, tmp_path: P
 
 @pytest.mark.usefixtures("fake_runs")
 @pytest.mark.slow
-def test_random_search_fails_if_the_first_three_trainings_diverge(
-    commands: Any, tmp_path: Path
-) -> None:
+def test_random_search_fails_if_the_first_three_trainings_diverge(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     overrides = (*SMALL, "baselines=[random_search]", "searches=1", "retrainings=1")
     diverging = "settings.random_search.optimizer.lr=99"
@@ -328,7 +325,6 @@ def test_random_search_fails_if_the_first_three_trainings_diverge(
     ],
 )
 def test_shared_counters_are_reported(
-    commands: Any,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     gpus: str,
@@ -375,7 +371,7 @@ def test_pilot_contains_all_kinds_of_epochs(method: str) -> None:
 
 
 @pytest.mark.usefixtures("fake_runs")
-def test_baseline_with_stages_has_equal_cost(commands: Any, tmp_path: Path) -> None:
+def test_baseline_with_stages_has_equal_cost(tmp_path: Path) -> None:
     """The budget is 400 J. Later stages and epochs that update the alphas cost more."""
     overrides = ("dataset=synthetic", "dataset.samples=48", "baselines=[p_darts]", "searches=1")
     sizes = ("search.epochs=20", "retrain.epochs=1", "retrainings=1")
@@ -412,7 +408,7 @@ def test_settings_become_overrides() -> None:
 
 
 @pytest.mark.slow  # real runs
-def test_killed_comparison_with_real_runs_is_resumed(commands: Any, tmp_path: Path) -> None:
+def test_killed_comparison_with_real_runs_is_resumed(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     settings = ("random_search.epochs=4", "random_sharing.discretize.samples=1")
     overrides = [*NET, "epochs=1", "search.epochs=6", *(f"settings.{text}" for text in settings)]

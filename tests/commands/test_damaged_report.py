@@ -10,6 +10,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import command_calls as commands
 import pytest
 from damage import damage, restore
 
@@ -130,9 +131,7 @@ def test_any_damage_is_left_out_or_refused(
     assert check_page(runs[command], "restored") is not None
 
 
-def test_command_says_what_it_leaves_out(
-    commands: Any, runs: dict[str, Path], tmp_path: Path
-) -> None:
+def test_command_says_what_it_leaves_out(runs: dict[str, Path], tmp_path: Path) -> None:
     run = Path(shutil.copytree(runs["retrain"], tmp_path / "run"))
     file = run / "confusion_test.svg"
     file.write_bytes(file.read_bytes()[:-20])
@@ -154,7 +153,7 @@ def test_command_says_what_it_leaves_out(
     ],
 )
 def test_damaged_required_file_is_one_line(
-    commands: Any, runs: dict[str, Path], name: str, content: str, message: str, tmp_path: Path
+    runs: dict[str, Path], name: str, content: str, message: str, tmp_path: Path
 ) -> None:
     run = Path(shutil.copytree(runs["search"], tmp_path / "run"))
     (run / name).write_text(content)

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import command_calls as commands
 import pytest
 
 from darts.recipes.search import Search
@@ -41,7 +42,7 @@ def test_a_dry_run_estimates_the_memory_of_the_run(tmp_path: Path) -> None:
     assert estimate == pytest.approx(actual, rel=0.2)
 
 
-def test_a_dry_run_advises_changes_that_fit_the_budget(commands: Any) -> None:
+def test_a_dry_run_advises_changes_that_fit_the_budget() -> None:
     tight = ("dry_run=true", "budget.memory_mb=1", "budget.hours=1e-9")
     done = commands.run("search", None, *tight, "epochs=50", "collapse.every=0")
     memory, time, *savings = done.result["advice"]
@@ -59,7 +60,7 @@ def test_a_dry_run_advises_changes_that_fit_the_budget(commands: Any) -> None:
     assert "The run fits the budget." in done.out
 
 
-def test_a_budget_without_a_dry_run_is_refused(commands: Any) -> None:
+def test_a_budget_without_a_dry_run_is_refused() -> None:
     for command, overrides in (("search", ()), ("retrain", ("genotype=DARTS_V2",))):
         line = commands.error_of(command, *overrides, "budget.hours=1")
         assert "add dry_run=true or leave it out" in line
@@ -82,7 +83,7 @@ SMALL = (
     ],
 )
 def test_a_dry_run_names_what_it_does_not_count(
-    commands: Any, overrides: tuple[str, ...], missing: list[str]
+    overrides: tuple[str, ...], missing: list[str]
 ) -> None:
     """An incomplete estimate does not claim that the run fits the budget."""
     done = commands.run("search", None, *SMALL, "budget.hours=1e6", *overrides)
@@ -92,9 +93,7 @@ def test_a_dry_run_names_what_it_does_not_count(
     assert ("The run fits the budget." in done.out) != bool(missing)
 
 
-def test_a_dry_run_measures_an_epoch_of_each_kind(
-    commands: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_dry_run_measures_an_epoch_of_each_kind(monkeypatch: pytest.MonkeyPatch) -> None:
     """The kinds of epochs of a search differ in their stage and in whether the alphas learn."""
     counted = []
 

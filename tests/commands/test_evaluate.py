@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import command_calls as commands
 import pytest
 
 from darts import evaluate
@@ -14,7 +15,7 @@ from darts.training.run_directory import RunDirectory
 
 
 @pytest.fixture(scope="module")
-def evaluation(retrain_run: Any, commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def evaluation(retrain_run: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """An evaluation with the command that the retraining printed."""
     arguments = commands.printed_arguments(retrain_run.out, "evaluate")
     folder = tmp_path_factory.mktemp("evaluate") / "run"
@@ -45,9 +46,7 @@ def test_the_run_directory_contains_all_files(evaluation: Any) -> None:
     assert f"{100 * summary['test_accuracy']:.2f}" in evaluation.out
 
 
-def test_a_file_batch_size_and_precision_can_be_chosen(
-    retrain_run: Any, commands: Any, tmp_path: Path
-) -> None:
+def test_a_file_batch_size_and_precision_can_be_chosen(retrain_run: Any, tmp_path: Path) -> None:
     file = retrain_run.directory / "checkpoint.safetensors"
     arguments = [f"checkpoint={file}", "batch_size=7", "precision=bf16"]
     done = commands.call("evaluate", [*arguments, f"hydra.run.dir={tmp_path / 'run'}"])
@@ -56,7 +55,7 @@ def test_a_file_batch_size_and_precision_can_be_chosen(
 
 
 def test_validation_data_need_the_split_file_which_is_read_before_the_data(
-    retrain_run: Any, commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    retrain_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unexpected(*_: Any) -> None:
         raise AssertionError("the data was read")
@@ -91,7 +90,7 @@ def test_edge_importances_are_score_drops_on_validation_data(
     assert "lost without" in importance_run.out
 
 
-def test_networks_without_edges_have_no_importances(commands: Any, tmp_path: Path) -> None:
+def test_networks_without_edges_have_no_importances(tmp_path: Path) -> None:
     network = ("space=mlp", 'genotype={"space": "mlp", "layers": ["relu_16"]}', "epochs=1")
     run = commands.run("retrain", tmp_path / "mlp", *network)
     line = commands.error_of("evaluate", f"checkpoint={run.directory}", "importance=true")
@@ -99,7 +98,7 @@ def test_networks_without_edges_have_no_importances(commands: Any, tmp_path: Pat
 
 
 def test_a_killed_evaluation_has_all_files_but_its_summary_and_can_be_repeated(
-    retrain_run: Any, commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    retrain_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A figure may fail. Files that the repeated evaluation does not write are removed."""
     folder = tmp_path / "run"

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import command_calls as commands
 import numpy as np
 import pytest
 import torch
@@ -21,14 +22,14 @@ BARE = ("tracking.tensorboard=false", "tracking.figures=false", "epochs=1")
 
 
 @pytest.fixture(scope="module")
-def image_run(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def image_run(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A retraining on images with an auxiliary head."""
     more = ("genotype=DARTS_V2", "space.cells=3", "space.channels=4", "auxiliary=0.4")
     return commands.run("retrain", tmp_path_factory.mktemp("images") / "run", *more, *BARE)
 
 
 @pytest.fixture(scope="module")
-def retrained(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+def retrained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Returns the directory of a retraining; its data is in the folder ``data`` next to it."""
 
     @functools.cache
@@ -42,9 +43,7 @@ def retrained(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Callab
     return retrain
 
 
-def test_onnx_runtime_runs_an_exported_network(
-    commands: Any, image_run: Any, tmp_path: Path
-) -> None:
+def test_onnx_runtime_runs_an_exported_network(image_run: Any, tmp_path: Path) -> None:
     """The file network.json describes its inputs and outputs."""
     import onnxruntime
 
@@ -77,9 +76,7 @@ def samples(count: int) -> np.ndarray[Any, Any]:
     return generator.normal(size=(count, 3, 8, 8)).astype("float32")
 
 
-def test_a_mirrored_network_has_the_same_outputs_in_every_form(
-    commands: Any, tmp_path: Path
-) -> None:
+def test_a_mirrored_network_has_the_same_outputs_in_every_form(tmp_path: Path) -> None:
     """Loaded, exported and in the commands; the skeleton has whitened patches and a grid."""
     import onnxruntime
 
@@ -111,7 +108,7 @@ TEXTS = ("language_model", "text_classification")
     "name", [None, *(pytest.param(name, marks=pytest.mark.slow) for name in TEXTS)]
 )
 def test_torch_runs_an_exported_program(
-    commands: Any, image_run: Any, retrained: Any, tmp_path: Path, name: str | None
+    image_run: Any, retrained: Any, tmp_path: Path, name: str | None
 ) -> None:
     trained = retrained(name) if name else image_run.directory
     folder = tmp_path / "export"
@@ -135,7 +132,7 @@ def test_torch_runs_an_exported_program(
 
 @pytest.mark.parametrize("name", [None, *TEXTS])
 def test_one_file_has_everything_that_an_evaluation_needs(
-    commands: Any, image_run: Any, retrained: Any, tmp_path: Path, name: str | None
+    image_run: Any, retrained: Any, tmp_path: Path, name: str | None
 ) -> None:
     trained = retrained(name) if name else image_run.directory
     root = [f"root={trained.parent / 'data'}"] if name else []
@@ -157,14 +154,14 @@ def test_one_file_has_everything_that_an_evaluation_needs(
 @pytest.mark.slow  # ONNX of a cell that is unrolled over time
 @pytest.mark.parametrize("name", TEXTS)
 def test_exported_text_networks_run_in_onnx_runtime(
-    commands: Any, retrained: Any, tmp_path: Path, name: str
+    retrained: Any, tmp_path: Path, name: str
 ) -> None:
     done = commands.run("export", tmp_path / "export", f"checkpoint={retrained(name)}")
     assert done.result["difference"] < 1e-4
 
 
 def test_a_graph_with_other_outputs_is_refused_and_deleted(
-    image_run: Any, commands: Any, monkeypatch: pytest.MonkeyPatch
+    image_run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = FORMATS["torch_export"]
 
@@ -179,7 +176,7 @@ def test_a_graph_with_other_outputs_is_refused_and_deleted(
     assert "the graph differs from the network by 0.01" in line
 
 
-def test_a_network_of_tokens_is_not_quantized(commands: Any, retrained: Any) -> None:
+def test_a_network_of_tokens_is_not_quantized(retrained: Any) -> None:
     checkpoint = f"checkpoint={retrained('text_classification')}"
     line = commands.error_of("export", checkpoint, "quantize=int8")
     assert "task=text_classification: only networks with one input of numbers" in line

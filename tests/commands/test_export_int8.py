@@ -8,6 +8,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
+import command_calls as commands
 import numpy as np
 import pytest
 import torch
@@ -29,7 +30,7 @@ LAYERS = 'genotype={"space": "mlp", "layers": ["relu_32", "relu_16"]}'
 
 
 @pytest.fixture(scope="module")
-def run(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A small fully connected network, which is fast to export."""
     folder = tmp_path_factory.mktemp("mlp") / "run"
     sizes = ("dataset.samples=200", "validation=0.3", "epochs=3", "loader.batch_size=16")
@@ -57,7 +58,7 @@ def onnx_accuracy(file: Path, samples: Tensor, classes: Tensor) -> float:
 
 @pytest.mark.slow
 def test_the_file_holds_int8_weights_and_the_summary_its_own_score(
-    commands: Any, run: Any, tmp_path: Path
+    run: Any, tmp_path: Path
 ) -> None:
     onnx = pytest.importorskip("onnx")
     folder = tmp_path / "export"
@@ -117,7 +118,7 @@ class StandIn:
 
 
 def test_calibration_uses_training_samples_only(
-    commands: Any, run: Any, tmp_path: Path, stand_in: StandIn
+    run: Any, tmp_path: Path, stand_in: StandIn
 ) -> None:
     arguments = (f"checkpoint={run.directory}", "quantize=int8")
     summary = commands.run("export", tmp_path / "x", *arguments, "calibration=1000").result
@@ -129,9 +130,7 @@ def test_calibration_uses_training_samples_only(
     assert not held_out & {tuple(row) for row in stand_in.samples[0].flatten(1).tolist()}
 
 
-def test_a_file_whose_score_drops_is_refused_and_deleted(
-    commands: Any, run: Any, stand_in: StandIn
-) -> None:
+def test_a_file_whose_score_drops_is_refused_and_deleted(run: Any, stand_in: StandIn) -> None:
     stand_in.wrong = True
     line = commands.error_of("export", f"checkpoint={run.directory}", "quantize=int8")
     assert "max_drop=0.01: valid_accuracy goes from " in line
@@ -147,13 +146,13 @@ def test_a_file_whose_score_drops_is_refused_and_deleted(
     ],
 )
 def test_combinations_that_do_not_exist_are_refused(
-    commands: Any, run: Any, arguments: tuple[str, ...], message: str
+    run: Any, arguments: tuple[str, ...], message: str
 ) -> None:
     assert message in commands.error_of("export", f"checkpoint={run.directory}", *arguments)
 
 
 def test_without_validation_data_other_training_samples_are_scored(
-    commands: Any, tmp_path: Path, stand_in: StandIn
+    tmp_path: Path, stand_in: StandIn
 ) -> None:
     own = ("space=mlp", LAYERS, "validation=0", "selection=last", "epochs=1", *QUIET)
     commands.run("retrain", tmp_path / "run", *own)
@@ -167,7 +166,7 @@ def test_without_validation_data_other_training_samples_are_scored(
 
 
 def test_a_missing_extra_is_named(
-    commands: Any, run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(package: str) -> None:
         raise ModuleNotFoundError(name=package)
@@ -182,7 +181,7 @@ def test_a_missing_extra_is_named(
 
 @pytest.mark.slow
 def test_the_program_for_a_device_predicts_the_class_of_a_picture(
-    commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The program in docs/devices.md, on pictures that are neither square nor of the size."""
     pytest.importorskip("onnxruntime")
@@ -210,7 +209,7 @@ def test_the_program_for_a_device_predicts_the_class_of_a_picture(
         assert out.getvalue() == f"{name}\n"
 
 
-def test_a_float_file_needs_no_data(commands: Any, tmp_path: Path, stand_in: StandIn) -> None:
+def test_a_float_file_needs_no_data(tmp_path: Path, stand_in: StandIn) -> None:
     """Without the data at hand, a line says that the file is not scored; int8 is refused."""
     data = tmp_path / "table.csv"
     data.write_text("a,b,kind\n" + "".join(f"{i % 7},{i % 5},{'xy'[i % 2]}\n" for i in range(80)))

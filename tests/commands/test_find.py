@@ -13,6 +13,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
+import command_calls as commands
 import numpy as np
 import pytest
 import tiny_tasks
@@ -60,7 +61,7 @@ def rows_of(directory: Path) -> list[dict[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def found(commands: Any, wine: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def found(wine: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A complete run on a table with nothing but data and plan."""
     folder = tmp_path_factory.mktemp("find") / "run"
     return commands.run(
@@ -97,7 +98,7 @@ def test_the_candidates_have_the_epochs_of_their_stages(found: Any) -> None:
 
 
 def test_a_found_network_is_compared_with_the_baseline_on_test_data(
-    commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The only baseline is a small network."""
     small = parse_genotype('{"space": "mlp", "layers": ["relu_2"]}')
@@ -165,9 +166,7 @@ def test_no_test_sample_is_scored_before_the_end(found: Any) -> None:
         assert not any(name.startswith("test_") for name in json.loads(file.read_text()))
 
 
-def test_the_found_network_can_be_used(
-    commands: Any, found: Any, wine: Path, tmp_path: Path
-) -> None:
+def test_the_found_network_can_be_used(found: Any, wine: Path, tmp_path: Path) -> None:
     arguments = commands.printed_arguments(found.out, "evaluate")
     done = commands.run("evaluate", tmp_path / "run", *arguments)
     assert done.result["test_accuracy"] == found.json("summary.json")["test_accuracy"]
@@ -181,7 +180,7 @@ def test_the_found_network_can_be_used(
 
 
 def test_an_ensemble_averages_the_probabilities_of_its_members(
-    commands: Any, wine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    wine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     choose = ensemble.greedy_selection
     scores: list[float] = []  # of each member, of the best ensemble, and of the one below
@@ -217,7 +216,7 @@ def test_an_ensemble_averages_the_probabilities_of_its_members(
 
 
 def test_without_an_ensemble_the_winner_is_the_answer(
-    commands: Any, wine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    wine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The best network after the final need not be the winner of the duel before it."""
     monkeypatch.setattr(ensemble, "greedy_selection", lambda *_, **__: [0, 1, 0])
@@ -234,7 +233,7 @@ def test_without_an_ensemble_the_winner_is_the_answer(
 
 
 @pytest.mark.slow
-def test_sentence_pairs_have_baselines(commands: Any, tmp_path: Path) -> None:
+def test_sentence_pairs_have_baselines(tmp_path: Path) -> None:
     """The targets are the words of short sentences in reverse order."""
     words = ["one", "two", "three", "four"]
     sentences = [" ".join(p) for p in itertools.permutations(words, 3)]
@@ -253,7 +252,7 @@ def test_sentence_pairs_have_baselines(commands: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_run_exports_its_network(commands: Any, tmp_path: Path) -> None:
+def test_a_run_exports_its_network(tmp_path: Path) -> None:
     run = tmp_path / "the run"
     done = commands.run("find", run, *TINY, "export=onnx_int8")
     exported = read_json(run / "export" / "summary.json")
@@ -264,7 +263,7 @@ def test_a_run_exports_its_network(commands: Any, tmp_path: Path) -> None:
 
 
 def test_limits_are_hard_and_without_a_refit_validation_samples_stay_held_out(
-    commands: Any, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
     limit = 1700  # relu_8 on 8x8x3 pixels has 1,536 MACs in its first layer
     words = (f"limit.macs={limit}", "plan.refit=false")
@@ -278,7 +277,7 @@ def test_limits_are_hard_and_without_a_refit_validation_samples_stay_held_out(
 
 
 @pytest.mark.slow
-def test_networks_keep_a_predicted_latency(commands: Any, tmp_path: Path) -> None:
+def test_networks_keep_a_predicted_latency(tmp_path: Path) -> None:
     weights = {"count.cell.nor_conv_3x3": 3.0, "count.cell.nor_conv_1x1": 1.0}
     model = tmp_path / "phone.json"
     LinearModel("nas201", "phone", "ridge", "operations", 1.0, weights, []).save(model)
@@ -296,7 +295,7 @@ def test_networks_keep_a_predicted_latency(commands: Any, tmp_path: Path) -> Non
     assert search["network_latency_ms"] <= 8
 
 
-def test_a_latency_model_of_another_space_is_refused(commands: Any, tmp_path: Path) -> None:
+def test_a_latency_model_of_another_space_is_refused(tmp_path: Path) -> None:
     model = tmp_path / "phone.json"
     LinearModel("nas201", "phone", "ridge", "operations", 1.0, {}, []).save(model)
     line = commands.error_of("find", *TINY, "limit.latency_ms=8", f"limit.device={model}")
@@ -337,13 +336,11 @@ def test_a_latency_model_of_another_space_is_refused(commands: Any, tmp_path: Pa
         ),
     ],
 )
-def test_wrong_settings_end_in_one_line(
-    commands: Any, arguments: tuple[str, ...], message: str
-) -> None:
+def test_wrong_settings_end_in_one_line(arguments: tuple[str, ...], message: str) -> None:
     assert message in commands.error_of("find", *arguments)
 
 
-def interrupt(commands: Any, directory: Path, steps: int) -> str:
+def interrupt(directory: Path, steps: int) -> str:
     """Start the tiny run and stop it by a signal after some steps; return what it printed."""
     printed, arguments = io.StringIO(), [*TINY, f"hydra.run.dir={directory}"]
     with (
@@ -355,7 +352,7 @@ def interrupt(commands: Any, directory: Path, steps: int) -> str:
     return printed.getvalue()
 
 
-def assert_same(commands: Any, actual: Path, expected: Path) -> None:
+def assert_same(actual: Path, expected: Path) -> None:
     """Check that two runs have the same decisions, scores and weights."""
     decisions, rows, checkpoints = [], [], []
     for directory in (actual, expected):
@@ -375,7 +372,7 @@ def assert_same(commands: Any, actual: Path, expected: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def whole(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny run without an interruption."""
     directory = tmp_path_factory.mktemp("find") / "whole"
     commands.run("find", directory, *TINY)
@@ -386,10 +383,10 @@ def whole(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     "steps", [pytest.param(n, marks=[pytest.mark.slow] * (n not in STEPS[1::2])) for n in STEPS]
 )
 def test_an_interrupted_run_ends_like_an_uninterrupted_one(
-    commands: Any, whole: Path, tmp_path: Path, steps: int
+    whole: Path, tmp_path: Path, steps: int
 ) -> None:
     run = tmp_path / "run"
-    printed = interrupt(commands, run, steps)
+    printed = interrupt(run, steps)
     assert commands.printed_arguments(printed, "find") == [f"resume={run}"]
     assert not (run / "summary.json").exists()
     decisions = (run / FILE).read_bytes()
@@ -401,23 +398,19 @@ def test_an_interrupted_run_ends_like_an_uninterrupted_one(
         done = commands.call("evaluate", [*arguments, f"hydra.run.dir={tmp_path / 'scores'}"])
         assert 0 <= done.result["test_accuracy"] <= 1
     commands.call("find", [f"resume={run}"])
-    assert_same(commands, run, whole)
+    assert_same(run, whole)
 
 
-def test_a_complete_run_is_resumed_only_with_a_larger_budget(
-    commands: Any, whole: Path, tmp_path: Path
-) -> None:
+def test_a_complete_run_is_resumed_only_with_a_larger_budget(whole: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(whole, tmp_path / "run"))
     for more in ((), ("budget.minutes=5",)):
         assert "complete" in commands.error_of("find", f"resume={run}", *more)
     commands.call("find", [f"resume={run}", "budget.minutes=20"])
-    assert_same(commands, run, whole)  # with plan.equal=epochs, there is nothing left to do
+    assert_same(run, whole)  # with plan.equal=epochs, there is nothing left to do
 
 
 @pytest.mark.slow
-def test_the_number_of_workers_does_not_change_the_result(
-    commands: Any, whole: Path, tmp_path: Path
-) -> None:
+def test_the_number_of_workers_does_not_change_the_result(whole: Path, tmp_path: Path) -> None:
     for workers in (1, 2):
         run = tmp_path / str(workers)
         words = [word for word in TINY if not word.startswith("executor=")]
@@ -425,11 +418,11 @@ def test_the_number_of_workers_does_not_change_the_result(
         out, err = process.communicate(timeout=300)
         assert process.returncode == 0, out + err
         assert os.listdir(run / "workers")
-        assert_same(commands, run, whole)
+        assert_same(run, whole)
 
 
 @pytest.mark.slow
-def test_a_timed_run_uses_its_time(commands: Any, tmp_path: Path) -> None:
+def test_a_timed_run_uses_its_time(tmp_path: Path) -> None:
     words = ("dataset=synthetic", "dataset.samples=512", "dataset.size=8", "space=mlp")
     more = ("device=cpu", "methods=[]", "budget.minutes=0.2", "executor=inline")
     run = commands.run("find", tmp_path / "run", *words, *more)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
+import command_calls as commands
 import pytest
 
 from darts.spaces import nas201, recurrent
@@ -15,9 +15,7 @@ GENOTYPE = PUBLISHED["SGAS"].genotype
 pytestmark = pytest.mark.usefixtures("drawn_figures", "cwd")
 
 
-def test_list_contains_paper_and_score_of_published_genotypes(
-    commands: Any, tmp_path: Path
-) -> None:
+def test_list_contains_paper_and_score_of_published_genotypes(tmp_path: Path) -> None:
     out = commands.run("genotypes", None).out
     lines = out.splitlines()
     first = len(PUBLISHED) + 1
@@ -36,7 +34,7 @@ def test_list_contains_paper_and_score_of_published_genotypes(
 
 
 @pytest.mark.parametrize("suffix", ["svg", "png", "pdf"])
-def test_draw_writes_the_format_of_the_suffix(commands: Any, tmp_path: Path, suffix: str) -> None:
+def test_draw_writes_the_format_of_the_suffix(tmp_path: Path, suffix: str) -> None:
     out = commands.run("genotypes", None, "draw=SGAS", f"out=new/x.{suffix}").out
     file = tmp_path / "new" / f"x.{suffix}"
     start = {"svg": b"<", "png": b"\x89PNG", "pdf": b"%PDF"}[suffix]
@@ -44,13 +42,13 @@ def test_draw_writes_the_format_of_the_suffix(commands: Any, tmp_path: Path, suf
     assert f"x.{suffix}" in out
 
 
-def test_draw_defaults_to_the_working_directory(commands: Any, tmp_path: Path) -> None:
+def test_draw_defaults_to_the_working_directory(tmp_path: Path) -> None:
     commands.run("genotypes", None, "draw=SGAS")
     assert [file.name for file in tmp_path.iterdir()] == ["SGAS.svg"]
 
 
 @pytest.mark.parametrize("reference", ["DARTS_V2", str(PUBLISHED["DARTS_V2"].genotype)])
-def test_validate_prints_cells_and_parameters(commands: Any, reference: str) -> None:
+def test_validate_prints_cells_and_parameters(reference: str) -> None:
     out = commands.run("genotypes", None, f"validate={reference}").out
     assert "is valid" in out
     assert str(PUBLISHED["DARTS_V2"].genotype) in out
@@ -58,7 +56,7 @@ def test_validate_prints_cells_and_parameters(commands: Any, reference: str) -> 
     assert "4 nodes" in out
 
 
-def test_compare_prints_and_draws_differences(commands: Any, tmp_path: Path) -> None:
+def test_compare_prints_and_draws_differences(tmp_path: Path) -> None:
     out = commands.run("genotypes", None, "compare=[DARTS_V1,DARTS_V2]", "out=two.png").out
     assert "DARTS_V1 and DARTS_V2" in out
     assert "differences" in out
@@ -68,20 +66,18 @@ def test_compare_prints_and_draws_differences(commands: Any, tmp_path: Path) -> 
     assert "equal" in out
 
 
-def test_compare_recognizes_equal_genotypes_in_different_formats(
-    commands: Any, tmp_path: Path
-) -> None:
+def test_compare_recognizes_equal_genotypes_in_different_formats(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(GENOTYPE.to_json(), encoding="utf-8")
     (tmp_path / "b.json").write_text(str(GENOTYPE), encoding="utf-8")
     assert "equal" in commands.run("genotypes", None, "compare=[a.json,b.json]").out
 
 
-def test_compare_of_different_spaces_is_refused(commands: Any, tmp_path: Path) -> None:
+def test_compare_of_different_spaces_is_refused(tmp_path: Path) -> None:
     genotype = nas201.Genotype.from_operations(*["nor_conv_3x3"] * 5, "skip_connect")
     (tmp_path / "a.json").write_text(genotype.to_json(), encoding="utf-8")
     assert "nas201 and cnn" in commands.error_of("genotypes", "compare=[a.json,DARTS_V2]")
 
 
-def test_unwritable_output_is_refused(commands: Any, tmp_path: Path) -> None:
+def test_unwritable_output_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     assert "file" in commands.error_of("genotypes", "draw=SGAS", "out=file/x.svg")

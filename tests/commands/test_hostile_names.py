@@ -8,8 +8,8 @@ import random
 import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
-from typing import Any
 
+import command_calls as commands
 import numpy as np
 import pytest
 from PIL import Image
@@ -48,7 +48,7 @@ def check_files(run: Path, out: str) -> None:
 
 
 def test_run_with_hostile_names_finishes_with_all_files(
-    commands: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     table, run = write_table(tmp_path / "table.csv"), tmp_path / "run\udcff$\\frac$"
     arguments = ["dataset=csv", f"dataset.root={table}", *NETWORK, "loader.batch_size=16"]
@@ -65,7 +65,7 @@ def test_run_with_hostile_names_finishes_with_all_files(
 
 
 @pytest.mark.slow
-def test_classes_in_folders_that_are_not_utf_8(commands: Any, tmp_path: Path) -> None:
+def test_classes_in_folders_that_are_not_utf_8(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for number, name in enumerate((b"caf\xe9", b"$\\frac$", b"\x1b[31mred", b"=cmd()")):
         folder = os.fsencode(tmp_path / "images" / "train") + b"/" + name

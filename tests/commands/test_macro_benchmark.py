@@ -6,6 +6,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import command_calls as commands
 import pytest
 
 from darts.benchmarks import macro
@@ -31,9 +32,7 @@ def macro_table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_a_search_reports_the_true_accuracy(
-    commands: Any, macro_table: Path, tmp_path: Path
-) -> None:
+def test_a_search_reports_the_true_accuracy(macro_table: Path, tmp_path: Path) -> None:
     options = ("space.channels=4", f"benchmark.table={macro_table}", "epochs=1")
     done = commands.run("search", tmp_path / "run", *SPACE, *options)
     summary, truth = done.json("summary.json"), macro.load(macro_table)
@@ -52,9 +51,7 @@ def test_a_search_reports_the_true_accuracy(
 
 
 @pytest.mark.slow
-def test_architectures_are_scored_with_the_table(
-    commands: Any, macro_table: Path, tmp_path: Path
-) -> None:
+def test_architectures_are_scored_with_the_table(macro_table: Path, tmp_path: Path) -> None:
     options = (f"benchmark.table={macro_table}", "budget.trials=20")
     done = commands.run("tune", tmp_path, *ON_TABLE, *options)
     summary, truth = done.json("summary.json"), macro.load(macro_table)
@@ -75,12 +72,7 @@ def test_architectures_are_scored_with_the_table(
     ],
 )
 def test_tables_of_other_spaces_are_refused(
-    commands: Any,
-    macro_table: Path,
-    table: Path,
-    space: tuple[str, ...],
-    table_name: str,
-    message: str,
+    macro_table: Path, table: Path, space: tuple[str, ...], table_name: str, message: str
 ) -> None:
     path = {"macro": macro_table, "nas201": table}[table_name]
     assert message in commands.error_of("search", *space, f"benchmark.table={path}")

@@ -6,8 +6,8 @@ import csv
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+import command_calls as commands
 import numpy as np
 import pytest
 import torch
@@ -20,7 +20,7 @@ from darts.recipes.sample_inputs import Preprocessing
 
 
 @pytest.fixture(scope="module")
-def trained(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder: Path = tmp_path_factory.mktemp("trained")
     small = ["genotype=DARTS_V2", "space.channels=4", "space.cells=2", "auxiliary=0", "epochs=1"]
     commands.run("retrain", folder, *small)
@@ -42,7 +42,7 @@ def photos(tmp_path: Path) -> Path:
 
 
 def test_a_folder_of_images_or_one_file_becomes_a_table(
-    commands: Any, trained: Path, photos: Path, tmp_path: Path
+    trained: Path, photos: Path, tmp_path: Path
 ) -> None:
     arguments = (f"checkpoint={trained}", f"input={photos}", "batch_size=2")
     run = commands.run("predict", tmp_path / "p", *arguments)
@@ -63,9 +63,7 @@ def test_a_folder_of_images_or_one_file_becomes_a_table(
     assert len(output.read_text().splitlines()) == 2
 
 
-def test_wrong_inputs_end_in_one_line(
-    commands: Any, trained: Path, photos: Path, tmp_path: Path
-) -> None:
+def test_wrong_inputs_end_in_one_line(trained: Path, photos: Path, tmp_path: Path) -> None:
     line = commands.error_of("predict", f"checkpoint={trained}", f"input={tmp_path}/none")
     assert "there is no such file or folder" in line
     (tmp_path / "empty").mkdir()
@@ -79,7 +77,7 @@ def test_wrong_inputs_end_in_one_line(
     assert "neither a checkpoint file" in line
 
 
-def test_an_output_that_is_the_input_is_refused(commands: Any, trained: Path, photos: Path) -> None:
+def test_an_output_that_is_the_input_is_refused(trained: Path, photos: Path) -> None:
     place, checkpoint = photos / "0.bmp", f"checkpoint={trained}"
     before = place.read_bytes()
     line = commands.error_of("predict", checkpoint, f"input={place}", f"output={place}")
@@ -125,7 +123,7 @@ MLP = ("space=mlp", 'genotype={"space": "mlp", "layers": ["relu_16"]}')
 WITHOUT_RISE = "optimizer.warmup_epochs=0"
 
 
-def predictions(commands: Any, run: Path, place: Path, folder: Path) -> list[dict[str, str]]:
+def predictions(run: Path, place: Path, folder: Path) -> list[dict[str, str]]:
     """Return the rows of the table that the command writes."""
     commands.run("predict", folder, f"checkpoint={run}", f"input={place}", "batch_size=7")
     with (folder / "predictions.csv").open(newline="", encoding="utf-8") as file:
@@ -133,7 +131,7 @@ def predictions(commands: Any, run: Path, place: Path, folder: Path) -> list[dic
 
 
 @pytest.fixture(scope="module")
-def table(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def table(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A folder with the wine data of scikit-learn, and a network trained on it."""
     folder = tmp_path_factory.mktemp("table")
     rows = wine()
@@ -144,11 +142,9 @@ def table(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
     return folder, folder / "run"
 
 
-def test_rows_get_the_classes_of_the_evaluation(
-    commands: Any, table: tuple[Path, Path], tmp_path: Path
-) -> None:
+def test_rows_get_the_classes_of_the_evaluation(table: tuple[Path, Path], tmp_path: Path) -> None:
     folder, run = table
-    found = predictions(commands, run, folder / "test.csv", tmp_path / "p")
+    found = predictions(run, folder / "test.csv", tmp_path / "p")
     with (folder / "test.csv").open(newline="") as file:
         truth = [row["cultivar"] for row in csv.DictReader(file)]
     assert [row["line"] for row in found] == [str(number + 2) for number in range(len(truth))]
@@ -159,7 +155,7 @@ def test_rows_get_the_classes_of_the_evaluation(
 
 
 def test_a_table_may_have_other_columns_in_another_order(
-    commands: Any, table: tuple[Path, Path], tmp_path: Path
+    table: tuple[Path, Path], tmp_path: Path
 ) -> None:
     folder, run = table
     with (folder / "test.csv").open(newline="") as file:
@@ -169,7 +165,7 @@ def test_a_table_may_have_other_columns_in_another_order(
         writer = csv.DictWriter(file, names, delimiter=";", extrasaction="ignore")
         writer.writeheader()
         writer.writerows({"name": "text", **row} for row in rows)
-    found = predictions(commands, run, tmp_path / "new.csv", tmp_path / "p")
+    found = predictions(run, tmp_path / "new.csv", tmp_path / "p")
     model = darts.load(run)
     columns = model.transform.encoding.columns
     mappings: list[Mapping[str, float]] = [
@@ -186,7 +182,7 @@ def test_a_table_may_have_other_columns_in_another_order(
 
 
 def test_an_evaluation_with_other_training_rows_is_refused(
-    commands: Any, table: tuple[Path, Path], tmp_path: Path
+    table: tuple[Path, Path], tmp_path: Path
 ) -> None:
     """They would be standardized in another way."""
     folder, run = table
@@ -208,7 +204,7 @@ def test_an_evaluation_with_other_training_rows_is_refused(
     ],
 )
 def test_a_table_that_does_not_fit_ends_in_one_line(
-    commands: Any, table: tuple[Path, Path], tmp_path: Path, content: str, message: str
+    table: tuple[Path, Path], tmp_path: Path, content: str, message: str
 ) -> None:
     names = list(wine())[:-1]
     ones = ["1"] * 12
@@ -239,7 +235,7 @@ def test_wrong_rows_are_refused(table: tuple[Path, Path]) -> None:
             darts.predict(model, [row])
 
 
-def test_texts_get_the_classes_of_the_evaluation(commands: Any, tmp_path: Path) -> None:
+def test_texts_get_the_classes_of_the_evaluation(tmp_path: Path) -> None:
     write_documents(tmp_path)
     for file in (tmp_path / "train.csv", tmp_path / "test.csv"):
         file.write_text(file.read_text().replace("label,text", "topic,body"))
@@ -251,7 +247,7 @@ def test_texts_get_the_classes_of_the_evaluation(commands: Any, tmp_path: Path) 
     )  # fmt: skip
     commands.call("retrain", [*keys, f"hydra.run.dir={tmp_path}/run"])
     summary = read_json(tmp_path / "run" / "summary.json")
-    found = predictions(commands, tmp_path / "run", tmp_path / "test.csv", tmp_path / "p")
+    found = predictions(tmp_path / "run", tmp_path / "test.csv", tmp_path / "p")
     with (tmp_path / "test.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     right = [row["class"] == own["topic"] for row, own in zip(found, rows, strict=True)]
@@ -260,7 +256,7 @@ def test_texts_get_the_classes_of_the_evaluation(commands: Any, tmp_path: Path) 
     upper, lower = (darts.predict(model, text) for text in ("the SNOW and ice", "the snow and ice"))
     assert upper.probabilities.equal(lower.probabilities)
     (tmp_path / "lines.txt").write_text("\n\n".join(row["body"] for row in rows) + "\n")
-    lines = predictions(commands, tmp_path / "run", tmp_path / "lines.txt", tmp_path / "q")
+    lines = predictions(tmp_path / "run", tmp_path / "lines.txt", tmp_path / "q")
     assert [row["class"] for row in lines] == [row["class"] for row in found]
     assert [row["line"] for row in lines[:3]] == ["1", "3", "5"]
     with pytest.raises(ValueError, match="a text must be a string, not int"):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
+import command_calls as commands
 import pytest
 
 from darts.config import compose
@@ -18,7 +18,7 @@ SLOW = (
 )
 
 
-def test_the_raised_rate_is_used_and_reported(commands: Any, tmp_path: Path) -> None:
+def test_the_raised_rate_is_used_and_reported(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     done = commands.call("search", [*SLOW, f"hydra.run.dir={folder}"], folder)
     expected = [1e-5, 3e-5, 9e-5, 27e-5, 27e-5]
@@ -35,9 +35,7 @@ def test_the_raised_rate_is_used_and_reported(commands: Any, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_a_search_with_raises_that_is_killed_ends_like_an_unbroken_one(
-    commands: Any, tmp_path: Path
-) -> None:
+def test_a_search_with_raises_that_is_killed_ends_like_an_unbroken_one(tmp_path: Path) -> None:
     """The run ends within the third epoch, after two raises; an epoch has three steps."""
     commands.assert_resume_is_exact("search", [*SLOW, NO_TENSORBOARD], tmp_path, steps=7)
 

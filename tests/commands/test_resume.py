@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import command_calls as commands
 import pytest
 
 from darts.data import load_split, save_split
@@ -28,7 +29,7 @@ STEPS = {"search": 3, "retrain": 4}  # per epoch: 24 and 38 images in batches of
 
 
 @pytest.fixture(scope="module")
-def unbroken(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Runs without an interruption, by command."""
     return {
         command: commands.run(command, tmp_path_factory.mktemp(command) / "run", *overrides)
@@ -37,7 +38,7 @@ def unbroken(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.fixture(scope="module")
-def crashed(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def crashed(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Directories of the same runs, crashed in their second epoch."""
     folders = {}
     for command, overrides in RUNS.items():
@@ -57,7 +58,7 @@ def copy_crashed(crashed: Any, tmp_path: Path) -> Callable[[str], Path]:
     return make
 
 
-def assert_same(commands: Any, done: Any, expected: Any) -> None:
+def assert_same(done: Any, expected: Any) -> None:
     """Check that checkpoint, rows, genotype and scores are equal; costs may differ."""
     commands.assert_same_run(done, expected)
     ours, theirs = (run.directory / "genotype.json" for run in (done, expected))
@@ -68,7 +69,7 @@ def assert_same(commands: Any, done: Any, expected: Any) -> None:
 
 
 def test_the_energy_of_a_resumed_run_includes_the_crashed_part(
-    commands: Any, copy_crashed: Callable[[str], Path]
+    copy_crashed: Callable[[str], Path],
 ) -> None:
     folder = copy_crashed("retrain")
     saved = load_checkpoint(folder / "checkpoint.safetensors")["energy"]
@@ -97,18 +98,18 @@ def test_the_energy_of_a_resumed_run_includes_the_crashed_part(
     ],
 )
 def test_a_crash_between_epochs_or_before_a_checkpoint_can_be_resumed(
-    commands: Any, unbroken: Any, tmp_path: Path, command: str, steps: int
+    unbroken: Any, tmp_path: Path, command: str, steps: int
 ) -> None:
     folder = tmp_path / "run"
     start = partial(commands.run, command, folder, "save_minutes=0", *RUNS[command])
     commands.crash(steps, start)
     assert (folder / "checkpoint.safetensors").exists() == (steps > 0)
     done = commands.call(command, [f"resume={folder}"], folder)
-    assert_same(commands, done, unbroken[command])
+    assert_same(done, unbroken[command])
 
 
 def test_a_moved_run_with_other_options_without_influence_on_the_result_can_be_resumed(
-    commands: Any, crashed: Any, unbroken: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    crashed: Any, unbroken: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The new directory has special characters."""
     folder = tmp_path / "größer = besser (1)" / "it's"
@@ -117,10 +118,10 @@ def test_a_moved_run_with_other_options_without_influence_on_the_result_can_be_r
     changed = ["loader.workers=1", "tracking.energy.watts_per_core=20", "tracking.figures_every=0"]
     changed += ["dataset.root=elsewhere", "dataset.download=false", "save_minutes=1", "device=cpu"]
     done = commands.call("retrain", ["resume=it's", *changed, "name=other"], folder)
-    assert_same(commands, done, unbroken["retrain"])
+    assert_same(done, unbroken["retrain"])
 
 
-def test_a_run_of_another_command_is_refused(commands: Any, copy_crashed: Any) -> None:
+def test_a_run_of_another_command_is_refused(copy_crashed: Any) -> None:
     for command, other in (("search", "retrain"), ("retrain", "search")):
         folder = copy_crashed(command)
         line = commands.error_of(other, f"resume={folder}")
@@ -128,7 +129,7 @@ def test_a_run_of_another_command_is_refused(commands: Any, copy_crashed: Any) -
         assert f"is a run of darts.{command}; resume it with that command" in line
 
 
-def test_a_changed_or_missing_split_file_is_refused(commands: Any, copy_crashed: Any) -> None:
+def test_a_changed_or_missing_split_file_is_refused(copy_crashed: Any) -> None:
     folder = copy_crashed("search")
     split = load_split(folder / "split.npz")
     save_split(folder / "split.npz", {name: indices.flip(0) for name, indices in split.items()})
@@ -141,7 +142,7 @@ def test_a_changed_or_missing_split_file_is_refused(commands: Any, copy_crashed:
 
 @pytest.mark.parametrize("command", RUNS)
 def test_a_run_with_a_loss_that_is_not_finite_writes_its_reason_and_cost(
-    commands: Any, tmp_path: Path, command: str
+    tmp_path: Path, command: str
 ) -> None:
     folder = tmp_path / "run"
     overrides = [*RUNS[command], "optimizer.lr=1e30", "optimizer.clip=0", "save_minutes=0"]
@@ -160,7 +161,7 @@ def test_a_run_with_a_loss_that_is_not_finite_writes_its_reason_and_cost(
 
 
 def test_a_signal_within_a_step_saves_a_checkpoint_after_the_step(
-    commands: Any, unbroken: Any, tmp_path: Path
+    unbroken: Any, tmp_path: Path
 ) -> None:
     folder = tmp_path / "run"
     with commands.signal_in_step(5, signal.SIGTERM), pytest.raises(SystemExit, match="143"):
@@ -168,11 +169,11 @@ def test_a_signal_within_a_step_saves_a_checkpoint_after_the_step(
     saved = load_checkpoint(folder / "checkpoint.safetensors", "search")
     assert (saved["epoch"], saved["step"]) == (1, 2)
     done = commands.call("search", [f"resume={folder}"], folder)
-    assert_same(commands, done, unbroken["search"])
+    assert_same(done, unbroken["search"])
 
 
 def test_an_interrupted_random_sampling_scores_no_architecture_twice(
-    commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The run ends between two scores and continues with the next one. It checks no collapse."""
     small = (*DATA, "epochs=1", "space=nas201", "space.channels=1", "space.cells=1")
@@ -196,7 +197,7 @@ def test_an_interrupted_random_sampling_scores_no_architecture_twice(
     assert len(scored) == 6 + 3
     done = commands.call("search", [f"resume={folder}"], folder)
     assert len(scored) == 6 + 6
-    assert_same(commands, done, unbroken_run)
+    assert_same(done, unbroken_run)
 
 
 @pytest.mark.parametrize(
@@ -207,7 +208,7 @@ def test_an_interrupted_random_sampling_scores_no_architecture_twice(
     ],
 )
 def test_a_killed_search_in_stages_ends_like_an_unbroken_one(
-    commands: Any, tmp_path: Path, method: str, steps: int
+    tmp_path: Path, method: str, steps: int
 ) -> None:
     """The crash loses the current step; there are two steps per epoch."""
     data = ("dataset=synthetic", "dataset.samples=64", "loader.batch_size=16", "epochs=3")

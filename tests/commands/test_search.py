@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import command_calls as commands
 import pytest
 import yaml
 from end_states import identical
@@ -17,7 +18,7 @@ from darts.recipes.retrain_command import retrain_command
 from darts.spaces import Genotype
 
 
-def test_the_run_directory_contains_all_files(commands: Any, search_run: Any) -> None:
+def test_the_run_directory_contains_all_files(search_run: Any) -> None:
     commands.assert_files(search_run, "alphas.json")
 
 
@@ -105,9 +106,7 @@ def test_tensorboard_shows_metrics_alphas_and_genotypes(search_run: Any) -> None
     assert "hparams" in board.summary_metadata["_hparams_/experiment"].plugin_data.plugin_name
 
 
-def test_the_printed_commands_retrain_and_evaluate_the_genotype(
-    commands: Any, tmp_path: Path
-) -> None:
+def test_the_printed_commands_retrain_and_evaluate_the_genotype(tmp_path: Path) -> None:
     """The run directories have special characters.
 
     The search writes no figures, and its genotype file is not needed after the retraining.
@@ -150,9 +149,7 @@ def test_the_printed_command_repeats_options_that_are_not_sizes(
     assert (set(words) <= set(printed)) == repeated
 
 
-def test_the_self_check_reports_the_error_of_finite_differences(
-    commands: Any, tmp_path: Path
-) -> None:
+def test_the_self_check_reports_the_error_of_finite_differences(tmp_path: Path) -> None:
     exact = ("method=darts_v2", "bilevel.hvp=exact", "loader.batch_size=16", "epochs=1")
     exact = (*exact, "space.channels=1", "space.cells=1")
     more = ("bilevel.self_check=1", "tracking.tensorboard=true", "tracking.edge_curves=true")
@@ -189,7 +186,7 @@ def test_the_self_check_reports_the_error_of_finite_differences(
     ],
 )
 def test_a_search_supports_other_sizes_precisions_and_options(
-    commands: Any, tmp_path: Path, overrides: tuple[str, ...]
+    tmp_path: Path, overrides: tuple[str, ...]
 ) -> None:
     done = commands.run("search", tmp_path / "run", "epochs=1", *overrides)
     assert math.isfinite(done.result["valid_loss"])

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import command_calls as commands
 import pytest
 import torch
 
@@ -31,13 +32,13 @@ def rows_of(directory: Path) -> list[dict[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def whole(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A search for a front without an interruption."""
     return commands.run("search", tmp_path_factory.mktemp("front") / "run", *TINY)
 
 
 @pytest.mark.slow
-def test_a_search_writes_its_front(commands: Any, whole: Any, tmp_path: Path) -> None:
+def test_a_search_writes_its_front(whole: Any, tmp_path: Path) -> None:
     folder, out = whole.directory, whole.out
     rows, summary = rows_of(folder), whole.json("summary.json")
     assert len(rows) >= 2
@@ -68,9 +69,7 @@ def test_a_search_writes_its_front(commands: Any, whole: Any, tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_points_use_up_their_budgets_even_if_the_alphas_do_not(
-    commands: Any, tmp_path: Path
-) -> None:
+def test_points_use_up_their_budgets_even_if_the_alphas_do_not(tmp_path: Path) -> None:
     """Without a penalty, the alphas of all budgets prefer operations regardless of their cost."""
     commands.run("search", tmp_path / "run", *TINY, "front.weight=1e-6")
     rows = rows_of(tmp_path / "run")
@@ -80,7 +79,7 @@ def test_points_use_up_their_budgets_even_if_the_alphas_do_not(
 
 
 @pytest.mark.slow
-def test_a_resumed_search_finds_the_same_front(commands: Any, whole: Any, tmp_path: Path) -> None:
+def test_a_resumed_search_finds_the_same_front(whole: Any, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     words = [*TINY, "save_minutes=0", f"hydra.run.dir={folder}"]
     commands.crash(3, partial(commands.call, "search", words))

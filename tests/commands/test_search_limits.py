@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import command_calls as commands
 import pytest
 import torch
 
@@ -38,7 +39,7 @@ def network(summary: Any, **sizes: int) -> torch.nn.Module:
 
 
 @pytest.mark.slow
-def test_the_network_of_a_search_keeps_all_limits(commands: Any, tmp_path: Path) -> None:
+def test_the_network_of_a_search_keeps_all_limits(tmp_path: Path) -> None:
     limits = ("limit.parameters=1480", "limit.ram_kb=1.5", "limit.bits=8", "limit.latency_ms=5")
     device = f"limit.device={phone(tmp_path / 'phone.json')}"
     done = commands.run("search", tmp_path / "run", *TINY, *limits, device)
@@ -55,7 +56,7 @@ def test_the_network_of_a_search_keeps_all_limits(commands: Any, tmp_path: Path)
     assert "network_latency_ms" in done.out
 
 
-def test_limits_refer_to_the_sizes_of_the_retraining(commands: Any, tmp_path: Path) -> None:
+def test_limits_refer_to_the_sizes_of_the_retraining(tmp_path: Path) -> None:
     words = ("limit.macs=2e5", "limit.sizes.channels=4", "limit.sizes.cells=2")
     done = commands.run("search", tmp_path / "run", *TINY, *words)
     summary = done.json("summary.json")
@@ -80,11 +81,11 @@ def test_limits_refer_to_the_sizes_of_the_retraining(commands: Any, tmp_path: Pa
         (("penalty.device=pixel",), "penalty.device=pixel: has no effect unless"),
     ],
 )
-def test_wrong_limits_end_in_one_line(commands: Any, words: tuple[str, ...], message: str) -> None:
+def test_wrong_limits_end_in_one_line(words: tuple[str, ...], message: str) -> None:
     assert message in commands.error_of("search", *TINY, *words)
 
 
-def test_a_lookup_table_of_other_sizes_is_refused(commands: Any, tmp_path: Path) -> None:
+def test_a_lookup_table_of_other_sizes_is_refused(tmp_path: Path) -> None:
     words = ("space=nas201", "space.channels=2", "space.cells=1", "shape=[3,8,8]", "threads=1")
     table = tmp_path / "table.csv"
     measured = (*words, "repeats=3", "warmup=1", f"out={table}")
@@ -100,9 +101,7 @@ def test_a_lookup_table_of_other_sizes_is_refused(commands: Any, tmp_path: Path)
 
 
 @pytest.mark.slow
-def test_a_penalty_by_a_latency_model_prefers_fast_operations(
-    commands: Any, tmp_path: Path
-) -> None:
+def test_a_penalty_by_a_latency_model_prefers_fast_operations(tmp_path: Path) -> None:
     """The penalty is larger than the loss, so the expected latency falls to its target."""
     model = phone(tmp_path / "phone.json")
     words = ("epochs=30", "arch_optimizer.lr=0.1", "arch_optimizer.weight_decay=0")
@@ -115,14 +114,14 @@ def test_a_penalty_by_a_latency_model_prefers_fast_operations(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["darts_v1", "gdas", "drnas", "pc_darts", "fair_darts"])
-def test_searches_of_every_kind_keep_a_limit(commands: Any, tmp_path: Path, method: str) -> None:
+def test_searches_of_every_kind_keep_a_limit(tmp_path: Path, method: str) -> None:
     words = ("space=cnn", "space.channels=4", "space.cells=2", "epochs=4", f"method={method}")
     done = commands.run("search", tmp_path / "run", *TINY[:3], *words, "limit.macs=1e5")
     assert done.json("summary.json")["network_macs"] <= 1e5
 
 
 @pytest.mark.slow
-def test_random_sampling_keeps_a_limit(commands: Any, tmp_path: Path) -> None:
+def test_random_sampling_keeps_a_limit(tmp_path: Path) -> None:
     words = ("discretize=sampling", "discretize.samples=10", "limit.parameters=1450")
     done = commands.run("search", tmp_path / "run", *TINY, *words)
     assert done.json("summary.json")["network_parameters"] <= 1450

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import command_calls as commands
 import pytest
 import torch
 from end_states import NOT_REPRODUCIBLE, identical
@@ -22,7 +23,7 @@ CELLS = (*DATA, "space.channels=4", "space.cells=1", "loader.batch_size=8", "see
 
 
 @pytest.fixture(scope="module")
-def restarted(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def restarted(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A search that diverges and restarts."""
     return commands.run("search", tmp_path_factory.mktemp("restarted") / "run", *DIVERGING)
 
@@ -39,7 +40,7 @@ def test_a_search_that_diverges_restarts_at_a_lower_rate(restarted: Any) -> None
 
 
 def test_a_restarted_search_that_is_killed_continues_with_the_same_result(
-    commands: Any, restarted: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    restarted: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original, killed = Search.train_step, False
 
@@ -72,11 +73,7 @@ def test_a_restarted_search_that_is_killed_continues_with_the_same_result(
     ],
 )
 def test_a_restart_restores_everything(
-    commands: Any,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    overrides: tuple[str, ...],
-    epoch: int,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overrides: tuple[str, ...], epoch: int
 ) -> None:
     """Without a lower rate, a search whose weights became NaN ends like one without the failure."""
     whole = commands.run("search", tmp_path / "whole", *CELLS, *overrides)

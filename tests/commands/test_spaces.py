@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
+import command_calls as commands
 import pytest
 from tiny_search import BUILT_IN
 
@@ -23,9 +23,7 @@ SPACES_WITHOUT_CNN = [
         for name in SPACES_WITHOUT_CNN
     ],
 )
-def test_a_space_can_be_searched_retrained_evaluated_and_drawn(
-    space: str, commands: Any, tmp_path: Path
-) -> None:
+def test_a_space_can_be_searched_retrained_evaluated_and_drawn(space: str, tmp_path: Path) -> None:
     own = (f"space={space}", "epochs=1", "space.cells=1")
     found = commands.run("search", tmp_path / "search", *own, "tracking.figures=true")
     genotype = parse_genotype((found.directory / "genotype.json").read_text(encoding="utf-8"))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import Any
 
+import command_calls as commands
 import numpy as np
 import pandas as pd
 import pytest
@@ -35,7 +35,7 @@ def houses(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trained(houses: Path, commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(houses: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A network that was searched and retrained for two numbers."""
     folder: Path = tmp_path_factory.mktemp("trained")
     table = ["dataset=csv", f"dataset.root={houses}", "dataset.labels=[price,size]", "space=mlp"]
@@ -46,9 +46,7 @@ def trained(houses: Path, commands: Any, tmp_path_factory: pytest.TempPathFactor
     return folder / "retrain"
 
 
-def test_scores_are_in_the_units_of_the_table(
-    trained: Path, houses: Path, commands: Any, tmp_path: Path
-) -> None:
+def test_scores_are_in_the_units_of_the_table(trained: Path, houses: Path, tmp_path: Path) -> None:
     summary = read_json(trained / "summary.json")
     assert summary["test_r2"] > 0.8
     source = load("csv", root=houses, targets=NUMBERS, labels=["price", "size"])
@@ -63,9 +61,7 @@ def test_scores_are_in_the_units_of_the_table(
     assert evaluation.result["test_mae"] == summary["test_mae"]
 
 
-def test_predictions_are_numbers_of_the_table(
-    trained: Path, houses: Path, commands: Any, tmp_path: Path
-) -> None:
+def test_predictions_are_numbers_of_the_table(trained: Path, houses: Path, tmp_path: Path) -> None:
     commands.run("predict", tmp_path / "p", f"checkpoint={trained}", f"input={houses}")
     with (tmp_path / "p" / "predictions.csv").open(newline="") as file:
         header, *rows = csv.reader(file)
@@ -83,7 +79,7 @@ def test_predictions_are_numbers_of_the_table(
 
 @pytest.mark.parametrize("suffix", ["onnx", "safetensors"])
 def test_an_exported_network_returns_numbers_of_the_table(
-    suffix: str, trained: Path, commands: Any, tmp_path: Path
+    suffix: str, trained: Path, tmp_path: Path
 ) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     commands.run("export", tmp_path / "x", f"checkpoint={trained}", f"format={suffix}")
@@ -100,9 +96,7 @@ def test_an_exported_network_returns_numbers_of_the_table(
 
 
 @pytest.mark.slow
-def test_numbers_of_different_units_are_exact_in_int8(
-    trained: Path, commands: Any, tmp_path: Path
-) -> None:
+def test_numbers_of_different_units_are_exact_in_int8(trained: Path, tmp_path: Path) -> None:
     """The drop of a metric that is not a fraction is relative."""
     onnxruntime = pytest.importorskip("onnxruntime")
     arguments = [f"checkpoint={trained}", "quantize=int8", "max_drop=0.05"]
@@ -122,9 +116,7 @@ def test_numbers_of_different_units_are_exact_in_int8(
     assert (errors > 0).all()
 
 
-def test_a_changed_table_is_refused(
-    trained: Path, houses: Path, commands: Any, tmp_path: Path
-) -> None:
+def test_a_changed_table_is_refused(trained: Path, houses: Path, tmp_path: Path) -> None:
     """Its numbers would be standardized in another way."""
     header, *rows = houses.read_text().splitlines()
     changed = [f"{float(row.partition(',')[0]) + 1000},{row.partition(',')[2]}" for row in rows]
@@ -134,9 +126,7 @@ def test_a_changed_table_is_refused(
     assert "targets would be encoded in another way" in error
 
 
-def test_a_checkpoint_with_a_wrong_scale_is_refused(
-    trained: Path, commands: Any, tmp_path: Path
-) -> None:
+def test_a_checkpoint_with_a_wrong_scale_is_refused(trained: Path, tmp_path: Path) -> None:
     state = load_checkpoint(trained / "checkpoint.safetensors")
     scale = {"mean": (1.0, 2.0), "deviation": (0.0, 1.0)}
     file = tmp_path / "checkpoint.safetensors"
@@ -192,9 +182,7 @@ def test_images_get_several_labels() -> None:
         (["task=regression", "metric=accuracy"], "metric='accuracy' is unknown; choose from r2"),
     ],
 )
-def test_other_data_is_refused(
-    overrides: list[str], message: str, commands: Any, tmp_path: Path
-) -> None:
+def test_other_data_is_refused(overrides: list[str], message: str, tmp_path: Path) -> None:
     if "metric=accuracy" in overrides:
         overrides = [*overrides, "dataset=npz", f"dataset.root={tmp_path}"]
     assert message in commands.error_of("search", *overrides)

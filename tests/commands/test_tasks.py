@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import Any
 
+import command_calls as commands
 import numpy as np
 import pytest
 from tiny_tasks import CASES
@@ -27,7 +27,7 @@ def overrides(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_searched_network_learns_and_is_evaluated_with_equal_scores(
-    name: str, commands: Any, overrides: dict[str, list[str]], tmp_path: Path
+    name: str, overrides: dict[str, list[str]], tmp_path: Path
 ) -> None:
     case, own = CASES[name], overrides[name]
     folder = tmp_path / "search"
@@ -69,7 +69,7 @@ def test_a_searched_network_learns_and_is_evaluated_with_equal_scores(
 @pytest.mark.parametrize("command", ["search", "retrain"])
 @pytest.mark.parametrize("name", CASES)
 def test_a_resumed_run_ends_like_an_unbroken_one(
-    name: str, command: str, commands: Any, overrides: dict[str, list[str]], tmp_path: Path
+    name: str, command: str, overrides: dict[str, list[str]], tmp_path: Path
 ) -> None:
     case = CASES[name]
     retrain = (*case.retrain, f"genotype={case.genotype}", "evaluate_test=false")
@@ -94,7 +94,7 @@ def test_a_resumed_run_ends_like_an_unbroken_one(
     ],
 )
 def test_each_method_searches_language_models(
-    method: str, more: list[str], commands: Any, overrides: dict[str, list[str]], tmp_path: Path
+    method: str, more: list[str], overrides: dict[str, list[str]], tmp_path: Path
 ) -> None:
     small = [*overrides["language_model"], f"method={method}", "space.nodes=2", "epochs=1", *more]
     done = commands.call("search", [*small, f"hydra.run.dir={tmp_path}"], tmp_path)
@@ -102,7 +102,7 @@ def test_each_method_searches_language_models(
     assert len(done.json("genotype.json")["recurrent"]) == 2
 
 
-def test_summaries_are_scored_with_rouge(commands: Any, tmp_path: Path) -> None:
+def test_summaries_are_scored_with_rouge(tmp_path: Path) -> None:
     rows = [f'"{n % 4 + 1}","one {n % 5} two","a text of {n % 5} words"' for n in range(80)]
     (tmp_path / "test.csv").write_text("\n".join(rows) + "\n")
     start = ["task=summarization", f"dataset.root={tmp_path}", "epochs=1"]
@@ -145,12 +145,7 @@ ERRORS: list[tuple[str, str, list[str], str]] = [
 
 @pytest.mark.parametrize(("name", "command", "changes", "message"), ERRORS)
 def test_invalid_combinations_are_refused_in_one_line(
-    name: str,
-    command: str,
-    changes: list[str],
-    message: str,
-    commands: Any,
-    overrides: dict[str, list[str]],
+    name: str, command: str, changes: list[str], message: str, overrides: dict[str, list[str]]
 ) -> None:
     keys = {change.partition("=")[0] for change in changes}
     # A key of another data set, space or task would be an error of its own.
@@ -164,6 +159,6 @@ def test_invalid_combinations_are_refused_in_one_line(
     assert message in commands.error_of(command, *others, *changes)
 
 
-def test_missing_audio_files_are_refused_with_a_hint(commands: Any, tmp_path: Path) -> None:
+def test_missing_audio_files_are_refused_with_a_hint(tmp_path: Path) -> None:
     line = commands.error_of("search", "dataset=fsdd", f"dataset.root={tmp_path}")
     assert f"into {tmp_path / 'recordings'}, or set dataset.root" in line
