@@ -5,15 +5,14 @@ from __future__ import annotations
 import dataclasses
 import os
 import signal
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from fake_runs import FakeRuns, rate_of, score
+from fake_runs import SHORT, FakeRuns, Planned, ignore, rate_of, score
 
 from darts.hpo.analysis import analyze
 from darts.hpo.result_files import total_energy
-from darts.hpo.study import StudyPlan, best_trial
+from darts.hpo.study import best_trial
 from darts.hpo.supervisor import Supervisor
 from darts.running.jobs import Job
 from darts.training.interrupt import Interrupted
@@ -25,12 +24,8 @@ DESIGN = (
 )
 
 
-def ignore(trial: Any) -> None:
-    """Do nothing."""
-
-
 def test_each_best_trial_has_a_factorial_design_of_its_own(
-    planned: Callable[..., StudyPlan], short: list[str], monkeypatch: pytest.MonkeyPatch
+    planned: Planned, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A study that is resumed with a larger budget finds a better point."""
 
@@ -42,7 +37,7 @@ def test_each_best_trial_has_a_factorial_design_of_its_own(
 
     executor = FakeRuns(run)
     executor.replace_executors(monkeypatch)
-    plan = planned(*short, *DESIGN)
+    plan = planned(*SHORT, *DESIGN)
     study, folders = plan.open(), []
     for budget in (1, 2):
         plan = dataclasses.replace(plan, max_trials=budget)
@@ -59,9 +54,9 @@ def test_each_best_trial_has_a_factorial_design_of_its_own(
 
 
 def test_a_signal_during_the_factorial_design_ends_the_analysis(
-    planned: Callable[..., StudyPlan], short: list[str], monkeypatch: pytest.MonkeyPatch
+    planned: Planned, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = planned(*short, *DESIGN, "budget.trials=1")
+    plan = planned(*SHORT, *DESIGN, "budget.trials=1")
     study = plan.open()
     FakeRuns(score).replace_executors(monkeypatch)
     Supervisor(plan, study, ignore).run()

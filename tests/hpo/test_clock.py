@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import optuna
 import pytest
+from fake_runs import Planned, ignore
 from optuna.trial import TrialState
 
 from darts.hpo import clock as clocks
 from darts.hpo import worker as workers
 from darts.hpo.clock import StudyClock
 from darts.hpo.queue import claim_trial
-from darts.hpo.study import StudyPlan
 from darts.hpo.supervisor import Supervisor
 from darts.hpo.trials import failure_reason
 from darts.hpo.worker import Worker
@@ -56,22 +55,22 @@ def test_running_time_is_summed_over_resumes(fake: FakeTime) -> None:
 
 @pytest.mark.parametrize("jump", [-1e6, 1e6])
 def test_a_jump_of_the_system_time_neither_ends_nor_extends_a_study(
-    planned: Callable[..., StudyPlan], table: Path, monkeypatch: pytest.MonkeyPatch, jump: float
+    planned: Planned, table: Path, monkeypatch: pytest.MonkeyPatch, jump: float
 ) -> None:
     plan = planned(*TABLE, f"benchmark.table={table}", "budget.trials=5", "budget.hours=1")
     study = plan.open()
     clock = StudyClock(study, hours=1)
     original = time.time
     monkeypatch.setattr(time, "time", lambda: original() + jump)
-    Supervisor(plan, study, lambda trial: None, deadline=clock.deadline).run()
+    Supervisor(plan, study, ignore, deadline=clock.deadline).run()
     assert len(study.trials) == 5
     late = StudyClock(study, hours=1e-9)
-    Supervisor(plan, study, lambda trial: None, deadline=late.deadline).run()
+    Supervisor(plan, study, ignore, deadline=late.deadline).run()
     assert clock.seconds < 100
 
 
 def test_only_trials_that_are_stale_at_two_looks_are_requeued(
-    planned: Callable[..., StudyPlan], table: Path, fake: FakeTime, monkeypatch: pytest.MonkeyPatch
+    planned: Planned, table: Path, fake: FakeTime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody sets the clock of the database forward, and then a worker dies."""
     plan = planned(*TABLE, f"benchmark.table={table}", "budget.trials=5", "heartbeat=10")

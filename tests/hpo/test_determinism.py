@@ -7,26 +7,26 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
+from fake_runs import SHORT, Planned, ignore, table_of
 from slow_judge import SPACE, SlowJudge
 from waiting import wait_for, wait_until
 
 from darts.hpo.study import StudyPlan
 from darts.hpo.supervisor import Supervisor
-from darts.hpo.trials import counted_trials, failure_reason, trial_state
+from darts.hpo.trials import failure_reason, trial_state
 from darts.hpo.worker import Worker
 from darts.strategies import STRATEGIES
 from darts.strategies.history import RETRIED
 
 
 @pytest.fixture
-def study_plan(planned: Callable[..., StudyPlan], tmp_path: Path) -> Callable[..., StudyPlan]:
+def study_plan(planned: Planned, tmp_path: Path) -> Planned:
     """Return a function that plans a study with a slow judge in a new directory."""
 
     def make(name: str, judge: SlowJudge, *overrides: str) -> StudyPlan:
@@ -36,11 +36,6 @@ def study_plan(planned: Callable[..., StudyPlan], tmp_path: Path) -> Callable[..
         return dataclasses.replace(plan, directory=tmp_path / name)
 
     return make
-
-
-def table_of(plan: StudyPlan) -> list[tuple[str, dict[str, Any], Any]]:
-    trials = counted_trials(plan.open(existing=True).trials)
-    return [(trial_state(trial), trial.params, trial.values) for trial in trials]
 
 
 def run_in_threads(plan: StudyPlan, workers: int = 2) -> list[tuple[str, dict[str, Any], Any]]:
@@ -63,9 +58,7 @@ def run_in_threads(plan: StudyPlan, workers: int = 2) -> list[tuple[str, dict[st
 @pytest.mark.parametrize(
     "strategy", [pytest.param(n, marks=() if n == "tpe" else pytest.mark.slow) for n in STRATEGIES]
 )
-def test_timing_does_not_change_the_points(
-    study_plan: Callable[..., StudyPlan], strategy: str
-) -> None:
+def test_timing_does_not_change_the_points(study_plan: Planned, strategy: str) -> None:
     options = [f"strategy={strategy}", "workers=2", "budget.trials=10"]
     options += ["strategy.startup=3"] if strategy in ("tpe", "cmaes", "gp") else []
     options += ["strategy.population=4"] if strategy in ("evolution", "nsga2") else []
@@ -80,9 +73,7 @@ def test_timing_does_not_change_the_points(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("pruner", ["median", "hyperband", "halving"])
-def test_timing_does_not_change_what_is_pruned(
-    study_plan: Callable[..., StudyPlan], pruner: str
-) -> None:
+def test_timing_does_not_change_what_is_pruned(study_plan: Planned, pruner: str) -> None:
     options = (f"pruner={pruner}", "workers=2", "strategy=random", "budget.trials=12", "epochs=4")
     options += ("pruner.factor=2",) if pruner != "median" else ("pruner.startup=2",)
     judges = [SlowJudge(pause_seed=d, seconds=0.03, epochs=4) for d in range(2)]
@@ -92,7 +83,7 @@ def test_timing_does_not_change_what_is_pruned(
 
 
 @pytest.mark.slow
-def test_the_window_is_stored_when_a_study_begins(study_plan: Callable[..., StudyPlan]) -> None:
+def test_the_window_is_stored_when_a_study_begins(study_plan: Planned) -> None:
     """A study that is continued with another number of workers has the same points."""
     options = ("strategy=tpe", "strategy.startup=3", "budget.trials=10")
     whole = run_in_threads(study_plan("a", SlowJudge(seconds=0), *options, "workers=2"))
@@ -107,19 +98,19 @@ def test_the_window_is_stored_when_a_study_begins(study_plan: Callable[..., Stud
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_killed_workers_do_not_change_the_table(
-    planned: Callable[..., StudyPlan], short: list[str], tmp_path: Path, seed: int
+    planned: Planned, tmp_path: Path, seed: int
 ) -> None:
     options = ("strategy=tpe", "strategy.startup=2", "budget.trials=6", "workers=2", "epochs=6")
     options += ("save_minutes=0",)
 
     def plan_of(name: str) -> StudyPlan:
         storage = f"sqlite:///{tmp_path / name}.db"
-        plan = planned(*short, *options, "loader.batch_size=4")
+        plan = planned(*SHORT, *options, "loader.batch_size=4")
         return dataclasses.replace(plan, directory=tmp_path / name, storage=storage)
 
     whole, killed = plan_of("whole"), plan_of("killed")
-    Supervisor(whole, whole.open(), lambda trial: None).run()
-    supervisor = Supervisor(killed, killed.open(), lambda trial: None)
+    Supervisor(whole, whole.open(), ignore).run()
+    supervisor = Supervisor(killed, killed.open(), ignore)
 
     def kill() -> None:
         for number in sorted(Random(seed).sample(range(6), 2)):  # the trials whose workers die
@@ -138,12 +129,12 @@ def test_killed_workers_do_not_change_the_table(
 
 def drive(plan: StudyPlan) -> None:
     """Run a study in a process of its own."""
-    Supervisor(plan, plan.open(existing=True), lambda trial: None).run()
+    Supervisor(plan, plan.open(existing=True), ignore).run()
 
 
 @pytest.mark.slow
 def test_a_stopped_process_drops_the_result_of_a_trial_that_was_taken_over(
-    study_plan: Callable[..., StudyPlan], capfd: pytest.CaptureFixture[str]
+    study_plan: Planned, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """SIGSTOP for longer than three heartbeats, then SIGCONT."""
     options = ("strategy=tpe", "budget.trials=6", "window=2", "heartbeat=1")

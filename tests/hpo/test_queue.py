@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import optuna
 import pytest
+from fake_runs import SHORT, Planned
 from optuna.trial import TrialState
 
 from darts.hpo import queue
@@ -23,8 +23,6 @@ from darts.strategies.strategy import suggest_point
 # These tests act as a worker, without its heartbeat thread.
 pytestmark = pytest.mark.filterwarnings("ignore:Heartbeat of storage:UserWarning")
 
-TABLE = ("experiment=nas201_table", "strategy=tpe")
-
 
 def claim(plan: StudyPlan, study: optuna.Study, window: int) -> int | None:
     """Claim a trial and propose its point; return its number, or None if none may start."""
@@ -36,8 +34,9 @@ def claim(plan: StudyPlan, study: optuna.Study, window: int) -> int | None:
 
 
 @pytest.fixture
-def plan(planned: Callable[..., StudyPlan], table: Path) -> StudyPlan:
-    return planned(*TABLE, f"benchmark.table={table}", "budget.trials=6")
+def plan(planned: Planned, table: Path) -> StudyPlan:
+    words = ("experiment=nas201_table", "strategy=tpe", "budget.trials=6")
+    return planned(*words, f"benchmark.table={table}")
 
 
 def finish(study: optuna.Study, number: int) -> None:
@@ -87,11 +86,9 @@ def test_an_unusable_url_raises_one_line(url: str) -> None:
     assert url in str(caught.value)
 
 
-def test_the_grid_point_of_a_lost_trial_is_evaluated(
-    planned: Callable[..., StudyPlan], short: list[str]
-) -> None:
+def test_the_grid_point_of_a_lost_trial_is_evaluated(planned: Planned) -> None:
     """The trial was lost before its parameters were sampled."""
-    fixed = [override for override in short if not override.startswith("parameters.")]
+    fixed = [override for override in SHORT if not override.startswith("parameters.")]
     plan = planned(*fixed, "parameters.optimizer.lr=[0.01,0.02,0.04]", "strategy=grid")
     study = plan.open()
     lost = study.ask()
@@ -105,10 +102,7 @@ def test_the_grid_point_of_a_lost_trial_is_evaluated(
     assert rates == {0.01, 0.02, 0.04}
 
 
-def test_a_trial_fails_once_and_is_repeated_at_most_retries_times(
-    planned: Callable[..., StudyPlan], table: Path
-) -> None:
-    plan = planned(*TABLE, f"benchmark.table={table}")
+def test_a_trial_fails_once_and_is_repeated_at_most_retries_times(plan: StudyPlan) -> None:
     study = plan.open()
     study.ask()
     assert fail_and_requeue(study, study.trials[0], LOST, 1)
@@ -136,10 +130,7 @@ def test_kills_of_the_command_and_signals_do_not_count_as_losses(plan: StudyPlan
     assert len({str(trial.params) for trial in study.trials}) == 1
 
 
-def test_of_two_workers_that_claim_a_trial_at_once_one_gets_it(
-    planned: Callable[..., StudyPlan], table: Path
-) -> None:
-    plan = planned(*TABLE, f"benchmark.table={table}", "budget.trials=200")
+def test_of_two_workers_that_claim_a_trial_at_once_one_gets_it(plan: StudyPlan) -> None:
     study = plan.open()
     waiting = optuna.create_trial(state=TrialState.WAITING)
     numbers = [study._storage.create_new_trial(study._study_id, waiting) for _ in range(40)]

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import optuna
 import pytest
+from fake_runs import SHORT, Planned
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 
 from darts.config import ConfigError, compose
-from darts.hpo.study import StudyPlan, best_trial, fixed_overrides
+from darts.hpo.study import best_trial, fixed_overrides
 from darts.hpo.trials import SCORES
 
 # These tests act as a worker, without its heartbeat thread.
@@ -54,10 +54,8 @@ def test_trials_get_seed_and_metric_and_never_the_test_split() -> None:
     assert {"arch_optimizer.raises=0", "restarts=0"} <= set(searches)
 
 
-def test_trials_within_the_limits_precede_better_trials(
-    planned: Callable[..., StudyPlan], short: list[str]
-) -> None:
-    plan = planned(*short, "limit.macs=100", "limit.joules=10")
+def test_trials_within_the_limits_precede_better_trials(planned: Planned) -> None:
+    plan = planned(*SHORT, "limit.macs=100", "limit.joules=10")
     cheap = {SCORES: {"macs": 100, "joules": 10}}
     expensive = {SCORES: {"macs": 99, "joules": 11}}
     incomplete = {SCORES: {"macs": 1}}
@@ -70,11 +68,9 @@ def test_trials_within_the_limits_precede_better_trials(
     assert best_trial(plan, [trials[4]]) is None
 
 
-def test_a_study_with_another_objective_or_space_is_refused(
-    planned: Callable[..., StudyPlan], short: list[str]
-) -> None:
-    planned(*short).open()
-    planned(*short, "dataset.root=/elsewhere", "workers=7", "strategy=random").open()
+def test_a_study_with_another_objective_or_space_is_refused(planned: Planned) -> None:
+    planned(*SHORT).open()
+    planned(*SHORT, "dataset.root=/elsewhere", "workers=7", "strategy=random").open()
     for override, difference in [
         ("metric=loss", "objectives"),
         ("costs=[flops]", "objectives"),
@@ -84,4 +80,4 @@ def test_a_study_with_another_objective_or_space_is_refused(
         with pytest.raises(
             (ConfigError, ValueError), match=f"has different {difference}; choose another"
         ):
-            planned(*short, override, *(["strategy=random"] if "costs" in override else [])).open()
+            planned(*SHORT, override, *(["strategy=random"] if "costs" in override else [])).open()

@@ -7,18 +7,16 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_runs import FakeRuns, score
+from fake_runs import SHORT, FakeRuns, Planned, ignore, score, table_of
 
 from darts.hpo import supervisor as supervisors
 from darts.hpo import worker as workers
 from darts.hpo.queue import claim_trial
-from darts.hpo.study import StudyPlan
 from darts.hpo.supervisor import Supervisor
 from darts.hpo.trials import counted_trials, finished_trials, trial_state
 from darts.running.jobs import ExecutorError, Future, Job
@@ -27,23 +25,11 @@ from darts.running.jobs import ExecutorError, Future, Job
 pytestmark = pytest.mark.filterwarnings("ignore:Heartbeat of storage:UserWarning")
 
 
-def ignore(trial: Any) -> None:
-    """Do nothing."""
-
-
-def table_of(plan: StudyPlan) -> list[tuple[str, dict[str, Any], Any]]:
-    trials = counted_trials(plan.open(existing=True).trials)
-    return [(trial_state(trial), trial.params, trial.values) for trial in trials]
-
-
 def test_an_error_of_the_executor_is_not_charged_to_trials(
-    planned: Callable[..., StudyPlan],
-    short: list[str],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    planned: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However often the study ends like this, its points are evaluated later."""
-    plan = planned(*short, "retries=0", "workers=2")
+    plan = planned(*SHORT, "retries=0", "workers=2")
     whole = dataclasses.replace(plan, storage=f"sqlite:///{tmp_path / 'whole.db'}")
     FakeRuns(score).replace_executors(monkeypatch)
     Supervisor(whole, whole.open(), ignore).run()
@@ -82,10 +68,10 @@ class Closing(FakeRuns):
 
 
 def test_a_trial_whose_point_is_proposed_at_the_end_waits_for_the_resumed_study(
-    planned: Callable[..., StudyPlan], short: list[str], monkeypatch: pytest.MonkeyPatch
+    planned: Planned, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A signal arrives while a thread computes a proposal, and the executor ends first."""
-    plan = planned(*short, "workers=2")
+    plan = planned(*SHORT, "workers=2")
     study, executor, propose = plan.open(), Closing(), workers.suggest_point
     executor.replace_executors(monkeypatch)
 
@@ -103,9 +89,9 @@ def test_a_trial_whose_point_is_proposed_at_the_end_waits_for_the_resumed_study(
 
 
 def test_a_second_ctrl_c_does_not_wait_for_a_proposal(
-    planned: Callable[..., StudyPlan], short: list[str], monkeypatch: pytest.MonkeyPatch
+    planned: Planned, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = planned(*short, "workers=2")
+    plan = planned(*SHORT, "workers=2")
     FakeRuns(score).replace_executors(monkeypatch)
     release = threading.Event()
 
@@ -129,11 +115,7 @@ def test_a_second_ctrl_c_does_not_wait_for_a_proposal(
 
 @pytest.mark.parametrize(("metric", "worst"), [("accuracy", -float("inf")), ("loss", float("inf"))])
 def test_an_infinite_or_undefined_score_is_the_worst_for_a_pruner(
-    planned: Callable[..., StudyPlan],
-    short: list[str],
-    monkeypatch: pytest.MonkeyPatch,
-    metric: str,
-    worst: float,
+    planned: Planned, monkeypatch: pytest.MonkeyPatch, metric: str, worst: float
 ) -> None:
     """The rows of a run have null for both. An epoch without a score says nothing."""
 
@@ -145,7 +127,7 @@ def test_an_infinite_or_undefined_score_is_the_worst_for_a_pruner(
         (job.directory / "metrics.jsonl").write_text("\n".join(lines) + "\n")
         return score(job)
 
-    plan = planned(*short, f"metric={metric}", "budget.trials=1", "workers=2")
+    plan = planned(*SHORT, f"metric={metric}", "budget.trials=1", "workers=2")
     FakeRuns(write_rows).replace_executors(monkeypatch)
     study = plan.open()
     Supervisor(plan, study, ignore).run()
@@ -153,10 +135,10 @@ def test_an_infinite_or_undefined_score_is_the_worst_for_a_pruner(
 
 
 def test_running_trials_of_a_killed_command_start_again_at_once(
-    planned: Callable[..., StudyPlan], short: list[str], monkeypatch: pytest.MonkeyPatch
+    planned: Planned, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody else uses the database in the run directory, and kills are no attempts."""
-    plan = planned(*short, "retries=0", "workers=2", "heartbeat=3600")
+    plan = planned(*SHORT, "retries=0", "workers=2", "heartbeat=3600")
     FakeRuns(score).replace_executors(monkeypatch)
     study = plan.open()
     for _ in range(2):  # the command is killed twice
@@ -169,13 +151,10 @@ def test_running_trials_of_a_killed_command_start_again_at_once(
 
 
 def test_running_trials_in_a_shared_database_belong_to_other_commands(
-    planned: Callable[..., StudyPlan],
-    short: list[str],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    planned: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storage = f"storage=sqlite:///{tmp_path / 'shared.db'}"
-    plan = planned(*short, storage, "workers=2", "window=2", "strategy=random")
+    plan = planned(*SHORT, storage, "workers=2", "window=2", "strategy=random")
     FakeRuns(score).replace_executors(monkeypatch)
     study = plan.open()
     claimed = claim_trial(plan, study, [], 2)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from fake_runs import SHORT, Planned, ignore
 from optuna.trial import TrialState
 
 from darts.hpo.study import StudyPlan
@@ -19,10 +19,6 @@ from darts.judging.devices.latency_model import LinearModel
 pytestmark = pytest.mark.filterwarnings("ignore:Heartbeat of storage:UserWarning")
 
 TABLE = ("experiment=nas201_table", "strategy=random")
-
-
-def ignore(trial: Any) -> None:
-    """Do nothing."""
 
 
 def run(plan: StudyPlan) -> list[Any]:
@@ -54,9 +50,9 @@ class FailingJudge:
 
 
 def test_failures_are_recorded_and_the_study_continues(
-    planned: Callable[..., StudyPlan], short: list[str], capfd: pytest.CaptureFixture[str]
+    planned: Planned, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    plan = planned(*short, "budget.trials=7", "executor=inline")
+    plan = planned(*SHORT, "budget.trials=7", "executor=inline")
     plan.config.judge = FailingJudge()  # type: ignore[assignment]
     trials = run(plan)
     failed, fine = TrialState.FAIL, TrialState.COMPLETE
@@ -73,10 +69,8 @@ def test_failures_are_recorded_and_the_study_continues(
     assert "Traceback" not in capfd.readouterr().err
 
 
-def test_a_study_ends_if_its_first_trials_all_fail(
-    planned: Callable[..., StudyPlan], short: list[str]
-) -> None:
-    plan = planned(*short, "budget.trials=20", "executor=inline")
+def test_a_study_ends_if_its_first_trials_all_fail(planned: Planned) -> None:
+    plan = planned(*SHORT, "budget.trials=20", "executor=inline")
 
     class Broken(FailingJudge):
         def __call__(self, trial: Any, tools: Any) -> dict[str, Any]:
@@ -90,11 +84,9 @@ def test_a_study_ends_if_its_first_trials_all_fail(
     assert len(study.trials) == 3
 
 
-def test_a_missing_score_fails_the_trial(
-    planned: Callable[..., StudyPlan], short: list[str]
-) -> None:
+def test_a_missing_score_fails_the_trial(planned: Planned) -> None:
     """For example a metric that needs more classes than the data set has."""
-    plan = planned(*short, "budget.trials=1", "executor=inline", "metric=top5_accuracy")
+    plan = planned(*SHORT, "budget.trials=1", "executor=inline", "metric=top5_accuracy")
     plan.config.judge = FailingJudge()  # type: ignore[assignment]
     (trial,) = run(plan)
     assert failure_reason(trial) == (
@@ -103,7 +95,7 @@ def test_a_missing_score_fails_the_trial(
 
 
 def test_a_predicted_latency_can_be_an_objective(
-    planned: Callable[..., StudyPlan], table: Path, tmp_path: Path
+    planned: Planned, table: Path, tmp_path: Path
 ) -> None:
     model = LinearModel(
         "nas201", "phone", "ridge", "operations", 1.0, {"count.cell.nor_conv_3x3": 2.0}, []
