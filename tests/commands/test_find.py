@@ -19,6 +19,7 @@ import pytest
 import tiny_tasks
 import torch
 from end_states import NOT_REPRODUCIBLE, identical
+from slow_cases import slow_except
 
 from darts import find_command, predict
 from darts.config import launch
@@ -379,9 +380,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Path(directory)
 
 
-@pytest.mark.parametrize(
-    "steps", [pytest.param(n, marks=[pytest.mark.slow] * (n not in STEPS[1::2])) for n in STEPS]
-)
+@pytest.mark.parametrize("steps", slow_except(STEPS, STEPS[1::2]))
 def test_an_interrupted_run_ends_like_an_uninterrupted_one(
     whole: Path, tmp_path: Path, steps: int
 ) -> None:

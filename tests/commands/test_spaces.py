@@ -6,6 +6,7 @@ from pathlib import Path
 
 import command_calls as commands
 import pytest
+from slow_cases import slow_except
 from tiny_search import BUILT_IN
 
 from darts.spaces import SPACES, parse_genotype, space_of
@@ -16,13 +17,7 @@ SPACES_WITHOUT_CNN = [
 ]
 
 
-@pytest.mark.parametrize(
-    "space",
-    [
-        pytest.param(name, marks=() if name == "nas201" else pytest.mark.slow)
-        for name in SPACES_WITHOUT_CNN
-    ],
-)
+@pytest.mark.parametrize("space", slow_except(SPACES_WITHOUT_CNN, ("nas201",)))
 def test_a_space_can_be_searched_retrained_evaluated_and_drawn(space: str, tmp_path: Path) -> None:
     own = (f"space={space}", "epochs=1", "space.cells=1")
     found = commands.run("search", tmp_path / "search", *own, "tracking.figures=true")

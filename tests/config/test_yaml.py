@@ -8,6 +8,7 @@ from itertools import groupby
 from pathlib import Path
 
 import pytest
+from slow_cases import slow_except
 
 from darts.config import compose
 from darts.config.commands import DEVICE_ACTIONS
@@ -66,9 +67,7 @@ def test_file_starts_with_a_command_that_chooses_it(file: str) -> None:
         assert any(override.startswith(f"{group}={name}") for override in overrides)
 
 
-@pytest.mark.parametrize(
-    "file", [f if f in SAMPLE else pytest.param(f, marks=pytest.mark.slow) for f in FILES]
-)
+@pytest.mark.parametrize("file", slow_except(FILES, SAMPLE))
 def test_command_of_the_file_composes(file: str) -> None:
     command, overrides = words(file)[2].removeprefix("darts."), words(file)[3:]
     if "--multirun" in overrides:  # the first run of the sweep
@@ -141,13 +140,7 @@ def test_other_spaces_are_retrained_at_their_own_size(space: str, cells: int) ->
     assert (tiny.space.channels, tiny.auxiliary) == (4, 0.0)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        name if name in ("digits", "csv") else pytest.param(name, marks=pytest.mark.slow)
-        for name in group_options("dataset")
-    ],
-)
+@pytest.mark.parametrize("name", slow_except(group_options("dataset"), ("digits", "csv")))
 def test_every_data_set_composes_with_every_space(name: str) -> None:
     """The defaults of a data set have only keys that the space and the data set have."""
     root = f"dataset.root={name}"

@@ -15,6 +15,7 @@ from typing import Any
 import optuna
 import pytest
 from database_damage import PROGRAMS, damage
+from slow_cases import slow_except
 from slow_judge import NUMBERS, SlowJudge
 
 from darts.config import compose
@@ -156,10 +157,7 @@ def plant(plan: StudyPlan, trap: Path) -> None:
             execute(plan, f"INSERT INTO {columns} VALUES (?, ?, ?)", *values)
 
 
-@pytest.mark.parametrize(
-    "strategy",
-    ["cmaes", *(pytest.param(n, marks=pytest.mark.slow) for n in STRATEGIES if n != "cmaes")],
-)
+@pytest.mark.parametrize("strategy", slow_except(STRATEGIES, ("cmaes",)))
 def test_a_pickle_in_the_database_is_never_loaded(
     plan_copy: StudyPlan, tmp_path: Path, strategy: str
 ) -> None:

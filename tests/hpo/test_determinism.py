@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from fake_runs import SHORT, Planned, ignore, table_of
+from slow_cases import slow_except
 from slow_judge import SPACE, SlowJudge
 from waiting import wait_for, wait_until
 
@@ -55,9 +56,7 @@ def run_in_threads(plan: StudyPlan, workers: int = 2) -> list[tuple[str, dict[st
     return table_of(plan)
 
 
-@pytest.mark.parametrize(
-    "strategy", [pytest.param(n, marks=() if n == "tpe" else pytest.mark.slow) for n in STRATEGIES]
-)
+@pytest.mark.parametrize("strategy", slow_except(STRATEGIES, ("tpe",)))
 def test_timing_does_not_change_the_points(study_plan: Planned, strategy: str) -> None:
     options = [f"strategy={strategy}", "workers=2", "budget.trials=10"]
     options += ["strategy.startup=3"] if strategy in ("tpe", "cmaes", "gp") else []

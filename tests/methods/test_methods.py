@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from slow_cases import slow_except
 
 import conf
 from darts.config import ConfigError, compose, launch
@@ -66,13 +67,6 @@ EVERYDAY = {
 }
 
 
-def slow_except_everyday(cases: list[tuple[str, str]]) -> list[Any]:
-    """Mark cases as slow, except those of the everyday run."""
-    return [
-        case if case in EVERYDAY else pytest.param(*case, marks=pytest.mark.slow) for case in cases
-    ]
-
-
 @pytest.fixture(autouse=True, scope="module")
 def _no_figures() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
@@ -125,7 +119,7 @@ def check_characteristics(method: str, rows: list[dict[str, Any]], content: Any)
         assert content["discretization"]["decisions"] == []
 
 
-@pytest.mark.parametrize(("method", "space"), slow_except_everyday(CASES))
+@pytest.mark.parametrize(("method", "space"), slow_except(CASES, EVERYDAY))
 def test_method_searches_a_space(
     method: str, space: str, texts: tuple[str, ...], tmp_path: Path
 ) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import pytest
 import torch
 import torch.nn.functional as F
 from oracles import nas201_supernet
@@ -45,16 +44,6 @@ ORACLES = {
         {"channels": 4, "cells": 1, "classes": 4},
     ),
 }
-
-
-def slow_except(rows: Iterable[Any], everyday: Collection[Any]) -> list[Any]:
-    """Return the rows of a parametrized test, all marked slow except the everyday ones."""
-    return [
-        row
-        if row in everyday
-        else pytest.param(*(row if isinstance(row, tuple) else (row,)), marks=pytest.mark.slow)
-        for row in rows
-    ]
 
 
 @dataclass

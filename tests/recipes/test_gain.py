@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from slow_cases import slow_except
 from tiny_tasks import CASES
 
 from darts import evaluate
@@ -103,13 +104,7 @@ def test_a_split_is_scored_once_per_network(
 # All tasks.
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        name if name in ("table", "language_model") else pytest.param(name, marks=pytest.mark.slow)
-        for name in CASES
-    ],
-)
+@pytest.mark.parametrize("name", slow_except(CASES, ("table", "language_model")))
 def test_each_task_has_intervals_of_all_its_metrics(name: str, tmp_path: Path) -> None:
     case = CASES[name]
     overrides = [*case.data(tmp_path / "data"), *case.retrain, f"genotype={case.genotype}"]

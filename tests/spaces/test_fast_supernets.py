@@ -18,8 +18,8 @@ from oracles.supernet_pairs import (
     backward,
     check,
     make_pair,
-    slow_except,
 )
+from slow_cases import slow_except
 from torch import Tensor
 from torch.optim import SGD, Optimizer
 

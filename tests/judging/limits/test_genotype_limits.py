@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from slow_cases import slow_except
 from tiny_search import CLASSES, IMAGE, context_and_supernet, small_space
 from torch import Tensor
 
@@ -25,10 +26,7 @@ from darts.training.cost import count_macs, count_parameters
 IMAGE_SPACES = ("cnn", "nas201", "macro", "mlp")
 TEXT_SPACES = ("recurrent", "transformer")
 QUICK = ("mlp", "recurrent")
-ALL = [
-    name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
-    for name in (*IMAGE_SPACES, *TEXT_SPACES)
-]
+ALL = slow_except((*IMAGE_SPACES, *TEXT_SPACES), QUICK)
 Costs = dict[str, Callable[[AnyGenotype], float]]
 
 

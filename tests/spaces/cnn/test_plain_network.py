@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from oracles.plain_network import PlainNetwork
-from oracles.supernet_pairs import slow_except
+from slow_cases import slow_except
 from torch import Tensor, nn
 
 from darts.spaces.cnn import PUBLISHED, Network

@@ -10,7 +10,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from oracles.comparing import images, labels
-from oracles.supernet_pairs import REPEATABLE, backward, check, make_pair, slow_except
+from oracles.supernet_pairs import REPEATABLE, backward, check, make_pair
+from slow_cases import slow_except
 from torch import Tensor
 
 from darts.ops import dispatch
