@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from tiny_search import Batch, cross_entropy, make_batch
 from torch import Tensor, nn
 
 from darts.bilevel import first_order, unrolled
@@ -34,7 +35,6 @@ from darts.spaces.cnn import PRIMITIVES, PUBLISHED, Cnn, EdgewiseSupernet, Netwo
 from darts.spaces.genotype import Genotype
 from darts.training.checkpoint import load_checkpoint
 
-Batch = tuple[Tensor, Tensor]
 NO_FIGURES = ("tracking.tensorboard=false", "tracking.figures=false")
 COMMANDS: dict[str, Any] = {"search": search_recipe.search, "retrain": retrain_recipe.retrain}
 
@@ -42,15 +42,6 @@ COMMANDS: dict[str, Any] = {"search": search_recipe.search, "retrain": retrain_r
 def make_supernet(**options: Any) -> EdgewiseSupernet:
     torch.manual_seed(0)
     return EdgewiseSupernet(**{"channels": 2, "cells": 3, "classes": 3, "nodes": 2} | options)
-
-
-def make_batch(seed: int) -> Batch:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(4, 3, 8, 8, generator=generator), torch.randint(3, (4,), generator=generator)
-
-
-def loss_fn(net: Any, batch: Batch) -> Tensor:
-    return F.cross_entropy(net(batch[0]), batch[1])
 
 
 def run(command: str, directory: Path, *overrides: str) -> dict[str, Any]:
@@ -276,7 +267,7 @@ def test_9_a_second_order_step_builds_no_network(hvp: str, monkeypatch: pytest.M
     record_calls(nn.Module, "load_state_dict")
     record_calls(nn.Module, "state_dict")
     for seed in range(2):
-        unrolled(net, loss_fn, make_batch(seed), make_batch(seed + 5), optimizer, hvp=hvp)
+        unrolled(net, cross_entropy, make_batch(seed), make_batch(seed + 5), optimizer, hvp=hvp)
     assert not built
     nn.Linear(1, 1)
     assert built == ["__init__"]

@@ -44,22 +44,17 @@ class SmoothSupernet(nn.Module):
         return self.classifier(x.mean((2, 3)))
 
 
-def make_batch(seed: int, size: int = 6, channels: int = 2, classes: int = 3) -> Batch:
-    generator = torch.Generator().manual_seed(seed)
-    images = torch.randn(size, channels, 8, 8, generator=generator)
-    return images, torch.randint(classes, (size,), generator=generator)
-
-
 @pytest.fixture
 def smooth() -> Callable[..., Any]:
     """Return a function that builds ``(net, train batch, valid batch)`` in float64."""
 
     def make(dropout: float = 0.0) -> tuple[SmoothSupernet, Batch, Batch]:
         torch.manual_seed(0)
-        net = SmoothSupernet(dropout).double()
-        train, valid = (
-            (images.double(), labels) for images, labels in (make_batch(1), make_batch(2))
-        )
-        return net, train, valid
+        net, batches = SmoothSupernet(dropout).double(), []
+        for seed in (1, 2):
+            generator = torch.Generator().manual_seed(seed)
+            images = torch.randn(6, 2, 8, 8, generator=generator).double()
+            batches.append((images, torch.randint(3, (6,), generator=generator)))
+        return net, batches[0], batches[1]
 
     return make

@@ -73,34 +73,38 @@ def test_first_order_is_the_direct_term() -> None:
 @pytest.mark.parametrize("hvp", HVP)
 @pytest.mark.parametrize("weight_decay", [0.0, 0.2])
 @pytest.mark.parametrize(
-    ("momentum", "dampening", "nesterov"),
-    [(0.0, 0.0, False), (0.9, 0.0, False), (0.9, 0.4, False), (0.5, 0.0, True)],
+    ("momentum", "dampening", "nesterov", "maximize"),
+    [
+        *((0.0, 0.0, False, False), (0.9, 0.0, False, False), (0.9, 0.4, False, False)),
+        *((0.5, 0.0, True, False), (0.9, 0.4, False, True), (0.5, 0.0, True, True)),
+    ],
 )
-def test_momentum_dampening_nesterov_and_weight_decay(
-    momentum: float, dampening: float, nesterov: bool, weight_decay: float, hvp: str
+def test_all_options_of_sgd(
+    momentum: float, dampening: float, nesterov: bool, maximize: bool, weight_decay: float, hvp: str
 ) -> None:
-    net, lr = Toy(), 0.3
+    net, lr, sign = Toy(), 0.3, -1.0 if maximize else 1.0
     optimizer = torch.optim.SGD(
         net.weight_parameters(),
         lr=lr,
         momentum=momentum,
         dampening=dampening,
         nesterov=nesterov,
+        maximize=maximize,
         weight_decay=weight_decay,
     )
     velocity = None
     for _ in range(3):
         w, a = net.w.detach(), net.a.detach()
-        downhill = w - net.A @ a + weight_decay * w
-        factor = 1.0  # factor of the gradient in the velocity
+        downhill = sign * (w - net.A @ a) + weight_decay * w
+        factor = sign  # of the gradient in the velocity
         if velocity is None:
             velocity = downhill
         else:
-            factor = 1 - dampening
-            velocity = momentum * velocity + factor * downhill
+            factor = sign * (1 - dampening)
+            velocity = momentum * velocity + (1 - dampening) * downhill
         if nesterov:
             stepped = w - lr * (downhill + momentum * velocity)
-            factor = 1 + momentum * factor
+            factor = sign + momentum * factor
         else:
             stepped = w - lr * velocity
         wanted = net.c + lr * factor * net.A.T @ (stepped - net.b)
@@ -142,6 +146,7 @@ def test_negative_clipping_is_refused() -> None:
     [
         ({"lr": 0.01}, {"lr": 0.5, "weight_decay": 0.1}, (0.01, 0.5), (0.0, 0.1)),
         ({"lr": 0.2}, None, (0.2, 0.0), (0.0, 0.0)),  # outside the optimizer
+        ({"lr": 0.0}, {"lr": 0.0}, (0.0, 0.0), (0.0, 0.0)),  # the gradient of the first order
         ({"maximize": True}, {"maximize": True}, (-0.2, -0.2), (0.0, 0.0)),
     ],
 )

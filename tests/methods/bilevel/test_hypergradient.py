@@ -123,15 +123,6 @@ def test_the_comparison_of_both_products_is_that_of_both_gradients(smooth: Smoot
     assert report == pytest.approx({name: float(value) for name, value in expected.items()})
 
 
-def test_zero_learning_rate_gives_the_first_order_gradient(smooth: Smooth) -> None:
-    net, train, valid = smooth()
-    optimizer = torch.optim.SGD(net.weight_parameters(), lr=0.0)
-    wanted = flat(first_order(net, cross_entropy, train, valid, optimizer))
-    for hvp in ("exact", "finite_difference"):
-        actual = flat(unrolled(net, cross_entropy, train, valid, optimizer, hvp=hvp))
-        torch.testing.assert_close(actual, wanted, rtol=1e-12, atol=1e-15)
-
-
 def test_dropout_is_the_same_in_all_evaluations_of_the_training_loss(smooth: Smooth) -> None:
     net, train, valid = smooth(dropout=0.5)
     optimizer = with_history(net, train, SETTINGS[1])
