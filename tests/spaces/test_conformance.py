@@ -16,6 +16,7 @@ import torch
 import torch.distributed as dist
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracles.comparing import HYPERGRADIENTS
 from several_ranks import on_ranks
 from space_cases import (
     CASES,
@@ -31,7 +32,6 @@ from space_cases import (
 from torch import Tensor, nn
 
 from darts.data.loader import rank_slice
-from darts.methods.bilevel import first_order, unrolled
 from darts.methods.relaxation import RELAXATIONS
 from darts.ops.sync_batch_norm import convert_sync_batch_norm
 from darts.spaces import SPACES, Mixture, NetworkBase, SearchContext, parse_genotype, space_of
@@ -373,9 +373,7 @@ def test_gradients_of_the_alphas_match_finite_differences(case: Case) -> None:
 
 
 @every_space
-@pytest.mark.parametrize(
-    ("call", "options"), [(first_order, {}), (unrolled, {}), (unrolled, {"hvp": "exact"})]
-)
+@pytest.mark.parametrize(("call", "options"), HYPERGRADIENTS.values(), ids=HYPERGRADIENTS)
 def test_hypergradients_leave_the_supernet_unchanged(
     case: Case, call: Callable[..., dict[str, Tensor]], options: dict[str, str]
 ) -> None:

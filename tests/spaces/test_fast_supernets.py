@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from oracles.comparing import EXACT, assert_same, gradients, images, labels
+from oracles.comparing import EXACT, HYPERGRADIENTS, assert_same, gradients, images, labels
 from oracles.supernet_pairs import (
     ORACLES,
     REPEATABLE,
@@ -23,7 +23,7 @@ from slow_cases import slow_except
 from torch import Tensor
 from torch.optim import SGD, Optimizer
 
-from darts.methods.bilevel import first_order, unrolled
+from darts.methods.bilevel import unrolled
 from darts.ops import dispatch
 from darts.ops.dispatch import UNLIMITED, KernelPlan
 from darts.spaces import cnn
@@ -173,11 +173,6 @@ def test_both_supernets_agree_on_every_mixture(
 
 
 Batch = tuple[Tensor, Tensor]
-METHODS: dict[str, tuple[Any, dict[str, Any]]] = {
-    "first_order": (first_order, {}),
-    "finite_difference": (unrolled, {"hvp": "finite_difference"}),
-    "exact": (unrolled, {"hvp": "exact"}),
-}
 SEARCHED: dict[str, tuple[str, dict[str, Any]]] = {
     "all operations": ("cnn", {"cells": 3}),
     "a normal cell at the end": ("cnn", {"cells": 4, "channels": 2, "stem": "imagenet"}),
@@ -221,19 +216,20 @@ EVERYDAY_GRADIENTS = [
     ("all operations", "first_order"),
     ("all operations", "finite_difference"),
     ("a normal cell at the end", "exact"),
-    *itertools.product(("nas201", "nas201, recomputed"), METHODS),
+    *itertools.product(("nas201", "nas201, recomputed"), HYPERGRADIENTS),
 ]
 
 
 @pytest.mark.parametrize(
-    ("searched", "method"), slow_except(itertools.product(SEARCHED, METHODS), EVERYDAY_GRADIENTS)
+    ("searched", "method"),
+    slow_except(itertools.product(SEARCHED, HYPERGRADIENTS), EVERYDAY_GRADIENTS),
 )
 def test_gradients_of_the_alphas(searched: str, method: str) -> None:
     space, options = SEARCHED[searched]
     pair, optimizers = trained_pair(space, **options)
     if "recomputed" in searched:
         pair.fast.recompute_cells()
-    compute, how = METHODS[method]
+    compute, how = HYPERGRADIENTS[method]
     slow, fast = (
         compute(net, cross_entropy, batch(1), batch(2), optimizer, **how)
         for net, optimizer in zip(pair, optimizers, strict=True)

@@ -8,11 +8,11 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
+from oracles.comparing import HYPERGRADIENTS
 from several_ranks import on_ranks
 from torch import Tensor
 
 from darts.data.loader import rank_slice
-from darts.methods.bilevel import first_order, unrolled
 from darts.process import rank_and_size
 from darts.spaces.cnn import PUBLISHED, EdgewiseSupernet, Network
 from darts.spaces.rank_dropout import set_batch_share
@@ -22,11 +22,6 @@ from darts.training.scoring import evaluate
 from darts.training.steps import optimizer_steps
 
 SAMPLES = 5  # three on the first rank, two on the second
-GRADIENTS: dict[str, tuple[Any, dict[str, Any]]] = {
-    "first_order": (first_order, {}),
-    "finite_difference": (unrolled, {"hvp": "finite_difference"}),
-    "exact": (unrolled, {"hvp": "exact"}),
-}
 
 
 def make_batch(seed: int, share: slice = slice(None)) -> tuple[Tensor, Tensor]:
@@ -53,7 +48,7 @@ def alpha_gradients(ranks: Ranks) -> dict[str, Any]:
     (norm,) = optimizer_steps(loss, [(optimizer, 0.5)], scaler, reduce=ranks.all_reduce)
     net.alphas.requires_grad_(True)
     results: dict[str, Any] = {"norm": norm}
-    for name, (gradient, options) in GRADIENTS.items():
+    for name, (gradient, options) in HYPERGRADIENTS.items():
         results[name] = gradient(
             net, loss_fn, train, valid, optimizer, reduce=ranks.all_reduce, **options
         )
@@ -145,7 +140,7 @@ def assert_close(a: Tensor, b: Tensor, tolerance: float = 1e-9) -> None:
     torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize("name", GRADIENTS)
+@pytest.mark.parametrize("name", HYPERGRADIENTS)
 def test_hypergradients_equal_those_of_the_whole_batch(
     rank_results: Any, expected_gradients: Any, name: str
 ) -> None:

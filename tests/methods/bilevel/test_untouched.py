@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from end_states import plain
+from oracles.comparing import HYPERGRADIENTS
 from tiny_search import cross_entropy, make_batch
 from torch import Tensor, nn
 
-from darts.methods.bilevel import compare_products, first_order, unrolled
+from darts.methods.bilevel import compare_products, unrolled
 from darts.spaces.cnn import EdgewiseSupernet
 
 Batch = tuple[Tensor, Tensor]
 
-CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
-    "first_order": (first_order, {}),
-    "finite_difference": (unrolled, {"hvp": "finite_difference"}),
-    "exact": (unrolled, {"hvp": "exact"}),
-    "comparison": (compare_products, {}),
-}
+CALLS = HYPERGRADIENTS | {"comparison": (compare_products, {})}
 
 
 def prepared(cells: int = 3) -> tuple[EdgewiseSupernet, torch.optim.SGD]:
@@ -99,7 +94,7 @@ def test_exception_in_the_loss_changes_nothing(call_name: str) -> None:
 
 
 @pytest.mark.parametrize("cells", [1, 2])
-@pytest.mark.parametrize("call_name", ["first_order", "finite_difference", "exact"])
+@pytest.mark.parametrize("call_name", HYPERGRADIENTS)
 def test_unused_groups_have_a_zero_gradient(call_name: str, cells: int) -> None:
     """Supernets of one or two cells have reduction cells only."""
     net, optimizer = prepared(cells)
@@ -128,7 +123,7 @@ def test_weights_without_influence_on_the_loss_are_supported(hvp: str) -> None:
         assert not gradient[:, [0, 1, 2, 4, 5, 6, 7]].any()
 
 
-@pytest.mark.parametrize("call_name", ["first_order", "finite_difference", "exact"])
+@pytest.mark.parametrize("call_name", HYPERGRADIENTS)
 def test_constant_loss_has_a_zero_gradient(call_name: str) -> None:
     """All sampled operations of a cell may be ``none``."""
     net, optimizer = prepared()

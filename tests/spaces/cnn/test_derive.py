@@ -14,6 +14,8 @@ from torch import Tensor
 from darts.spaces.cnn import Cnn
 from darts.spaces.genotype import PRIMITIVES, Genotype
 
+NODES = (2, 3, 4, 5)
+
 
 def derive(probabilities: dict[str, Tensor]) -> Genotype:
     """Derive a genotype; the candidates of each edge are the ones of DARTS."""
@@ -95,6 +97,26 @@ def test_mask_rejects_operations_outside_the_candidates() -> None:
     pairs, nodes = (("skip_connect", 0), ("skip_connect", 1)) * 5, tuple(range(2, 7))
     with pytest.raises(ValueError, match="from 0 to 6 is not a candidate"):
         space.mask(Genotype(pairs, nodes, pairs, nodes), space.edge_candidates)
+
+
+def cell(*sources: int, name: str = "skip_connect") -> tuple[tuple[str, int], ...]:
+    return tuple((name, source) for _ in range(4) for source in sources)
+
+
+@pytest.mark.parametrize(
+    ("candidates", "normal", "reduce_concat", "message"),
+    [
+        ("s2", cell(0, 1, name="max_pool_3x3"), NODES,
+         "max_pool_3x3 is not a candidate of the edge from 0 to 2 of the normal cell"),
+        ("all", cell(0, 0), NODES, "node 2 of the normal cell reads state 0 twice"),
+        ("all", cell(0, 1), (2, 3), "the reduce cell must have 4 nodes and concatenate all"),
+    ],
+)  # fmt: skip
+def test_cells_outside_the_space_have_no_point(
+    candidates: str, normal: Any, reduce_concat: tuple[int, ...], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        Cnn(candidates=candidates).encode(Genotype(normal, NODES, cell(0, 1), reduce_concat))
 
 
 def test_random_sources_and_operations_are_uniform() -> None:

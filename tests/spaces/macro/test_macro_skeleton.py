@@ -99,6 +99,10 @@ def test_drop_path_drops_only_residual_branches() -> None:
             "space.skeleton=nasbench: the stages of the genotype have 3, 3, 3 blocks, not 2, 3, 3",
         ),
         (
+            lambda: Macro(cells=2).encode(Genotype(("mb_k3_e3",) * 3)),
+            "have 1, 1, 1 blocks, not 2, 2, 2; set space.cells=1",
+        ),
+        (
             lambda: SMALL.encode(Genotype(("mb_k7_e3",) * 8, DEPTHS)),
             "mb_k7_e3 is not a candidate of block0; choose from mb_k3_e3",
         ),
@@ -120,7 +124,7 @@ def test_drop_path_drops_only_residual_branches() -> None:
             "unknown operation",
         ),
     ],
-    ids=range(8),
+    ids=range(9),
 )
 def test_errors_are_one_line_and_name_the_remedy(call: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:

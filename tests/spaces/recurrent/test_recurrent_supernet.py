@@ -8,12 +8,10 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 import torch.nn.functional as F
-from oracles.comparing import EXACT, assert_same, gradients
+from oracles.comparing import EXACT, HYPERGRADIENTS, assert_same, gradients, hypergradients
 from oracles.recurrent_supernet import EdgewiseSupernet
 from torch import Tensor, nn
-from torch.optim import SGD
 
-from darts.methods.bilevel import first_order, unrolled
 from darts.spaces.recurrent import DropoutRates
 from darts.spaces.recurrent.supernet import Supernet
 
@@ -92,27 +90,13 @@ def test_outputs_gradients_and_running_statistics_equal_the_oracle(
     assert updates == 4 * (fast.cell.nodes + 1)  # steps of a sequence times states of a cell
 
 
-@pytest.mark.parametrize("method", ["first_order", "finite_difference", "exact"])
+@pytest.mark.parametrize("method", HYPERGRADIENTS)
 def test_hypergradients_equal_the_oracle(method: str) -> None:
-    actual = []
-    for kind in (EdgewiseSupernet, Supernet):
-        net = make(kind, dropouts=WITH_DROPOUT)
-        optimizer = SGD(net.weight_parameters(), lr=0.05, momentum=0.9, weight_decay=3e-3)
-        for seed in (11, 12):
-            net.zero_grad()
-            torch.manual_seed(seed)
-            loss_of(net, batch(seed)).backward()
-            optimizer.step()
-        arguments = (net, loss_of, batch(1), batch(2), optimizer)
-        torch.manual_seed(7)
-        if method == "first_order":
-            actual.append(first_order(*arguments)["recurrent"])
-        else:
-            actual.append(unrolled(*arguments, hvp=method)["recurrent"])
+    nets = [make(kind, dropouts=WITH_DROPOUT) for kind in (EdgewiseSupernet, Supernet)]
+    slow, fast = (hypergradients(method, net, loss_of, batch) for net in nets)
     # A finite difference divides the rounding of its two losses by a small number.
-    exact = EXACT if method != "finite_difference" else {"rtol": 1e-7, "atol": 1e-9}
-    torch.testing.assert_close(actual[1], actual[0], **exact)
-    assert bool((actual[0][:, 1:] != 0).all())
+    assert_same(fast, slow, **({"rtol": 1e-7, "atol": 1e-9} if "difference" in method else EXACT))
+    assert bool((slow["recurrent"][:, 1:] != 0).all())
 
 
 def test_the_default_supernet_has_the_published_size() -> None:

@@ -158,14 +158,10 @@ def test_a_joint_vocabulary_shares_one_embedding_table() -> None:
     assert count(**COPYING) - count(joint=True) == 3 * SIZES["hidden"] + SIZES["embedding"] + 1
 
 
-def generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
 @pytest.mark.parametrize("method", ["network", "supernet"])
 def test_copying_needs_a_joint_vocabulary(method: str) -> None:
     space = Recurrent(nodes=2, embedding=6, hidden=5, copy=True)
-    genotypes = [space.random(generator(0))] if method == "network" else []
+    genotypes = [space.random(torch.Generator().manual_seed(0))] if method == "network" else []
     build = partial(getattr(space, method), *genotypes)
     with pytest.raises(ValueError, match="source and target must have one vocabulary"):
         build(sources=WORDS, targets=WORDS)

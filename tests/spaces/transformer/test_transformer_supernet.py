@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
-from oracles.comparing import EXACT, assert_same, gradients
+from oracles.comparing import EXACT, HYPERGRADIENTS, assert_same, gradients, hypergradients
 from torch import Tensor
-from torch.optim import SGD
 from transformer_supernets import TASKS, Batch, batch, loss_of, make_pair
 
 from darts.data.words import PADDING
-from darts.methods.bilevel import first_order, unrolled
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -51,26 +50,14 @@ def test_outputs_and_gradients_equal_the_oracle(
         assert bool(gradient.any()), name
 
 
-@pytest.mark.parametrize("method", ["first_order", "finite_difference", "exact"])
+@pytest.mark.parametrize("method", HYPERGRADIENTS)
 @both_tasks
 def test_hypergradients_equal_the_oracle(task: str, method: str) -> None:
-    actual = []
-    for net in make_pair(task, dropout=0.3):
-        optimizer = SGD(net.weight_parameters(), lr=0.05, momentum=0.9, weight_decay=3e-3)
-        for seed in (11, 12):
-            net.zero_grad()
-            backward(net, batch(task, seed))
-            optimizer.step()
-        arguments = (net, loss_of, batch(task, 1), batch(task, 2), optimizer)
-        torch.manual_seed(7)
-        if method == "first_order":
-            actual.append(first_order(*arguments))
-        else:
-            actual.append(unrolled(*arguments, hvp=method))
+    nets = make_pair(task, dropout=0.3)
+    slow, fast = (hypergradients(method, net, loss_of, partial(batch, task)) for net in nets)
     # A finite difference divides the rounding of its two losses by a small number.
-    exact = EXACT if method != "finite_difference" else {"rtol": 1e-6, "atol": 1e-8}
-    assert_same(actual[1], actual[0], **exact)
-    assert all(bool(gradient.all()) for gradient in actual[1].values())
+    assert_same(fast, slow, **({"rtol": 1e-6, "atol": 1e-8} if "difference" in method else EXACT))
+    assert all(bool(gradient.all()) for gradient in fast.values())
 
 
 def test_an_empty_text_gives_finite_logits_and_gradients() -> None:
