@@ -45,7 +45,6 @@ def make_supernet(**options: Any) -> EdgewiseSupernet:
 
 
 def run(command: str, directory: Path, *overrides: str) -> dict[str, Any]:
-    """Run a command on the synthetic data set in this process."""
     words = ["dataset=synthetic", "device=cpu", *NO_FIGURES, *overrides]
     config = compose(command, words)
     return COMMANDS[command](config, Invocation(directory, tuple(words)))

@@ -17,7 +17,6 @@ from darts.reading import FileError
 
 
 def refused(path: Path, read: object = reading.read_json) -> str:
-    """Return the message with which the file is refused."""
     with pytest.raises(FileError) as caught:
         read(path)  # type: ignore[operator]
     message = str(caught.value)

@@ -20,7 +20,6 @@ def read(file: Path) -> nbformat.NotebookNode:
 
 
 def texts(notebook: nbformat.NotebookNode) -> str:
-    """Return all printed outputs."""
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     return "\n".join(output.get("text", "") for output in outputs)
 

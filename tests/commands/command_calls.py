@@ -68,24 +68,20 @@ class CommandResult:
     out: str
 
     def json(self, name: str) -> Any:
-        """Read a JSON file of the run directory."""
         return read_json(self.directory / name)
 
     @property
     def rows(self) -> list[dict[str, Any]]:
-        """Rows of ``metrics.jsonl``."""
         return read_metrics(self.directory / "metrics.jsonl")
 
     @property
     def board(self) -> EventAccumulator:
-        """Its TensorBoard records."""
         board = EventAccumulator(str(self.directory), size_guidance={"tensors": 0, "images": 0})
         board.Reload()
         return board
 
     @property
     def checkpoint(self) -> dict[str, Any]:
-        """Content of ``checkpoint.safetensors``."""
         return load_checkpoint(self.directory / "checkpoint.safetensors")
 
 
@@ -218,5 +214,4 @@ def assert_same_run(actual: CommandResult, expected: CommandResult) -> None:
 
 
 def rows_without_costs(run: CommandResult) -> list[dict[str, Any]]:
-    """Return the rows of a run without measured costs."""
     return [without(COSTS, row) for row in run.rows]

@@ -47,7 +47,6 @@ def epoch_joules(method: str, epoch: int, settings: dict[str, str]) -> float:
 
 
 def main() -> None:
-    """Execute one run."""
     command, *overrides = sys.argv[1:]
     settings = dict(word.split("=", 1) for word in overrides)
     if "resume" in settings:

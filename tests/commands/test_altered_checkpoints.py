@@ -50,7 +50,6 @@ def altered(crashed: dict[str, Path], tmp_path: Path) -> Callable[..., Path]:
 
 
 def with_nan(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return weights in which the first tensor is NaN."""
     first = next(iter(weights))
     return weights | {first: torch.full_like(weights[first], torch.nan)}
 

@@ -41,7 +41,6 @@ def checked(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def collapse_values(values: dict[str, Any]) -> dict[str, Any]:
-    """Return the entries of a row or summary that collapse checks added."""
     return {name: value for name, value in values.items() if name.startswith("collapse")}
 
 

@@ -38,12 +38,10 @@ SMALL = (*NET, "search.epochs=2", "retrain.epochs=3", "settings.random_search.ep
 
 @pytest.fixture
 def fake_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Replace searches and retrainings with fake runs."""
     monkeypatch.setattr(compare, "make_executor", make_fake_executor)
 
 
 def overrides_of(directory: Path) -> dict[str, str]:
-    """Return the overrides of a run by key."""
     words = read_json(directory / "overrides.json")["overrides"]
     return dict(word.split("=", 1) for word in words)
 

@@ -42,7 +42,6 @@ def resume(folder: Path, *overrides: str) -> Any:
 
 @pytest.fixture(scope="module")
 def two_epochs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A complete retraining of two epochs."""
     folder: Path = tmp_path_factory.mktemp("two") / "run"
     run(folder, "epochs=2")
     return folder

@@ -38,7 +38,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def validation_data(directory: Path) -> tuple[Tensor, Tensor]:
-    """Return the validation samples and classes of a retraining."""
     config = rebuild(
         RetrainConfig, load_checkpoint(directory / "checkpoint.safetensors", "retrain")["config"]
     )

@@ -50,7 +50,6 @@ STEPS = (3, 23, 38, 43)
 
 @pytest.fixture(scope="module")
 def wine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wine data of scikit-learn as a CSV file."""
     file = tmp_path_factory.mktemp("data") / "wine.csv"
     tiny_tasks.wine().to_csv(file, index=False)
     return file
@@ -374,7 +373,6 @@ def assert_same(actual: Path, expected: Path) -> None:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny run without an interruption."""
     directory = tmp_path_factory.mktemp("find") / "whole"
     commands.run("find", directory, *TINY)
     return Path(directory)

@@ -33,7 +33,6 @@ def rows_of(directory: Path) -> list[dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A search for a front without an interruption."""
     return commands.run("search", tmp_path_factory.mktemp("front") / "run", *TINY)
 
 

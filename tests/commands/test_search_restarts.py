@@ -24,7 +24,6 @@ CELLS = (*DATA, "space.channels=4", "space.cells=1", "loader.batch_size=8", "see
 
 @pytest.fixture(scope="module")
 def restarted(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A search that diverges and restarts."""
     return commands.run("search", tmp_path_factory.mktemp("restarted") / "run", *DIVERGING)
 
 

@@ -214,7 +214,6 @@ def test_architectures_and_hyperparameters_are_varied_together(joint: Any) -> No
 
 @pytest.mark.slow
 def test_gains_are_differences_between_corners(joint: Any) -> None:
-    """Gains are recomputed from the summaries of the trainings."""
     scores: dict[tuple[bool, bool], dict[int, float]] = {}
     best = joint.json("best.json")
     for file in joint.directory.glob(f"factorial-of-{best['trial']}/trials/*/summary.json"):
@@ -304,7 +303,6 @@ def test_a_killed_supervisor_does_not_change_the_table(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_two_machines_share_a_study(tmp_path: Path) -> None:
-    """Two commands with different run directories share the trials and the results."""
     one, other = tmp_path / "one", tmp_path / "other"
     storage = f"storage=sqlite:///{tmp_path}/shared.db"
     overrides = [*STUDY, *BARE, IN_PROCESS, storage, "budget.trials=8"]

@@ -104,7 +104,6 @@ overrides = st.lists(st.one_of(written, mutated(), texts, st.sampled_from(VALID)
 
 
 def compose_or_none(command: str, given: list[str]) -> Any:
-    """Return the configuration, or None after a ConfigError of one line."""
     try:
         return compose(command, given)
     except ConfigError as error:

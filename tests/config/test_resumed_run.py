@@ -43,15 +43,12 @@ def write_files(
 
 
 class Done(NamedTuple):
-    """Exit code and output of a command."""
-
     code: int
     out: str
     err: str
 
 
 def resume(directory: Path, *arguments: str) -> Done:
-    """Resume a search in this process."""
     out, err, code = io.StringIO(), io.StringIO(), 0
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
         patch.setenv("DARTS_TEST_SECRET", "swordfish")

@@ -27,8 +27,6 @@ Write = Callable[..., Path]
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """A function that writes the recording of a tone."""
-
     def write(name: str, pitch: float, rate: int = 8000, seconds: float = 0.15) -> Path:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)

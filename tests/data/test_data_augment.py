@@ -22,7 +22,6 @@ def images(count: int = 12, height: int = 9, width: int = 7) -> Tensor:
 
 
 def augment_pixel_by_pixel(pixels: Tensor, draws: Tensor, options: Augmentation) -> Tensor:
-    """Return the augmented images, computed pixel by pixel from the definition."""
     result = torch.zeros(pixels.shape)
     _, channels, height, width = pixels.shape
     for n, (row, column, flip, y, x) in enumerate(draws.t().tolist()):

@@ -20,7 +20,6 @@ def spectrograms(count: int = 20) -> Tensor:
 
 
 def augment_point_by_point(pixels: Tensor, draws: Tensor, options: SpecAugment) -> Tensor:
-    """Return the augmented spectrograms, computed point by point from the definition."""
     result = torch.zeros(pixels.shape)
     for n, (shift, *masks) in enumerate(draws.t().tolist()):
         pairs = list(zip(masks[::2], masks[1::2], strict=True))

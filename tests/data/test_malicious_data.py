@@ -54,8 +54,6 @@ def read_recordings(path: Path) -> object:
 
 
 def png(width: int, height: int) -> bytes:
-    """Return a black image with one bit per pixel."""
-
     def chunk(name: bytes, body: bytes) -> bytes:
         checksum = zlib.crc32(name + body)
         return struct.pack(">I", len(body)) + name + body + struct.pack(">I", checksum)

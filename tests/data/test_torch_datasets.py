@@ -17,8 +17,6 @@ from darts.data.torch_datasets import store
 
 
 class Samples:
-    """A map-style dataset of given pairs."""
-
     def __init__(self, pairs: Any, classes: Any = None) -> None:
         self.pairs = pairs
         if classes is not None:

@@ -69,7 +69,6 @@ def published(folder: Path) -> Path:
 
 
 def digest(folder: Path) -> dict[str, str]:
-    """Return the hash of each file below a folder."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()

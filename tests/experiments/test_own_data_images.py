@@ -16,7 +16,6 @@ from torch import nn
 
 
 def read(folder: Path) -> list[tuple[str, np.ndarray]]:
-    """Return classes and pixels of all files."""
     files = sorted(folder.glob("*/*.png"))
     return [(path.parent.name, np.asarray(Image.open(path))) for path in files]
 

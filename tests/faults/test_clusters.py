@@ -104,7 +104,6 @@ class Node:
 
     @classmethod
     def start(cls, *words: str) -> Node:
-        """Start a node with one core."""
         mark, package = secrets.token_hex(8), Path(__file__).parents[2]
         own = {MARK: mark, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(package)}
         process = subprocess.Popen(

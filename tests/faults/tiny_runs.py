@@ -97,7 +97,6 @@ def start(command: str, directory: Path, *more: str, **options: Any) -> Any:
 
 
 def resume(command: str, directory: Path, **options: Any) -> Any:
-    """Resume a run; see ``run``."""
     return run(command, f"resume={directory}", **options)
 
 

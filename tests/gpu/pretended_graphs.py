@@ -27,8 +27,6 @@ class Call(NamedTuple):
 
 
 class Recording:
-    """The operations of a capture."""
-
     def __init__(self) -> None:
         self.calls: list[Call] = []
         self._own: dict[int, torch.UntypedStorage] = {}  # allocated in the capture
@@ -43,7 +41,6 @@ class Recording:
                 self._before[address] = storage, _bytes(storage).clone()
 
     def after(self, func: Any, args: Any, kwargs: dict[str, Any], result: Any) -> None:
-        """Record an operation."""
         given = {x.untyped_storage().data_ptr() for x in _tensors((args, kwargs))}
         new = [x for x in _tensors(result) if x.untyped_storage().data_ptr() not in given]
         for x in new:

@@ -22,8 +22,6 @@ TABLE = ("experiment=nas201_table", "strategy=random")
 
 
 class FakeTime:
-    """A monotonic clock that tests set."""
-
     def __init__(self) -> None:
         self.now = 100.0
 

@@ -53,7 +53,6 @@ def plan_copy(original: StudyPlan, tmp_path: Path) -> StudyPlan:
 
 
 def close(study: optuna.Study) -> None:
-    """Close all connections to the database of a study."""
     study._storage._backend.engine.dispose()  # type: ignore[attr-defined]
 
 
@@ -138,8 +137,6 @@ def test_a_journal_which_may_name_files_to_delete_is_refused(plan_copy: StudyPla
 
 
 class Malicious:
-    """An object whose unpickling creates a file."""
-
     def __init__(self, file: Path) -> None:
         self._file = file
 

@@ -49,7 +49,6 @@ def text_network() -> Any:
 
 
 def outputs_of(net: Any) -> Tensor:
-    """Return the outputs of a network for an input of its type."""
     if not isinstance(net, transformer.Network):
         return net(images())
     return net(torch.randint(11, (6, 3), generator=torch.Generator().manual_seed(1))).logits

@@ -12,7 +12,6 @@ from darts.judging.rankings import agreement, calibrated_weights, combined
 
 
 def kendall(a: np.ndarray, b: np.ndarray) -> float:
-    """Return Kendall's tau-b by comparing all pairs."""
     pairs = list(itertools.combinations(range(len(a)), 2))
     x = np.array([np.sign(a[i] - a[j]) for i, j in pairs])
     y = np.array([np.sign(b[i] - b[j]) for i, j in pairs])

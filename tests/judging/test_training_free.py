@@ -26,7 +26,6 @@ from darts.judging.training_free import (
 
 
 def finite_differences(network, batch: tuple[Tensor, Tensor]) -> list[Tensor]:
-    """Return the gradient of the loss with respect to each weight by central differences."""
     gradients = []
     for weight in network.weights():
         gradient = torch.zeros_like(weight)

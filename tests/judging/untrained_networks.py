@@ -42,7 +42,6 @@ def mlp(normalization: str = "none", activation: str = "relu") -> MlpNetwork:
 def batches(
     count: int = 1, samples: int = 7, shape: tuple[int, ...] = (5,)
 ) -> list[tuple[Tensor, Tensor]]:
-    """Return batches of random samples and labels, in float64."""
     generator = torch.Generator().manual_seed(0)
     return [
         (

@@ -13,7 +13,6 @@ from darts.methods.discretization import Sampling
 
 
 def upcoming_samples(trained: FakeSupernet, count: int) -> list[Any]:
-    """Return the architectures that the discretization will sample."""
     state = torch.get_rng_state()
     actual = [trained.context.space.random(torch.default_generator) for _ in range(count)]
     torch.set_rng_state(state)

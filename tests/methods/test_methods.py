@@ -76,7 +76,6 @@ def _no_figures() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def texts(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
-    """Return overrides for a search on labeled texts."""
     folder = tmp_path_factory.mktemp("texts")
     rows = [f"{('cold', 'hot')[i % 2]},{('ice', 'fire')[i % 2]} and so on" for i in range(32)]
     for split in ("train", "test"):
@@ -86,12 +85,10 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
 
 
 def run(*overrides: str) -> dict[str, Any]:
-    """Run a search in this process and return its summary."""
     return launch("search", search.check, search.search, list(overrides))
 
 
 def check_characteristics(method: str, rows: list[dict[str, Any]], content: Any) -> None:
-    """Check the characteristic steps of a method in metrics and checkpoint."""
     searcher = content["searcher"]
     if method == "random_sharing":
         assert rows[0]["arch_grad_norm"] == 0  # the alphas are frozen

@@ -26,7 +26,6 @@ def context_at(schedule: float) -> SearchContext:
 
 
 def noise_of(seed: int, shape: torch.Size) -> Tensor:
-    """Return the Gumbel noise of a sample with this seed."""
     torch.manual_seed(seed)
     return -torch.empty(shape, dtype=torch.float64).exponential_().log()
 

@@ -23,7 +23,6 @@ def sample_mixtures(
 
 
 def chi_square(counts: Tensor) -> float:
-    """Return the chi-square statistic for equal frequencies."""
     wanted = counts.sum() / counts.numel()
     return float((counts - wanted).square().sum() / wanted)
 

@@ -20,7 +20,6 @@ STRIDES = [(1, 1), (2, 1), (1, 2), (2, 2), (1, 3)]  # (stride, dilation)
 
 
 def convolve(x: Tensor, weight: Tensor, stride: int, dilation: int) -> Tensor:
-    """Compute the convolution tap by tap, without a library function."""
     side = weight.shape[-1]
     margin = dilation * (side // 2)
     padded = F.pad(x, (margin,) * 4)

@@ -17,7 +17,6 @@ LAYOUTS = [torch.contiguous_format, torch.channels_last]
 
 
 def product(x: Tensor, weight: Tensor, groups: int) -> Tensor:
-    """Multiply the channels of each group by its matrix."""
     pairs = zip(x.chunk(groups, dim=1), weight[:, :, 0, 0].chunk(groups), strict=True)
     return torch.cat([torch.einsum("dc,bchw->bdhw", w, channels) for channels, w in pairs], dim=1)
 

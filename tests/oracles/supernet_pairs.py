@@ -48,8 +48,6 @@ ORACLES = {
 
 @dataclass
 class Pair:
-    """An edge-wise and a fast supernet of the same function."""
-
     slow: Any
     fast: Any
     fuse: Fuse
@@ -87,7 +85,6 @@ def assert_same_state(pair: Pair) -> None:
 
 
 def backward(net: nn.Module, x: Tensor) -> Tensor:
-    """Compute the gradients of the loss and return the logits."""
     logits = net(x)
     F.cross_entropy(logits, labels(len(x)).to(x.device)).backward()
     return logits.detach()

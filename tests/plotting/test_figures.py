@@ -21,7 +21,6 @@ OPERATIONS = ("none", "skip_connect", "sep_conv_3x3")
 
 
 def probabilities(seed: int = 0, edges: int = 5) -> torch.Tensor:
-    """Return random probabilities ``(edges, 3)``."""
     generator = torch.Generator().manual_seed(seed)
     return torch.softmax(torch.randn(edges, len(OPERATIONS), generator=generator), dim=-1)
 
@@ -37,7 +36,6 @@ def group(*matrices: torch.Tensor) -> GroupHistory:
 
 
 def strings(texts: list[Any]) -> list[str]:
-    """Return the strings of text artists."""
     return [text.get_text() for text in texts]
 
 

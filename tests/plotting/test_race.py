@@ -58,7 +58,6 @@ def color(figure: Any, name: str) -> str:
 
 
 def labels(figure: Any) -> list[str]:
-    """Return the labels from top to bottom."""
     return [text.get_text() for text in figure.legends[0].get_texts()]
 
 

@@ -53,7 +53,6 @@ def importances_of(study: optuna.Study, seed: int = 0) -> ParameterImportances:
 
 
 def legend(figure: Figure) -> list[str]:
-    """Return the names in the legend of a figure."""
     return [text.get_text() for text in figure.legends[0].get_texts()]
 
 

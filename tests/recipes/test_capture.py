@@ -30,7 +30,6 @@ OBSTACLES = {
 
 @pytest.fixture(scope="module")
 def config() -> SearchConfig:
-    """Return the configuration of a search that can be captured."""
     found: SearchConfig = compose("search", ["dataset=synthetic"])
     assert search_obstacle(found, Ranks("cpu")) is None
     return found

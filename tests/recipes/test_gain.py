@@ -29,7 +29,6 @@ def trained(directory: Path, *overrides: str) -> Path:
 
 
 def mlp(units: int) -> str:
-    """Return the override for a genotype with one hidden layer."""
     return f'genotype={{"space": "mlp", "layers": ["relu_{units}"]}}'
 
 

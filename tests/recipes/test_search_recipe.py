@@ -16,7 +16,6 @@ from darts.training.run import TrainingRun
 
 
 def make_recipe(folder: Path, *overrides: str) -> Search:
-    """Return a search."""
     config: SearchConfig = compose(
         "search",
         [

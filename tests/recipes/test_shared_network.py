@@ -17,7 +17,6 @@ QUIET = ["tracking.tensorboard=false", "tracking.figures=false", "evaluate_test=
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A retraining of one epoch on images."""
     folder = tmp_path_factory.mktemp("run")
     small = ["space.channels=4", "space.cells=2", "dataset.samples=48", "auxiliary=0.4"]
     return darts.retrain(

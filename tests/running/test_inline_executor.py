@@ -27,7 +27,6 @@ STABLE = "optimizer.schedule=stable"
 
 
 def run(*jobs: Job) -> dict[str, Outcome]:
-    """Execute jobs in this process."""
     with InlineExecutor() as executor:
         return {job.name: executor.submit(job).result(0) for job in jobs}
 

@@ -54,14 +54,12 @@ def executor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProcessExecut
 
 @pytest.fixture(scope="module")
 def whole(executor: ProcessExecutor, tmp_path_factory: pytest.TempPathFactory) -> Job:
-    """Return the job of an uninterrupted long run."""
     job = make_job("retrain", tmp_path_factory.mktemp("whole"), LONG)
     assert executor.submit(job).result(TIMEOUT).summary is not None
     return job
 
 
 def worker_pid(executor: ProcessExecutor) -> int:
-    """Return the process ID of the only worker."""
     (worker,) = executor._workers
     return worker.process.pid
 

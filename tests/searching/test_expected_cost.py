@@ -110,7 +110,6 @@ def test_the_expected_cost_of_cnn_sums_two_edges_per_node() -> None:
 
 
 def finite_difference(function: Any, point: Mapping[str, Tensor], step: float) -> dict[str, Tensor]:
-    """Return the gradient by central differences of each entry."""
     gradients = {}
     for group, values in point.items():
         gradient = torch.zeros_like(values)

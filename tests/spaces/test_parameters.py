@@ -30,7 +30,6 @@ TREE = Parameters(
 
 @st.composite
 def ranges(draw: Any) -> Range:
-    """Valid ranges with every combination of options."""
     integer = draw(st.booleans())
     log = draw(st.booleans())
     number = st.integers(1, 50) if integer else st.floats(0.01, 50)

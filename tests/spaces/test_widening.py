@@ -31,7 +31,6 @@ def chain(a: int, b: int, c: int) -> nn.Sequential:
 
 
 def repeated(x: Tensor, width: int) -> Tensor:
-    """Repeat the channels of ``(B, C, H, W)`` up to a width."""
     return torch.stack([x[:, i % x.shape[1]] for i in range(width)], dim=1)
 
 

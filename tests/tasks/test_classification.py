@@ -29,8 +29,6 @@ def by_hand(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> float:
 
 
 class ConstantNetwork(torch.nn.Module):
-    """Returns constant logits."""
-
     def __init__(self, auxiliary: torch.nn.Module | None) -> None:
         super().__init__()
         self.auxiliary = auxiliary

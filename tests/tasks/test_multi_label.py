@@ -14,7 +14,6 @@ NAMES = ("cat", "dog", "bird")
 
 
 def predicted(count: int) -> tuple[Tensor, Tensor]:
-    """Return logits and labels, ``(count, 3)`` each."""
     rng = torch.Generator().manual_seed(0)
     labels = (torch.rand(count, 3, generator=rng) < torch.tensor([0.5, 0.3, 0.2])).float()
     return 2 * labels - 1 + torch.randn(count, 3, generator=rng), labels

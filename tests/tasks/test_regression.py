@@ -16,7 +16,6 @@ SCALE = TargetScale((100.0, -2.0), (20.0, 0.5))
 
 
 def predicted(count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Return outputs and standardized numbers, ``(count, 2)`` each."""
     rng = torch.Generator().manual_seed(seed)
     numbers = torch.randn(count, 2, generator=rng)
     return numbers + 0.5 * torch.randn(count, 2, generator=rng), numbers

@@ -106,8 +106,6 @@ def test_estimate_uses_processor_time_of_process_and_children(tmp_path: Path, cl
 
 
 class FakeNvml(SimpleNamespace):
-    """The functions of NVML that the meter calls."""
-
     class NVMLError(Exception):
         pass
 

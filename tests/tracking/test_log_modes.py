@@ -14,8 +14,6 @@ from darts.tracking import Console, print_lines, print_summary
 
 
 class Terminal(io.StringIO):
-    """A stream that claims to be a terminal."""
-
     def isatty(self) -> bool:
         return True
 

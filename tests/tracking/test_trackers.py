@@ -33,7 +33,6 @@ EXPECTED = {
 
 
 def mlflow_run(key: str) -> Any:
-    """Return the run of MLflow with a key."""
     from mlflow.tracking import MlflowClient
 
     client = MlflowClient()
@@ -215,8 +214,6 @@ def test_wandb_without_a_key_asks_for_nothing(
 
 
 class Recorder(Tracker):
-    """Keeps the numbers."""
-
     name = "recorder"
 
     def __init__(self, run: TrackedRun) -> None:

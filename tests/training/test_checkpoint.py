@@ -54,7 +54,6 @@ def example_state() -> dict[str, Any]:
 
 
 def assert_refused(path: Path, match: str, *kinds: str) -> None:
-    """Check that loading raises an error of one line that names the file."""
     with pytest.raises(CheckpointError, match=match) as caught:
         load_checkpoint(path, *kinds)
     assert "\n" not in str(caught.value)

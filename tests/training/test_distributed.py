@@ -57,7 +57,6 @@ def alpha_gradients(ranks: Ranks) -> dict[str, Any]:
 
 
 def scores(ranks: Ranks) -> dict[str, float]:
-    """Return the scores of a fixed network on seven images; two ranks have four and three."""
     torch.manual_seed(0)
     net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3)).double()
     images, labels = (torch.cat([make_batch(3)[i], make_batch(4)[i]]) for i in (0, 1))
@@ -84,7 +83,6 @@ def drop_path_outputs(ranks: Ranks) -> Tensor:
 
 
 def collective_results(ranks: Ranks) -> dict[str, Any]:
-    """Return the results of all collective operations."""
     samples, loss = ranks.weighted_means(ranks.rank + 1, torch.tensor(float(ranks.rank)))
     own = f"rank {ranks.rank}"
     return {
@@ -113,7 +111,6 @@ def averaged_statistics(ranks: Ranks) -> dict[str, Tensor]:
 
 
 def compute_results() -> dict[str, Any]:
-    """Return the results of one rank."""
     ranks = Ranks("auto" if not torch.cuda.is_available() else "cpu")
     return {
         "alphas": alpha_gradients(ranks),
@@ -126,7 +123,6 @@ def compute_results() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def rank_results(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """Results of both ranks."""
     return on_ranks(compute_results, tmp_path_factory.mktemp("ranks"))
 
 

@@ -82,7 +82,6 @@ class FakeRecipe(Recipe):
 
 
 def fit(recipe: FakeRecipe, epochs: int = 2) -> None:
-    """Train to the end and close the logs."""
     try:
         with recipe.run, TrainingLoop(recipe, epochs=epochs, name="retrain") as loop:
             loop.fit()

@@ -24,8 +24,6 @@ from darts.typed_values import Misfit
 
 @dataclass(kw_only=True)
 class ExampleState(TrainState):
-    """A training state with stateful objects, a tensor and plain values."""
-
     net: nn.Module
     history: list[int] = field(default_factory=list)
     best: dict[str, Any] | None = None

@@ -22,7 +22,6 @@ def test_nesterov_momentum_needs_sgd_with_momentum(options: dict[str, Any]) -> N
 
 
 def equal_nets() -> tuple[nn.Linear, nn.Linear]:
-    """Return two layers with equal weights."""
     torch.manual_seed(0)
     first, second = nn.Linear(4, 3), nn.Linear(4, 3)
     second.load_state_dict(first.state_dict())

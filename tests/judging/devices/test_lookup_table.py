@@ -103,8 +103,6 @@ def test_a_table_survives_its_files(name: str, tmp_path: Path) -> None:
 
 
 class Sleep(nn.Module):
-    """Sleeps for the given seconds, one after the other."""
-
     def __init__(self, *seconds: float) -> None:
         super().__init__()
         self.seconds = iter(seconds)

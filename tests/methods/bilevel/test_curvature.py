@@ -38,7 +38,6 @@ def loss_fn(net: Any, batch: tuple[Tensor, Tensor]) -> Tensor:
 
 
 def dense(net: Supernet, batch: tuple[Tensor, Tensor]) -> Tensor:
-    """Compute the Hessian row by row, by double backward on a copy."""
     net = copy.deepcopy(net)
     alphas = list(net.alphas.values())
     gradients = torch.autograd.grad(loss_fn(net, batch), alphas, create_graph=True)

@@ -56,7 +56,6 @@ def after_a_real_step(
 
 
 def finite_differences(net: Any, optimizer: torch.optim.SGD, train: Any, valid: Any) -> Tensor:
-    """Return central differences for each alpha."""
     step, differences = 1e-4, []
     for name, alpha in net.alphas.items():
         for index in range(alpha.numel()):

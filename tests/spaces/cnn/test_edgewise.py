@@ -81,7 +81,6 @@ class ReferenceSupernet:
         )
 
     def operation(self, name: str, c: int, stride: int) -> Callable[[Tensor], Tensor]:
-        """Read the weights of an operation and return the operation."""
         kernel = int(name[-1]) if name[-1].isdigit() else 0
         if name == "none":
             return lambda x: x[:, :, ::stride, ::stride] * 0

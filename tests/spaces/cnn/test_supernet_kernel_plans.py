@@ -28,7 +28,6 @@ EVERYDAY_PLANS = ("one edge", "some edges, fused", "all edges")
 
 
 def relative_error(actual: Iterable[Tensor], exact: Iterable[Tensor]) -> float:
-    """Return the norm of the difference of all tensors divided by the norm of the exact ones."""
     a, b = (torch.cat([x.detach().double().flatten() for x in xs]) for xs in (actual, exact))
     return float((a - b).norm() / b.norm())
 

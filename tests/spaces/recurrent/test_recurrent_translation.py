@@ -47,12 +47,10 @@ def sentences(*lengths: int, seed: int = 0, words: int = 9) -> Tensor:
 
 
 def shifted(targets: Tensor) -> Tensor:
-    """Return the decoder inputs for targets."""
     return torch.cat([torch.full_like(targets[:1], BEGIN), targets[:-1]])
 
 
 def losses(net: Any, sources: Tensor, targets: Tensor) -> list[float]:
-    """Return the summed cross-entropy of each sentence."""
     logits = net(sources, inputs=shifted(targets))
     rows = F.cross_entropy(
         logits.flatten(0, 1), targets.flatten(), ignore_index=PADDING, reduction="none"
@@ -86,7 +84,6 @@ def test_decoded_words_do_not_depend_on_the_batch(net: TranslationNetwork) -> No
 
 
 def until_end(column: Tensor) -> list[int]:
-    """Return the words up to the end token."""
     words = column.tolist()
     return words[: words.index(END) + 1] if END in words else words
 

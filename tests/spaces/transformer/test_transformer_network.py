@@ -43,7 +43,6 @@ def gelu(x: float) -> float:
 
 
 def attention(y: list[Tensor], layer: Any, heads: int, causal: bool) -> list[Tensor]:
-    """Compute attention head by head and word by word."""
     size = WIDTH // heads
     queries, keys, values = ([m @ word for word in y] for m in layer.project.weight.split(WIDTH))
     outputs = []
@@ -61,7 +60,6 @@ def attention(y: list[Tensor], layer: Any, heads: int, causal: bool) -> list[Ten
 
 
 def convolution(y: list[Tensor], layer: Any, taps: int, causal: bool) -> list[Tensor]:
-    """Compute a convolution word by word and tap by tap."""
     outputs = []
     for position in range(len(y)):
         total = torch.zeros(WIDTH, dtype=torch.float64)
