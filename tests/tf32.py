@@ -21,11 +21,7 @@ def rounded(x: object) -> object:
 
 
 class EmulatedTf32(TorchDispatchMode):
-    """Rounds where PyTorch's flags allow it, and counts how often.
-
-    Attributes:
-        count: Number of operations whose inputs were rounded.
-    """
+    """Rounds where PyTorch's flags allow it, and counts how often."""
 
     def __init__(self) -> None:
         super().__init__()

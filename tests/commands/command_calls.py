@@ -55,13 +55,7 @@ TRAINING_FILES = (
 
 @dataclass(frozen=True)
 class CommandResult:
-    """Result of a command that succeeded.
-
-    Attributes:
-        directory: Its run directory.
-        result: Its return value.
-        out: Its standard output.
-    """
+    """Run directory, return value and standard output of a command that succeeded."""
 
     directory: Path
     result: Any

@@ -91,12 +91,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> StandIn:
 
 
 class StandIn:
-    """A format whose files run the network itself.
-
-    Attributes:
-        samples: The samples of each calibration.
-        wrong: Whether the logits of int8 files have the wrong sign.
-    """
+    """A format whose files run the network itself; those of ``wrong`` int8 have the wrong sign."""
 
     def __init__(self) -> None:
         self.samples: list[Tensor] = []

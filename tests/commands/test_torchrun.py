@@ -80,13 +80,7 @@ def run_on_two_ranks(command: str, *arguments: str, cwd: Path, code: int = 0) ->
 
 
 def assert_equal_runs(actual: Path, expected: Path, keys: tuple[str, ...]) -> None:
-    """Check that two runs differ by rounding errors and costs only.
-
-    Args:
-        actual: Run directory.
-        expected: Run directory.
-        keys: Entries of the checkpoint to compare.
-    """
+    """Check that two runs, with entries of their checkpoints, differ by rounding and costs only."""
     left, right = (load_checkpoint(d / "checkpoint.safetensors") for d in (actual, expected))
     assert left.keys() == right.keys()
     for key in keys:

@@ -37,11 +37,7 @@ def end_problems(ended: Ended, expected: str) -> list[str]:
     """Return what is wrong with the end of a command that met a fault.
 
     It may continue without decorations (TensorBoard, the model card), with one warning for each.
-    If it ends early, one line says why.
-
-    Args:
-        ended: How the command ended.
-        expected: Standard error of the command without a fault.
+    If it ends early, one line says why. ``expected`` is its standard error without a fault.
     """
     lines = ended.err.splitlines()
     warnings = [line for line in lines if ": warning: " in line]

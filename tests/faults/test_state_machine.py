@@ -143,8 +143,7 @@ def make_machine(forks: Any, uninterrupted: Any) -> Callable[[], RuleBasedStateM
 def resume_owned(directory: Path) -> tuple[int, int, str]:
     """Own a run directory and try to resume its run in another process.
 
-    Returns:
-        The ID of the owner, and exit code and standard error of the other process.
+    Return the ID of the owner, and exit code and standard error of the other process.
     """
     from darts.training.run_lock import RunLock
 

@@ -70,13 +70,7 @@ MEASURED |= {"winner_seconds", "baseline_seconds"}
 def run(command: str, *arguments: str, watched: tuple[Path, Watcher] | None = None) -> Any:
     """Call a command as if a user had started it; call this in a fork.
 
-    Args:
-        command: Name of the command.
-        arguments: Its command line.
-        watched: A folder, and the watcher that receives each file-system call in it.
-
-    Returns:
-        The watcher, or None.
+    ``watched`` is a folder, and the watcher of its file-system calls, which is returned.
     """
     if watched is not None:
         watch(*watched)

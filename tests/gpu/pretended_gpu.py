@@ -71,11 +71,7 @@ INDEXING = {"index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_ind
 
 
 class GpuTensor(torch.Tensor):
-    """A tensor on the pretended GPU.
-
-    Attributes:
-        value: The same tensor on the CPU.
-    """
+    """A tensor on the pretended GPU, with its value on the CPU."""
 
     value: torch.Tensor
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]

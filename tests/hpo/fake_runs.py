@@ -27,11 +27,7 @@ SHORT = (
 class FakeRuns(Executor):
     """Ends each run when it is submitted, for studies with two workers.
 
-    Attributes:
-        jobs: The jobs so far.
-
-    Args:
-        result: Returns the summary of a run, given its job. What it raises ends the future.
+    ``result`` returns the summary of a job; what it raises ends the future.
     """
 
     workers, threads, blocks = 2, 1, False

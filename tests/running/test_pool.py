@@ -24,12 +24,8 @@ TIMEOUT = 30
 class FakeWorker(Worker):
     """A worker in a thread.
 
-    Args:
-        starts: What happens at each start: an error is raised; afterwards, starts succeed.
-        runs: What happens to each job: an error is raised, other values are returned; afterwards,
-            jobs complete.
-        gate: Jobs wait for it, or for ``stop`` and ``kill``.
-        start_gate: Starts wait for it, or for ``stop`` and ``kill``.
+    Starts and jobs raise or return the first of ``starts`` and ``runs``, if there is one, and wait
+    for their gates, or for ``stop`` and ``kill``.
     """
 
     def __init__(

@@ -38,12 +38,7 @@ TIMEOUT = 30
 
 
 class FakeActor:
-    """The handle of an actor.
-
-    Attributes:
-        answers: What each method returns or raises; a function is called for it.
-        calls: The names of called methods.
-    """
+    """The handle of an actor, whose methods return, raise or call their ``answers``."""
 
     def __init__(self, options: dict[str, object], arguments: tuple[Any, ...]) -> None:
         self.options, self.arguments = options, arguments
@@ -68,15 +63,7 @@ class FakeActor:
 
 
 class FakeRay:
-    """The functions of the module ``ray``.
-
-    Attributes:
-        actors: All actors so far.
-        prepare: Called with each new actor.
-        resources: The resources of each node.
-        is_connected: Whether ``init`` was called, without a later ``shutdown``.
-        timeouts: The limits of all calls of ``get``.
-    """
+    """The functions of the module ``ray``; ``prepare`` is called with each new actor."""
 
     def __init__(self) -> None:
         self.actors: list[FakeActor] = []

@@ -75,14 +75,8 @@ class FakeHandle:
 class FakeCluster:
     """An executor of submitit.
 
-    Attributes:
-        folder: Folder of its files.
-        batches: Numbers of jobs that were submitted together.
-        handles: Handles of all jobs, in the order of their submission.
-        problems: Errors of the next submissions, the next one last; None for no error.
-        terminated: Jobs that got SIGTERM.
-        ignores_signals: Whether SIGTERM ends no job.
-        forced: Whether Slurm was asked for the states of jobs.
+    The last of ``problems`` is the error of the next submission, None for no error. ``forced``:
+    whether Slurm was asked for the states of jobs.
     """
 
     folder: str = ""

@@ -37,12 +37,7 @@ class OwnModel(nn.Module):
 
 @dataclass(frozen=True)
 class Case:
-    """A space and the data that its networks accept.
-
-    Attributes:
-        sizes: Arguments of supernets and networks.
-        kind: Kind of the samples: "images" or "tokens".
-    """
+    """A space, arguments of its networks, and the kind of their samples: images or tokens."""
 
     space: Any
     sizes: Mapping[str, int]

@@ -47,13 +47,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 class FakeRecipe(Recipe):
-    """A recipe whose steps take a given time.
-
-    Args:
-        clock: Spends the seconds.
-        steps: Steps per epoch.
-        step_seconds: Returns the seconds of a step, given epoch and step.
-    """
+    """A recipe whose steps take a given time on a clock."""
 
     def __init__(
         self, clock: Clock, *, steps: int, step_seconds: Callable[[int, int], float]

@@ -25,11 +25,7 @@ STEPS = 2  # per epoch
 class FakeRecipe(Recipe):
     """A recipe that records its calls, and the progress of the checkpoint at each call.
 
-    Args:
-        path: Run directory.
-        overrides: Overrides of the configuration.
-        on_step: Called in each step with epoch and step; returns the loss.
-        last_epoch: Epoch after which the recipe is finished; None for the last one of the run.
+    ``on_step`` gets epoch and step and returns the loss; after ``last_epoch``, it is finished.
     """
 
     def __init__(
