@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import itertools
 import os
@@ -119,6 +120,12 @@ def error_of(command: str, *arguments: str) -> str:
     assert exit_info.value.code == 2
     assert len(err.getvalue().splitlines()) == 1, err.getvalue()
     return err.getvalue()
+
+
+def read_table(file: Path) -> list[dict[str, str]]:
+    """Return the rows of a CSV file by column."""
+    with file.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
 
 
 def printed_arguments(out: str, command: str) -> list[str]:

@@ -54,6 +54,10 @@ def with_nan(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return weights | {first: torch.full_like(weights[first], torch.nan)}
 
 
+def with_other_channels(spec: dict[str, Any]) -> dict[str, Any]:
+    return {**spec, "shape": (2, 5, 8, 8), "mean": None, "std": None}
+
+
 CHANGES: list[tuple[str, tuple[Any, ...], Callable[[Any], Any], str]] = [
     ("search", ("epoch",), lambda _: -1, "epoch: Expected int >= 0"),
     ("search", ("config",), lambda _: None, "config: Expected object, got null"),
@@ -61,43 +65,27 @@ CHANGES: list[tuple[str, tuple[Any, ...], Callable[[Any], Any], str]] = [
     ("search", ("diagnosis", 0, "edges"), lambda _: 3, "diagnosis[0].edges: Expected object"),
     ("retrain", ("network_sizes", "classes"), lambda _: 10**9, "network_sizes differs"),
     ("retrain", ("averaging",), lambda _: {"average": {}, "active": True, "scores": []}, "another"),
+    ("evaluate", ("best", "net"), with_nan, "the weights are not finite"),
+    ("evaluate", ("best",), lambda _: {"epoch": 1}, "best: Object missing required field scores"),
+    ("evaluate", ("network_sizes",), lambda _: {"words": 3}, "does not fit its run"),
+    ("evaluate", ("config", "space", "channels"), lambda _: 10**5, "do not fit the network"),
+    ("evaluate", ("config", "space", "cells"), lambda _: 10**9, "cells"),
+    ("evaluate", ("config", "metric"), lambda _: "bleu", "metric='bleu'"),
+    ("evaluate", ("config", "genotype"), lambda _: OTHER, "space=mlp"),
+    ("evaluate", ("input_specs", 0, "shape"), lambda _: (2, 3, 10**6, 10**6), "input_specs[0].sh"),
+    ("export", ("input_specs", 0), with_other_channels, "checkpoint.safetensors"),
 ]
+OTHER = '{"space": "mlp", "layers": ["relu_16"]}'
 
 
 @pytest.mark.parametrize(("command", "keys", "change", "message"), CHANGES)
-def test_a_resumed_run_names_the_entry_that_does_not_fit(
+def test_a_command_names_the_entry_that_does_not_fit(
     altered: Any, command: str, keys: Any, change: Any, message: str
 ) -> None:
-    folder = altered(command, keys, change)
+    resumes = command in RUNS
+    folder = altered(command if resumes else "retrain", keys, change)
     before = {file: file.read_bytes() for file in folder.iterdir()}
-    line = commands.error_of(command, f"resume={folder}")
+    line = commands.error_of(command, f"{'resume' if resumes else 'checkpoint'}={folder}")
     assert message in line
-    assert str(folder) in line
+    assert str(folder) in line or command == "evaluate"
     assert {file: file.read_bytes() for file in folder.iterdir()} == before
-
-
-NETWORKS: list[tuple[tuple[Any, ...], Callable[[Any], Any], str]] = [
-    (("best", "net"), with_nan, "the weights are not finite"),
-    (("best",), lambda _: {"epoch": 1}, "best: Object missing required field scores"),
-    (("network_sizes",), lambda _: {"words": 3}, "does not fit its run"),
-    (("config", "space", "channels"), lambda _: 10**5, "do not fit the network"),
-    (("config", "space", "cells"), lambda _: 10**9, "cells"),
-    (("config", "metric"), lambda _: "bleu", "metric='bleu'"),
-    (("config", "genotype"), lambda _: '{"space": "mlp", "layers": ["relu_16"]}', "space=mlp"),
-    (("input_specs", 0, "shape"), lambda _: (2, 3, 10**6, 10**6), "input_specs[0].shape"),
-]
-
-
-@pytest.mark.parametrize(("keys", "change", "message"), NETWORKS)
-def test_an_evaluation_names_the_entry_that_does_not_fit(
-    altered: Any, keys: Any, change: Any, message: str
-) -> None:
-    folder = altered("retrain", keys, change)
-    assert message in commands.error_of("evaluate", f"checkpoint={folder}")
-
-
-def test_an_export_refuses_inputs_that_the_network_cannot_take(altered: Any) -> None:
-    change: Any = lambda spec: {**spec, "shape": (2, 5, 8, 8), "mean": None, "std": None}  # noqa: E731
-    folder = altered("retrain", ("input_specs", 0), change)
-    line = commands.error_of("export", f"checkpoint={folder}")
-    assert str(folder / "checkpoint.safetensors") in line

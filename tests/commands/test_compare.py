@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import itertools
 import json
 import os
@@ -78,8 +77,7 @@ def test_run_directory_contains_summary_report_and_rows(comparison: Any) -> None
     summary = comparison.json("summary.json")
     assert summary == comparison.result
     assert all(not isinstance(value, (dict, list)) for value in summary.values())
-    with (comparison.directory / "rows.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = commands.read_table(comparison.directory / "rows.csv")
     assert len(rows) == 4 * 7
     for name in ("darts_v1", "random", "random_sharing", "random_search"):
         own = [float(row["test_accuracy"]) for row in rows if row["name"] == name]

@@ -58,8 +58,7 @@ def test_measure_writes_a_table_and_its_description(measured: Any, laptop: Path)
     summary = measured.json("summary.json")
     assert (summary["action"], summary["operations"]) == ("measure", 13)
     assert summary["file"] == str(laptop)
-    with laptop.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = commands.read_table(laptop)
     assert len(rows) == 13
     assert {row["operation"] for row in rows} == {
         "fixed",

@@ -35,8 +35,7 @@ TINY = (*SMALL, "judge.samples=4")
 
 
 def rows_of(directory: Path) -> list[dict[str, str]]:
-    with (directory / "scores.csv").open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    return commands.read_table(directory / "scores.csv")
 
 
 def write_genotypes(file: Path, space: str, count: int, truth: bool = True) -> list[str]:

@@ -126,8 +126,7 @@ WITHOUT_RISE = "optimizer.warmup_epochs=0"
 def predictions(run: Path, place: Path, folder: Path) -> list[dict[str, str]]:
     """Return the rows of the table that the command writes."""
     commands.run("predict", folder, f"checkpoint={run}", f"input={place}", "batch_size=7")
-    with (folder / "predictions.csv").open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    return commands.read_table(folder / "predictions.csv")
 
 
 @pytest.fixture(scope="module")
@@ -145,8 +144,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def test_rows_get_the_classes_of_the_evaluation(table: tuple[Path, Path], tmp_path: Path) -> None:
     folder, run = table
     found = predictions(run, folder / "test.csv", tmp_path / "p")
-    with (folder / "test.csv").open(newline="") as file:
-        truth = [row["cultivar"] for row in csv.DictReader(file)]
+    truth = [row["cultivar"] for row in commands.read_table(folder / "test.csv")]
     assert [row["line"] for row in found] == [str(number + 2) for number in range(len(truth))]
     accuracy = np.mean([row["class"] == name for row, name in zip(found, truth, strict=True)])
     summary = read_json(run / "summary.json")
@@ -158,8 +156,7 @@ def test_a_table_may_have_other_columns_in_another_order(
     table: tuple[Path, Path], tmp_path: Path
 ) -> None:
     folder, run = table
-    with (folder / "test.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))[:9]
+    rows = commands.read_table(folder / "test.csv")[:9]
     names = ["name", *reversed([name for name in rows[0] if name != "cultivar"])]
     with (tmp_path / "new.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, names, delimiter=";", extrasaction="ignore")
@@ -248,8 +245,7 @@ def test_texts_get_the_classes_of_the_evaluation(tmp_path: Path) -> None:
     commands.call("retrain", [*keys, f"hydra.run.dir={tmp_path}/run"])
     summary = read_json(tmp_path / "run" / "summary.json")
     found = predictions(tmp_path / "run", tmp_path / "test.csv", tmp_path / "p")
-    with (tmp_path / "test.csv").open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
+    rows = commands.read_table(tmp_path / "test.csv")
     right = [row["class"] == own["topic"] for row, own in zip(found, rows, strict=True)]
     assert np.mean(right) == pytest.approx(summary["test_accuracy"])
     model = darts.load(tmp_path / "run")

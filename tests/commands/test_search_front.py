@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import itertools
 from functools import partial
 from pathlib import Path
@@ -27,8 +26,7 @@ TINY = (
 
 
 def rows_of(directory: Path) -> list[dict[str, str]]:
-    with (directory / "front.csv").open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    return commands.read_table(directory / "front.csv")
 
 
 @pytest.fixture(scope="module")

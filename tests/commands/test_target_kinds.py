@@ -66,8 +66,7 @@ def test_predictions_are_numbers_of_the_table(trained: Path, houses: Path, tmp_p
     with (tmp_path / "p" / "predictions.csv").open(newline="") as file:
         header, *rows = csv.reader(file)
     assert header == ["line", "price", "size"]
-    with houses.open(newline="") as file:
-        true = list(csv.DictReader(file))
+    true = commands.read_table(houses)
     found = np.array(rows, dtype=float)
     assert np.corrcoef(found[:, 1], [float(row["price"]) for row in true])[0, 1] > 0.9
     predictions = darts.predict(trained, [{name: float(true[0][name]) for name in "abc"}])

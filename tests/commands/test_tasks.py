@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import command_calls as commands
@@ -57,8 +56,7 @@ def test_a_searched_network_learns_and_is_evaluated_with_equal_scores(
         assert evaluation.result["test_word_error_rate"] == pytest.approx(1 - accuracy)
         place = own[-2].removeprefix("dataset.root=") + "/test"
         commands.run("predict", tmp_path / "p", f"checkpoint={folder}", f"input={place}")
-        with (tmp_path / "p" / "predictions.csv").open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+        rows = commands.read_table(tmp_path / "p" / "predictions.csv")
         right = [row["class"] == Path(row["file"]).parent.name for row in rows]
         assert (len(right), np.mean(right)) == (20, pytest.approx(accuracy))
         with pytest.raises(ValueError, match="a recording must be a file name, not ndarray"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import signal
@@ -39,8 +38,7 @@ BARE = ("analysis.retrain_best=false", "tracking.figures=false", "tracking.tenso
 
 
 def trial_rows(directory: Path) -> list[dict[str, str]]:
-    with (directory / "trials.csv").open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    return commands.read_table(directory / "trials.csv")
 
 
 def trials_of(directory: Path) -> list[Any]:
