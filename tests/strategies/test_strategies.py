@@ -1,4 +1,4 @@
-"""Proposals of each strategy, directly and in an Optuna study."""
+"""Strategies on small problems and on spaces."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from darts.spaces import nas201
+from darts.spaces import macro, mlp, nas201
 from darts.spaces.parameters import Choice, Parameter, Parameters, Point, Range, point_key
 from darts.strategies import STRATEGIES, Setup
 from darts.strategies.evolution import Evolution
@@ -208,3 +208,26 @@ def test_threads_restore_the_filters_of_warnings() -> None:
         thread.join(10)
     assert overlaps == [False]
     assert list(warnings.filters) == before
+
+
+SMALL: dict[str, Any] = {
+    "macro": macro.Macro(cells=1),
+    "mlp": mlp.Mlp(cells=2, widths=[4, 8], activations=["relu", "tanh"]),
+}
+
+
+@pytest.mark.parametrize("space_name", SMALL)
+@pytest.mark.parametrize("name", ["random", "greedy", "evolution"])
+def test_every_genotype_of_a_small_space_is_proposed(space_name: str, name: str) -> None:
+    """The scores are random; some trials fail and some are still running."""
+    space = SMALL[space_name]
+    parameters = Parameters(space.parameters())
+    every = {space.decode(point) for point in parameters.points(2)}
+    options = {"population": 5, "tournament": 1} if name == "evolution" else {}
+    strategy, history = STRATEGIES[name](**options), []
+    for number in range(4 * len(every)):
+        random = Random(f"1 {number}")
+        point, attributes = strategy.propose(Setup(parameters, 1), history, random)
+        loss = None if random.random() < 0.1 else random.choice([random.random(), float("inf")])
+        history.append(Observation(point, point_key(point), loss, attributes=attributes))
+    assert {space.decode(observation.point) for observation in history} == every

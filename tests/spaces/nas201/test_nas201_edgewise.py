@@ -1,4 +1,4 @@
-"""The edge-wise supernet of NAS-Bench-201 against the equations of the papers."""
+"""Supernet and networks of NAS-Bench-201 against the papers."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from darts.spaces.nas201 import Genotype
 from darts.spaces.nas201.genotype import EDGES, PRIMITIVES
 from darts.spaces.nas201.network import Network
 from darts.spaces.nas201.supernet import Supernet
+from darts.spaces.rank_dropout import set_batch_share
 
 
 def one_hot(genotype: Genotype) -> dict[str, Tensor]:
@@ -98,3 +99,29 @@ def test_skip_dropout_matches_the_fast_supernet() -> None:
 def test_partial_must_divide_the_channels() -> None:
     with pytest.raises(ValueError, match="partial=4 does not divide channels=6"):
         Supernet(channels=6, partial=4)
+
+
+@pytest.mark.parametrize(
+    ("operation", "parameters"),
+    [("nor_conv_3x3", 1_531_546), ("skip_connect", 73_306), ("none", 73_306)],
+)
+def test_parameters_match_the_benchmark(operation: str, parameters: int) -> None:
+    # 1.531546 and 0.073306 million in the benchmark's own records for CIFAR-10.
+    net = Network(Genotype.from_operations(*[operation] * 6))
+    assert sum(p.numel() for p in net.parameters()) == parameters
+
+
+@pytest.mark.parametrize(("name", "drops"), [("skip_connect", False), ("avg_pool_3x3", True)])
+def test_drop_path_draws_for_the_whole_batch_and_ignores_identities(name: str, drops: bool) -> None:
+    genotype, x = Genotype.from_operations(*[name] * 6), images(6, 3, 8, 8)
+    net = Network(genotype, channels=2, cells=1, drop_path=0.5).double()
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.eval()  # so that samples are independent
+    torch.manual_seed(1)
+    whole = net(x)
+    assert torch.allclose(net(x), whole) != drops
+    torch.manual_seed(1)
+    set_batch_share(net, 4, 6)
+    torch.testing.assert_close(net(x[4:]), whole[4:])
+    assert torch.equal(net.eval()(x), net(x))

@@ -1,16 +1,21 @@
-"""What decides whether an exported file agrees with its network."""
+"""Exported files: whether they agree with the network, and weights in one file."""
 
 from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+import darts
+from darts.recipes.exporting.export import save_network
 from darts.recipes.exporting.network import one_by_one, quiet, without_layouts
 from darts.recipes.exporting.validation import score_drop
+from darts.recipes.trained import TrainedNetwork
+from darts.training.checkpoint import load_checkpoint
 
 
 @pytest.mark.parametrize(
@@ -70,3 +75,32 @@ def test_exporters_print_nothing(capfd: pytest.CaptureFixture[str]) -> None:
         os.write(1, b"library")
     print("afterwards")
     assert capfd.readouterr() == ("afterwards\n", "")
+
+
+QUIET = ["tracking.tensorboard=false", "tracking.figures=false", "evaluate_test=false"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    small = ["space.channels=4", "space.cells=2", "dataset.samples=48", "auxiliary=0.4"]
+    return darts.retrain(
+        "DARTS_V2", data="synthetic", epochs=1, out=folder / "run", overrides=[*QUIET, *small]
+    ).directory
+
+
+def test_no_path_of_this_machine_is_in_the_file(run: Path, tmp_path: Path) -> None:
+    trained = TrainedNetwork.load(str(run))
+    trained.config.dataset.root = "/home/me/secret"
+    trained.config.resume = trained.config.start = "/home/me/runs"
+    save_network(trained, tmp_path / "network.safetensors")
+    assert b"/home/me" not in (tmp_path / "network.safetensors").read_bytes()
+
+
+def test_weights_that_share_memory_are_saved(run: Path, tmp_path: Path) -> None:
+    trained = TrainedNetwork.load(str(run))
+    weight = torch.arange(3.0)
+    tied = TrainedNetwork(**{**vars(trained), "weights": {"a": weight, "b": weight}})
+    save_network(tied, tmp_path / "network.safetensors")
+    content = load_checkpoint(tmp_path / "network.safetensors")
+    assert all(content["best"]["net"][name].equal(weight) for name in "ab")

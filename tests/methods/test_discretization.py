@@ -1,20 +1,25 @@
-"""The argmax discretization: its limit on skip connections, and which edges it keeps."""
+"""Argmax, threshold and sampling: which edges and operations a genotype has."""
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from tiny_search import context_and_supernet
+from fake_supernet import FakeSupernet, Interrupted, Masks, additive, random_values
+from tiny_search import context_and_supernet, make_searcher
 from torch import Tensor
 
 import darts
 from darts.config import ConfigError, compose
-from darts.methods.discretization import Argmax
+from darts.methods.discretization import Argmax, Sampling, Threshold
+from darts.recipes.checks import check_components
 from darts.recipes.search import check as check_search
 from darts.searching.alphas import genotype_counts
+from darts.searching.paths import path_masks
 from darts.spaces import SearchContext, parse_genotype
 from darts.spaces.genotype import PRIMITIVES, Genotype
 from darts.spaces.transformer import Transformer
@@ -160,3 +165,130 @@ def test_a_cell_with_other_edges_is_searched_and_retrained(rule: str, cwd: Path)
     assert len(run.genotype.edges("normal")) == {"pairs": 8, "all": 14}[rule]
     darts.retrain(run, epochs=1, out="b", overrides=[*small, "auxiliary=0"])
     assert parse_genotype((cwd / "b" / "genotype.json").read_text()) == run.genotype
+
+
+SEP = 4  # column of sep_conv_3x3
+
+
+def sigmoids(normal: dict[int, float], default: float = 0.1) -> dict[str, torch.Tensor]:
+    """Return sigmoids of both cells; ``normal`` sets sep_conv_3x3 on some edges."""
+    table = torch.full((14, 8), 0.05)
+    table[:, SEP] = default
+    for edge, value in normal.items():
+        table[edge, SEP] = value
+    return {"normal": table, "reduce": torch.full((14, 8), 0.9)}
+
+
+def test_weak_edges_and_nodes_without_edges_disappear() -> None:
+    # Edges 0 and 1 enter node 2, edges 2 to 4 node 3, edges 5 to 8 node 4, edges 9 to 13 node 5.
+    probabilities = sigmoids({0: 0.9, 1: 0.84, 5: 0.95, 6: 0.86, 7: 0.99, 12: 0.9})
+    genotype = Threshold().genotype(probabilities, CONTEXT)
+    assert genotype.normal == (
+        ("sep_conv_3x3", 0), ("none", 1),
+        ("none", 0), ("none", 1),
+        ("sep_conv_3x3", 2), ("sep_conv_3x3", 0),  # 0.99 and 0.95; 0.86 is the third
+        ("none", 3), ("none", 0),  # node 3 does not exist
+    )  # fmt: skip
+    assert genotype.normal_concat == (2, 4)
+    assert all(name == "max_pool_3x3" for name, _ in genotype.reduce)
+    assert genotype.reduce_concat == (2, 3, 4, 5)
+
+
+def test_the_threshold_itself_is_kept() -> None:
+    probabilities = {"normal": torch.full((14, 8), 0.5), "reduce": torch.full((14, 8), 0.5)}
+    assert Threshold(threshold=0.5).genotype(probabilities, CONTEXT).normal_concat == (2, 3, 4, 5)
+
+
+def test_a_cell_keeps_at_least_one_edge() -> None:
+    genotype = Threshold().genotype(sigmoids({6: 0.4, 12: 0.5}), CONTEXT)
+    # Edge 12 is stronger, but reads node 3, which would have no input.
+    assert [pair for pair in genotype.normal if pair[0] != "none"] == [("sep_conv_3x3", 1)]
+    assert genotype.normal_concat == (4,)
+
+
+def test_a_genotype_with_missing_edges_has_a_path_in_the_supernet() -> None:
+    seven = "[max_pool_3x3,avg_pool_3x3,skip_connect,sep_conv_3x3,sep_conv_5x5]"
+    searcher = make_searcher("method=fair_darts", "space.cells=1", f"space.candidates={seven}")
+    table = torch.full((14, 5), 0.1)
+    table[0, 3] = 0.9
+    probabilities = {"normal": table, "reduce": table}
+    genotype = Threshold().genotype(probabilities, searcher.context)
+    masks = path_masks(genotype, probabilities, searcher.context)
+    assert masks["normal"].nonzero().tolist() == [[0, 3]]
+
+
+def test_spaces_that_keep_all_edges_refuse_it() -> None:
+    config = compose("search", ["space=nas201", "dataset=synthetic", "discretize=threshold"])
+    with pytest.raises(ConfigError, match="discretize=threshold: genotypes of space=nas201 keep"):
+        check_components(config)
+    with pytest.raises(ValueError, match="genotypes of space=nas201 keep all edges"):
+        config.space.without_improbable_edges(None, {}, {}, 0.5)
+
+
+def upcoming_samples(trained: FakeSupernet, count: int) -> list[Any]:
+    state = torch.get_rng_state()
+    actual = [trained.context.space.random(torch.default_generator) for _ in range(count)]
+    torch.set_rng_state(state)
+    return actual
+
+
+def test_best_sample_is_returned() -> None:
+    for space in ("cnn", "nas201"):
+        value = additive(random_values(space, 0))
+        trained = FakeSupernet(space, value)
+        torch.manual_seed(1)
+        genotypes = upcoming_samples(trained, 50)
+        actual = Sampling(samples=50).final_genotype(trained)
+        candidates = trained.context.candidates
+        scores = [value(trained.context.space.mask(genotype, candidates)) for genotype in genotypes]
+        assert actual == genotypes[scores.index(max(scores))]
+        assert trained.context.masks == {}
+
+
+def test_duplicate_samples_are_scored_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    trained = FakeSupernet("nas201", lambda masks: 0.0)
+    same = upcoming_samples(trained, 1)[0]
+    monkeypatch.setattr(trained.context.space, "random", lambda generator: same)
+    assert Sampling(samples=20).final_genotype(trained) == same
+    assert trained.log == [1, 0, "save"]
+
+
+@pytest.mark.parametrize("leave", [1, 17, 30, 32])
+def test_resumed_sampling_ends_like_an_uninterrupted_one(leave: int) -> None:
+    """No score is computed twice and nothing is sampled again."""
+    value = additive(random_values("cnn", 0))
+    rule = Sampling(samples=30, finalists=4)
+    torch.manual_seed(3)
+    whole = FakeSupernet("cnn", value)
+    wanted = rule.final_genotype(whole)
+    torch.manual_seed(3)
+    broken = FakeSupernet("cnn", value, interrupt_at=leave)
+    with pytest.raises(Interrupted):
+        rule.final_genotype(broken)
+    resumed = FakeSupernet("cnn", value)
+    resumed.state = copy.deepcopy(broken.state)
+    torch.manual_seed(99)
+    assert rule.final_genotype(resumed) == wanted
+    assert resumed.state == whole.state
+    assert broken.log + resumed.log == whole.log
+
+
+def test_each_round_has_its_own_finalists() -> None:
+    """The best three of eight architectures are in the first round, which has two finalists."""
+
+    class Ranked(FakeSupernet):
+        """First scores fall in the order of sampling; final scores rise."""
+
+        calls = 0
+
+        def score(self, batches: int = 0, only: Masks | None = None) -> float:
+            super().score(batches, only)
+            self.calls += 1
+            return -self.calls if batches else self.calls
+
+    trained = Ranked("cnn", lambda masks: 0.0)
+    torch.manual_seed(4)
+    samples = upcoming_samples(trained, 8)
+    actual = Sampling(samples=8, finalists=2, rounds=2).final_genotype(trained)
+    assert trained.log == [1] * 8 + [0] * 4 + ["save"]
+    assert actual == samples[5]  # the second of the second round, scored last
