@@ -2,7 +2,7 @@
 
 The docstrings describe the published code; each test fails if this code does the same. That a step
 changes neither the network nor its optimizer, the first one, is tested in tests/methods/bilevel,
-and that the workers of a loader start once, the sixth one, in tests/data/test_data_disk.py. That
+and that the workers of a loader start once, the sixth one, in tests/data/test_data_batches.py. That
 the text of a genotype is never executed, the tenth one, is tested in tests/spaces/test_genotype.py.
 """
 

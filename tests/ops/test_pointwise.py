@@ -1,9 +1,11 @@
-"""Pointwise convolutions, compared with matrix products, and the tensors that they save."""
+"""Pointwise and separable convolutions."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +13,8 @@ import torch.nn.functional as F
 from cases import assert_same_gradients, check_derivatives, draw
 from torch import Tensor
 
-from darts.ops.pointwise import PointwiseConv2d, pointwise_conv2d
+from darts.ops.dispatch import CPU, GPU, TENSOR_CORES, UNLIMITED, KernelPlan, plan_kernels
+from darts.ops.pointwise import PointwiseConv2d, pointwise_conv2d, separable_conv
 
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
 
@@ -87,3 +90,78 @@ def test_gradients_of_reductions_with_few_channels_leave_memory_intact() -> None
     """With strided convolutions of PyTorch 2.13, some processors write outside of the gradient."""
     done = subprocess.run([sys.executable, "-c", MANY_STEPS], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+PLANS = {"plain": KernelPlan(UNLIMITED), "fused": KernelPlan(UNLIMITED, fused=True)}
+
+
+def separate_convolutions(
+    x: Tensor, depthwise: Tensor, pointwise: Tensor, *, stride: int, dilation: int, groups: int
+) -> Tensor:
+    padding = dilation * (depthwise.shape[-1] // 2)
+    y = F.conv2d(x, depthwise, None, stride, padding, dilation, groups=x.shape[1])
+    return F.conv2d(y, pointwise, groups=groups)
+
+
+@pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize("groups", [1, 3])
+@pytest.mark.parametrize(("stride", "dilation"), [(1, 1), (1, 2), (2, 1), (2, 2)])
+@pytest.mark.parametrize("kernel", [3, 5])
+def test_all_kernel_plans_agree(
+    plan: str, groups: int, stride: int, dilation: int, kernel: int
+) -> None:
+    inputs = [
+        draw(3, groups * 4, 7, 6).requires_grad_(),
+        draw(groups * 4, 1, kernel, kernel, seed=1).requires_grad_(),
+        draw(groups * 3, 4, 1, 1, seed=2).requires_grad_(),
+    ]
+    actual = separable_conv(
+        *inputs, stride=stride, dilation=dilation, groups=groups, plan=PLANS[plan]
+    )
+    expected = separate_convolutions(*inputs, stride=stride, dilation=dilation, groups=groups)
+    torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-10)
+    assert_same_gradients(actual, expected, inputs)
+
+
+def test_plan_depends_on_device_and_precision() -> None:
+    class FakeTensor:
+        def __init__(self, device: str, dtype: torch.dtype = torch.float32) -> None:
+            self.device, self.dtype = torch.device(device), dtype
+
+    def plan_for(device: str, dtype: torch.dtype = torch.float32) -> KernelPlan:
+        x: Any = FakeTensor(device, dtype)
+        return plan_kernels(x)
+
+    assert plan_for("cpu") == plan_for("cpu", torch.bfloat16) == CPU
+    assert plan_for("cuda") == GPU
+    assert plan_for("cuda", torch.float16) == plan_for("cuda", torch.bfloat16) == TENSOR_CORES
+    assert GPU.batched
+    assert TENSOR_CORES.batched
+    assert not CPU.batched
+
+
+@pytest.mark.parametrize(
+    ("max_bytes", "edges"), [(1, 1), (4 * 24, 1), (4 * 48, 2), (UNLIMITED, 2**54)]
+)
+def test_edges_per_kernel_depend_on_the_size_of_the_input(max_bytes: int, edges: int) -> None:
+    actual = KernelPlan(max_bytes).edges_per_kernel(torch.zeros(2, 3, 4, 1))
+    assert actual == edges if edges < 3 else actual > 1000
+
+
+def test_second_derivatives_of_the_fused_convolution() -> None:
+    shapes = ((1, 4, 4, 3), (4, 1, 3, 3), (4, 2, 1, 1))
+    inputs = (draw(*shape, seed=seed).requires_grad_() for seed, shape in enumerate(shapes))
+    convolve = partial(separable_conv, stride=2, dilation=1, groups=2, plan=PLANS["fused"])
+    check_derivatives(convolve, *inputs, fast=True)
+
+
+@pytest.mark.parametrize(("inputs", "groups"), [(1, 3), (2, 6), (2, 2)])
+def test_neighboring_groups_may_share_their_input(inputs: int, groups: int) -> None:
+    shapes = ((2, inputs * 3, 6, 5), (groups * 3, 1, 3, 3), (groups * 2, 3, 1, 1))
+    leaves = [draw(*shape, seed=seed).requires_grad_() for seed, shape in enumerate(shapes)]
+    x, depthwise, pointwise = leaves
+    options: dict[str, int] = {"stride": 1, "dilation": 2, "groups": groups}
+    actual = separable_conv(x, depthwise, pointwise, **options, plan=PLANS["fused"])
+    own = [part for part in x.chunk(inputs, 1) for _ in range(groups // inputs)]
+    expected = separate_convolutions(torch.cat(own, 1), depthwise, pointwise, **options)
+    assert_same_gradients(actual, expected, leaves)

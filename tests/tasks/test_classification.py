@@ -1,4 +1,4 @@
-"""Losses of classification, compared with plain Python."""
+"""Losses and scores of classification."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 import torch
+from sklearn import metrics as sklearn
 from torch import Tensor
 
+from darts.tasks.metrics import CLASSIFICATION_METRICS
 from darts.tasks.task import TASKS, ObjectiveSpec
 
 DRAW = torch.Generator().manual_seed(0)
@@ -60,3 +62,109 @@ def test_the_auxiliary_loss_is_added_with_its_factor() -> None:
     assert logits is LOGITS
     loss, _ = objective.network_loss(ConstantNetwork(None), batch)
     assert float(loss) == pytest.approx(main, rel=1e-12)
+
+
+def sample(classes: int, count: int = 200, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Return logits with a bias to the true class, and unbalanced labels."""
+    draw = torch.Generator().manual_seed(seed)
+    labels = (torch.rand(count, generator=draw) ** 2 * classes).long()
+    logits = torch.randn(count, classes, generator=draw)
+    logits[torch.arange(count), labels] += 1
+    return logits, labels
+
+
+def scored(logits: Tensor, labels: Tensor, *sizes: int) -> dict[str, float]:
+    """Return the scores, computed in batches of the given sizes or in one batch."""
+    objective = TASKS["classification"]().make_objective(
+        ObjectiveSpec(tuple(str(n) for n in range(logits.shape[1])))
+    )
+    scores = objective.scores()
+    parts = sizes or (len(labels),)
+    for piece, truth in zip(logits.split(parts), labels.split(parts), strict=True):
+        scores.update(piece, (piece, truth))
+    return scores.compute()
+
+
+@pytest.mark.parametrize("classes", [2, 3, 5, 6, 10, 100])
+def test_scores_equal_those_of_scikit_learn(classes: int) -> None:
+    logits, labels = sample(classes)
+    actual = scored(logits, labels)
+    predicted, truth = logits.argmax(1).numpy(), labels.numpy()
+    every = list(range(classes))
+    assert actual["accuracy"] == pytest.approx(sklearn.accuracy_score(truth, predicted))
+    assert actual["macro_f1"] == pytest.approx(sklearn.f1_score(truth, predicted, average="macro"))
+    assert actual["micro_f1"] == pytest.approx(sklearn.f1_score(truth, predicted, average="micro"))
+    probabilities = logits.double().softmax(1).numpy()
+    assert actual["loss"] == pytest.approx(
+        sklearn.log_loss(truth, probabilities, labels=every), rel=1e-5
+    )
+    if classes > 5:
+        expected = sklearn.top_k_accuracy_score(truth, logits.numpy(), k=5, labels=every)
+        assert actual["top5_accuracy"] == pytest.approx(expected)
+    else:  # always 1 for up to five classes
+        assert "top5_accuracy" not in actual
+    assert set(actual) <= set(CLASSIFICATION_METRICS)
+    assert all(type(value) is float for value in actual.values())
+
+
+@pytest.mark.parametrize("classes", [2, 10, 200])
+def test_the_confusion_matrix_equals_that_of_scikit_learn(classes: int) -> None:
+    logits, labels = sample(classes, count=500)
+    objective = TASKS["classification"]().make_objective(
+        ObjectiveSpec(tuple(str(n) for n in range(classes)))
+    )
+    assert objective.confusion_matrix() is None
+    scores = objective.scores()
+    for piece, truth in zip(logits.split(150), labels.split(150), strict=True):
+        scores.update(piece, (piece, truth))
+    scores.compute()
+    expected = sklearn.confusion_matrix(labels, logits.argmax(1), labels=list(range(classes)))
+    assert objective.confusion_matrix().tolist() == expected.tolist()
+
+
+def test_many_classes_have_no_confusion_matrix() -> None:
+    objective = TASKS["classification"]().make_objective(
+        ObjectiveSpec(tuple(str(n) for n in range(201)))
+    )
+    scores = objective.scores()
+    logits, labels = sample(201)
+    scores.update(logits, (logits, labels))
+    scores.compute()
+    assert objective.confusion_matrix() is None
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_diverged_network_has_a_nan_loss(value: float) -> None:
+    logits, labels = sample(10)
+    logits[150:] = value
+    actual = scored(logits, labels, 50, 50, 50, 50)
+    assert math.isnan(actual["loss"])
+
+
+def test_the_better_score_is_preferred_and_the_later_of_equal_ones() -> None:
+    accuracy, loss = CLASSIFICATION_METRICS["accuracy"], CLASSIFICATION_METRICS["loss"]
+    assert accuracy.prefers(0.6, 0.5)
+    assert not accuracy.prefers(0.5, 0.6)
+    assert loss.prefers(0.5, 0.6)
+    assert not loss.prefers(0.6, 0.5)
+    for metric in CLASSIFICATION_METRICS.values():
+        assert metric.prefers(0.5, 0.5)
+        assert metric.prefers(0.0, None)
+
+
+def test_nan_is_never_preferred() -> None:
+    for metric in CLASSIFICATION_METRICS.values():
+        assert not metric.prefers(float("nan"), 0.0)
+        assert not metric.prefers(float("nan"), None)
+
+
+def test_the_word_error_rate_counts_words_of_class_names() -> None:
+    objective = TASKS["speech"]().make_objective(ObjectiveSpec(("turn left", "turn right", "stop")))
+    scores = objective.scores()
+    logits = torch.eye(3)[[1, 2, 2]] * 9
+    scores.update(logits, (logits, torch.tensor([0, 2, 1])))
+    actual = scores.compute()
+    # One of two words of "turn left" is wrong, and two of "turn right", of five words in all.
+    assert actual["word_error_rate"] == pytest.approx(3 / 5)
+    assert actual["accuracy"] == pytest.approx(1 / 3)
+    assert set(actual) <= set(objective.metrics)

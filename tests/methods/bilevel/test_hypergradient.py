@@ -1,4 +1,4 @@
-"""The second-order gradient on a smooth network, compared with real weight steps."""
+"""Gradients of the alphas, compared with real weight steps; they leave networks untouched."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny_search import cross_entropy
-from torch import Tensor
+from end_states import plain
+from oracles.comparing import HYPERGRADIENTS
+from tiny_search import context_and_supernet, cross_entropy, make_batch, make_searcher
+from torch import Tensor, nn
 
-from darts.methods.bilevel import compare_products, first_order, unrolled
+from darts.methods.bilevel import GRADIENTS, compare_products, first_order, unrolled
+from darts.methods.bilevel.arch_gradient import GradientInputs
+from darts.spaces.cnn import EdgewiseSupernet
 
 Smooth = Callable[..., Any]
 
@@ -218,3 +222,145 @@ def test_other_optimizers_raise_an_error(smooth: Smooth, hvp: str) -> None:
         unrolled(net, cross_entropy, train, valid, adam, hvp=hvp)
     assert "\n" not in str(caught.value)
     first_order(net, cross_entropy, train, valid, adam)  # needs no SGD
+
+
+Batch = tuple[Tensor, Tensor]
+
+CALLS = HYPERGRADIENTS | {"comparison": (compare_products, {})}
+
+
+def prepared(cells: int = 3) -> tuple[EdgewiseSupernet, torch.optim.SGD]:
+    """Return a supernet after a step, with momentum buffers, statistics and gradients."""
+    torch.manual_seed(0)
+    net = EdgewiseSupernet(channels=2, cells=cells, classes=3, nodes=2)
+    optimizer = torch.optim.SGD(net.weight_parameters(), lr=0.1, momentum=0.9, weight_decay=3e-4)
+    cross_entropy(net, make_batch(0)).backward()
+    optimizer.step()
+    return net, optimizer
+
+
+def snapshot(net: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    state = copy.deepcopy(optimizer.state_dict())
+    gradients = {n: p.grad.clone() for n, p in net.named_parameters() if p.grad is not None}
+    return {
+        "values": {name: value.clone() for name, value in net.state_dict().items()},
+        "identities": {n: id(p) for n, p in [*net.named_parameters(), *net.named_buffers()]},
+        "gradients": gradients,
+        "versions": {n: t._version for n, t in [*net.named_parameters(), *net.named_buffers()]},
+        "buffers": {
+            f"{number}.{key}": value
+            for number, entry in state["state"].items()
+            for key, value in entry.items()
+        },
+        "groups": state["param_groups"],
+        "modes": [module.training for module in net.modules()],
+        "requires": [p.requires_grad for p in net.parameters()],
+        "hooks": [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in net.modules()],
+    }
+
+
+@pytest.mark.parametrize(
+    ("call_name", "training"),
+    [
+        *((name, True) for name in CALLS),
+        *(pytest.param(name, False, marks=pytest.mark.slow) for name in ("first_order", "exact")),
+        *((name, False) for name in ("finite_difference", "comparison")),
+    ],
+)
+def test_network_buffers_and_optimizer_are_unchanged(call_name: str, training: bool) -> None:
+    net, optimizer = prepared()
+    net.train(training)
+    before = snapshot(net, optimizer)
+    assert any(key.endswith("num_batches_tracked") for key in before["values"])
+    assert before["buffers"]
+    assert before["gradients"].keys() == before["identities"].keys() & {
+        name for name, _ in net.named_parameters()
+    }
+    call, options = CALLS[call_name]
+    for _ in range(2):
+        call(net, cross_entropy, make_batch(1), make_batch(2), optimizer, **options)
+    assert plain(snapshot(net, optimizer)) == plain(before)
+
+
+@pytest.mark.parametrize("call_name", CALLS)
+def test_exception_in_the_loss_changes_nothing(call_name: str) -> None:
+    net, optimizer = prepared()
+    before = snapshot(net, optimizer)
+    call, options = CALLS[call_name]
+    calls: list[int] = []
+
+    def raising_loss(view: Any, inputs: Batch) -> Tensor:
+        calls.append(1)
+        value = cross_entropy(view, inputs)
+        if len(calls) == (1 if call_name == "first_order" else 2):
+            raise RuntimeError("broken")
+        return value
+
+    with pytest.raises(RuntimeError, match="broken"):
+        call(net, raising_loss, make_batch(1), make_batch(2), optimizer, **options)
+    assert plain(snapshot(net, optimizer)) == plain(before)
+
+
+@pytest.mark.parametrize("cells", [1, 2])
+@pytest.mark.parametrize("call_name", HYPERGRADIENTS)
+def test_unused_groups_have_a_zero_gradient(call_name: str, cells: int) -> None:
+    """Supernets of one or two cells have reduction cells only."""
+    net, optimizer = prepared(cells)
+    assert net.counts["normal"] == 0
+    call, options = CALLS[call_name]
+    actual = call(net, cross_entropy, make_batch(1), make_batch(2), optimizer, **options)
+    assert not actual["normal"].any()
+    assert actual["normal"].shape == (5, 8)
+    assert actual["reduce"].all()
+
+
+@pytest.mark.parametrize("hvp", ["exact", "finite_difference"])
+def test_weights_without_influence_on_the_loss_are_supported(hvp: str) -> None:
+    net, _ = prepared()
+    optimizer = torch.optim.SGD(net.weight_parameters(), lr=0.1)
+    skips = torch.zeros(5, 8)
+    skips[:, 3] = 1
+
+    def loss(view: Any, inputs: Batch) -> Tensor:
+        weights = {kind: skips * alpha.exp() for kind, alpha in view.alphas.items()}
+        return F.cross_entropy(view(inputs[0], weights), inputs[1])
+
+    actual = unrolled(net, loss, make_batch(1), make_batch(2), optimizer, hvp=hvp)
+    for gradient in actual.values():
+        assert gradient[:, 3].all()
+        assert not gradient[:, [0, 1, 2, 4, 5, 6, 7]].any()
+
+
+@pytest.mark.parametrize("call_name", HYPERGRADIENTS)
+def test_constant_loss_has_a_zero_gradient(call_name: str) -> None:
+    """All sampled operations of a cell may be ``none``."""
+    net, optimizer = prepared()
+
+    def constant_loss(view: Any, inputs: Batch) -> Tensor:
+        weights = {name: torch.zeros_like(alpha) for name, alpha in view.alphas.items()}
+        return F.cross_entropy(view(inputs[0], weights), inputs[1])
+
+    call, options = CALLS[call_name]
+    actual = call(net, constant_loss, make_batch(1), make_batch(2), optimizer, **options)
+    assert [gradient.shape for gradient in actual.values()] == [(5, 8), (5, 8)]
+    assert not any(gradient.any() for gradient in actual.values())
+
+
+def test_single_level_is_the_gradient_of_the_training_loss() -> None:
+    """It matches a backward pass and does not use the validation batch."""
+    _, net = context_and_supernet("nas201")
+    optimizer = torch.optim.SGD(net.weight_parameters(), lr=0.1)
+    inputs = GradientInputs(net, cross_entropy, make_batch(0), make_batch(1), optimizer)
+    actual = GRADIENTS["single_level"]().gradient(inputs)
+    cross_entropy(net, make_batch(0)).backward()
+    torch.testing.assert_close(actual["cell"], net.alphas["cell"].grad)
+    other = GRADIENTS["first_order"]().gradient(inputs)
+    assert not torch.allclose(actual["cell"], other["cell"], rtol=0.1)
+
+
+def test_frozen_alphas_are_not_updated() -> None:
+    searcher = make_searcher("bilevel=frozen", "epochs=3")
+    for epoch in range(3):
+        searcher.begin_epoch(epoch)
+        assert not searcher.updates_alphas(epoch)
+    assert {name for name in GRADIENTS if not GRADIENTS[name].updates_alphas} == {"frozen"}
