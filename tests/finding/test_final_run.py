@@ -1,17 +1,20 @@
-"""The final run of ``darts.find``."""
+"""The final run of ``darts.find``, and what precedes it after the race."""
 
 from __future__ import annotations
 
 import json
+import zlib
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
-from fake_race import BASELINES, LEADER, SHORT, make_race
+from fake_race import BASELINES, LEADER, SHORT, FakeExecutor, make_race
 from fake_race import explored as explored_race
 
+from darts.finding import ending
 from darts.finding.candidates import Start
+from darts.finding.ending import run_to_the_end
 from darts.finding.final_run import (
     PLANNED,
     final_run,
@@ -192,3 +195,31 @@ def test_a_final_run_is_as_long_as_the_loss_of_the_best_epoch_is_not_exceeded(
     assert useful_epochs(replace(result, summary={"epoch": 1, "epochs": 5})) == 5
     continued = replace(candidate, start=Start("another", 0, 3.0, 3))
     assert useful_epochs(replace(result, candidate=continued)) == 7
+
+
+class LatePeaks(dict[str, int]):
+    """All candidates have their best score after a few dozen epochs."""
+
+    def get(self, name: str, default: object = None) -> int:  # type: ignore[override]
+        return 3 + zlib.crc32(name.encode()) % 40
+
+
+@pytest.mark.parametrize("seed", [0, 4, 21, 47])
+def test_candidates_and_duels_after_an_exhausted_winner_keep_to_the_budget(
+    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ending, "scoring_seconds", lambda *_: 0.0)
+    monkeypatch.setattr(ending, "score_answer", lambda *_: ({}, None))
+
+    def score(name: str, epochs: int) -> float:
+        return zlib.crc32(f"{name}{seed}".encode()) / 2**32 * (1.0 if epochs > 20 else 0.6)
+
+    executor = FakeExecutor(scores=score, peaks=LatePeaks())
+    race = make_race(tmp_path, *TIMED, executor=executor)
+    conclusion = run_to_the_end(race)
+    assert 0.9 <= race.stopwatch.seconds / race.stopwatch.total <= PLANNED
+    finals = [job for job in executor.jobs if job.name.startswith("final")]
+    words = [word for job in finals for word in job.overrides]
+    # If more training does not help, the final run begins anew and ends at the best epoch.
+    is_continued = any(word.startswith("max_seconds") for word in words)
+    assert not (race.results[conclusion.winner.candidate.name].is_exhausted and is_continued)

@@ -1,4 +1,4 @@
-"""The word ``latest`` in place of a run directory."""
+"""Overrides: the word ``latest``, and keyword arguments of the Python functions."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from darts.config import ConfigError
+from darts.config import ConfigError, compose
 from darts.config.overrides import hydra_overrides
+from darts.config.python_call import overrides_of, run_directory
 
 pytestmark = pytest.mark.usefixtures("cwd")
 
@@ -65,3 +66,32 @@ def test_without_such_a_run_one_line_says_so(command: str, argument: str, messag
     Path("runs/search/a/config.yaml").unlink()
     with pytest.raises(ConfigError, match=message):
         hydra_overrides(command, [argument])
+
+
+def test_values_are_those_that_the_configuration_gets() -> None:
+    settings = {
+        "epochs": 3,
+        "dataset": "synthetic",
+        "optimizer.lr": 1e-05,
+        "dataset.verify": False,
+        "resume": None,
+        "name": "it's a ${name}, really=1",
+        "arch_optimizer.betas": (0.5, 0.75),
+        "dataset.root": Path("/a folder/with=signs"),
+    }
+    config = compose("search", overrides_of(settings, ["space.channels=5"]))
+    assert (config.epochs, config.dataset.name, config.optimizer.lr) == (3, "synthetic", 1e-5)
+    assert (config.dataset.verify, config.resume, config.space.channels) == (False, None, 5)
+    assert config.name == settings["name"]
+    assert config.arch_optimizer.betas == [0.5, 0.75]
+    assert config.dataset.root == "/a folder/with=signs"
+
+
+def test_directories_of_runs_do_not_repeat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("time.strftime", lambda form: "now")
+    assert run_directory("search", "here") == tmp_path / "here"
+    for name in ("now", "now_2", "now_3"):
+        directory = run_directory("search", None)
+        assert directory == tmp_path / "runs/search" / name
+        directory.mkdir(parents=True)
