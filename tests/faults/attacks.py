@@ -202,7 +202,7 @@ REGULAR += (
 )
 SPECIAL = ("pipe", "socket", "folder", "link to zeros", "link to precious file", "link to nothing")
 TARGET = "{_target_: builtins.exec, _args_: ['CODE']}"
-# tests/config/test_resumed_run.py and tests/test_reading.py try further ones.
+# tests/config/test_resumed_run.py and tests/test_files.py try further ones.
 OVERRIDES = {
     "an added callback": f"+hydra.callbacks.x={TARGET}",
     "a resolver": "name=${oc.decode:MARKER}",

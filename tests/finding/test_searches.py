@@ -1,19 +1,25 @@
-"""The gradient searches of ``darts.find``."""
+"""The gradient searches of ``darts.find``, and errors of the executor of its jobs."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from fake_race import DATA, networks_of
 
+from darts.finding.budget import Stopwatch
 from darts.finding.candidates import BASELINE, Candidate
 from darts.finding.decisions import Decisions
+from darts.finding.execution import Execution
 from darts.finding.proposals import Pool
 from darts.finding.results import FoldRun, Result
 from darts.finding.searches import GradientSearches
 from darts.recipes.rules import Setting
+from darts.running.jobs import Executor, ExecutorError, Future, Job, Outcome
 
 LIMITED = ("limit.macs=100000", "optimizer.lr=0.5")
 METHODS = ("methods=[darts_v1,pc_darts]",)
@@ -72,3 +78,28 @@ def test_genotypes_of_searches_become_candidates(tmp_path: Path) -> None:
     assert (candidate.name, candidate.origin) == ("mlp-darts_v2", "darts_v2")
     assert candidate.setting == leader.candidate.setting
     assert str(candidate.genotype) == '{"space": "mlp", "layers": ["relu_64"]}'
+
+
+class FakeExecutor(Executor):
+    """A run that fails, a job that cannot be executed, and one that never ends."""
+
+    workers, threads = 3, 1
+
+    def submit_all(self, jobs: Sequence[Job]) -> list[Future]:
+        futures = [Future(job) for job in jobs]
+        futures[0].set_result(Outcome(None, "it diverged"))
+        futures[1].set_exception(ExecutorError("3 workers in a row died"))
+        return futures
+
+
+def test_an_error_of_the_executor_ends_the_race_at_once(tmp_path: Path) -> None:
+    """It does not wait for the other runs, which the end of the executor stops."""
+    messages: list[str] = []
+    console: Any = SimpleNamespace(warn=messages.append, step=lambda seconds, **fields: None)
+    interrupt: Any = SimpleNamespace(received=None)
+    stopwatch = Stopwatch(100.0, Decisions(tmp_path / "decisions.json"), clock=lambda: 0.0)
+    execution = Execution(FakeExecutor(), console, interrupt, stopwatch)
+    jobs = [Job(name, "retrain", tmp_path / name, ()) for name in ("a", "b", "c")]
+    with pytest.raises(ExecutorError, match="3 workers"):
+        execution.run(jobs)
+    assert messages == ["a: it diverged"]

@@ -1,7 +1,8 @@
-"""The plan of a study: overrides of trials, the best trial, and studies that do not match."""
+"""The plan of a study: its parameters, the overrides of trials, and studies that do not match."""
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 import optuna
@@ -10,9 +11,123 @@ from fake_runs import SHORT, Planned
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 
-from darts.config import ConfigError, compose
+from darts.config import ConfigError, RetrainConfig, compose
+from darts.hpo.search_space import FactorialDesign, SearchSpace
 from darts.hpo.study import best_trial, fixed_overrides
 from darts.hpo.trials import SCORES
+from darts.spaces.parameters import Choice, Range
+
+WHOLE: dict[str, Any] = {
+    "optimizer": {"lr": {"low": 0.003, "high": 0.3, "log": True}, "clip": {"low": 1, "high": 5}},
+    "loader.batch_size": [16, 32],
+    "ema_decay": {"low": 0.9, "high": 0.999, "when": {"selection": "last"}},
+    "selection": ["best", "last"],
+    "drop_path": {"low": 0.0, "high": 0.4, "step": 0.1},
+    "dataset": {"size": {"choices": [None, 8, 12]}},
+    "genotype": {"space": "cnn", "candidates": "s2"},
+}
+
+
+def test_descriptions_become_domains() -> None:
+    space = SearchSpace(WHOLE)
+    by_name = {name: p.domain for name, p in space.parameters.by_name.items()}
+    assert by_name["optimizer.lr"] == Range(0.003, 0.3, log=True)
+    assert by_name["optimizer.clip"] == Range(1, 5, integer=True)
+    assert by_name["loader.batch_size"] == Choice((16, 32))
+    assert by_name["drop_path"] == Range(0.0, 0.4, step=0.1)
+    assert by_name["dataset.size"] == Choice((None, 8, 12))
+    names = list(by_name)
+    assert names.index("selection") < names.index("ema_decay")  # parents come first
+    assert by_name["genotype.normal.2"] == Choice(("0+1",))
+    groups = space.groups()
+    assert len(groups["hyperparameters"]) == 7
+    assert len(groups["architecture"]) == len(names) - 7
+
+
+def test_points_become_configurations() -> None:
+    """Hydra reads each override as the value of the point, of every type."""
+    space = SearchSpace(WHOLE)
+    draw = Random(0)
+    for _ in range(8):
+        point = space.parameters.draw(draw)
+        config: RetrainConfig = compose("retrain", space.overrides(point))
+        assert config.optimizer.lr == pytest.approx(point["optimizer.lr"], rel=1e-12)
+        assert config.optimizer.clip == point["optimizer.clip"]
+        assert config.loader.batch_size == point["loader.batch_size"]
+        assert config.selection == point["selection"]
+        assert config.ema_decay == point.get("ema_decay", 0.0)
+        assert config.dataset.size == point["dataset.size"]
+        assert config.genotype == str(space.genotype(point))
+        assert config.space.name == "cnn"
+        assert space.row(point)["genotype"] == config.genotype
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1e-05, "1e-05"), (None, "null"), ("true", "'true'"), ("it's", "'it\\'s'"), ("1", "'1'")],
+)
+def test_hydra_reads_each_override_as_the_value(value: Any, text: str) -> None:
+    space = SearchSpace({"name": [value, "other"]})
+    assert space.overrides({"name": value}) == [f"name={text}"]
+    if isinstance(value, str):
+        assert compose("retrain", ["genotype=DARTS_V2", f"name={text}"]).name == value
+
+
+def test_extremes_cover_every_choice_and_bound_once() -> None:
+    space = SearchSpace({name: WHOLE[name] for name in ("ema_decay", "selection", "genotype")})
+    shown = [(name, point.get(name)) for name, point in space.extremes()]
+    assert [pair for pair in shown if not pair[0].startswith("genotype.")] == [
+        ("selection", "best"),
+        ("selection", "last"),
+        ("ema_decay", 0.9),
+        ("ema_decay", 0.999),
+    ]
+    assert sum(name.startswith("genotype.") for name, _ in shown) == 1
+    assert all(space.parameters.contains(point) for _, point in space.extremes())
+
+
+@pytest.mark.parametrize(
+    ("described", "match"),
+    [
+        ({}, "parameters is empty; name the keys to vary"),
+        ({"epochs": 5}, "parameters.epochs=5: must be a list of choices"),
+        ({"epochs": []}, "parameters.epochs: a choice needs at least one value"),
+        ({"epochs": {"low": 3}}, "parameters.epochs: high is missing"),
+        ({"epochs": {"low": 5, "high": 3}}, "parameters.epochs: low=5 must be <= high=3"),
+        ({"epochs": {"low": 3, "high": 5, "lgo": True}}, "unknown 'lgo' .did you mean 'low'"),
+        ({"epochs": {"choices": 3}}, "choices: Expected array, got int"),
+        ({"epochs": {"choices": [3], "low": 1}}, "choices cannot be combined with low, high"),
+        ({"epochs": {"choices": [1, 1]}}, r"\[1, 1\] repeats a value"),
+        (
+            {"epochs": {"choices": [1], "when": {"selection": "best"}}},
+            "epochs depends on selection, which is not an earlier parameter",
+        ),
+        (
+            {"a": {"choices": [1], "when": {"b": 1}}, "b": {"choices": [1], "when": {"a": 1}}},
+            "depends on itself",
+        ),
+        (
+            {"genotype": {"low": 1}},
+            "parameters.genotype must name a space, for example {space: nas201}",
+        ),
+        ({"genotype": {"space": "rnn2"}}, "parameters.genotype.space='rnn2' is unknown"),
+        ({"genotype": {"space": "cnn", "cell": 1}}, "unknown 'cell' .did you mean 'cells'"),
+        ({"genotype": {"space": "cnn", "candidates": "s9"}}, "candidates='s9' is unknown"),
+    ],
+)
+def test_an_invalid_description_raises_one_line(described: Any, match: str) -> None:
+    with pytest.raises(ConfigError, match=match) as caught:
+        SearchSpace(described)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_design_of_one_factor_has_half_the_corners() -> None:
+    space = SearchSpace({"epochs": {"low": 1, "high": 9}})
+    design = FactorialDesign(space, {"epochs": 7}, range(3, 5))
+    assert design.factors == ["hyperparameters"]
+    found = [design.overrides(point) for point in design.parameters.points(2)]
+    assert found == [["seed=3"], ["epochs=7", "seed=3"], ["seed=4"], ["epochs=7", "seed=4"]]
+
 
 # These tests act as a worker, without its heartbeat thread.
 pytestmark = pytest.mark.filterwarnings("ignore:Heartbeat of storage:UserWarning")

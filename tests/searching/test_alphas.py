@@ -1,14 +1,18 @@
-"""Initial alphas, and scalars that summarize alphas and genotypes."""
+"""Initial alphas, scalars that summarize them, and alphas that depend on a budget."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from tiny_search import make_searcher
+from tiny_search import context_and_supernet, make_batch, make_searcher
 
 from darts.searching.alphas import alpha_scalars, genotype_counts
+from darts.searching.budget_alphas import LARGEST, BudgetPenalty, add_anchors, alphas_at
+from darts.searching.expected_cost import MEASURES, ExpectedCost
 from darts.spaces import Genotype, SearchContext
 
 OPERATIONS = ("none", "skip_connect", "sep_conv_3x3", "max_pool_3x3")
@@ -60,3 +64,106 @@ def test_initial_alphas_are_scaled(method: str, deviation: float) -> None:
         torch.testing.assert_close(scaled.alphas[group], alpha * (deviation / 1e-3))
     weights = zip(default.weight_parameters(), scaled.weight_parameters(), strict=True)
     assert all(torch.equal(*pair) for pair in weights)
+
+
+FRONT = ("space=nas201", "space.cells=1", "arch_optimizer.lr=0.05", "front.cost=macs")
+
+
+def test_alphas_between_anchors_are_interpolated() -> None:
+    """The independent formula is NumPy's interpolation, for each alpha alone."""
+    _, net = context_and_supernet("nas201")
+    add_anchors(net, 4)
+    with torch.no_grad():
+        net.alphas["cell_offsets"].normal_()
+    base, offsets = net.alphas["cell"].detach(), net.alphas["cell_offsets"].detach()
+    anchors = np.linspace(0, 1, 4)
+    values = [*(base + own for own in offsets), base]
+    for budget in (0.0, 0.1, 1 / 3, 0.5, 0.9, 1.0):
+        found = alphas_at(net, budget)
+        assert list(found) == ["cell"]
+        for place in np.ndindex(*base.shape):
+            expected = np.interp(budget, anchors, [float(value[place]) for value in values])
+            assert float(found["cell"].detach()[place]) == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_largest_budget_has_the_alphas_of_a_search_without_budgets() -> None:
+    _, net = context_and_supernet("nas201")
+    before = alphas_at(net, 0.3)["cell"]
+    assert before is net.alphas["cell"]
+    add_anchors(net, 3)
+    assert torch.equal(alphas_at(net, LARGEST)["cell"], before)
+
+
+def penalty(searcher: Any, weight: float) -> BudgetPenalty:
+    cost = ExpectedCost.measured(
+        searcher.config.space,
+        searcher.context.candidates,
+        classes=3,
+        sample_shape=(3, 8, 8),
+        measure=MEASURES["parameters"],
+        device=torch.device("cpu"),
+    )
+    mean = float(cost(searcher.probabilities()))
+    return BudgetPenalty(cost, 0.5 * mean, 1.5 * mean, weight, searcher.context)
+
+
+def test_the_penalty_is_the_relative_difference_from_the_budget() -> None:
+    searcher = make_searcher(*FRONT)
+    own, p = penalty(searcher, 3.0), searcher.probabilities()
+    cost = float(own.cost(p))
+    for budget in (0.0, 0.2, 0.9):
+        with searcher.context.changed(budget=budget):
+            expected = 3.0 * abs(cost / (cost * (0.5 + budget)) - 1)
+            assert float(own(p)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_one_search_ends_with_cheap_alphas_for_small_budgets_only() -> None:
+    searcher = make_searcher(*FRONT)
+    own = penalty(searcher, 5.0)
+    searcher.alpha_costs.append(own)
+    searcher.begin_epoch(0)
+    torch.manual_seed(1)
+    for step in range(30):
+        searcher.arch_step(make_batch(step), make_batch(100 + step))
+        searcher.weight_step(make_batch(step))
+    costs = []
+    for budget in (0.0, 0.5, 1.0):
+        with searcher.context.changed(budget=budget):
+            costs.append(float(own.cost(searcher.probabilities())))
+    assert costs[0] < 0.8 * min(costs[1:])
+
+
+def test_every_step_draws_a_budget_and_ends_at_the_largest() -> None:
+    searcher, seen = make_searcher(*FRONT), []
+    searcher.alpha_costs.append(lambda p: seen.append(searcher.context.budget) or p["cell"].sum())
+    searcher.begin_epoch(0)
+    torch.manual_seed(3)
+    for step in range(3):
+        searcher.arch_step(make_batch(step), make_batch(step))
+        assert searcher.context.budget == LARGEST
+    torch.manual_seed(3)
+    assert seen[0] == float(torch.rand(()))
+    assert len(set(seen)) == 3
+
+
+def test_a_search_without_a_front_draws_nothing() -> None:
+    searcher = make_searcher(*FRONT[:-1])
+    assert list(searcher.net.alphas) == ["cell"]
+    before = torch.random.get_rng_state()
+    searcher.begin_epoch(0)
+    searcher.arch_step(make_batch(0), make_batch(1))
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("words", [("method=pc_darts",), ("method=darts_v2",)])
+def test_edge_weights_and_second_order_steps_depend_on_the_budget(words: tuple[str, ...]) -> None:
+    more = ("space=cnn", "space.cells=3") if "pc" in words[0] else ()
+    searcher = make_searcher(*FRONT, *more, *words)
+    searcher.begin_epoch(20)
+    before = {name: alpha.detach().clone() for name, alpha in searcher.net.alphas.items()}
+    offsets = [name for name in before if name.endswith("_offsets")]
+    assert len(offsets) == len(before) / 2
+    for step in range(2):
+        searcher.arch_step(make_batch(step), make_batch(10 + step))
+    for name in offsets:
+        assert not torch.equal(before[name], searcher.net.alphas[name])

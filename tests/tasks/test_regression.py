@@ -1,10 +1,19 @@
-"""The task of predicting numbers, against independent formulas."""
+"""The tasks of predicting numbers and labels, against independent formulas."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
-from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
+from sklearn.metrics import (
+    accuracy_score,
+    average_precision_score,
+    f1_score,
+    log_loss,
+    mean_absolute_error,
+    r2_score,
+    root_mean_squared_error,
+)
 from torch import Tensor
 
 from darts.data.targets import TargetScale
@@ -13,6 +22,7 @@ from darts.tasks.task import TASKS, ObjectiveSpec
 
 NAMES = ("price", "weight")
 SCALE = TargetScale((100.0, -2.0), (20.0, 0.5))
+REGRESSION = TASKS["regression"]().make_objective(ObjectiveSpec(NAMES, scale=SCALE))
 
 
 def predicted(count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -23,8 +33,7 @@ def predicted(count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
 
 def test_scores_are_those_of_numbers_in_their_own_units() -> None:
     outputs, numbers = predicted(50)
-    objective = TASKS["regression"]().make_objective(ObjectiveSpec(NAMES, scale=SCALE))
-    scores = objective.scores()
+    scores = REGRESSION.scores()
     for part in torch.arange(50).split(13):
         scores.update(outputs[part], (outputs[part], numbers[part]))
     found = scores.compute()
@@ -33,12 +42,12 @@ def test_scores_are_those_of_numbers_in_their_own_units() -> None:
     assert found["rmse"] == pytest.approx(root_mean_squared_error(true, own))
     assert found["mae"] == pytest.approx(mean_absolute_error(true, own))
     assert found["loss"] == pytest.approx(float((outputs - numbers).square().mean()))
-    assert tuple(found) == tuple(objective.metrics)
+    assert tuple(found) == tuple(REGRESSION.metrics)
 
 
 def test_one_sample_has_no_r2() -> None:
     outputs, numbers = predicted(1)
-    scores = TASKS["regression"]().make_objective(ObjectiveSpec(NAMES, scale=SCALE)).scores()
+    scores = REGRESSION.scores()
     scores.update(outputs, (outputs, numbers))
     found = scores.compute()
     assert found["r2"] != found["r2"]
@@ -64,17 +73,15 @@ def test_losses_are_means_over_standardized_numbers(loss: str, expected: object)
 
 def test_training_metrics_are_in_the_units_of_the_data() -> None:
     outputs, numbers = predicted(30)
-    objective = TASKS["regression"]().make_objective(ObjectiveSpec(NAMES, scale=SCALE))
-    value = objective.train_metrics(outputs, (outputs, numbers))["mae"]
+    value = REGRESSION.train_metrics(outputs, (outputs, numbers))["mae"]
     own, true = SCALE.restore(outputs.double()).numpy(), SCALE.restore(numbers.double()).numpy()
     assert float(value) == pytest.approx(mean_absolute_error(true, own), rel=1e-5)
 
 
 def test_the_mean_is_at_chance_level() -> None:
     _, numbers = predicted(30)
-    objective = TASKS["regression"]().make_objective(ObjectiveSpec(NAMES, scale=SCALE))
-    chance = objective.chance_level(numbers)
-    scores = objective.scores()
+    chance = REGRESSION.chance_level(numbers)
+    scores = REGRESSION.scores()
     scores.update(numbers.mean(0).expand(30, 2), (numbers, numbers))
     assert chance.explains(scores.compute()["r2"] - 1e-9)
     assert not chance.explains(0.2)
@@ -94,3 +101,76 @@ def test_a_loss_of_the_users_own_sees_standardized_numbers() -> None:
     assert value == (outputs - numbers).abs().max()
     with pytest.raises(ValueError, match="pass the function"):
         task.check_training()
+
+
+LABELS = ("cat", "dog", "bird")
+MULTI_LABEL = TASKS["multi_label"]().make_objective(ObjectiveSpec(LABELS))
+
+
+def labeled(count: int) -> tuple[Tensor, Tensor]:
+    rng = torch.Generator().manual_seed(0)
+    labels = (torch.rand(count, 3, generator=rng) < torch.tensor([0.5, 0.3, 0.2])).float()
+    return 2 * labels - 1 + torch.randn(count, 3, generator=rng), labels
+
+
+def test_scores_are_those_of_each_label() -> None:
+    logits, labels = labeled(80)
+    scores = MULTI_LABEL.scores()
+    for part in torch.arange(80).split(33):
+        scores.update(logits[part], (logits[part], labels[part]))
+    found, true = scores.compute(), labels.numpy().astype(int)
+    probabilities = logits.double().sigmoid().numpy()
+    chosen = (probabilities > 0.5).astype(int)
+    expected = {
+        "average_precision": average_precision_score(true, probabilities, average="macro"),
+        "macro_f1": f1_score(true, chosen, average="macro"),
+        "micro_f1": f1_score(true, chosen, average="micro"),
+        "exact_match": accuracy_score(true, chosen),
+        "loss": np.mean([log_loss(true[:, k], probabilities[:, k]) for k in range(3)]),
+    }
+    assert found == pytest.approx(expected, rel=1e-5)
+    assert tuple(found) == tuple(MULTI_LABEL.metrics)
+
+
+def test_the_average_precision_ignores_labels_that_never_occur() -> None:
+    logits, labels = labeled(80)
+    labels[:, 2] = 0
+    scores = MULTI_LABEL.scores()
+    scores.update(logits, (logits, labels))
+    true, probabilities = labels[:, :2].numpy(), logits[:, :2].double().sigmoid().numpy()
+    expected = average_precision_score(true, probabilities, average="macro")
+    assert scores.compute()["average_precision"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_smoothed_labels_move_towards_one_half() -> None:
+    logits, labels = labeled(20)
+    objective = TASKS["multi_label"]().make_objective(ObjectiveSpec(LABELS, label_smoothing=0.2))
+    loss, _ = objective.supernet_loss(lambda x: x, (logits, labels))
+    target = torch.where(labels > 0, 0.9, 0.1)
+    p = logits.sigmoid()
+    torch.testing.assert_close(loss, -(target * p.log() + (1 - target) * (1 - p).log()).mean())
+
+
+def test_training_metrics_count_samples_with_all_labels() -> None:
+    logits = torch.tensor([[1.0, -1.0], [1.0, 1.0]])
+    labels = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
+    objective = TASKS["multi_label"]().make_objective(ObjectiveSpec(LABELS[:2]))
+    assert float(objective.train_metrics(logits, (logits, labels))["exact_match"]) == 0.5
+
+
+def test_equal_and_random_probabilities_are_explained_by_chance() -> None:
+    lucky = 0
+    for seed in range(40):
+        rng = torch.Generator().manual_seed(seed)
+        labels = (torch.rand(60, 3, generator=rng) < 0.3).float()
+        chance = MULTI_LABEL.chance_level(labels)
+        assert not chance.explains(0.8)
+        for logits in (torch.full((60, 3), 0.3), torch.randn(60, 3, generator=rng)):
+            scores = MULTI_LABEL.scores()
+            scores.update(logits, (logits, labels))
+            lucky += not chance.explains(scores.compute()["average_precision"])
+    assert lucky <= 3  # one of a hundred random orders has more luck
+
+
+def test_data_without_labels_has_no_chance_level() -> None:
+    assert MULTI_LABEL.chance_level(torch.zeros(5, 3)) is None

@@ -1,7 +1,10 @@
-"""The training loop calls a recipe in order, logs its epochs and saves checkpoints."""
+"""The training loop calls a recipe in order and saves checkpoints; signals are recorded."""
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ from darts.config import Invocation, RetrainConfig, compose
 from darts.tracking import read_metrics
 from darts.training.checkpoint import load_checkpoint
 from darts.training.distributed import Ranks
+from darts.training.interrupt import Interrupt
 from darts.training.loop import EpochReport, Recipe, StepReport, TrainingLoop
 from darts.training.restarts import LowerRateRestarts
 from darts.training.run import TrainingRun
@@ -145,3 +149,48 @@ def test_the_values_of_many_steps_are_read_at_once_on_a_gpu(tmp_path: Path) -> N
         loop.fit()
     rows = read_metrics(tmp_path / "run" / "metrics.jsonl")
     assert [row["train_loss"] for row in rows] == [pytest.approx((4 + 3 * 2) / 4)] * 2
+
+
+def send(number: signal.Signals) -> None:
+    """Send a signal to this process and wait for its handler."""
+    os.kill(os.getpid(), number)
+    time.sleep(0.001)
+
+
+def handlers() -> list[object]:
+    return [signal.getsignal(number) for number in Interrupt.SIGNALS]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_recorded_and_the_handlers_are_restored(number: signal.Signals) -> None:
+    before = handlers()
+    with Interrupt() as interrupt:
+        assert interrupt.received is None
+        send(number)
+        assert interrupt.received == number
+    assert handlers() == before
+
+
+def test_a_second_ctrl_c_raises_at_once() -> None:
+    before = handlers()
+    with pytest.raises(KeyboardInterrupt), Interrupt():  # noqa: PT012
+        send(signal.SIGINT)
+        send(signal.SIGINT)
+        raise AssertionError("not interrupted")
+    assert handlers() == before
+
+
+def test_nested_interrupts_share_a_signal() -> None:
+    """In a tuning run, a signal can arrive before the training of a trial or during it."""
+    before = handlers()
+    with Interrupt() as outer:
+        send(signal.SIGTERM)
+        with Interrupt() as inner:
+            assert inner.received == signal.SIGTERM
+    with Interrupt() as outer:
+        with Interrupt() as inner:
+            send(signal.SIGINT)
+        assert outer.received == inner.received == signal.SIGINT
+    with Interrupt() as alone:
+        assert alone.received is None
+    assert handlers() == before

@@ -1,11 +1,36 @@
-"""Copies between the CPU and a device; ``meta`` stands for the device."""
+"""Blocks in true float32, and copies to a device, for which ``meta`` stands."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
+from darts.ops.float32 import exact_float32, float32_products
 from darts.ops.transfer import constant_on, on_cpu, to_device
+
+
+def test_products_are_exact_within_an_outer_autocast() -> None:
+    x = torch.randn(8, 8)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert (x @ x).dtype == torch.bfloat16
+        with exact_float32(torch.device("cpu")):
+            assert (x @ x).dtype == torch.float32
+        assert (x @ x).dtype == torch.bfloat16
+
+
+def test_tf32_is_forbidden_and_then_as_before() -> None:
+    with float32_products(tf32=True):
+        with exact_float32(torch.device("cpu")):
+            assert not torch.backends.cudnn.allow_tf32
+            assert not torch.backends.cuda.matmul.allow_tf32
+        assert torch.backends.cudnn.allow_tf32
+        assert torch.backends.cuda.matmul.allow_tf32
+
+
+def test_shapes_can_be_computed_without_values() -> None:
+    x = torch.empty(4, 8, device="meta")
+    with exact_float32(x.device):
+        assert (x @ x.T).shape == (4, 4)
 
 
 def test_tensors_on_the_cpu_keep_their_names_and_shapes() -> None:
