@@ -155,8 +155,3 @@ def test_invalid_combinations_are_refused_in_one_line(
         if word.partition("=")[0] not in keys and not (owners and word.startswith(owners))
     ]
     assert message in commands.error_of(command, *others, *changes)
-
-
-def test_missing_audio_files_are_refused_with_a_hint(tmp_path: Path) -> None:
-    line = commands.error_of("search", "dataset=fsdd", f"dataset.root={tmp_path}")
-    assert f"into {tmp_path / 'recordings'}, or set dataset.root" in line

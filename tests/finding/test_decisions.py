@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from darts.config import ConfigError, FindBudgetConfig
+from darts.config import FindBudgetConfig
 from darts.finding.budget import Stopwatch, budget_seconds
 from darts.finding.decisions import Decisions
 from darts.reading import FileError
@@ -31,19 +31,18 @@ def test_a_changing_value_replaces_the_earlier_one(tmp_path: Path) -> None:
     assert again.decide("seconds", float, lambda: 0.0) == 2.5
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{"])
-def test_a_damaged_file_is_refused(tmp_path: Path, content: str) -> None:
-    file = tmp_path / "decisions.json"
-    file.write_text(content, encoding="utf-8")
-    with pytest.raises(FileError, match="decisions"):
-        Decisions(file)
-
-
-def test_a_changed_value_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("", "decisions"), ("[]", "decisions"), ("{", "decisions"), (None, r"json is damaged")],
+)
+def test_a_damaged_or_changed_file_is_refused(
+    tmp_path: Path, content: str | None, message: str
+) -> None:
     file = tmp_path / "decisions.json"
     Decisions(file).record("a", 17)
-    file.write_text(file.read_text().replace("17", "18"))
-    with pytest.raises(FileError, match=r"decisions\.json is damaged"):
+    changed = file.read_text().replace("17", "18")
+    file.write_text(changed if content is None else content, encoding="utf-8")
+    with pytest.raises(FileError, match=message):
         Decisions(file)
 
 
@@ -62,11 +61,6 @@ def test_the_budget_has_two_units(
     hours: float | None, minutes: float | None, seconds: float
 ) -> None:
     assert budget_seconds(FindBudgetConfig(hours, minutes)) == seconds
-
-
-def test_both_units_are_mutually_exclusive() -> None:
-    with pytest.raises(ConfigError, match=r"budget\.hours=1 and budget\.minutes=2 are mutually"):
-        budget_seconds(FindBudgetConfig(1, 2))
 
 
 def test_the_stopwatch_counts_all_resumes(tmp_path: Path) -> None:

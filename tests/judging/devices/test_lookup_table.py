@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -156,44 +157,33 @@ def test_a_missing_row_is_an_error(nas201: LookupTable) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "named"),
+    ("change", "named"),
     [
-        ("median_ms", "median", "the header must be operation,input"),
-        (",3\n", ",3,4\n", "line 2 must have 8 fields"),
-        (",3\n", ",-3\n", "line 2: count: Expected int >= 1"),
-        ("fixed,3x8x8", "fixed,3x0x8", "input"),
-        ("fixed,3x8x8", "fixed,3xax8", "line 2: invalid literal"),
-    ],
-)
-def test_damaged_tables_are_refused(
-    old: str, new: str, named: str, nas201: LookupTable, tmp_path: Path
-) -> None:
-    file = tmp_path / "x.csv"
-    nas201.save(file)
-    file.write_text(file.read_text().replace(old, new, 1))
-    with pytest.raises(FileError, match=named) as caught:
-        load_model(file)
-    assert len(str(caught.value).splitlines()) == 1
-
-
-@pytest.mark.parametrize(
-    ("values", "named"),
-    [
+        (("median_ms", "median"), "the header must be operation,input"),
+        ((",3\n", ",3,4\n"), "line 2 must have 8 fields"),
+        ((",3\n", ",-3\n"), "line 2: count: Expected int >= 1"),
+        (("fixed,3x8x8", "fixed,3x0x8"), "input"),
+        (("fixed,3x8x8", "fixed,3xax8"), "line 2: invalid literal"),
         ({"classes": 0}, "classes: Expected int >= 1"),
         ({"sample_shape": "3x8x8"}, "sample_shape"),
         ({"settings": None}, "settings: Expected object, got null"),
         ({"space": {"name": "grid"}}, "space.name='grid' is unknown"),
     ],
 )
-def test_damaged_descriptions_are_refused(
-    values: dict[str, object], named: str, nas201: LookupTable, tmp_path: Path
+def test_damaged_tables_and_descriptions_are_refused(
+    change: Any, named: str, nas201: LookupTable, tmp_path: Path
 ) -> None:
-    nas201.save(tmp_path / "x.csv")
-    file = info_file(tmp_path / "x.csv")
-    file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | values))
+    table = tmp_path / "x.csv"
+    nas201.save(table)
+    if isinstance(change, dict):
+        info, error = yaml.safe_load(info_file(table).read_text()), ValueError
+        info_file(table).write_text(yaml.safe_dump(info | change))
+    else:
+        table.write_text(table.read_text().replace(*change, 1))
+        error = FileError
     genotype = SMALL["nas201"].random(torch.Generator().manual_seed(0))
-    with pytest.raises(ValueError, match=named) as caught:
-        load_model(tmp_path / "x.csv").predict(genotype)
+    with pytest.raises(error, match=named) as caught:
+        load_model(table).predict(genotype)
     assert len(str(caught.value).splitlines()) == 1
 
 
