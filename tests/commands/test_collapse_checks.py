@@ -76,7 +76,6 @@ def test_tensorboard_shows_eigenvalue_gap_and_verdict(checked: Any) -> None:
 
 
 def test_checks_do_not_change_the_search(checked: Any, tmp_path: Path) -> None:
-    """Alphas, weights, statistics, optimizers, random states and rows are equal bit for bit."""
     unchecked = commands.run("search", tmp_path / "off", *SMALL, "collapse.every=0")
     saved, expected = checked.checkpoint, unchecked.checkpoint
     for key in saved.keys() - NOT_REPRODUCIBLE - {"diagnosis"}:

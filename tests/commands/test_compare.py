@@ -229,7 +229,6 @@ def test_too_few_searches_show_no_difference(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("fake_runs")
 def test_stopped_comparison_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """SIGTERM makes the runs save; complete runs are not repeated."""
     monkeypatch.setenv("FAKE_SECONDS", "0.5")
     overrides = (*SMALL, ALL_BASELINES, "searches=2", "retrainings=1", "workers=2")
     folder = tmp_path / "run"

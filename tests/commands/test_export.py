@@ -44,7 +44,6 @@ def retrained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
 
 
 def test_onnx_runtime_runs_an_exported_network(image_run: Any, tmp_path: Path) -> None:
-    """The file network.json describes its inputs and outputs."""
     import onnxruntime
 
     folder = tmp_path / "export"

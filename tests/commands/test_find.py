@@ -98,7 +98,6 @@ def test_the_candidates_have_the_epochs_of_their_stages(found: Any) -> None:
 def test_a_found_network_is_compared_with_the_baseline_on_test_data(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The only baseline is a small network."""
     small = parse_genotype('{"space": "mlp", "layers": ["relu_2"]}')
     monkeypatch.setattr(setup, "BASELINES", {"mlp": {}})
     monkeypatch.setattr(setup, "largest_architecture", lambda networks: small)
@@ -231,7 +230,6 @@ def test_without_an_ensemble_the_winner_is_the_answer(
 
 @pytest.mark.slow
 def test_sentence_pairs_have_baselines(tmp_path: Path) -> None:
-    """The targets are the words of short sentences in reverse order."""
     words = ["one", "two", "three", "four"]
     sentences = [" ".join(p) for p in itertools.permutations(words, 3)]
     for split in ("train", "valid", "test"):

@@ -202,7 +202,6 @@ def test_null_in_a_summary_is_an_undefined_score() -> None:
 
 
 def test_an_interrupted_command_continues(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After Ctrl-C, only the missing architectures are scored, with the same result."""
     from darts.hpo import trial_tools
 
     arguments = (*TINY, "judge=synflow", "architectures=5")

@@ -85,7 +85,6 @@ def test_a_retraining_of_a_search_uses_its_data(
 
 
 def test_command_and_function_give_the_same_run_and_resume_each_other(tmp_path: Path) -> None:
-    """Checkpoints are equal bit for bit."""
     settings: dict[str, Any] = {"space": "nas201", "method": "gdas", "epochs": 2, "seed": 3}
     keys = [*TINY, *QUIET, "save_minutes=0"]
     command_line = [f"{key}={value}" for key, value in settings.items()]

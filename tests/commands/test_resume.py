@@ -111,7 +111,6 @@ def test_a_crash_between_epochs_or_before_a_checkpoint_can_be_resumed(
 def test_a_moved_run_with_other_options_without_influence_on_the_result_can_be_resumed(
     crashed: Any, unbroken: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The new directory has special characters."""
     folder = tmp_path / "größer = besser (1)" / "it's"
     shutil.copytree(crashed["retrain"], folder)
     monkeypatch.chdir(folder.parent)

@@ -115,7 +115,6 @@ def assert_close(a: Any, b: Any, where: str) -> None:
 
 @pytest.mark.slow
 def test_a_retraining_on_two_ranks_equals_one_process(tmp_path: Path) -> None:
-    """It has drop path, averaged weights, an auxiliary head and the default run directory."""
     folder, alone = tmp_path / "work", tmp_path / "alone"
     folder.mkdir()
     commands.call("retrain", [*RUNS["retrain"], f"hydra.run.dir={alone}"])

@@ -116,7 +116,6 @@ def test_trials_csv_has_a_row_per_trial(tuned: Any) -> None:
 
 
 def test_the_printed_command_reproduces_the_best_trial(tuned: Any, tmp_path: Path) -> None:
-    """The overrides in best.json describe the same configuration."""
     best = tuned.json("best.json")
     printed = commands.printed_arguments(tuned.out, "retrain")
     own = [f"hydra.run.dir={tmp_path}", "tracking.tensorboard=false", "tracking.figures=false"]
@@ -432,7 +431,6 @@ def test_no_trial_starts_after_budget_hours(tmp_path: Path) -> None:
 def test_invalid_studies_are_refused_before_the_first_trial(
     table: Path, cwd: Path, overrides: tuple[str, ...], message: str
 ) -> None:
-    """The error is one line, and no file is written."""
     arguments = [word.replace("{table}", str(table)) for word in overrides]
     assert message in commands.error_of("tune", *arguments)
     assert list(cwd.iterdir()) == []

@@ -255,7 +255,6 @@ def test_duplicate_samples_are_scored_once(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize("leave", [1, 17, 30, 32])
 def test_resumed_sampling_ends_like_an_uninterrupted_one(leave: int) -> None:
-    """No score is computed twice and nothing is sampled again."""
     value = additive(random_values("cnn", 0))
     rule = Sampling(samples=30, finalists=4)
     torch.manual_seed(3)

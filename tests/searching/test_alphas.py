@@ -70,7 +70,6 @@ FRONT = ("space=nas201", "space.cells=1", "arch_optimizer.lr=0.05", "front.cost=
 
 
 def test_alphas_between_anchors_are_interpolated() -> None:
-    """The independent formula is NumPy's interpolation, for each alpha alone."""
     _, net = context_and_supernet("nas201")
     add_anchors(net, 4)
     with torch.no_grad():

@@ -181,7 +181,6 @@ def test_the_loss_of_a_mixture_has_no_side_effects_and_the_gradient_of_autograd(
 
 @pytest.mark.parametrize("perturbation", ["none", "random"])
 def test_a_single_level_step_updates_weights_and_alphas_from_one_draw(perturbation: str) -> None:
-    """Both gradients are those of one loss at one sample of the mixing weights."""
     searcher = make_searcher(
         "method=snas",
         "space=nas201",
@@ -222,7 +221,6 @@ def test_a_single_level_step_updates_weights_and_alphas_from_one_draw(perturbati
 def test_the_term_of_a_regularizer_is_taken_at_the_perturbed_mixture(
     updates_alphas: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The term and the loss belong to one mixture, whether or not the step updates the alphas."""
     searcher = make_searcher("space=nas201", "space.cells=1", "space.channels=4")
     searcher.begin_epoch(0)
     seen: list[Mixture] = []

@@ -107,7 +107,6 @@ def test_finite_difference_converges_to_the_exact_product(
 
 
 def test_the_comparison_of_both_products_is_that_of_both_gradients(smooth: Smooth) -> None:
-    """The products are the differences between the first term and the gradients."""
     net, train, valid = smooth()
     optimizer = with_history(net, train, SETTINGS[1])
     arguments = (net, cross_entropy, train, valid, optimizer)
@@ -347,7 +346,6 @@ def test_constant_loss_has_a_zero_gradient(call_name: str) -> None:
 
 
 def test_single_level_is_the_gradient_of_the_training_loss() -> None:
-    """It matches a backward pass and does not use the validation batch."""
     _, net = context_and_supernet("nas201")
     optimizer = torch.optim.SGD(net.weight_parameters(), lr=0.1)
     inputs = GradientInputs(net, cross_entropy, make_batch(0), make_batch(1), optimizer)

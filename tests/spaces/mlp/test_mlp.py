@@ -107,7 +107,6 @@ def test_dropout_acts_only_in_training() -> None:
 @pytest.mark.parametrize("normalization", ["batch", "none"])
 @pytest.mark.parametrize("cells", [1, 3])
 def test_expected_costs_are_the_mean_over_all_networks(normalization: str, cells: int) -> None:
-    """The mean is taken over every combination of candidates, including skipped layers."""
     space = Mlp(
         cells=cells, widths=[3, 8], activations=["relu", "tanh"], normalization=normalization
     )
@@ -188,7 +187,6 @@ def by_definition(net: Any, normalization: str, x: Tensor, weights: dict[str, Te
 @pytest.mark.parametrize("cells", [1, 3])
 @pytest.mark.parametrize("normalization", NORMALIZATIONS)
 def test_the_output_is_the_weighted_sum_of_the_candidates(normalization: str, cells: int) -> None:
-    """So are the gradients of input, mixing weights and weights."""
     net, x = make(normalization, cells), images(5, 3, 2, 2).requires_grad_()
     weights = {group: w.requires_grad_() for group, w in mixing(net).items()}
     sources = [x, *weights.values(), *net.weight_parameters()]
