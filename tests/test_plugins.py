@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -25,17 +24,13 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture(scope="module")
 def run(warm_python: WarmPython) -> Run:
     """Runs a module as a program, with the packages in a folder."""
-    return partial(run_module, warm_python)
 
+    def call(folder: Path, *words: str, plugin: Path) -> subprocess.CompletedProcess[str]:
+        path = os.pathsep.join([str(plugin), str(ROOT)])
+        environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+        return warm_python.run("-m", *words, folder=folder, environment=environment, timeout=300)
 
-def run_module(
-    python: WarmPython, folder: Path, *arguments: str, plugin: Path
-) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join([str(plugin), str(ROOT)]),
-        "OMP_NUM_THREADS": "1",
-    }
-    return python.run("-m", *arguments, folder=folder, environment=environment, timeout=300)
+    return call
 
 
 @pytest.fixture(scope="module")

@@ -39,11 +39,6 @@ def retrain_config(name: str) -> RetrainConfig:
     return compose("retrain", [f"experiment={name}", f"genotype='{genotype}'"])
 
 
-def learning_rate(config: SearchConfig, epoch: int) -> float:
-    first, length = schedule_of(epoch, config.epochs, config.stages or [Stage()])
-    return rate_of_epoch(config.optimizer, epoch - first, length)
-
-
 @pytest.mark.slow
 def test_every_method_has_both_experiments() -> None:
     methods = {file.stem for file in (EXPERIMENTS.parent / "method").glob("*.yaml")}
@@ -70,7 +65,9 @@ def test_every_method_has_both_experiments() -> None:
 def test_learning_rates(name: str, rates: dict[int, float]) -> None:
     config = search_config(name)
     for epoch, rate in rates.items():
-        assert learning_rate(config, epoch) == pytest.approx(rate, rel=2e-3)
+        first, length = schedule_of(epoch, config.epochs, config.stages or [Stage()])
+        found = rate_of_epoch(config.optimizer, epoch - first, length)
+        assert found == pytest.approx(rate, rel=2e-3)
 
 
 @pytest.mark.parametrize(

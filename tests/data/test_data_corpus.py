@@ -139,9 +139,6 @@ def test_penn_treebank_has_its_published_size(real_data: Path) -> None:
     assert sizes == (929_589, 73_760, 82_430)
 
 
-CPU = torch.device("cpu")
-
-
 def windows(count: int, columns: int, length: int, *, shift: bool, seed: int = 0) -> WindowLoader:
     return WindowLoader(
         torch.arange(count),
@@ -150,7 +147,7 @@ def windows(count: int, columns: int, length: int, *, shift: bool, seed: int = 0
         seed=seed,
         name="test",
         shift=shift,
-        device=CPU,
+        device=torch.device("cpu"),
     )
 
 

@@ -85,10 +85,6 @@ BANDS, FRAMES = 12, 9
 MEAN, STD = -40.0, 15.0
 
 
-def spectrograms(count: int = 20) -> Tensor:
-    return -80 + 90 * torch.rand(count, 1, BANDS, FRAMES, generator=generator("decibels"))
-
-
 def augment_point_by_point(pixels: Tensor, draws: Tensor, options: SpecAugment) -> Tensor:
     result = torch.zeros(pixels.shape)
     for n, (shift, *masks) in enumerate(draws.t().tolist()):
@@ -117,7 +113,7 @@ def augment_point_by_point(pixels: Tensor, draws: Tensor, options: SpecAugment) 
     ],
 )
 def test_a_batch_equals_the_definition_point_by_point(options: SpecAugment) -> None:
-    pixels = spectrograms()
+    pixels = -80 + 90 * torch.rand(20, 1, BANDS, FRAMES, generator=generator("decibels"))
     before = pixels.clone()
     draws = options.draw(len(pixels), (BANDS, FRAMES), generator(1))
     assert draws.dtype == torch.int64

@@ -52,13 +52,10 @@ def problems_of(ended: Ended, folder: Path, trap: Trap) -> list[str]:
         problems.append(f"{ended.peak_bytes:,} bytes of memory")
     if "\x1b" in ended.out + ended.err:
         problems.append("an escape sequence reaches the terminal")
-    if SECRET in ended.out + ended.err or any(_has_secret(path) for path in folder.rglob("*")):
+    files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+    if SECRET in ended.out + ended.err or any(SECRET.encode() in f.read_bytes() for f in files):
         problems.append("the secret leaks")
     return problems
-
-
-def _has_secret(path: Path) -> bool:
-    return path.is_file() and not path.is_symlink() and SECRET.encode() in path.read_bytes()
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from end_states import COSTS, checkpoint_end, training_end, without
 from fake_executor import make_fake_executor
 from fast_composition import compose_faster
 from file_calls import Watcher, watch
+from fork_server import limit_file_size
 
 from darts.reading import read_json
 
@@ -88,6 +89,12 @@ def start(command: str, directory: Path, *more: str, **options: Any) -> Any:
     keys = {word.partition("=")[0] for word in more}
     kept = [word for word in RUNS[command] if word.partition("=")[0] not in keys]
     return run(command, *kept, *more, f"hydra.run.dir={directory}", **options)
+
+
+def start_limited(command: str, directory: Path, limit: int, *more: str) -> None:
+    """Start a run whose files cannot grow beyond a limit, which the system enforces."""
+    limit_file_size(limit)
+    start(command, directory, *more)
 
 
 def resume(command: str, directory: Path, **options: Any) -> Any:

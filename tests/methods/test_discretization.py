@@ -21,7 +21,7 @@ from darts.recipes.search import check as check_search
 from darts.searching.alphas import genotype_counts
 from darts.searching.paths import path_masks
 from darts.spaces import SearchContext, parse_genotype
-from darts.spaces.genotype import PRIMITIVES, Genotype
+from darts.spaces.genotype import PRIMITIVES
 from darts.spaces.transformer import Transformer
 
 CONTEXT = context_and_supernet("cnn")[0]
@@ -61,19 +61,16 @@ def slow(table: Tensor, limit: int) -> set[tuple[int, str]]:
         rows[skips[0][1]][SKIP] = 0.0
 
 
-def edges_of(genotype: Genotype, cell: str) -> set[tuple[int, str]]:
-    places = {pair: edge for edge, pair in enumerate(CONTEXT.edges[cell])}
-    return {(places[source, node], name) for source, node, name in genotype.edges(cell)}
-
-
 @pytest.mark.parametrize("limit", range(9))
 def test_skip_limit_matches_the_slow_implementation(limit: int) -> None:
+    places = {pair: edge for edge, pair in enumerate(CONTEXT.edges["normal"])}
     for seed in range(6):
         probabilities = tables(seed, favor=1.5)
         before = {group: table.clone() for group, table in probabilities.items()}
         actual = Argmax(skip_limit=limit).genotype(probabilities, CONTEXT)
         assert actual.count("skip_connect", "normal") <= limit
-        assert edges_of(actual, "normal") == slow(probabilities["normal"], limit)
+        kept = {(places[source, node], name) for source, node, name in actual.edges("normal")}
+        assert kept == slow(probabilities["normal"], limit)
         free = Argmax().genotype(probabilities, CONTEXT)
         assert actual.reduce == free.reduce  # the limit applies to the normal cell only
         assert all(probabilities[group].equal(before[group]) for group in before)

@@ -61,11 +61,6 @@ def labels(figure: Any) -> list[str]:
     return [text.get_text() for text in figure.legends[0].get_texts()]
 
 
-def write(directory: Path, slices: list[Slice]) -> None:
-    text = "".join(json.dumps(row) + "\n" for row in slices)
-    (directory / "race.jsonl").write_text(text, encoding="utf-8")
-
-
 RACE: Scores = {"small": [0.6, 0.61], "found": [0.5, 0.7, 0.8], "large": [0.4]}
 
 
@@ -128,8 +123,8 @@ def test_a_slice_that_a_resumed_run_repeats_is_drawn_once() -> None:
 
 
 def test_the_picture_is_written_and_damaged_lines_are_skipped(tmp_path: Path) -> None:
-    write(tmp_path, race({**RACE, "a<b$": [0.3]}))
     path = tmp_path / "race.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in race({**RACE, "a<b$": [0.3]})))
     intact = read_race(path)
     more = b'[1]\n{"time": -1}\n\xff\xfe\n{"time": NaN}\n\n{"time": 1, "candidate": "x", "sco'
     path.write_bytes(more + b"\n" + path.read_bytes() + more)

@@ -14,8 +14,6 @@ from darts.searching.expected_cost import MEASURES, ExpectedCost, Penalty
 from darts.spaces import SPACES, SearchContext
 from darts.training.cost import count_macs, count_parameters
 
-CPU = torch.device("cpu")
-
 
 def measure_cost(
     space: Any, context: SearchContext, name: str, sample_shape: tuple[int, ...]
@@ -26,7 +24,7 @@ def measure_cost(
         classes=3,
         sample_shape=sample_shape,
         measure=MEASURES[name],
-        device=CPU,
+        device=torch.device("cpu"),
     )
 
 

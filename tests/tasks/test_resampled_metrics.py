@@ -13,7 +13,7 @@ from torch import Tensor
 from darts.data import IGNORE_INDEX, PairBatch, Window
 from darts.data.loader import Carry
 from darts.data.words import END, PADDING, SPECIAL
-from darts.tasks.task import TASKS, Objective, ObjectiveSpec
+from darts.tasks.task import TASKS, ObjectiveSpec
 from darts.tasks.translation import TranslationOutput
 
 CLASSES = ("turn left", "turn right", "stop", "go", "wait a bit", "up", "down")
@@ -91,13 +91,6 @@ TASK_DATA = {
 CASES = [(task, metric) for task in TASK_DATA for metric in TASKS[task].metrics]
 
 
-def scored(objective: Objective, name: str, select: Select, chosen: Tensor) -> float:
-    """Return a metric as the task computes it."""
-    scores = objective.scores()
-    scores.update(*select(chosen))
-    return scores.compute()[name]
-
-
 @pytest.mark.parametrize(("task", "name"), CASES)
 def test_a_resample_has_the_score_of_its_repeated_samples(task: str, name: str) -> None:
     make, names = TASK_DATA[task]
@@ -114,7 +107,9 @@ def test_a_resample_has_the_score_of_its_repeated_samples(task: str, name: str) 
     actual = metric.value(counts, rows)
     for row, value in zip(counts, actual, strict=True):
         chosen = torch.arange(count).repeat_interleave(torch.tensor(row).long())
-        assert value == pytest.approx(scored(objective, name, select, chosen), rel=1e-5)
+        scores = objective.scores()
+        scores.update(*select(chosen))
+        assert value == pytest.approx(scores.compute()[name], rel=1e-5)
     assert len(set(actual)) > 1
 
 

@@ -25,8 +25,6 @@ from darts.training.checkpoint import (
 from darts.training.device import random_states
 from darts.typed_values import Misfit
 
-CPU = torch.device("cpu")
-
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
@@ -49,7 +47,7 @@ def example_state() -> dict[str, Any]:
         "scores": {"accuracy": 0.1 + 0.2, "loss": float("inf")},
         "chosen": None,
         "config": {"genotype": "Genotype(...)", "betas": [0.5, 0.999], "flip": True},
-        "random": random_states(CPU),
+        "random": random_states(torch.device("cpu")),
     }
 
 

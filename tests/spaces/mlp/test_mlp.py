@@ -18,13 +18,12 @@ from darts.spaces.mlp.space import Network
 from darts.spaces.mlp.supernet import Supernet
 from darts.training.cost import count_macs, count_parameters
 
-SIZES: dict[str, Any] = {"classes": 4, "in_channels": 12}
 SMALL: dict[str, Any] = {"widths": [4, 2], "activations": ["relu", "tanh"]}
 
 
 def test_derive_keeps_the_most_probable_candidates_and_drops_skipped_layers() -> None:
     space = Mlp(cells=3, **SMALL)
-    candidates = space.supernet(**SIZES).candidates
+    candidates = space.supernet(classes=4, in_channels=12).candidates
     p = {"first": torch.tensor([[0.1, 0.2, 0.6, 0.1]])}
     p["rest"] = torch.tensor([[0.1, 0.1, 0.1, 0.1, 0.6], [0.0, 0.4, 0.2, 0.2, 0.2]])
     assert space.derive(p, candidates).layers == ("tanh_4", "relu_2")
@@ -146,7 +145,6 @@ def test_expected_costs_are_the_mean_over_all_networks(normalization: str, cells
 
 CLASSES = 4
 CHOICES: dict[str, Any] = {"activations": ("sigmoid", "relu", "tanh"), "widths": (3, 7, 5)}
-NORMALIZATIONS = ["batch", "layer", "none"]
 
 
 def make(normalization: str = "batch", cells: int = 3, **options: Any) -> Supernet:
@@ -185,7 +183,7 @@ def by_definition(net: Any, normalization: str, x: Tensor, weights: dict[str, Te
 
 
 @pytest.mark.parametrize("cells", [1, 3])
-@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+@pytest.mark.parametrize("normalization", ["batch", "layer", "none"])
 def test_the_output_is_the_weighted_sum_of_the_candidates(normalization: str, cells: int) -> None:
     net, x = make(normalization, cells), images(5, 3, 2, 2).requires_grad_()
     weights = {group: w.requires_grad_() for group, w in mixing(net).items()}

@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from oracles.comparing import EXACT, images
 from oracles.nas201_supernet import EdgewiseCell
 from oracles.supernet_pairs import make_pair
-from torch import Tensor
 
 from darts.spaces.mixture import Mixture
 from darts.spaces.nas201 import Genotype
@@ -95,11 +94,6 @@ def test_two_convolutions_are_not_one_that_is_used_twice() -> None:
     assert two == also_two != once
 
 
-def one_hot(genotype: Genotype) -> dict[str, Tensor]:
-    columns = torch.tensor([PRIMITIVES.index(name) for name in genotype.operations])
-    return {"cell": F.one_hot(columns, len(PRIMITIVES)).double()}
-
-
 def test_one_hot_weights_equal_the_discrete_network() -> None:
     genotype = Genotype.from_operations(
         *("nor_conv_3x3", "none", "none", "avg_pool_3x3", "skip_connect", "nor_conv_1x1")
@@ -120,9 +114,10 @@ def test_one_hot_weights_equal_the_discrete_network() -> None:
             assert inner in state
             state[inner] = value
     discrete.load_state_dict(state)  # the norms keep their initial ones and zeros
-    x = images(3, 3, 9, 11)
+    columns = torch.tensor([PRIMITIVES.index(name) for name in genotype.operations])
+    x, one_hot = images(3, 3, 9, 11), {"cell": F.one_hot(columns, len(PRIMITIVES)).double()}
     for training in (True, False):
-        actual, expected = discrete.train(training)(x), net.train(training)(x, one_hot(genotype))
+        actual, expected = discrete.train(training)(x), net.train(training)(x, one_hot)
         torch.testing.assert_close(actual, expected, **EXACT)
 
 

@@ -79,11 +79,6 @@ def outputs(net: Any, data: Batch) -> dict[str, Tensor]:
     return {"logits": out} if isinstance(out, Tensor) else out._asdict()
 
 
-def backward(net: Any, data: Batch) -> None:
-    torch.manual_seed(5)
-    loss_of(net, data).backward()
-
-
 @pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 @both_tasks
@@ -94,7 +89,8 @@ def test_outputs_and_gradients_equal_the_oracle(
     assert_same(fast.state_dict(), oracle.state_dict())
     for net in (oracle, fast):
         net.train(training)
-        backward(net, batch(task))
+        torch.manual_seed(5)
+        loss_of(net, batch(task)).backward()
     assert_same(outputs(fast, batch(task)), outputs(oracle, batch(task)))
     assert_same(gradients(fast), gradients(oracle))
     for name, gradient in gradients(fast).items():
