@@ -1,21 +1,30 @@
-"""The plan of a study: its parameters, the overrides of trials, and studies that do not match."""
+"""The plan of a study: its parameters, overrides of trials, and the factorial design."""
 
 from __future__ import annotations
 
+import dataclasses
+import os
+import signal
 from random import Random
 from typing import Any
 
 import optuna
 import pytest
-from fake_runs import SHORT, Planned
+from fake_runs import SHORT, FakeRuns, Planned, ignore, rate_of, score
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 
 from darts.config import ConfigError, RetrainConfig, compose
+from darts.hpo.analysis import analyze
+from darts.hpo.result_files import total_energy
 from darts.hpo.search_space import FactorialDesign, SearchSpace
 from darts.hpo.study import best_trial, fixed_overrides
+from darts.hpo.supervisor import Supervisor
 from darts.hpo.trials import SCORES
+from darts.running.jobs import Job
 from darts.spaces.parameters import Choice, Range
+from darts.training.interrupt import Interrupted
+from darts.writing import write_json
 
 WHOLE: dict[str, Any] = {
     "optimizer": {"lr": {"low": 0.003, "high": 0.3, "log": True}, "clip": {"low": 1, "high": 5}},
@@ -196,3 +205,58 @@ def test_a_study_with_another_objective_or_space_is_refused(planned: Planned) ->
             (ConfigError, ValueError), match=f"has different {difference}; choose another"
         ):
             planned(*SHORT, override, *(["strategy=random"] if "costs" in override else [])).open()
+
+
+DESIGN = (
+    *("analysis.factorial_seeds=1", "analysis.retrain_best=false", "tracking.figures=false"),
+    *("strategy=random", "workers=2"),
+)
+
+
+def test_each_best_trial_has_a_factorial_design_of_its_own(
+    planned: Planned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A study that is resumed with a larger budget finds a better point."""
+
+    def run(job: Job) -> dict[str, Any]:
+        summary = {"joules": 1.0, "joules_source": "estimate", "gco2e": 0.0}
+        summary["valid_accuracy"] = float(job.directory.name)  # each trial is better
+        write_json(job.directory / "summary.json", summary)
+        return summary
+
+    executor = FakeRuns(run)
+    executor.replace_executors(monkeypatch)
+    plan = planned(*SHORT, *DESIGN)
+    study, folders = plan.open(), []
+    for budget in (1, 2):
+        plan = dataclasses.replace(plan, max_trials=budget)
+        Supervisor(plan, study, ignore).run()
+        best = best_trial(plan, study.trials)
+        assert best is not None
+        assert best.number == budget - 1
+        executor.jobs.clear()
+        analyze(plan, study)
+        assert {rate_of(job) for job in executor.jobs} == {0, best.params["optimizer.lr"]}
+        folders += [job.directory for job in executor.jobs]
+    assert len(set(folders)) == len(folders) == 4
+    assert total_energy(plan, study.trials)["joules"] == 2 + 4
+
+
+def test_a_signal_during_the_factorial_design_ends_the_analysis(
+    planned: Planned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = planned(*SHORT, *DESIGN, "budget.trials=1")
+    study = plan.open()
+    FakeRuns(score).replace_executors(monkeypatch)
+    Supervisor(plan, study, ignore).run()
+
+    def interrupt(job: Job) -> dict[str, Any]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return score(job)
+
+    FakeRuns(interrupt).replace_executors(monkeypatch)
+    with pytest.raises(Interrupted, match="143"):
+        analyze(plan, study)
+    assert not (plan.directory / "analysis.json").exists()
+    FakeRuns(score).replace_executors(monkeypatch)
+    assert "gain_hyperparameters" in analyze(plan, study)
