@@ -20,8 +20,7 @@ from typing import Any
 
 import pytest
 from end_states import without
-from real_processes import launched
-from tiny_runs import MEASURED, RUNS, differences, end_state
+from tiny_runs import MEASURED, RUNS, differences, end_state, launched
 from waiting import wait_until
 
 from darts.running.jobs import log_file

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import tiny_runs
 from file_calls import Call, Send
-from real_processes import launched
 from waiting import wait_for
 
 from darts.training.checkpoint import load_checkpoint
@@ -65,7 +64,7 @@ def stderr_line(process: Any) -> str:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_to_a_real_process(number: int, tmp_path: Path) -> None:
     directory = tmp_path / "run"
-    with launched(*ENDLESS, f"hydra.run.dir={directory}") as process:
+    with tiny_runs.launched(*ENDLESS, f"hydra.run.dir={directory}") as process:
         wait_for(directory / "checkpoint.safetensors", process)
         sent = time.monotonic()
         process.send_signal(number)
@@ -84,7 +83,7 @@ def test_a_second_ctrl_c_ends_a_long_step(tmp_path: Path) -> None:
     directory = tmp_path / "run"
     slow = ("dataset=synthetic", "dataset.samples=512", "dataset.size=32", "loader.batch_size=128")
     arguments = (*slow, "space.channels=16", "space.cells=8", "tracking.figures=false")
-    with launched("search", *arguments, f"hydra.run.dir={directory}") as process:
+    with tiny_runs.launched("search", *arguments, f"hydra.run.dir={directory}") as process:
         wait_for(directory / "config.yaml", process)
         time.sleep(5)
         process.send_signal(signal.SIGINT)
@@ -99,7 +98,7 @@ def test_a_second_ctrl_c_ends_a_long_step(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_sigusr1_saves_and_the_run_continues(tmp_path: Path) -> None:
     directory = tmp_path / "run"
-    with launched(*ENDLESS, "save_minutes=600", f"hydra.run.dir={directory}") as process:
+    with tiny_runs.launched(*ENDLESS, "save_minutes=600", f"hydra.run.dir={directory}") as process:
         wait_for(directory / "checkpoint.safetensors", process)
         process.send_signal(signal.SIGUSR1)
         time.sleep(2)
@@ -113,7 +112,7 @@ def test_sigusr1_saves_and_the_run_continues(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_run_under_nohup_survives_the_end_of_its_terminal(tmp_path: Path) -> None:
     directory = tmp_path / "run"
-    with launched(*ENDLESS, f"hydra.run.dir={directory}", before=("nohup",)) as process:
+    with tiny_runs.launched(*ENDLESS, f"hydra.run.dir={directory}", before=("nohup",)) as process:
         wait_for(directory / "checkpoint.safetensors", process)
         process.send_signal(signal.SIGHUP)
         time.sleep(2)
@@ -128,7 +127,7 @@ def test_a_run_under_nohup_survives_the_end_of_its_terminal(tmp_path: Path) -> N
 def test_ctrl_c_before_the_run_begins_prints_no_traceback(tmp_path: Path, seconds: float) -> None:
     """Nothing is printed during imports, and one line while the configuration is composed."""
     directory = tmp_path / "run"
-    with launched(*ENDLESS, f"hydra.run.dir={directory}") as process:
+    with tiny_runs.launched(*ENDLESS, f"hydra.run.dir={directory}") as process:
         time.sleep(seconds)
         begun = directory.exists()
         process.send_signal(signal.SIGINT)

@@ -149,16 +149,7 @@ def resume_owned(directory: Path) -> tuple[int, int, str]:
 
     lock = RunLock(directory)
     error = directory.parent / "second_owner.txt"
-    pid = os.fork()
-    if pid == 0:
-        os.dup2(os.open(error, os.O_CREAT | os.O_WRONLY | os.O_TRUNC), 2)
-        code = 1
-        try:
-            tiny_runs.resume("search", directory)
-        except SystemExit as done:
-            code = int(done.code or 0)
-        finally:
-            os._exit(code)
+    pid = tiny_runs.fork(error, tiny_runs.resume, "search", directory)
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     lock.release()
     return os.getpid(), code, error.read_text()

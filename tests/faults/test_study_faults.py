@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import tiny_runs
 from fork_server import one_line_problems
-from real_processes import launched
 from waiting import wait_until
 
 from darts.reading import read_json
@@ -39,7 +38,7 @@ def group_exists(group: int) -> bool:
 def test_a_second_ctrl_c_ends_supervisor_and_workers(tmp_path: Path) -> None:
     directory = tmp_path / "run"
     logs = [directory / f"trials/{number:04d}.log" for number in range(2)]
-    with launched("tune", *SLOW, "workers=2", f"hydra.run.dir={directory}") as process:
+    with tiny_runs.launched("tune", *SLOW, "workers=2", f"hydra.run.dir={directory}") as process:
         wait_until(
             lambda: all(log.exists() and "training in" in log.read_text() for log in logs), process
         )

@@ -6,11 +6,14 @@ import csv
 import functools
 import importlib
 import os
+import signal
 import stat
+import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout, suppress
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +133,54 @@ def prepare_process() -> None:
     patch = pytest.MonkeyPatch()
     compose_faster(patch)
     patch.setattr(importlib.import_module("darts.compare"), "make_executor", make_fake_executor)
+
+
+def fork(error: Path, function: Callable[..., object], *arguments: object) -> int:
+    """Call a function in a fork with a file as its standard error; return the ID of the fork."""
+    pid = os.fork()
+    if pid == 0:
+        os.dup2(os.open(error, os.O_CREAT | os.O_WRONLY | os.O_TRUNC), 2)
+        code = 0
+        try:
+            function(*arguments)
+        except SystemExit as done:
+            code = int(done.code or 0)
+        except BaseException:
+            traceback.print_exc()
+            code = 1
+        os._exit(code)
+    return pid
+
+
+@contextmanager
+def launched(
+    command: str, *arguments: str, before: Sequence[str] = ()
+) -> Iterator[subprocess.Popen[str]]:
+    """Start a command in a new process group and kill it at the end.
+
+    ``before`` precedes the command, for example ``nohup``.
+    """
+    process = subprocess.Popen(
+        [*before, sys.executable, "-m", f"darts.{command}", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])},
+        process_group=0,
+        preexec_fn=_default_signals,
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def _default_signals() -> None:
+    """Let signals end a process, although tests that run in the background may ignore them."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def end_state(command: str, directory: Path) -> dict[str, object]:

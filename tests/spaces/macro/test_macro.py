@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from oracles.comparing import EXACT, images
-from oracles.macro_supernet import EdgewiseSupernet
 from torch import Tensor
 
 from darts.spaces import parse_genotype, space_of
 from darts.spaces.macro import Genotype, Macro
 from darts.spaces.macro.genotype import PRIMITIVES
 from darts.spaces.macro.skeleton import SKELETONS, BlockPlan, InvertedResidual, plan_blocks
-from darts.spaces.macro.supernet import Supernet
+from darts.spaces.macro.supernet import MixedBlock, Supernet
 from darts.spaces.mixture import Mixture
 from darts.training.cost import count_macs, count_parameters
 
@@ -137,6 +137,19 @@ def test_errors_are_one_line_and_name_the_remedy(call: Any, message: str) -> Non
     with pytest.raises(ValueError, match=message) as caught:
         call()
     assert "\n" not in str(caught.value)
+
+
+class EdgewiseBlock(MixedBlock):
+    """All candidates of one block; none of them runs together with others."""
+
+    def inverted_residuals(self, active: Sequence[int]) -> dict[int, InvertedResidual]:
+        return {}
+
+
+class EdgewiseSupernet(Supernet):
+    """The oracle of ``Supernet``, with the same state dicts and initial weights."""
+
+    block_class = EdgewiseBlock
 
 
 CLASSES = 4
