@@ -11,7 +11,7 @@ from typing import Any
 import command_calls as commands
 import pytest
 import torch
-from phone_latency import MS
+from tiny_search import MS
 
 from darts.judging.devices import load_model
 from darts.spaces import SPACES

@@ -275,9 +275,12 @@ def test_attacks_are_refused_in_one_line_without_much_memory(
     assert max(grown.values()) < 300, grown
 
 
-def load_damaged(kind: str, folder: Path, count: int) -> None:
-    """Load damaged files; each loads or is refused in one line."""
-    path, read = KINDS[kind](folder)
+@pytest.mark.parametrize("count", [30, pytest.param(500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kind", KINDS)
+def test_damaged_files_are_loaded_or_refused_in_one_line(
+    kind: str, count: int, tmp_path: Path
+) -> None:
+    path, read = KINDS[kind](tmp_path)
     whole = path.read_bytes()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     messages: list[str] = []
@@ -297,7 +300,7 @@ def load_damaged(kind: str, folder: Path, count: int) -> None:
     refusals = [message for message in messages if message]
     assert all(len(message.splitlines()) == 1 for message in refusals)
     # An error that only the whole data set shows names the data set.
-    named = (str(folder), "documents:", "pairs:")
+    named = (str(tmp_path), "documents:", "pairs:")
     assert [m for m in refusals if not any(name in m for name in named)] == []
 
 
@@ -308,14 +311,3 @@ def message_of(read: Read, path: Path) -> str:
     except (ValueError, OSError) as error:
         return str(error)
     return ""
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_damaged_files_are_loaded_or_refused_in_one_line(kind: str, tmp_path: Path) -> None:
-    load_damaged(kind, tmp_path, 30)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
-def test_many_damaged_files_are_loaded_or_refused_in_one_line(kind: str, tmp_path: Path) -> None:
-    load_damaged(kind, tmp_path, 500)

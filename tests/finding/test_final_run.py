@@ -127,11 +127,6 @@ def test_without_an_accuracy_the_losses_are_compared(
     assert memorizes(tmp_path) == expected
 
 
-def test_a_plan_in_epochs_without_a_refit_has_no_final_run(tmp_path: Path) -> None:
-    race, _ = explored(tmp_path, *SHORT)
-    assert final_run(race, race.best(), 0.0, refits=False) is None
-
-
 def test_the_networks_of_an_ensemble_share_the_time_that_is_left(tmp_path: Path) -> None:
     race, executor = explored(tmp_path, *TIMED, workers=2)
     finalists = [race.results[name] for name in (LEADER, BASELINES[0], BASELINES[1])]

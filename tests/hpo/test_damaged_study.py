@@ -16,7 +16,7 @@ import optuna
 import pytest
 from database_damage import PROGRAMS, damage
 from slow_cases import slow_except
-from slow_judge import NUMBERS, SlowJudge
+from fake_runs import NUMBERS, SlowJudge
 
 from darts.config import compose
 from darts.hpo.clock import CLOCK, StudyClock

@@ -15,10 +15,9 @@ from typing import Any
 
 import optuna
 import pytest
-from fake_runs import SHORT, Planned, ignore, table_of
+from fake_runs import SHORT, SPACE, Planned, SlowJudge, ignore, table_of
 from optuna.trial import TrialState
 from slow_cases import slow_except
-from slow_judge import SPACE, SlowJudge
 from waiting import wait_for, wait_until
 
 from darts.hpo import clock as clocks

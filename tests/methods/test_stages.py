@@ -53,9 +53,11 @@ def test_stage_lengths_match_their_shares_to_half_an_epoch(epochs: int, given: l
         assert abs(end - sum(exact[: number + 1])) <= 0.5 + 1e-6
 
 
-def test_fewer_epochs_than_stages_raise_an_error() -> None:
+def test_stages_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match=r"^epochs=1: must be >= 2, the number of stages$"):
         stage_position(0, 1, [Stage(), Stage()])
+    with pytest.raises(ValueError, match=r"widen=1.5 does not divide relaxation.partial=4"):
+        partial_of(4, Stage(widen=1.5))
 
 
 @given(st.integers(0, 10_000), st.integers(1, 6), st.integers(1, 9), st.floats(0.01, 1))
@@ -82,11 +84,6 @@ def test_best_candidates_are_the_most_probable_of_each_edge(
 )
 def test_wider_stages_pass_more_channels(partial: int, widen: float, expected: int) -> None:
     assert partial_of(partial, Stage(widen=widen)) == expected
-
-
-def test_a_divisor_that_is_no_integer_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"widen=1.5 does not divide relaxation.partial=4"):
-        partial_of(4, Stage(widen=1.5))
 
 
 def stop_of(values: list[float], rule: Curvature) -> tuple[int, int] | None:

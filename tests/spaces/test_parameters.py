@@ -12,7 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_search import make_batch, make_searcher
 
+from darts.spaces import cnn
 from darts.spaces.macro import Macro
+from darts.spaces.mlp import Mlp
+from darts.spaces.nas201.supernet import Supernet as Nas201Supernet
 from darts.spaces.parameters import Choice, Parameter, Parameters, Range, point_key
 from darts.spaces.recurrent import Recurrent
 from darts.spaces.transformer import Transformer
@@ -173,6 +176,9 @@ def test_a_search_neither_runs_nor_chooses_other_operations(method: str) -> None
     assert changed
 
 
+REPEATED = "must contain at least one value and no value twice"
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -181,8 +187,12 @@ def test_a_search_neither_runs_nor_chooses_other_operations(method: str) -> None
         (lambda: Macro(candidates=["mb_k3_e3"] * 2), "'mb_k3_e3' occurs more than once"),
         (lambda: Recurrent(candidates=["none"]), "'none' alone is not a network"),
         (lambda: Transformer(candidates=["conv_3"]), "nothing for the feed-forward layers"),
+        (lambda: Mlp(widths=[8, 8]), f"space.widths=.*: {REPEATED}"),
+        (lambda: Mlp(activations=["relu", "relu"]), f"space.activations=.*: {REPEATED}"),
+        (lambda: cnn.Supernet(partial=3), "partial=3 does not divide the 16 channels"),
+        (lambda: Nas201Supernet(channels=6, partial=4), "partial=4 does not divide channels=6"),
     ],
 )
-def test_lists_that_leave_no_choice_are_rejected(make: Any, message: str) -> None:
+def test_lists_that_leave_no_choice_and_wrong_shares_are_rejected(make: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from phone_latency import MS
+from tiny_search import MS
 
 from darts.judging.devices import load_model
 from darts.judging.devices.cell_features import encode, read_edges

@@ -53,15 +53,6 @@ def test_encode_rejects_genotypes_outside_the_space(layers: tuple[str, ...], mes
         Mlp(cells=2, **SMALL).encode(Genotype(layers))
 
 
-@pytest.mark.parametrize("key", ["widths", "activations"])
-def test_repeated_candidates_are_rejected(key: str) -> None:
-    values: dict[str, Any] = {"widths": [8, 8], "activations": ["relu", "relu"]}
-    with pytest.raises(
-        ValueError, match=f"space.{key}=.*: must contain at least one value and no value twice"
-    ):
-        Mlp(**{key: values[key]})
-
-
 LAYERS = Genotype(("relu_5", "tanh_3"))
 
 

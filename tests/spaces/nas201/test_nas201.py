@@ -168,11 +168,6 @@ def test_skip_dropout_matches_the_fast_supernet() -> None:
     assert not torch.allclose(pair.fast(images(3, 3, 8, 8)), actual[1])
 
 
-def test_partial_must_divide_the_channels() -> None:
-    with pytest.raises(ValueError, match="partial=4 does not divide channels=6"):
-        Supernet(channels=6, partial=4)
-
-
 @pytest.mark.parametrize(
     ("operation", "parameters"),
     [("nor_conv_3x3", 1_531_546), ("skip_connect", 73_306), ("none", 73_306)],
