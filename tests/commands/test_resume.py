@@ -235,23 +235,6 @@ def crashed_runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return folders
 
 
-@pytest.fixture
-def altered(crashed_runs: dict[str, Path], tmp_path: Path) -> Callable[..., Path]:
-    """Copies a crashed run and sets an entry of its checkpoint, given as a path of keys."""
-
-    def make(command: str, keys: tuple[Any, ...], change: Callable[[Any], Any]) -> Path:
-        folder = Path(shutil.copytree(crashed_runs[command], tmp_path / "run"))
-        content = load_checkpoint(folder / "checkpoint.safetensors")
-        parent = content
-        for key in keys[:-1]:
-            parent = parent[key]
-        parent[keys[-1]] = change(copy.deepcopy(parent[keys[-1]]))
-        save_checkpoint(folder / "checkpoint.safetensors", command, content)
-        return folder
-
-    return make
-
-
 def with_nan(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     first = next(iter(weights))
     return weights | {first: torch.full_like(weights[first], torch.nan)}
@@ -283,10 +266,18 @@ OTHER = '{"space": "mlp", "layers": ["relu_16"]}'
 
 @pytest.mark.parametrize(("command", "keys", "change", "message"), CHANGES)
 def test_a_command_names_the_entry_that_does_not_fit(
-    altered: Any, command: str, keys: Any, change: Any, message: str
+    crashed_runs: Any, command: str, keys: Any, change: Any, message: str, tmp_path: Path
 ) -> None:
+    """An entry of the checkpoint has been changed; ``keys`` are its path."""
     resumes = command in ALTERED
-    folder = altered(command if resumes else "retrain", keys, change)
+    kind = command if resumes else "retrain"
+    folder = Path(shutil.copytree(crashed_runs[kind], tmp_path / "run"))
+    content = load_checkpoint(folder / "checkpoint.safetensors")
+    parent = content
+    for key in keys[:-1]:
+        parent = parent[key]
+    parent[keys[-1]] = change(copy.deepcopy(parent[keys[-1]]))
+    save_checkpoint(folder / "checkpoint.safetensors", kind, content)
     before = {file: file.read_bytes() for file in folder.iterdir()}
     line = commands.error_of(command, f"{'resume' if resumes else 'checkpoint'}={folder}")
     assert message in line

@@ -96,30 +96,21 @@ def test_a_second_ctrl_c_ends_a_long_step(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_sigusr1_saves_and_the_run_continues(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "before"), [(signal.SIGUSR1, ()), (signal.SIGHUP, ("nohup",))])
+def test_a_run_continues_after_sigusr1_and_under_nohup_after_the_end_of_its_terminal(
+    number: int, before: tuple[str, ...], tmp_path: Path
+) -> None:
     directory = tmp_path / "run"
-    with tiny_runs.launched(*ENDLESS, "save_minutes=600", f"hydra.run.dir={directory}") as process:
+    words = (*ENDLESS, "save_minutes=600", f"hydra.run.dir={directory}")
+    with tiny_runs.launched(*words, before=before) as process:
         wait_for(directory / "checkpoint.safetensors", process)
-        process.send_signal(signal.SIGUSR1)
+        process.send_signal(number)
         time.sleep(2)
         assert process.poll() is None
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=60)
         assert process.returncode == 143
-        assert err.split("\n") == ["", NOTICE, ""]
-
-
-@pytest.mark.slow
-def test_a_run_under_nohup_survives_the_end_of_its_terminal(tmp_path: Path) -> None:
-    directory = tmp_path / "run"
-    with tiny_runs.launched(*ENDLESS, f"hydra.run.dir={directory}", before=("nohup",)) as process:
-        wait_for(directory / "checkpoint.safetensors", process)
-        process.send_signal(signal.SIGHUP)
-        time.sleep(2)
-        assert process.poll() is None
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=60)
-        assert process.returncode == 143
+        assert before or err.split("\n") == ["", NOTICE, ""]
 
 
 @pytest.mark.slow

@@ -15,8 +15,8 @@ from typing import Any
 import optuna
 import pytest
 from database_damage import PROGRAMS, damage
-from slow_cases import slow_except
 from fake_runs import NUMBERS, SlowJudge
+from slow_cases import slow_except
 
 from darts.config import compose
 from darts.hpo.clock import CLOCK, StudyClock

@@ -97,14 +97,7 @@ def test_the_largest_budget_has_the_alphas_of_a_search_without_budgets() -> None
 
 
 def penalty(searcher: Any, weight: float) -> BudgetPenalty:
-    cost = ExpectedCost.measured(
-        searcher.config.space,
-        searcher.context.candidates,
-        classes=3,
-        sample_shape=(3, 8, 8),
-        measure=MEASURES["parameters"],
-        device=torch.device("cpu"),
-    )
+    cost = measure_cost(searcher.config.space, searcher.context, "parameters", (3, 8, 8))
     mean = float(cost(searcher.probabilities()))
     return BudgetPenalty(cost, 0.5 * mean, 1.5 * mean, weight, searcher.context)
 

@@ -17,7 +17,6 @@ from darts.spaces.mixture import Mixture
 from darts.spaces.nas201 import Genotype
 from darts.spaces.nas201.genotype import EDGES, PRIMITIVES
 from darts.spaces.nas201.network import Network
-from darts.spaces.nas201.supernet import Supernet
 from darts.spaces.rank_dropout import set_batch_share
 
 
