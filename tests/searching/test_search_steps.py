@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from tf32 import EmulatedTf32
 from tiny_search import make_batch, make_searcher
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import darts
 from darts.config import compose
@@ -257,6 +257,38 @@ def test_recurrent_cells_clip_as_in_the_weight_step_unless_set(
 def test_other_spaces_do_not_clip_unless_set(overrides: tuple[str, ...], clip: float) -> None:
     searcher = make_searcher("method=darts_v2", "space.cells=1", *overrides)
     assert searcher.bilevel.clip == clip
+
+
+CONVOLUTIONS = {"convolution", "convolution_backward"}
+PRODUCTS = {"mm", "addmm", "bmm", "baddbmm", "matmul"}
+
+
+def rounded(x: object) -> object:
+    """Return float32 numbers rounded to the 10 bits of the mantissa that TF32 keeps."""
+    if not isinstance(x, Tensor) or x.dtype != torch.float32:
+        return x
+    bits = (x.detach().view(torch.int32) + 0x1000) & ~0x1FFF
+    return bits.view(torch.float32)
+
+
+class EmulatedTf32(TorchDispatchMode):
+    """Rounds where PyTorch's flags allow it, and counts how often."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        name = func.overloadpacket.__name__
+        allowed = (name in CONVOLUTIONS and torch.backends.cudnn.allow_tf32) or (
+            name in PRODUCTS and torch.backends.cuda.matmul.allow_tf32
+        )
+        if allowed:
+            self.count += 1
+            args = tuple(map(rounded, args))
+        return func(*args, **(kwargs or {}))
 
 
 SMALL = ("space.channels=4", "space.cells=2")
