@@ -1,7 +1,4 @@
-"""Untrusted files of data sets: attacks and random damage, for each kind of file.
-
-Each file loads or is refused in one line that names it, within time and memory bounds.
-"""
+"""Untrusted files of data sets: attacks and random damage, for each kind of file."""
 
 from __future__ import annotations
 

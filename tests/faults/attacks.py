@@ -1,7 +1,4 @@
-"""Run directories of an adversary: files that would run code, leak, hang or fill the memory.
-
-An attack changes a copy of a real run directory. A ``Trap`` shows whether it succeeded.
-"""
+"""Run directories of an adversary: files that would run code, leak, hang or fill the memory."""
 
 from __future__ import annotations
 

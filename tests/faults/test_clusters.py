@@ -1,7 +1,4 @@
-"""Runs on clusters of Ray and with submitit end as in processes of this machine.
-
-The nodes of the cluster are two processes of this machine with one core each.
-"""
+"""Runs on clusters of Ray and with submitit end as in processes of this machine."""
 
 from __future__ import annotations
 
@@ -96,7 +93,7 @@ while sum(node["Alive"] for node in ray.nodes()) < 2:
 
 @dataclass(frozen=True)
 class Node:
-    """A node of a cluster of Ray."""
+    """A node of a cluster of Ray: processes of this machine with one core."""
 
     process: subprocess.Popen[bytes]  # the node lives as long as this process
     mark: str  # value of the variable ``MARK`` in the processes of the node

@@ -1,6 +1,4 @@
-"""If a file-system call fails, the run ends in one line or continues with a warning.
-
-A run that has ended can be resumed.
+"""If a file-system call fails, a run ends in one line and can be resumed, or it warns.
 
 A call fails with EIO once, or with ENOSPC, after which all later writes fail, too.
 """

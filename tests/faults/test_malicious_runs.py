@@ -1,7 +1,4 @@
-"""A run directory of an adversary is only data.
-
-A command that reads it runs no code from it, leaks nothing, and ends in at most one line.
-"""
+"""A run directory of an adversary is only data: no code runs from it, and nothing leaks."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""After any sequence of kills, resumes, damage, repairs, reports and second owners, a run is sound.
-
-A state machine of Hypothesis chooses the sequence. No step prints a traceback; a damaged run is
-refused in one line or ends like an undamaged one; and the run ends like an uninterrupted one.
-"""
+"""After any sequence of kills, resumes, damage, repairs and second owners, a run is sound."""
 
 from __future__ import annotations
 
