@@ -31,12 +31,8 @@ from darts.spaces import parse_genotype
 from darts.training.checkpoint import load_checkpoint
 
 PLAN = (
-    "plan.equal=epochs",
-    "plan.slice_epochs=1",
-    "plan.rounds=2",
-    "plan.newcomers=2",
-    "plan.epochs=3",
-    "executor=inline",
+    *("plan.equal=epochs", "plan.slice_epochs=1", "plan.rounds=2", "plan.newcomers=2"),
+    *("plan.epochs=3", "executor=inline"),
 )
 """A plan without decisions that depend on time."""
 
