@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,14 +17,55 @@ from darts.methods.bilevel import GRADIENTS, compare_products, first_order, unro
 from darts.methods.bilevel.arch_gradient import GradientInputs
 from darts.spaces.cnn import EdgewiseSupernet
 
-Smooth = Callable[..., Any]
-
 SETTINGS: list[dict[str, Any]] = [
     {"lr": 0.5},
     {"lr": 0.3, "momentum": 0.9, "weight_decay": 3e-2},
     {"lr": 0.3, "momentum": 0.9, "dampening": 0.5},
     {"lr": 0.3, "momentum": 0.9, "nesterov": True, "weight_decay": 1e-2},
 ]
+
+
+class SmoothSupernet(nn.Module):
+    """Two mixed layers without kinks, on which finite differences converge."""
+
+    def __init__(self, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(2, 4, 3, padding=1)
+        self.layers = nn.ModuleList(
+            nn.ModuleList(
+                nn.Sequential(nn.Conv2d(4, 4, k, padding=k // 2), nn.Tanh(), nn.BatchNorm2d(4))
+                for k in (1, 3)
+            )
+            for _ in range(2)
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(4, 3)
+        self.alphas = nn.ParameterDict(
+            {name: nn.Parameter(torch.randn(1, 3)) for name in ("first", "second")}
+        )
+
+    def weight_parameters(self) -> list[nn.Parameter]:
+        return [p for name, p in self.named_parameters() if not name.startswith("alphas.")]
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.tanh(self.stem(x))
+        layer: Any
+        for alpha, layer in zip(self.alphas.values(), self.layers, strict=True):
+            mix = alpha.softmax(-1)[0]
+            x = mix[0] * x + mix[1] * layer[0](x) + mix[2] * layer[1](x)
+            x = self.dropout(x)
+        return self.classifier(x.mean((2, 3)))
+
+
+def smooth(dropout: float = 0.0) -> tuple[Any, Any, Any]:
+    """Return a supernet, a training batch and a validation batch in float64."""
+    torch.manual_seed(0)
+    net, batches = SmoothSupernet(dropout).double(), []
+    for seed in (1, 2):
+        generator = torch.Generator().manual_seed(seed)
+        images = torch.randn(6, 2, 8, 8, generator=generator).double()
+        batches.append((images, torch.randint(3, (6,), generator=generator)))
+    return net, batches[0], batches[1]
 
 
 def with_history(net: Any, batch: Any, options: dict[str, Any]) -> torch.optim.SGD:
@@ -74,9 +114,7 @@ def finite_differences(net: Any, optimizer: torch.optim.SGD, train: Any, valid: 
 
 @pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
 @pytest.mark.parametrize("options", SETTINGS, ids=lambda o: "-".join(o))
-def test_exact_gradient_matches_real_steps(
-    smooth: Smooth, options: dict[str, Any], training: bool
-) -> None:
+def test_exact_gradient_matches_real_steps(options: dict[str, Any], training: bool) -> None:
     net, train, valid = smooth()
     optimizer = with_history(net, train, options)
     net.train(training)
@@ -89,9 +127,7 @@ def test_exact_gradient_matches_real_steps(
 
 
 @pytest.mark.parametrize("options", SETTINGS, ids=lambda o: "-".join(o))
-def test_finite_difference_converges_to_the_exact_product(
-    smooth: Smooth, options: dict[str, Any]
-) -> None:
+def test_finite_difference_converges_to_the_exact_product(options: dict[str, Any]) -> None:
     net, train, valid = smooth()
     optimizer = with_history(net, train, options)
     exact = flat(unrolled(net, cross_entropy, train, valid, optimizer, hvp="exact"))
@@ -106,7 +142,7 @@ def test_finite_difference_converges_to_the_exact_product(
     assert error(0.1) / error(0.01) == pytest.approx(100, rel=0.2)
 
 
-def test_the_comparison_of_both_products_is_that_of_both_gradients(smooth: Smooth) -> None:
+def test_the_comparison_of_both_products_is_that_of_both_gradients() -> None:
     net, train, valid = smooth()
     optimizer = with_history(net, train, SETTINGS[1])
     arguments = (net, cross_entropy, train, valid, optimizer)
@@ -125,7 +161,7 @@ def test_the_comparison_of_both_products_is_that_of_both_gradients(smooth: Smoot
     assert report == pytest.approx({name: float(value) for name, value in expected.items()})
 
 
-def test_dropout_is_the_same_in_all_evaluations_of_the_training_loss(smooth: Smooth) -> None:
+def test_dropout_is_the_same_in_all_evaluations_of_the_training_loss() -> None:
     net, train, valid = smooth(dropout=0.5)
     optimizer = with_history(net, train, SETTINGS[1])
     actual, generators = {}, {}
@@ -147,9 +183,7 @@ def test_dropout_is_the_same_in_all_evaluations_of_the_training_loss(smooth: Smo
 
 
 @pytest.mark.parametrize("epsilon", [None, 0.05, 3.0])
-def test_finite_difference_shifts_the_weights_by_epsilon(
-    smooth: Smooth, epsilon: float | None
-) -> None:
+def test_finite_difference_shifts_the_weights_by_epsilon(epsilon: float | None) -> None:
     net, train, valid = smooth()
     optimizer = with_history(net, train, SETTINGS[1])
     evaluations: list[tuple[bool, Tensor]] = []
@@ -176,7 +210,7 @@ def test_finite_difference_shifts_the_weights_by_epsilon(
     torch.testing.assert_close((plus - own) / length, direction / direction.norm())
 
 
-def test_finite_difference_runs_without_autocast(smooth: Smooth) -> None:
+def test_finite_difference_runs_without_autocast() -> None:
     net, *batches = smooth()
     net = net.float()
     train, valid = ((images.float(), labels) for images, labels in batches)
@@ -197,7 +231,7 @@ def test_finite_difference_runs_without_autocast(smooth: Smooth) -> None:
     assert F.cosine_similarity(actual, full, dim=0) > 0.99
 
 
-def test_invalid_options_raise_an_error_before_the_loss_is_computed(smooth: Smooth) -> None:
+def test_invalid_options_raise_an_error_before_the_loss_is_computed() -> None:
     net, train, valid = smooth()
 
     def unexpected_loss(net: Any, batch: Any) -> Tensor:
@@ -214,7 +248,7 @@ def test_invalid_options_raise_an_error_before_the_loss_is_computed(smooth: Smoo
 
 
 @pytest.mark.parametrize("hvp", ["exact", "finite_difference"])
-def test_other_optimizers_raise_an_error(smooth: Smooth, hvp: str) -> None:
+def test_other_optimizers_raise_an_error(hvp: str) -> None:
     net, train, valid = smooth()
     adam = torch.optim.Adam(net.weight_parameters())
     with pytest.raises(ValueError, match=r"requires torch\.optim\.SGD, got Adam") as caught:
