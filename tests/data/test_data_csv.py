@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +21,13 @@ from darts.data.source import Source
 from darts.data.split import stratified_split
 from darts.data.table_file import read_table
 
-Write = Callable[..., Path]
-
 ROWS = ["1,10,x", "2,20,y", "3,30,x", "4,40,y", "5,50,x", "6,60,y", "7,70,x", "8,80,y"]
 
 
-@pytest.fixture
-def write(tmp_path: Path) -> Write:
-    def write(*lines: str, name: str = "table.csv", end: str = "\n") -> Path:
-        path = tmp_path / name
-        path.write_bytes((end.join(lines) + end).encode())
-        return path
-
-    return write
+def write(folder: Path, *lines: str, name: str = "table.csv", end: str = "\n") -> Path:
+    path = folder / name
+    path.write_bytes((end.join(lines) + end).encode())
+    return path
 
 
 def column(source: Source, split: str, index: int = 0) -> list[float]:
@@ -42,28 +35,30 @@ def column(source: Source, split: str, index: int = 0) -> list[float]:
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
-def test_each_delimiter_is_detected(delimiter: str, write: Write) -> None:
+def test_each_delimiter_is_detected(delimiter: str, tmp_path: Path) -> None:
     lines = ["one", "and, two", "kind"], ["1.5", "-2e3", "a b\n"], ["", "", ""], [" 0 ", "7", "c"]
     quoted = [delimiter.join(f'"{cell}"' for cell in cells) for cells in lines]
-    table = read_table(write("\ufeff" + quoted[0], *quoted[1:], "", end="\r\n"))
+    table = read_table(write(tmp_path, "\ufeff" + quoted[0], *quoted[1:], "", end="\r\n"))
     assert table.columns == ["one", "and, two", "kind"]
     assert table.numbers(["one", "and, two"]).tolist() == [[1.5, -2000.0], [0.0, 7.0]]
     assert table.texts("kind") == ["a b", "c"]
     assert table.lines() == [3, 5]
 
 
-def test_default_names_of_a_data_frame_are_a_header(write: Write) -> None:
-    source = load("csv", root=write("0,1,class", *ROWS), test_share=0.25)
+def test_default_names_of_a_data_frame_are_a_header(tmp_path: Path) -> None:
+    source = load("csv", root=write(tmp_path, "0,1,class", *ROWS), test_share=0.25)
     assert source.encoding.columns == ("0", "1")
 
 
-def test_parquet_files_are_read_like_csv_files(write: Write, tmp_path: Path) -> None:
+def test_parquet_files_are_read_like_csv_files(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
     values = [(n * 0.1, n**2, "xy"[n % 2]) for n in range(12)]
     frame = pd.DataFrame(values, columns=["a", "b", "class"])
     frame.to_parquet(tmp_path / "train.parquet")
     from_folder = load("csv", root=tmp_path)
-    from_text = load("csv", root=write("a,b,class", *(f"{a!r},{b},{c}" for a, b, c in values)))
+    from_text = load(
+        "csv", root=write(tmp_path, "a,b,class", *(f"{a!r},{b},{c}" for a, b, c in values))
+    )
     assert from_folder.encoding == from_text.encoding
     assert torch.equal(from_folder.train.pixels, from_text.train.pixels)
     assert torch.equal(from_folder.train.labels, from_text.train.labels)
@@ -84,7 +79,7 @@ def test_parquet_files_need_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         load("csv", root=tmp_path)
 
 
-def test_a_data_set_of_scikit_learn_is_read_and_standardized(write: Write) -> None:
+def test_a_data_set_of_scikit_learn_is_read_and_standardized(tmp_path: Path) -> None:
     from sklearn import datasets
 
     bunch = datasets.load_wine()
@@ -93,7 +88,7 @@ def test_a_data_set_of_scikit_learn_is_read_and_standardized(write: Write) -> No
         for row, label in zip(bunch.data, bunch.target, strict=True)
     ]
     header = ",".join(["class", *map(str, bunch.feature_names)])
-    source = load("csv", root=write(header, *lines), label="class")
+    source = load("csv", root=write(tmp_path, header, *lines), label="class")
     assert source.classes == tuple(sorted(map(str, bunch.target_names)))
     assert source.encoding.columns == tuple(bunch.feature_names)
     labels = torch.tensor(
@@ -108,11 +103,11 @@ def test_a_data_set_of_scikit_learn_is_read_and_standardized(write: Write) -> No
         torch.testing.assert_close(part.pixels.flatten(1), wanted, rtol=1e-5, atol=1e-6)
 
 
-def test_splits_of_a_folder_are_read(write: Write, tmp_path: Path) -> None:
+def test_splits_of_a_folder_are_read(tmp_path: Path) -> None:
     """All are standardized by the training file; the others may have more columns in any order."""
-    write("a,b,c", *ROWS, name="train.csv")
-    write("c,b,a,extra", "y,45,4.5,-", name="test.csv")
-    write("a,b,c", "2.5,5,x", "9,9,y", name="valid.csv")
+    write(tmp_path, "a,b,c", *ROWS, name="train.csv")
+    write(tmp_path, "c,b,a,extra", "y,45,4.5,-", name="test.csv")
+    write(tmp_path, "a,b,c", "2.5,5,x", "9,9,y", name="valid.csv")
     source = load("csv", root=tmp_path)
     assert (len(source.train), len(source.test), len(source.valid)) == (8, 1, 2)
     deviation = np.std(np.arange(1, 9))
@@ -129,10 +124,10 @@ def test_splits_of_a_folder_are_read(write: Write, tmp_path: Path) -> None:
     assert not torch.equal(held.train.pixels, other.train.pixels)
 
 
-def test_numbers_of_any_scale_are_standardized(write: Write) -> None:
+def test_numbers_of_any_scale_are_standardized(tmp_path: Path) -> None:
     """Columns of numbers that are equal in float32, huge, tiny, and constant."""
     rows = [f"{1.7e9 + i},{i}e300,{i}e-300,0.1,{'xy'[i % 2]}" for i in range(8)]
-    source = load("csv", root=write("time,huge,tiny,same,kind", *rows), test_share=0.25)
+    source = load("csv", root=write(tmp_path, "time,huge,tiny,same,kind", *rows), test_share=0.25)
     found = source.train.pixels.flatten(1).double()
     assert found.shape == (6, 4)
     for number in (0, 1, 2):
@@ -142,12 +137,12 @@ def test_numbers_of_any_scale_are_standardized(write: Write) -> None:
     assert not bool(found[:, 3].any())
 
 
-def test_integer_classes_are_sorted_as_integers(write: Write) -> None:
+def test_integer_classes_are_sorted_as_integers(tmp_path: Path) -> None:
     lines = ["1,10", "2,9", "3,-1", "4,10", "5,9", "6,-1"]
-    source = load("csv", root=write("a,grade", *lines), test_share=0.5)
+    source = load("csv", root=write(tmp_path, "a,grade", *lines), test_share=0.5)
     assert source.classes == ("-1", "9", "10")
     texts = [line.replace(",", ",g") for line in lines]
-    source = load("csv", root=write("a,grade", *texts), test_share=0.5)
+    source = load("csv", root=write(tmp_path, "a,grade", *texts), test_share=0.5)
     assert source.classes == ("g-1", "g10", "g9")
 
 
@@ -183,9 +178,9 @@ HEAD = "a,b,c"
     ],
 )
 def test_invalid_files_are_refused_in_one_line(
-    lines: list[str], message: str, write: Write
+    lines: list[str], message: str, tmp_path: Path
 ) -> None:
-    path = write(*lines) if lines else write("", end="")
+    path = write(tmp_path, *lines) if lines else write(tmp_path, "", end="")
     share = 0.8 if "training samples" in message else 0.25
     with pytest.raises(ValueError, match=message) as caught:
         load("csv", root=path, test_share=share)
@@ -201,10 +196,10 @@ def test_invalid_files_are_refused_in_one_line(
     ],
 )
 def test_a_test_file_must_match_the_training_file(
-    lines: list[str], message: str, write: Write, tmp_path: Path
+    lines: list[str], message: str, tmp_path: Path
 ) -> None:
-    write(HEAD, *ROWS, name="train.csv")
-    path = write(*lines, name="test.csv")
+    write(tmp_path, HEAD, *ROWS, name="train.csv")
+    path = write(tmp_path, *lines, name="test.csv")
     with pytest.raises(ValueError, match=message) as caught:
         load("csv", root=tmp_path)
     assert str(path) in str(caught.value)
@@ -219,26 +214,26 @@ def test_a_test_file_must_match_the_training_file(
         ({"root": "nowhere.csv"}, "nowhere.csv does not exist: set dataset.root"),
     ],
 )
-def test_invalid_options_are_refused(options: dict[str, Any], message: str, write: Write) -> None:
-    path = write(HEAD, *ROWS)
+def test_invalid_options_are_refused(options: dict[str, Any], message: str, tmp_path: Path) -> None:
+    path = write(tmp_path, HEAD, *ROWS)
     with pytest.raises(ValueError, match=message) as caught:
         load("csv", **{"root": path, **options})
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_training_file_and_binary_files_are_refused(write: Write, tmp_path: Path) -> None:
+def test_a_missing_training_file_and_binary_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"contains no train.csv"):
         load("csv", root=tmp_path)
-    path = write(HEAD)
+    path = write(tmp_path, HEAD)
     path.write_bytes(b"a,b\n\xff\xfe,1\n")
     with pytest.raises(ValueError, match="is not UTF-8 text"):
         load("csv", root=path)
 
 
-def test_bins_add_an_encoding_that_the_training_rows_define(write: Write) -> None:
+def test_bins_add_an_encoding_that_the_training_rows_define(tmp_path: Path) -> None:
     """The test rows of a file of their own do not move the bins."""
-    folder = write("a,b,kind", *ROWS, name="train.csv").parent
-    write("a,b,kind", "100,0,x", "2.5,30,y", name="test.csv")
+    folder = write(tmp_path, "a,b,kind", *ROWS, name="train.csv").parent
+    write(tmp_path, "a,b,kind", "100,0,x", "2.5,30,y", name="test.csv")
     plain, binned = (load("csv", root=folder, bins=bins) for bins in (0, 3))
     train, test = binned.train.pixels, binned.test.pixels
     assert train.shape[1:] == (2 + 6, 1, 1)
