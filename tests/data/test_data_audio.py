@@ -214,17 +214,10 @@ def test_the_published_fsdd_is_read_and_can_be_learned(real_data: Path) -> None:
     assert (guess == labels[asked]).float().mean() > 0.7
 
 
-Place = Callable[[bytes], Path]
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Place:
-    def place(content: bytes) -> Path:
-        path = tmp_path / "some where.wav"
-        path.write_bytes(content)
-        return path
-
-    return place
+def write_wave(folder: Path, content: bytes) -> Path:
+    path = folder / "some where.wav"
+    path.write_bytes(content)
+    return path
 
 
 def chunk(name: bytes, body: bytes) -> bytes:
@@ -252,14 +245,14 @@ def test_each_format_is_read(suffix: str, tmp_path: Path) -> None:
     assert (whole - torch.from_numpy(tone * 0.75)).abs().max() < 0.1  # OGG and MP3 are lossy
 
 
-def test_a_streamed_file_without_a_length_is_read(place: Place) -> None:
+def test_a_streamed_file_without_a_length_is_read(tmp_path: Path) -> None:
     content = (
         riff(format_chunk())
         + b"data"
         + struct.pack("<I", 0xFFFFFFFF)
         + struct.pack("<2hb", 1, 2, 3)
     )
-    samples, _ = read_recording(place(content))
+    samples, _ = read_recording(write_wave(tmp_path, content))
     assert (samples * 32768).tolist() == [1, 2]
 
 
@@ -279,8 +272,8 @@ DATA = chunk(b"data", bytes(8))
         ),
     ],
 )
-def test_invalid_files_are_named_in_one_line(content: bytes, message: str, place: Place) -> None:
-    path = place(content)
+def test_invalid_files_are_named_in_one_line(content: bytes, message: str, tmp_path: Path) -> None:
+    path = write_wave(tmp_path, content)
     with pytest.raises(ValueError, match=message) as caught:
         read_recording(path)
     assert str(caught.value).startswith(f"cannot read the recording {path}: ")
@@ -288,8 +281,8 @@ def test_invalid_files_are_named_in_one_line(content: bytes, message: str, place
 
 
 def test_a_long_recording_is_refused_before_it_is_read(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("darts.data.audio._MAX_SAMPLES", 3)
     with pytest.raises(ValueError, match="it is too long: more than 3 samples"):
-        read_recording(place(riff(format_chunk(), DATA)))
+        read_recording(write_wave(tmp_path, riff(format_chunk(), DATA)))
