@@ -201,19 +201,6 @@ def test_a_baseline_cannot_be_reduced_below_the_smallest_network() -> None:
     assert reduced_architecture(replace(own, limits=CostMeter({"macs": 10})), PLAIN) is None
 
 
-@pytest.mark.parametrize(
-    ("text", "connected"),
-    [
-        ("|none~0|+|none~0|none~1|+|none~0|none~1|none~2|", False),
-        ("|none~0|+|none~0|nor_conv_3x3~1|+|none~0|none~1|nor_conv_3x3~2|", False),
-        ("|nor_conv_3x3~0|+|none~0|none~1|+|none~0|nor_conv_3x3~1|none~2|", True),
-        ("DARTS_V2", True),
-    ],
-)
-def test_connected_cells_have_a_path_from_input_to_output(text: str, connected: bool) -> None:
-    assert is_connected(genotype(text)) == connected
-
-
 LIMITED = ("limit.macs=100000", "optimizer.lr=0.5")
 METHODS = ("methods=[darts_v1,pc_darts]",)
 

@@ -480,12 +480,16 @@ def test_every_relaxation_trains_the_supernet(name: str, relaxation: str) -> Non
 
 
 @every_case
-def test_networks_share_their_base(case: Case) -> None:
+def test_networks_share_their_base_and_train(case: Case) -> None:
     genotype = case.random(3)
     net = case.network(genotype)
     assert isinstance(net, NetworkBase)
     assert net.genotype is genotype
     assert (net.drop_path, net.auxiliary) == (0.0, None)
+    loss_of(net, case.batch()).backward()
+    gradients = [p.grad for p in net.parameters() if p.grad is not None]
+    assert gradients
+    assert all(gradient.isfinite().all() for gradient in gradients)
     net.eval()
     logits = outputs(net, case.batch())
     assert logits.isfinite().all()
@@ -495,15 +499,6 @@ def test_networks_share_their_base(case: Case) -> None:
         for edge in range(len(genotype.edges(cell))):
             modules = net.edge_modules(cell, edge)
             assert modules is None or all(hasattr(module, name) for module, name in modules)
-
-
-@every_case
-def test_networks_train(case: Case) -> None:
-    net = case.network(case.random(4))
-    loss_of(net, case.batch()).backward()
-    gradients = [p.grad for p in net.parameters() if p.grad is not None]
-    assert gradients
-    assert all(gradient.isfinite().all() for gradient in gradients)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tiny_search import MS
 
 from darts.judging.devices import load_model
-from darts.judging.devices.cell_features import encode, read_edges
+from darts.judging.devices.cell_features import encode, is_connected, read_edges
 from darts.judging.devices.fitting import Accuracy, count, fit_and_test, fit_latency
 from darts.reading import FileError
 from darts.spaces import SPACES, AnyGenotype
@@ -193,6 +193,8 @@ def test_features_equal_an_enumeration_of_paths(space: str) -> None:
         for cell in genotype.cells:
             theirs |= expected(genotype, cell)
         assert features == theirs
+        connected = all(f"connected.{cell}" in theirs for cell in genotype.cells)
+        assert is_connected(genotype) == connected
 
 
 def test_places_have_one_operation_each() -> None:
