@@ -7,20 +7,21 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 from typing import Any, ClassVar
 
+import optuna
 import pytest
 
+from darts.config import compose
 from darts.hpo import supervisor
-from darts.hpo.study import StudyPlan
+from darts.hpo.config_checks import check_config
+from darts.hpo.study import StudyPlan, make_plan
 from darts.hpo.trials import counted_trials, trial_state
 from darts.reading import JsonObject
 from darts.running.jobs import Executor, Future, Job, Outcome
 from darts.strategies.judges import Judge, JudgeTools, TrialSpec
-
-Planned = Callable[..., StudyPlan]
-"""The function that the fixture ``planned`` returns."""
 
 SHORT = (
     *("dataset=synthetic", "dataset.samples=48", "genotype=DARTS_V2", "loader.batch_size=8"),
@@ -28,6 +29,14 @@ SHORT = (
     "parameters.optimizer.lr={low: 0.01, high: 0.1, log: true}",
 )
 """The overrides of a study whose trials train for about a second."""
+
+
+def planned(folder: Path, *overrides: str) -> StudyPlan:
+    """Check and plan a study, given its command line."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    config: Any = compose("tune", [*overrides])
+    check_config(config)
+    return make_plan(config, folder / "study")
 
 
 class FakeRuns(Executor):

@@ -15,7 +15,7 @@ from typing import Any
 
 import optuna
 import pytest
-from fake_runs import SHORT, SPACE, Planned, SlowJudge, ignore, table_of
+from fake_runs import SHORT, SPACE, SlowJudge, ignore, planned, table_of
 from optuna.trial import TrialState
 from slow_cases import slow_except
 from waiting import wait_for, wait_until
@@ -48,9 +48,9 @@ def claim(plan: StudyPlan, study: optuna.Study, window: int) -> int | None:
 
 
 @pytest.fixture
-def plan(planned: Planned, table: Path) -> StudyPlan:
+def plan(tmp_path: Path, table: Path) -> StudyPlan:
     words = ("experiment=nas201_table", "strategy=tpe", "budget.trials=6")
-    return planned(*words, f"benchmark.table={table}")
+    return planned(tmp_path, *words, f"benchmark.table={table}")
 
 
 def finish(study: optuna.Study, number: int) -> None:
@@ -100,10 +100,10 @@ def test_an_unusable_url_raises_one_line(url: str) -> None:
     assert url in str(caught.value)
 
 
-def test_the_grid_point_of_a_lost_trial_is_evaluated(planned: Planned) -> None:
+def test_the_grid_point_of_a_lost_trial_is_evaluated(tmp_path: Path) -> None:
     """The trial was lost before its parameters were sampled."""
     fixed = [override for override in SHORT if not override.startswith("parameters.")]
-    plan = planned(*fixed, "parameters.optimizer.lr=[0.01,0.02,0.04]", "strategy=grid")
+    plan = planned(tmp_path, *fixed, "parameters.optimizer.lr=[0.01,0.02,0.04]", "strategy=grid")
     study = plan.open()
     lost = study.ask()
     others = [suggest_point(study.ask(), plan.space.parameters) for _ in range(2)]
@@ -201,9 +201,11 @@ def test_running_time_is_summed_over_resumes(fake: FakeTime) -> None:
 
 @pytest.mark.parametrize("jump", [-1e6, 1e6])
 def test_a_jump_of_the_system_time_neither_ends_nor_extends_a_study(
-    planned: Planned, table: Path, monkeypatch: pytest.MonkeyPatch, jump: float
+    tmp_path: Path, table: Path, monkeypatch: pytest.MonkeyPatch, jump: float
 ) -> None:
-    plan = planned(*TABLE, f"benchmark.table={table}", "budget.trials=5", "budget.hours=1")
+    plan = planned(
+        tmp_path, *TABLE, f"benchmark.table={table}", "budget.trials=5", "budget.hours=1"
+    )
     study = plan.open()
     clock = StudyClock(study, hours=1)
     original = time.time
@@ -216,10 +218,10 @@ def test_a_jump_of_the_system_time_neither_ends_nor_extends_a_study(
 
 
 def test_only_trials_that_are_stale_at_two_looks_are_requeued(
-    planned: Planned, table: Path, fake: FakeTime, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, table: Path, fake: FakeTime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody sets the clock of the database forward, and then a worker dies."""
-    plan = planned(*TABLE, f"benchmark.table={table}", "budget.trials=5", "heartbeat=10")
+    plan = planned(tmp_path, *TABLE, f"benchmark.table={table}", "budget.trials=5", "heartbeat=10")
     study = plan.open()
     trial = claim_trial(plan, study, [], 1)
     stale = [{trial._trial_id}, set(), {trial._trial_id}, {trial._trial_id}]
@@ -236,17 +238,12 @@ def test_only_trials_that_are_stale_at_two_looks_are_requeued(
     assert failure_reason(study.trials[0]) == "its worker sends no heartbeats"
 
 
-@pytest.fixture
-def study_plan(planned: Planned, tmp_path: Path) -> Planned:
-    """Return a function that plans a study with a slow judge in a new directory."""
-
-    def make(name: str, judge: SlowJudge, *overrides: str) -> StudyPlan:
-        # Several processes or threads with a supervisor or worker of their own share the database.
-        plan = planned(*SPACE, f"storage=sqlite:///{tmp_path / name}.db", *overrides)
-        plan.config.judge = judge
-        return dataclasses.replace(plan, directory=tmp_path / name)
-
-    return make
+def study_plan(folder: Path, judge: SlowJudge, *overrides: str) -> StudyPlan:
+    """Plan a study with a slow judge in a new directory."""
+    # Several processes or threads with a supervisor or worker of their own share the database.
+    plan = planned(folder.parent, *SPACE, f"storage=sqlite:///{folder}.db", *overrides)
+    plan.config.judge = judge
+    return dataclasses.replace(plan, directory=folder)
 
 
 def run_in_threads(plan: StudyPlan, workers: int = 2) -> list[tuple[str, dict[str, Any], Any]]:
@@ -267,12 +264,15 @@ def run_in_threads(plan: StudyPlan, workers: int = 2) -> list[tuple[str, dict[st
 
 
 @pytest.mark.parametrize("strategy", slow_except(STRATEGIES, ("tpe",)))
-def test_timing_does_not_change_the_points(study_plan: Planned, strategy: str) -> None:
+def test_timing_does_not_change_the_points(tmp_path: Path, strategy: str) -> None:
     options = [f"strategy={strategy}", "workers=2", "budget.trials=10"]
     options += ["strategy.startup=3"] if strategy in ("tpe", "cmaes", "gp") else []
     options += ["strategy.population=4"] if strategy in ("evolution", "nsga2") else []
     options += ["strategy.starts=3"] if strategy == "greedy" else []
-    plans = [study_plan(f"{d}", SlowJudge(pause_seed=d, at_once=2), *options) for d in range(3)]
+    plans = [
+        study_plan(tmp_path / f"{d}", SlowJudge(pause_seed=d, at_once=2), *options)
+        for d in range(3)
+    ]
     one, two, three = (run_in_threads(plan) for plan in plans)
     assert len(one) == 10
     assert one == two == three
@@ -282,39 +282,41 @@ def test_timing_does_not_change_the_points(study_plan: Planned, strategy: str) -
 
 @pytest.mark.slow
 @pytest.mark.parametrize("pruner", ["median", "hyperband", "halving"])
-def test_timing_does_not_change_what_is_pruned(study_plan: Planned, pruner: str) -> None:
+def test_timing_does_not_change_what_is_pruned(tmp_path: Path, pruner: str) -> None:
     options = (f"pruner={pruner}", "workers=2", "strategy=random", "budget.trials=12", "epochs=4")
     options += ("pruner.factor=2",) if pruner != "median" else ("pruner.startup=2",)
     judges = [SlowJudge(pause_seed=d, seconds=0.03, epochs=4) for d in range(2)]
-    one, two = (run_in_threads(study_plan(f"{j.pause_seed}", j, *options)) for j in judges)
+    one, two = (
+        run_in_threads(study_plan(tmp_path / f"{j.pause_seed}", j, *options)) for j in judges
+    )
     assert one == two
     assert {row[0] for row in one} == {"complete", "pruned"}
 
 
 @pytest.mark.slow
-def test_the_window_is_stored_when_a_study_begins(study_plan: Planned) -> None:
+def test_the_window_is_stored_when_a_study_begins(tmp_path: Path) -> None:
     """A study that is continued with another number of workers has the same points."""
     options = ("strategy=tpe", "strategy.startup=3", "budget.trials=10")
-    whole = run_in_threads(study_plan("a", SlowJudge(seconds=0), *options, "workers=2"))
-    half = study_plan("b", SlowJudge(seconds=0), *options[:2], "budget.trials=5", "workers=2")
+    whole = run_in_threads(study_plan(tmp_path / "a", SlowJudge(seconds=0), *options, "workers=2"))
+    half = study_plan(
+        tmp_path / "b", SlowJudge(seconds=0), *options[:2], "budget.trials=5", "workers=2"
+    )
     run_in_threads(half)
-    rest = study_plan("b", SlowJudge(seconds=0), *options, "workers=1")
+    rest = study_plan(tmp_path / "b", SlowJudge(seconds=0), *options, "workers=1")
     assert run_in_threads(rest, workers=1) == whole
-    other = study_plan("c", SlowJudge(seconds=0), *options, "workers=1")
+    other = study_plan(tmp_path / "c", SlowJudge(seconds=0), *options, "workers=1")
     assert run_in_threads(other, workers=1) != whole
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
-def test_killed_workers_do_not_change_the_table(
-    planned: Planned, tmp_path: Path, seed: int
-) -> None:
+def test_killed_workers_do_not_change_the_table(tmp_path: Path, seed: int) -> None:
     options = ("strategy=tpe", "strategy.startup=2", "budget.trials=6", "workers=2", "epochs=6")
     options += ("save_minutes=0",)
 
     def plan_of(name: str) -> StudyPlan:
         storage = f"sqlite:///{tmp_path / name}.db"
-        plan = planned(*SHORT, *options, "loader.batch_size=4")
+        plan = planned(tmp_path, *SHORT, *options, "loader.batch_size=4")
         return dataclasses.replace(plan, directory=tmp_path / name, storage=storage)
 
     whole, killed = plan_of("whole"), plan_of("killed")
@@ -343,12 +345,12 @@ def drive(plan: StudyPlan) -> None:
 
 @pytest.mark.slow
 def test_a_stopped_process_drops_the_result_of_a_trial_that_was_taken_over(
-    study_plan: Planned, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """SIGSTOP for longer than three heartbeats, then SIGCONT."""
     options = ("strategy=tpe", "budget.trials=6", "window=2", "heartbeat=1")
-    whole = run_in_threads(study_plan("whole", SlowJudge(seconds=0), *options))
-    plan = study_plan("stopped", SlowJudge(seconds=2.5), *options)
+    whole = run_in_threads(study_plan(tmp_path / "whole", SlowJudge(seconds=0), *options))
+    plan = study_plan(tmp_path / "stopped", SlowJudge(seconds=2.5), *options)
     study = plan.open()
     spawn = multiprocessing.get_context("spawn")
     processes = [spawn.Process(target=drive, args=(plan,)) for _ in range(2)]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import os
 import signal
+from pathlib import Path
 from random import Random
 from typing import Any
 
 import optuna
 import pytest
-from fake_runs import SHORT, FakeRuns, Planned, ignore, rate_of, score
+from fake_runs import SHORT, FakeRuns, ignore, planned, rate_of, score
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 
@@ -178,8 +179,8 @@ def test_trials_get_seed_and_metric_and_never_the_test_split() -> None:
     assert {"arch_optimizer.raises=0", "restarts=0"} <= set(searches)
 
 
-def test_trials_within_the_limits_precede_better_trials(planned: Planned) -> None:
-    plan = planned(*SHORT, "limit.macs=100", "limit.joules=10")
+def test_trials_within_the_limits_precede_better_trials(tmp_path: Path) -> None:
+    plan = planned(tmp_path, *SHORT, "limit.macs=100", "limit.joules=10")
     cheap = {SCORES: {"macs": 100, "joules": 10}}
     expensive = {SCORES: {"macs": 99, "joules": 11}}
     incomplete = {SCORES: {"macs": 1}}
@@ -192,9 +193,9 @@ def test_trials_within_the_limits_precede_better_trials(planned: Planned) -> Non
     assert best_trial(plan, [trials[4]]) is None
 
 
-def test_a_study_with_another_objective_or_space_is_refused(planned: Planned) -> None:
-    planned(*SHORT).open()
-    planned(*SHORT, "dataset.root=/elsewhere", "workers=7", "strategy=random").open()
+def test_a_study_with_another_objective_or_space_is_refused(tmp_path: Path) -> None:
+    planned(tmp_path, *SHORT).open()
+    planned(tmp_path, *SHORT, "dataset.root=/elsewhere", "workers=7", "strategy=random").open()
     for override, difference in [
         ("metric=loss", "objectives"),
         ("costs=[flops]", "objectives"),
@@ -204,7 +205,9 @@ def test_a_study_with_another_objective_or_space_is_refused(planned: Planned) ->
         with pytest.raises(
             (ConfigError, ValueError), match=f"has different {difference}; choose another"
         ):
-            planned(*SHORT, override, *(["strategy=random"] if "costs" in override else [])).open()
+            planned(
+                tmp_path, *SHORT, override, *(["strategy=random"] if "costs" in override else [])
+            ).open()
 
 
 DESIGN = (
@@ -214,7 +217,7 @@ DESIGN = (
 
 
 def test_each_best_trial_has_a_factorial_design_of_its_own(
-    planned: Planned, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A study that is resumed with a larger budget finds a better point."""
 
@@ -226,7 +229,7 @@ def test_each_best_trial_has_a_factorial_design_of_its_own(
 
     executor = FakeRuns(run)
     executor.replace_executors(monkeypatch)
-    plan = planned(*SHORT, *DESIGN)
+    plan = planned(tmp_path, *SHORT, *DESIGN)
     study, folders = plan.open(), []
     for budget in (1, 2):
         plan = dataclasses.replace(plan, max_trials=budget)
@@ -243,9 +246,9 @@ def test_each_best_trial_has_a_factorial_design_of_its_own(
 
 
 def test_a_signal_during_the_factorial_design_ends_the_analysis(
-    planned: Planned, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = planned(*SHORT, *DESIGN, "budget.trials=1")
+    plan = planned(tmp_path, *SHORT, *DESIGN, "budget.trials=1")
     study = plan.open()
     FakeRuns(score).replace_executors(monkeypatch)
     Supervisor(plan, study, ignore).run()

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from fake_runs import SHORT, FakeRuns, Planned, ignore, score, table_of
+from fake_runs import SHORT, FakeRuns, ignore, planned, score, table_of
 from optuna.trial import TrialState
 
 from darts.hpo import supervisor as supervisors
@@ -30,10 +30,10 @@ pytestmark = pytest.mark.filterwarnings("ignore:Heartbeat of storage:UserWarning
 
 
 def test_an_error_of_the_executor_is_not_charged_to_trials(
-    planned: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However often the study ends like this, its points are evaluated later."""
-    plan = planned(*SHORT, "retries=0", "workers=2")
+    plan = planned(tmp_path, *SHORT, "retries=0", "workers=2")
     whole = dataclasses.replace(plan, storage=f"sqlite:///{tmp_path / 'whole.db'}")
     FakeRuns(score).replace_executors(monkeypatch)
     Supervisor(whole, whole.open(), ignore).run()
@@ -72,10 +72,10 @@ class Closing(FakeRuns):
 
 
 def test_a_trial_whose_point_is_proposed_at_the_end_waits_for_the_resumed_study(
-    planned: Planned, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A signal arrives while a thread computes a proposal, and the executor ends first."""
-    plan = planned(*SHORT, "workers=2")
+    plan = planned(tmp_path, *SHORT, "workers=2")
     study, executor, propose = plan.open(), Closing(), workers.suggest_point
     executor.replace_executors(monkeypatch)
 
@@ -93,9 +93,9 @@ def test_a_trial_whose_point_is_proposed_at_the_end_waits_for_the_resumed_study(
 
 
 def test_a_second_ctrl_c_does_not_wait_for_a_proposal(
-    planned: Planned, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = planned(*SHORT, "workers=2")
+    plan = planned(tmp_path, *SHORT, "workers=2")
     FakeRuns(score).replace_executors(monkeypatch)
     release = threading.Event()
 
@@ -119,7 +119,7 @@ def test_a_second_ctrl_c_does_not_wait_for_a_proposal(
 
 @pytest.mark.parametrize(("metric", "worst"), [("accuracy", -float("inf")), ("loss", float("inf"))])
 def test_an_infinite_or_undefined_score_is_the_worst_for_a_pruner(
-    planned: Planned, monkeypatch: pytest.MonkeyPatch, metric: str, worst: float
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, metric: str, worst: float
 ) -> None:
     """The rows of a run have null for both. An epoch without a score says nothing."""
 
@@ -131,7 +131,7 @@ def test_an_infinite_or_undefined_score_is_the_worst_for_a_pruner(
         (job.directory / "metrics.jsonl").write_text("\n".join(lines) + "\n")
         return score(job)
 
-    plan = planned(*SHORT, f"metric={metric}", "budget.trials=1", "workers=2")
+    plan = planned(tmp_path, *SHORT, f"metric={metric}", "budget.trials=1", "workers=2")
     FakeRuns(write_rows).replace_executors(monkeypatch)
     study = plan.open()
     Supervisor(plan, study, ignore).run()
@@ -139,10 +139,10 @@ def test_an_infinite_or_undefined_score_is_the_worst_for_a_pruner(
 
 
 def test_running_trials_of_a_killed_command_start_again_at_once(
-    planned: Planned, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody else uses the database in the run directory, and kills are no attempts."""
-    plan = planned(*SHORT, "retries=0", "workers=2", "heartbeat=3600")
+    plan = planned(tmp_path, *SHORT, "retries=0", "workers=2", "heartbeat=3600")
     FakeRuns(score).replace_executors(monkeypatch)
     study = plan.open()
     for _ in range(2):  # the command is killed twice
@@ -155,10 +155,10 @@ def test_running_trials_of_a_killed_command_start_again_at_once(
 
 
 def test_running_trials_in_a_shared_database_belong_to_other_commands(
-    planned: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storage = f"storage=sqlite:///{tmp_path / 'shared.db'}"
-    plan = planned(*SHORT, storage, "workers=2", "window=2", "strategy=random")
+    plan = planned(tmp_path, *SHORT, storage, "workers=2", "window=2", "strategy=random")
     FakeRuns(score).replace_executors(monkeypatch)
     study = plan.open()
     claimed = claim_trial(plan, study, [], 2)
@@ -201,9 +201,9 @@ class FailingJudge:
 
 
 def test_failures_are_recorded_and_the_study_continues(
-    planned: Planned, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    plan = planned(*SHORT, "budget.trials=7", "executor=inline")
+    plan = planned(tmp_path, *SHORT, "budget.trials=7", "executor=inline")
     plan.config.judge = FailingJudge()  # type: ignore[assignment]
     trials = run(plan)
     failed, fine = TrialState.FAIL, TrialState.COMPLETE
@@ -220,8 +220,8 @@ def test_failures_are_recorded_and_the_study_continues(
     assert "Traceback" not in capfd.readouterr().err
 
 
-def test_a_study_ends_if_its_first_trials_all_fail(planned: Planned) -> None:
-    plan = planned(*SHORT, "budget.trials=20", "executor=inline")
+def test_a_study_ends_if_its_first_trials_all_fail(tmp_path: Path) -> None:
+    plan = planned(tmp_path, *SHORT, "budget.trials=20", "executor=inline")
 
     class Broken(FailingJudge):
         def __call__(self, trial: Any, tools: Any) -> dict[str, Any]:
@@ -235,9 +235,9 @@ def test_a_study_ends_if_its_first_trials_all_fail(planned: Planned) -> None:
     assert len(study.trials) == 3
 
 
-def test_a_missing_score_fails_the_trial(planned: Planned) -> None:
+def test_a_missing_score_fails_the_trial(tmp_path: Path) -> None:
     """For example a metric that needs more classes than the data set has."""
-    plan = planned(*SHORT, "budget.trials=1", "executor=inline", "metric=top5_accuracy")
+    plan = planned(tmp_path, *SHORT, "budget.trials=1", "executor=inline", "metric=top5_accuracy")
     plan.config.judge = FailingJudge()  # type: ignore[assignment]
     (trial,) = run(plan)
     assert failure_reason(trial) == (
@@ -245,14 +245,13 @@ def test_a_missing_score_fails_the_trial(planned: Planned) -> None:
     )
 
 
-def test_a_predicted_latency_can_be_an_objective(
-    planned: Planned, table: Path, tmp_path: Path
-) -> None:
+def test_a_predicted_latency_can_be_an_objective(table: Path, tmp_path: Path) -> None:
     model = LinearModel(
         "nas201", "phone", "ridge", "operations", 1.0, {"count.cell.nor_conv_3x3": 2.0}, []
     )
     model.save(tmp_path / "phone.json")
     plan = planned(
+        tmp_path,
         *TABLE,
         f"benchmark.table={table}",
         "budget.trials=4",
