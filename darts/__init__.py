@@ -73,7 +73,7 @@ def _is_command() -> bool:
 
 if _is_command():
     from darts.cpu_sharing import choose_wait_policy
-    from darts.process import end_silently
+    from darts.process import disable_keyboard_interrupt
 
-    end_silently()  # Ctrl-C during the imports, which take seconds
+    disable_keyboard_interrupt()  # Ctrl-C during the imports, which take seconds
     choose_wait_policy()

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import TextIO
 
-VARIABLE = "DARTS_LOG"  # passes the mode on to the worker processes of a command
+LOG_VARIABLE = "DARTS_LOG"  # passes the mode on to the worker processes of a command
 MODES = ("auto", "plain", "quiet", "json")
 """auto: a progress bar on a terminal, lines elsewhere; plain: always lines; quiet: warnings and
 errors only; json: one JSON object per line."""
@@ -16,7 +16,7 @@ errors only; json: one JSON object per line."""
 
 def log_mode() -> str:
     """Return the mode of this process."""
-    return os.environ.get(VARIABLE, MODES[0])
+    return os.environ.get(LOG_VARIABLE, MODES[0])
 
 
 def take_log_mode(arguments: Sequence[str]) -> list[str]:
@@ -26,7 +26,7 @@ def take_log_mode(arguments: Sequence[str]) -> list[str]:
             mode = argument.removeprefix("log=")
             if mode not in MODES:
                 raise ValueError(f"log={mode}: choose from {', '.join(MODES)}")
-            os.environ[VARIABLE] = mode
+            os.environ[LOG_VARIABLE] = mode
     return [argument for argument in arguments if not argument.startswith("log=")]
 
 

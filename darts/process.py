@@ -17,13 +17,13 @@ def rank_and_size() -> tuple[int, int]:
 # surface as an error of another type, because libraries run cleanup code before it arrives.
 
 
-def end_silently() -> None:
-    """Let Ctrl-C end the process, unless the program has a handler of its own."""
+def disable_keyboard_interrupt() -> None:
+    """Make Ctrl-C end the process without an exception, unless the program has its own handler."""
     _replace(signal.default_int_handler, signal.SIG_DFL)
 
 
-def raise_keyboard_interrupt() -> None:
-    """Let Ctrl-C raise KeyboardInterrupt again."""
+def enable_keyboard_interrupt() -> None:
+    """Make Ctrl-C raise KeyboardInterrupt again after ``disable_keyboard_interrupt``."""
     _replace(signal.SIG_DFL, signal.default_int_handler)
 
 

@@ -65,7 +65,7 @@ def tune(config: TuneConfig, invocation: Invocation) -> JsonObject:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with RunDirectory(invocation.directory, "tune") as run:
         if config.resume:
-            run.claim_existing()
+            run.claim()
             run.require_same_config(run.saved_config(), config)
         else:
             run.claim_unused(numbered=invocation.numbered)

@@ -79,7 +79,7 @@ class Step:
         dist.barrier()
         start = time.perf_counter()
         if self.ranks.main or self.case != "alone":
-            self.searcher.train_step(*self.batches, updates_alphas=True)
+            self.searcher.search_step(*self.batches, update_alphas=True)
         dist.barrier()
         return time.perf_counter() - start
 

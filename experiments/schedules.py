@@ -36,7 +36,7 @@ from darts.finding.setup import make_networks
 from darts.recipes.retrain import build_network
 from darts.spaces.network import fit_layers
 from darts.training.averaging import Averaging
-from darts.training.device import autocast
+from darts.training.device import precision_context
 from darts.training.schedules import warmup_cosine
 from darts.training.scoring import evaluate
 from darts.training.steps import set_learning_rate, weight_optimizer
@@ -91,7 +91,7 @@ def train(name: str, folder: Path, schedule: str, seed: int) -> Row:
             if schedule != "schedule_free":
                 rate = learning_rate(schedule, position, total, config.optimizer.lr)
                 set_learning_rate(optimizer, rate)
-            with autocast(precision, device):
+            with precision_context(precision, device):
                 loss, _ = objective.network_loss(net, batch)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]

@@ -32,7 +32,7 @@ from darts.config.commands import SearchConfig
 from darts.config.fields import ConfigError, check_fields, flatten
 from darts.config.groups import COMMANDS, TYPES, defaults_nodes
 from darts.plugins import conf_folder, group_options, plugin_conf_folders
-from darts.process import raise_keyboard_interrupt
+from darts.process import enable_keyboard_interrupt
 
 C = TypeVar("C")
 R = TypeVar("R")
@@ -85,7 +85,7 @@ class HydraJob(Generic[C, R]):
             check_fields(config)
             self.check(config)
             overrides = (*self.recorded, *call.overrides.task)
-            raise_keyboard_interrupt()
+            enable_keyboard_interrupt()
             invocation = Invocation(self.directories[-1], overrides, numbered=numbered)
             self.results.append(self.function(config, invocation))
         except Exception as error:

@@ -31,8 +31,8 @@ from darts.config.hydra_adapter import (
 from darts.config.overrides import hydra_overrides
 from darts.config.resumed_run import ResumedRun
 from darts.escaping import for_terminal
-from darts.log_mode import VARIABLE, take_log_mode
-from darts.process import end_silently, raise_keyboard_interrupt, rank_and_size
+from darts.log_mode import LOG_VARIABLE, take_log_mode
+from darts.process import disable_keyboard_interrupt, enable_keyboard_interrupt, rank_and_size
 from darts.reading import one_line
 from darts.spaces.module.targets import allow_import
 from darts.writing import WriteError, is_machine_failure
@@ -61,7 +61,7 @@ def launch(
     ``worthless`` returns why a result is worthless, in one line, or None if it is not.
     ``arguments`` are overrides and flags of Hydra; None stands for the arguments of the process.
     """
-    end_silently()  # Ctrl-C, until the run begins
+    disable_keyboard_interrupt()  # Ctrl-C, until the run begins
     given = list(sys.argv[1:] if arguments is None else arguments)
     job = HydraJob(command, check, function)
     try:
@@ -73,7 +73,7 @@ def launch(
     except KeyboardInterrupt as error:
         _exit(command, str(error) or "aborted by Ctrl-C", code=130)
     finally:
-        raise_keyboard_interrupt()
+        enable_keyboard_interrupt()
 
 
 def _run(job: HydraJob[C, R], given: Sequence[str]) -> None:
@@ -179,9 +179,13 @@ def compose(command: str, overrides: Sequence[str] = (), resumed: ResumedRun | N
 
 @contextmanager
 def _process_state(command: str) -> Iterator[None]:
-    """Make Hydra raise its errors, and shorten warnings of this package; undo both at the end."""
+    """Make Hydra raise its errors, and shorten warnings of this package.
+
+    At the end, restore what this function and the command change: the format of warnings,
+    ``sys.argv``, and the environment variables of Hydra's errors and of the log mode.
+    """
     arguments = sys.argv
-    environment = {name: os.environ.get(name) for name in ("HYDRA_FULL_ERROR", VARIABLE)}
+    environment = {name: os.environ.get(name) for name in ("HYDRA_FULL_ERROR", LOG_VARIABLE)}
     format_warning = warnings.formatwarning
     os.environ["HYDRA_FULL_ERROR"] = "1"  # without it, Hydra prints errors and exits
     warnings.formatwarning = _short_warnings(command)

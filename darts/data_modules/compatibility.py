@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from darts.config import ConfigError, RetrainConfig, RunConfig, one_of
+from darts.config import ConfigError, RetrainConfig, RunConfig, SearchConfig, one_of
 from darts.data import count_folds, sources
 from darts.data.source import SourceSpec
 from darts.spaces import SPACES
@@ -47,12 +47,17 @@ def check_data_kind(config: RunConfig) -> None:
         )
 
 
-def check_training(config: RunConfig) -> None:
+def check_training(config: SearchConfig | RetrainConfig) -> None:
     """Raise ValueError if the task does not fit the data, the space, the metric or the process.
 
-    Also check that all trackers exist and are installed.
+    Also check that ``cutout`` fits the data, and that all trackers exist and are installed.
     """
     check_data_kind(config)
+    if config.cutout and data_kind(config) != "images":
+        raise ConfigError(
+            f"cutout={config.cutout} erases a square of an image, but "
+            f"dataset={config.dataset.name} contains no images; set cutout=0"
+        )
     check_trackers(config.tracking.trackers)
     config.task.check_training()
     one_of("metric", config.metric, config.task.metrics)

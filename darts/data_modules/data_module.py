@@ -31,8 +31,8 @@ _LOAD_KEYS = ("root", "download", "verify", "size", "storage")
 class SearchLoaders(NamedTuple):
     """Loaders of a search."""
 
-    weights: Loader  # batches for weight steps
-    alphas: Loader  # batches for architecture steps
+    for_weights: Loader  # batches of weight steps
+    for_alphas: Loader  # batches of architecture steps
     scoring: Loader  # validation samples for scores, in a fixed order, without augmentation
 
 
@@ -82,11 +82,6 @@ class DataModule(ABC):
         self.config, self.ranks = config, ranks
         self.subsets: dict[str, Tensor] = {}
         name, kind, targets = config.dataset.name, data_kind(config), config.task.targets
-        if config.cutout and kind != "images":
-            raise ValueError(
-                f"cutout={config.cutout} erases a square of an image, but dataset={name} contains "
-                "no images; set cutout=0"
-            )
         if source is None:
             options = load_options(config)
             source = ranks.local_main_first(
@@ -140,14 +135,17 @@ class DataModule(ABC):
     def search_loaders(self) -> SearchLoaders:
         """Return the loaders of a search; set ``subsets``."""
 
-    def _search_loaders(self, weights: Tensor, alphas: Tensor, scoring: Loader) -> SearchLoaders:
-        """Return the loaders for two subsets of the training samples; set ``subsets``."""
-        self.subsets = {"weights": weights, "alphas": alphas}
-        return SearchLoaders(
-            self.training_loader(weights, "weights"),
-            self.training_loader(alphas, "alphas"),
-            scoring,
-        )
+    def _loaders_of_subsets(
+        self, weight_indices: Tensor, alpha_indices: Tensor, scoring: Loader
+    ) -> SearchLoaders:
+        """Return the loaders for two subsets of the training samples; set ``subsets``.
+
+        Both are the indices of the samples, ``(n,)`` int64.
+        """
+        self.subsets = {"weights": weight_indices, "alphas": alpha_indices}
+        for_weights = self.training_loader(weight_indices, "weights")
+        for_alphas = self.training_loader(alpha_indices, "alphas")
+        return SearchLoaders(for_weights, for_alphas, scoring)
 
     def retrain_loaders(self) -> tuple[Loader, Loader | None]:
         """Return the training loader and, unless ``validation=0``, the validation loader.

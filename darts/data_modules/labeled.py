@@ -34,7 +34,7 @@ class LabeledDataModule(DataModule, Generic[Split]):
         return self.source.classes
 
     @abstractmethod
-    def loader(
+    def split_loader(
         self, split: Split, indices: Tensor, name: str, *, training: bool
     ) -> PositionLoader[SampleBatch]:
         """Return batches of the samples ``indices`` of a split, ``(n,)`` int64.
@@ -43,7 +43,7 @@ class LabeledDataModule(DataModule, Generic[Split]):
         """
 
     def training_loader(self, indices: Tensor, name: str) -> PositionLoader[SampleBatch]:
-        return self.loader(self.source.train, indices, name, training=True)
+        return self.split_loader(self.source.train, indices, name, training=True)
 
     def evaluation_loader(
         self, split: Split, indices: Tensor | None = None
@@ -60,7 +60,7 @@ class LabeledDataModule(DataModule, Generic[Split]):
                 "fewer ranks"
             )
         share = indices[rank_slice(len(indices), self.ranks.rank, ranks)]
-        return self.loader(split, share, "evaluation", training=False)
+        return self.split_loader(split, share, "evaluation", training=False)
 
     def search_loaders(self) -> SearchLoaders:
         """Return loaders of two stratified subsets; the one for the alphas also gives scores.
@@ -74,7 +74,7 @@ class LabeledDataModule(DataModule, Generic[Split]):
         else:
             weights, alphas = self._divide(share, f"train_portion={share}")
         scoring = self.evaluation_loader(self.source.train, alphas)
-        return self._search_loaders(weights, alphas, scoring)
+        return self._loaders_of_subsets(weights, alphas, scoring)
 
     def _retrain_subsets(self, config: RetrainConfig) -> dict[str, Tensor]:
         share, fold = config.validation, config.validation_fold

@@ -55,7 +55,9 @@ class SampleDataModule(LabeledDataModule[Images]):
     def encoding(self) -> Encoding | None:
         return self.source.encoding
 
-    def loader(self, split: Images, indices: Tensor, name: str, *, training: bool) -> SampleLoader:
+    def split_loader(
+        self, split: Images, indices: Tensor, name: str, *, training: bool
+    ) -> SampleLoader:
         return SampleLoader(
             split,
             indices,

@@ -51,7 +51,7 @@ class DocumentDataModule(LabeledDataModule[LabeledTexts]):
     def encoding(self) -> WordEncoding:
         return self.source.encoding
 
-    def loader(
+    def split_loader(
         self, split: LabeledTexts, indices: Tensor, name: str, *, training: bool
     ) -> DocumentLoader:
         return DocumentLoader(split, indices, **self.loader_options(name, training=training))
@@ -197,7 +197,7 @@ class PairDataModule(DataModule):
         count = round(share * len(order))
         weights, alphas = order[:count], order[count:] if share < 1 else order
         self.check_not_empty([weights, alphas], f"train_portion={share}")
-        return self._search_loaders(weights, alphas, self.held_out_loader("valid", {}))
+        return self._loaders_of_subsets(weights, alphas, self.held_out_loader("valid", {}))
 
     def held_out_loader(self, split: str, subsets: Mapping[str, Tensor]) -> PairLoader:
         """Return batches of a rank's share of the split, not a share of each batch."""

@@ -49,7 +49,7 @@ class Relaxation:
     auxiliary_skip: float = number(0.0, low=0)
     auxiliary_decay: str = choice("linear", "linear", "cosine", "constant")
 
-    def edge_probabilities(self, alpha: Tensor, mask: Tensor | None) -> Tensor:
+    def operation_probabilities(self, alpha: Tensor, mask: Tensor | None) -> Tensor:
         """Return the probability of each operation of each edge of a group; 0 outside the mask.
 
         All are ``(edges, operations)``. The mask holds the candidates that are still in the search;
@@ -59,11 +59,11 @@ class Relaxation:
 
     def sample_weights(self, alpha: Tensor, mask: Tensor | None, context: SearchContext) -> Tensor:
         """Return mixing weights for training, which may draw from PyTorch's global generator."""
-        return self.edge_probabilities(alpha, mask)
+        return self.operation_probabilities(alpha, mask)
 
     def mean_weights(self, alpha: Tensor, mask: Tensor | None) -> Tensor:
         """Return mixing weights for evaluation, without random draws: here the probabilities."""
-        return self.edge_probabilities(alpha, mask)
+        return self.operation_probabilities(alpha, mask)
 
     def prepare(self, net: SupernetBase) -> None:
         """Add the alphas of the edges to a supernet, if ``edge_normalization`` is set."""
@@ -98,7 +98,7 @@ class Relaxation:
         """
         edges = self._edge_weights(alphas, context)
         return {
-            group: self.edge_probabilities(alpha, mask)
+            group: self.operation_probabilities(alpha, mask)
             * (1.0 if edges is None else edges[group][:, None])
             for group, alpha, mask in _groups(alphas, context)
         }
@@ -160,7 +160,7 @@ class Relaxation:
 def _groups(
     alphas: Mapping[str, Tensor], context: SearchContext
 ) -> Iterator[tuple[str, Tensor, Tensor | None]]:
-    """Yield the name, the alphas and the mask of each group, without the alphas of the edges."""
+    """Yield name, alphas and mask of each group, without the alphas of edge normalization."""
     for group in context.candidates:
         alpha, mask = alphas[group], context.masks.get(group)
         yield group, alpha, None if mask is None else constant_on(mask, alpha.device)
@@ -189,6 +189,6 @@ class Sigmoid(Relaxation):
 
     name: str = "sigmoid"
 
-    def edge_probabilities(self, alpha: Tensor, mask: Tensor | None) -> Tensor:
+    def operation_probabilities(self, alpha: Tensor, mask: Tensor | None) -> Tensor:
         weights = alpha.sigmoid()
         return weights if mask is None else weights * mask

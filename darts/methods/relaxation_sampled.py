@@ -69,7 +69,7 @@ class Gumbel(Concrete):
         return straight_through(super().sample_weights(alpha, mask, context))
 
     def mean_weights(self, alpha: Tensor, mask: Tensor | None) -> Tensor:
-        return straight_through(self.edge_probabilities(alpha, mask))
+        return straight_through(self.operation_probabilities(alpha, mask))
 
 
 def straight_through(soft: Tensor) -> Tensor:
@@ -102,9 +102,9 @@ class Dirichlet(Relaxation):
     name: str = "dirichlet"
     ranking: str = choice("mean", "mean", "softmax")
 
-    def edge_probabilities(self, alpha: Tensor, mask: Tensor | None) -> Tensor:
+    def operation_probabilities(self, alpha: Tensor, mask: Tensor | None) -> Tensor:
         if self.ranking == "softmax":
-            return super().edge_probabilities(alpha, mask)
+            return super().operation_probabilities(alpha, mask)
         return _normalize(concentration(alpha), mask)
 
     def mean_weights(self, alpha: Tensor, mask: Tensor | None) -> Tensor:
@@ -132,7 +132,7 @@ class Uniform(Relaxation):
     uses_alphas: ClassVar[bool] = False
     name: str = "uniform"
 
-    def edge_probabilities(self, alpha: Tensor, mask: Tensor | None) -> Tensor:
+    def operation_probabilities(self, alpha: Tensor, mask: Tensor | None) -> Tensor:
         return masked_softmax(torch.zeros_like(alpha), mask)
 
     def mixture(self, alphas: Mapping[str, Tensor], context: SearchContext) -> Mixture:

@@ -40,7 +40,7 @@ _METADATA: dict[str, dict[str, None]] = {
 def new_figure(width: float, height: float, title: str | None = None, size: int = 12) -> Figure:
     """Return an empty white figure with an Agg canvas; width and height in inches.
 
-    A title of a font size is above it; an empty one takes some space too.
+    A title is above it, in a font of ``size`` points. An empty title takes space, None does not.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -5,7 +5,7 @@ from __future__ import annotations
 from darts.config import ConfigError, RetrainConfig, SearchConfig
 from darts.config.options import BenchmarkConfig, FrontConfig, PenaltyConfig, SearchLimitConfig
 from darts.data_modules.compatibility import check_fold, check_training, data_kind
-from darts.methods.stages import partial_of
+from darts.methods.stages import partial_of, stage_position
 from darts.spaces.lookup import find_genotype
 from darts.training.checkpoint import find_checkpoint
 from darts.training.device import check_precision, resolve_device
@@ -105,6 +105,7 @@ def check_components(config: SearchConfig) -> None:
             f"drop_path={config.drop_path}: the supernet of space={space.name} cannot drop edges; "
             "set drop_path=0"
         )
+    stage_position(0, config.epochs, config.all_stages)  # raises if there are too few epochs
     for stage in config.stages:
         partial_of(relaxation.partial, stage)
 

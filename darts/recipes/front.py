@@ -55,8 +55,8 @@ class Front(SearchCallback):
         search, budgets = self.search, self._budgets
         config, context = search.config, search.context
         searcher, loaders = search.searcher, search.loaders
-        count = min(config.collapse.calibration, len(loaders.weights))
-        calibration = [loaders.weights.batch(0, step) for step in range(count)]
+        count = min(config.collapse.calibration, len(loaders.for_weights))
+        calibration = [loaders.for_weights.batch(0, step) for step in range(count)]
         shares = budgets.shares()
         for share, smaller in zip(shares, [None, *shares], strict=False):
             limit = budgets.limit_at(share, smaller)

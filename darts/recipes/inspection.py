@@ -42,7 +42,7 @@ def dominant_alpha_eigenvalue(
 
     ``before_product`` is as in ``dominant_eigenvalue``.
     """
-    loss, reduce = partial(searcher.arch_loss, mean=True), searcher.ranks.all_reduce
+    loss, reduce = partial(searcher.arch_loss, deterministic=True), searcher.ranks.all_reduce
     with preserved_state(searcher.net):
         hessian = AlphaHessian(searcher.net, loss, batch, reduce)
         return dominant_eigenvalue(hessian, before_product=before_product)
@@ -105,7 +105,7 @@ class Inspection(SearchCallback):
         self._poll("eigenvalue")
         return dominant_alpha_eigenvalue(
             self.search.searcher,
-            self.search.loaders.alphas.batch(epoch, 0),
+            self.search.loaders.for_alphas.batch(epoch, 0),
             lambda done, total: self._poll(f"eigenvalue, part {done + 1} of at most {total}"),
         )
 
@@ -148,8 +148,8 @@ class Inspection(SearchCallback):
         self._poll("path score")
         with preserved_state(searcher.net):
             score = searcher.score(batches())[metric]
-        count = min(self._rules.calibration, len(loaders.weights))
-        calibration = [loaders.weights.batch(epoch, step) for step in range(count)]
+        count = min(self._rules.calibration, len(loaders.for_weights))
+        calibration = [loaders.for_weights.batch(epoch, step) for step in range(count)]
         masks = path_masks(genotype, searcher.probabilities(), searcher.context)
         return score, path_score(searcher, masks, calibration, batches())[metric]
 

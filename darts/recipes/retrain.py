@@ -37,7 +37,7 @@ from darts.tracking.optional import optional
 from darts.training.averaging import Averaging
 from darts.training.checkpoint import checkpoint_errors, find_checkpoint, load_checkpoint
 from darts.training.cost import count_macs, count_parameters
-from darts.training.device import autocast, loss_scaler, seed_everything
+from darts.training.device import loss_scaler, precision_context, seed_everything
 from darts.training.distributed import Ranks, distributed
 from darts.training.dry_run import estimate_cost, print_estimate
 from darts.training.graphs import GraphedStep
@@ -75,7 +75,7 @@ def retrain(config: RetrainConfig, invocation: Invocation, ranks: Ranks) -> Json
         with TrainingLoop(recipe, epochs=config.epochs, name="retrain") as loop:
             recipe.loop = loop
             loop.announce("training", recipe.data.describe())
-            recipe.update.connect(loop.console.info)
+            recipe.graphed_step.connect(loop.console.info)
             loop.fit()
         summary = recipe.finish()
     scores = f"valid_{config.metric}", f"test_{config.metric}"
@@ -151,7 +151,7 @@ class Retraining(Recipe):
         self.restarts = LowerRateRestarts(self.state, config.restarts, net.parameters)
         obstacle = retrain_obstacle(config, self.ranks)
         graphs = config.graphs == "auto"
-        self.update = GraphedStep(self._update, device, enabled=graphs, obstacle=obstacle)
+        self.graphed_step = GraphedStep(self._take_step, device, enabled=graphs, obstacle=obstacle)
         if self.ranks.size > 1:
             self.ranks.prepare(net, sync_batchnorm=config.sync_batchnorm)
             set_batch_share(net, *train_loader.batch_share)
@@ -195,7 +195,7 @@ class Retraining(Recipe):
         self._epoch = epoch
         self.state.net.drop_path = self.config.drop_path * epoch / self.config.epochs
         self.state.net.train()
-        self.update.discard()
+        self.graphed_step.discard()
 
     def learning_rate(self, epoch: int, step: int) -> float:
         """Return the learning rate of a step of an epoch, both from 0."""
@@ -213,12 +213,12 @@ class Retraining(Recipe):
     def train_step(self, batch: Batch) -> StepReport:
         """Take one optimizer step on the loss of the network and its auxiliary head."""
         set_learning_rate(self.state.optimizer, self.learning_rate(self._epoch, self.state.step))
-        return self.update(batch)  # calls _update, or replays it as a CUDA graph
+        return self.graphed_step(batch)  # ``_take_step``, perhaps as a CUDA graph
 
-    def _update(self, batch: Batch) -> StepReport:
+    def _take_step(self, batch: Batch) -> StepReport:
         """Take the optimizer step at the current learning rate."""
         config, state, objective = self.config, self.state, self.objective
-        with autocast(config.precision, self.ranks.device):
+        with precision_context(config.precision, self.ranks.device):
             loss, outputs = objective.network_loss(state.net, batch)
         num_samples = objective.num_samples(batch)
         (norm,) = optimizer_steps(
@@ -234,7 +234,7 @@ class Retraining(Recipe):
     def end_epoch(self, epoch: int) -> EpochReport:
         """Score on validation data; copy the weights if ``selection`` prefers this epoch."""
         config, state = self.config, self.state
-        self.update.discard()  # frees the memory of the graph
+        self.graphed_step.discard()  # frees the memory of the graph
         self.restarts.require_convergence()
         state.scores = {}
         if self.score_loader is not None:

@@ -1,5 +1,7 @@
 """The search: train a supernet by bilevel optimization and derive a genotype from its alphas.
 
+docs/architecture.md describes how the parts of a search work together.
+
 References:
     Liu, Simonyan and Yang, "DARTS: Differentiable Architecture Search", arXiv:1806.09055,
     algorithm 1.
@@ -9,7 +11,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 
 from torch import Tensor
@@ -60,10 +62,10 @@ def search(config: SearchConfig, invocation: Invocation, ranks: Ranks) -> JsonOb
     with TrainingRun("search", invocation, config, ranks=ranks) as run:
         seed_everything(config.seed)
         recipe = Search(config, run)
-        recipe.callbacks = configured_callbacks(recipe)
         if config.dry_run:
             return recipe.dry_run()
-        recipe.begin()
+        run.restore(recipe.state, epochs=config.epochs)
+        run.begin(recipe.data.subsets, recipe.data.extra_files())
         with TrainingLoop(recipe, epochs=config.epochs, name="search") as loop:
             recipe.loop = loop
             loop.announce("searching", recipe.data.describe())
@@ -114,8 +116,12 @@ class Search(Recipe):
     config: SearchConfig
     state: SearchState
     restarts: LowerRateRestarts
-    loop: TrainingLoop
-    callbacks: Sequence[SearchCallback] = ()
+    loop: TrainingLoop  # set by ``search``
+    # Set by ``begin_epoch``.
+    lr: float  # of the weights
+    epoch_updates_alphas: bool
+    _valid_batches: Iterator[Batch]
+    genotype: AnyGenotype  # of the last epoch; set by ``end_epoch``
 
     def __init__(self, config: SearchConfig, run: TrainingRun) -> None:
         self.config, self.run, self.ranks = config, run, run.ranks
@@ -132,11 +138,13 @@ class Search(Recipe):
                 self.ranks,
                 self.data.network_sizes(config.space),
                 saved=run.saved,
-                loader=loaders.weights,
+                loader=loaders.for_weights,
             )
         self.context = self.searcher.context
         self.state = SearchState(
-            train_loader=loaders.weights, valid_loader=loaders.alphas, searcher=self.searcher
+            train_loader=loaders.for_weights,
+            valid_loader=loaders.for_alphas,
+            searcher=self.searcher,
         )
         self.flaw_finder = FlawFinder.of_search(config, self.data, self.objective)
         # The validation loss has no bound: the whole mixture, which is scored, may have a high loss
@@ -147,14 +155,10 @@ class Search(Recipe):
             lambda: self.searcher.net.parameters(),
             valid_factor=math.inf,
         )
-        # The callbacks ``Graphs`` and ``GradientReports`` wrap this function.
-        self.update: Callable[[Batch, Batch], StepReport] = self._update
+        # ``_take_step`` itself, unless the callbacks ``Graphs`` and ``GradientReports`` wrap it.
+        self.wrapped_step: Callable[[Batch, Batch], StepReport] = self._take_step
         self._sample_outputs = ""
-
-    def begin(self) -> None:
-        """Begin the run, or continue from its checkpoint."""
-        self.run.restore(self.state, epochs=self.config.epochs)
-        self.run.begin(self.data.subsets, self.data.extra_files())
+        self.callbacks = configured_callbacks(self)
 
     @property
     def finished(self) -> bool:
@@ -166,7 +170,8 @@ class Search(Recipe):
     def begin_epoch(self, epoch: int) -> None:
         """Set learning rates, stage and progress; find the validation batch of the first step."""
         self.lr = self.searcher.begin_epoch(epoch, self.restarts.lr_factor)
-        self.updates_alphas = self.searcher.updates_alphas(epoch)
+        self.epoch_updates_alphas = self.searcher.updates_alphas_in(epoch)
+        # One validation batch per training step, whatever the length of the validation loader.
         step = epoch * len(self.state.train_loader) + self.state.step
         self._valid_batches = self.state.valid_loader.stream(step)
         for callback in self.callbacks:
@@ -174,12 +179,12 @@ class Search(Recipe):
 
     def train_step(self, batch: Batch) -> StepReport:
         """Take an architecture step, then a weight step (DARTS, algorithm 1)."""
-        # Calls ``_update``, or replays it as a CUDA graph.
-        return self.update(batch, next(self._valid_batches))
+        # ``_take_step``, perhaps as a CUDA graph or after a report on the gradient of the alphas.
+        return self.wrapped_step(batch, next(self._valid_batches))
 
-    def _update(self, batch: Batch, valid_batch: Batch) -> StepReport:
-        done = self.searcher.train_step(
-            batch, valid_batch, updates_alphas=self.updates_alphas, step=self.state.global_step
+    def _take_step(self, batch: Batch, valid_batch: Batch) -> StepReport:
+        done = self.searcher.search_step(
+            batch, valid_batch, update_alphas=self.epoch_updates_alphas, step=self.state.global_step
         )
         return StepReport(
             self.objective.num_samples(batch),
@@ -210,7 +215,7 @@ class Search(Recipe):
 
     def _report(self, probabilities: Mapping[str, Tensor]) -> EpochReport:
         """Return the values to log after an epoch."""
-        arch_lr = self.searcher.arch_lr if self.updates_alphas else 0.0
+        arch_lr = self.searcher.arch_lr if self.epoch_updates_alphas else 0.0
         counts, measures = genotype_counts(self.genotype), self.measures(self.genotype)
         edges = self.config.tracking.edge_curves
         report = EpochReport(lr=self.lr, row={"arch_lr": arch_lr, **counts, **measures})

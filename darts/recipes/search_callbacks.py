@@ -1,7 +1,8 @@
 """Parts of a search that its configuration turns on and off.
 
-``AlphaRate`` and the collapse checks of ``darts.recipes.inspection`` are on by default. Limits,
-penalties and a benchmark table are in ``darts.recipes.cost_callbacks``.
+The collapse checks of ``darts.recipes.inspection`` are on by default. So is ``AlphaRate``, except
+on the data sets of the papers, whose files in ``conf/defaults`` set ``arch_optimizer.raises=0``.
+Limits, penalties and a benchmark table are in ``darts.recipes.cost_callbacks``.
 """
 
 from __future__ import annotations
@@ -75,13 +76,13 @@ class Graphs(SearchCallback):
     def __init__(self, search: Search) -> None:
         super().__init__(search)
         self._step = GraphedStep(
-            search.update,
+            search.wrapped_step,
             search.ranks.device,
             enabled=True,
             obstacle=search_obstacle(search.config, search.ranks),
             repeats_draws=search.config.bilevel.repeats_draws,
         )
-        search.update = self._step
+        search.wrapped_step = self._step
 
     def start(self) -> None:
         self._step.connect(self.search.loop.console.info)
@@ -98,11 +99,11 @@ class GradientReports(SearchCallback):
 
     def __init__(self, search: Search) -> None:
         super().__init__(search)
-        self._step, search.update = search.update, self._report_and_step
+        self._step, search.wrapped_step = search.wrapped_step, self._report_and_step
 
     def _report_and_step(self, batch: Batch, valid_batch: Batch) -> StepReport:
         search, searcher, step = self.search, self.search.searcher, self.search.state.global_step
-        if search.updates_alphas and searcher.bilevel.reports_at(step):
+        if search.epoch_updates_alphas and searcher.bilevel.reports_at(step):
             values = searcher.gradient_report(batch, valid_batch)
             if not search.config.dry_run:
                 # A row of its own, so that a run that resumes at an earlier step discards it.
@@ -153,7 +154,7 @@ class AlphaRate(SearchCallback):
         allowed, before = search.config.arch_optimizer.raises, self.lr
         if search.finished or search.state.raises >= allowed:
             return
-        updated = [other for other in range(epochs) if searcher.updates_alphas(other)]
+        updated = [other for other in range(epochs) if searcher.updates_alphas_in(other)]
         if not is_check_due(epoch, updated, *schedule_of(epoch, epochs, searcher.stages)):
             return
         if not strongest_preference(searcher.probabilities()) < MIN_PREFERENCE:

@@ -15,7 +15,7 @@ from darts.recipes.retrain import build_network
 from darts.recipes.trained import TrainedNetwork
 from darts.spaces import AnyGenotype
 from darts.training.cost import count_parameters
-from darts.training.device import autocast, synchronized_clock
+from darts.training.device import precision_context, synchronized_clock
 from darts.training.distributed import Ranks
 from darts.training.steps import weight_optimizer
 
@@ -43,7 +43,7 @@ def _step_seconds(
     batch, seconds = train.batch(0, 0), []
     for _ in range(STEPS + 1):
         begin = synchronized_clock(device)
-        with autocast(precision, device):
+        with precision_context(precision, device):
             loss, _ = objective.network_loss(net, batch)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()

@@ -1,1 +1,1 @@
-"""Parts of a search: the searcher, architecture steps, expected costs and collapse checks."""
+"""Parts of a search: the searcher, architecture steps and expected costs."""

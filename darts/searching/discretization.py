@@ -46,9 +46,9 @@ class SupernetAdapter:
         searcher.net.train()
         for _ in range(epochs):
             epoch = self.state.get("epochs", searcher.config.epochs)
-            train = self._loaders.weights
-            valid_batches = self._loaders.alphas.stream(epoch * len(train))
+            train = self._loaders.for_weights
+            valid_batches = self._loaders.for_alphas.stream(epoch * len(train))
             for batch in train.epoch(epoch):
-                valid, updates_alphas = next(valid_batches), searcher.bilevel.updates_alphas
-                searcher.train_step(batch, valid, updates_alphas=updates_alphas)
+                valid, update_alphas = next(valid_batches), searcher.bilevel.updates_alphas
+                searcher.search_step(batch, valid, update_alphas=update_alphas)
             self.state["epochs"] = epoch + 1

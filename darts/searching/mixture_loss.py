@@ -1,20 +1,19 @@
-"""Forward passes and the training loss of a supernet as functions of the mixture."""
+"""The training loss of a supernet as a function of the mixture, and masked mixing weights."""
 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from darts.data import Batch
 from darts.methods.bilevel.functional import FunctionalLoss, gradients
 from darts.ops.float32 import float32_products
 from darts.spaces import Mixture, SupernetBase
 from darts.tasks import Objective
-from darts.training.device import autocast
+from darts.training.device import precision_context
 from darts.training.distributed import Ranks
 from darts.training.scoring import evaluating
 
@@ -29,11 +28,6 @@ def masked(weights: Tensor, mask: Tensor) -> Tensor:
     return torch.cat([kept, weights[:, candidates:]], dim=1)
 
 
-def run_mixture(net: nn.Module, mixture: Mixture, samples: Any, /, **options: Any) -> Any:
-    """Return the outputs of a supernet for given mixing weights."""
-    return net(samples, mixture, **options)
-
-
 class SupernetMixtureLoss:
     """A ``MixtureLoss`` of a batch of the weight step; changes neither parameters nor buffers."""
 
@@ -45,7 +39,7 @@ class SupernetMixtureLoss:
 
     def __call__(self, mixture: Mixture) -> Tensor:
         functional = self._functional(mixture)
-        with autocast(self._precision, self._ranks.device):
+        with precision_context(self._precision, self._ranks.device):
             return functional.at(functional.weights, functional.alphas, self._batch)
 
     @torch.no_grad()
@@ -57,7 +51,7 @@ class SupernetMixtureLoss:
         leaves = {group: w.detach().requires_grad_() for group, w in mixture.items()}
         functional = self._functional(mixture.with_weights(leaves))
         weights = [weight.detach() for weight in functional.weights]
-        with autocast(self._precision, self._ranks.device):
+        with precision_context(self._precision, self._ranks.device):
             value = functional.at(weights, functional.alphas, self._batch)
         with float32_products(tf32=self._precision == "tf32"):
             by_leaf = gradients(value, list(leaves.values()))
@@ -68,7 +62,7 @@ class SupernetMixtureLoss:
 
     def _functional(self, mixture: Mixture) -> FunctionalLoss[SupernetBase, Batch]:
         def loss_fn(net: SupernetBase, batch: Batch) -> Tensor:
-            loss, _ = self._objective.supernet_loss(partial(run_mixture, net, mixture), batch)
+            loss, _ = self._objective.supernet_loss(partial(net, mixture=mixture), batch)
             return self._ranks.loss_share(loss, self._objective.num_samples(batch))
 
         return FunctionalLoss(self._net, loss_fn)

@@ -16,12 +16,11 @@ import torch
 from torch import Tensor
 
 from darts.data import Batch
-from darts.searching.mixture_loss import run_mixture
 from darts.searching.searcher import Searcher
 from darts.spaces import AnyGenotype, SearchContext, SupernetBase
 from darts.spaces.mixture import path_mixture
 from darts.tasks import Forward
-from darts.training.device import autocast, random_states, restore_random_states
+from darts.training.device import precision_context, random_states, restore_random_states
 
 
 def path_masks(
@@ -75,7 +74,7 @@ def calibrate(searcher: Searcher, masks: Mapping[str, Tensor], batches: Iterable
     All ranks have equally many batches. The supernet is left in training mode.
     """
     net, device = searcher.net, searcher.ranks.device
-    forward = partial(run_mixture, net, path_mixture(masks, net.shapes, device))
+    forward = partial(net, mixture=path_mixture(masks, net.shapes, device))
     norms: list[_RunningNorm] = [
         module
         for module in net.modules()
@@ -91,7 +90,7 @@ def calibrate(searcher: Searcher, masks: Mapping[str, Tensor], batches: Iterable
             for norm, momentum, start in zip(norms, momenta, updates, strict=True):
                 repeated = _num_updates(norm) - start > number - 1
                 norm.momentum = momentum if repeated else 1 / number
-            with autocast(searcher.config.precision, device):
+            with precision_context(searcher.config.precision, device):
                 searcher.objective.supernet_loss(forward, batch)
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):

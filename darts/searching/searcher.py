@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -24,17 +23,17 @@ from darts.methods.stages import (
     stage_position,
 )
 from darts.searching.budget_alphas import add_anchors, alphas_at
-from darts.searching.mixture_loss import SupernetMixtureLoss, masked, run_mixture
+from darts.searching.mixture_loss import SupernetMixtureLoss, masked
 from darts.spaces import SearchContext, SupernetBase
 from darts.spaces.network import fit_layers
 from darts.tasks import Forward, Objective
 from darts.training.checkpoint import StateDict
-from darts.training.device import autocast, loss_scaler
+from darts.training.device import loss_scaler, precision_context
 from darts.training.distributed import Ranks
 from darts.training.schedules import rate_of_epoch
 from darts.training.scoring import evaluate
 from darts.training.state import load_optimizer, require_fitting_network
-from darts.training.steps import optimizer_steps, set_learning_rate, weight_optimizer
+from darts.training.steps import clipped_step, optimizer_steps, set_learning_rate, weight_optimizer
 from darts.typed_values import Count, entry, typed
 
 
@@ -61,8 +60,8 @@ class SavedSearcher(TypedDict):
     arch_scaler: StateDict
 
 
-class WeightStep(NamedTuple):
-    """What a step of the search reports; all but the outputs are scalars."""
+class SearchStep(NamedTuple):
+    """Result of a step of the search; all but the outputs are scalars."""
 
     loss: Tensor  # of this rank
     outputs: Any  # of the supernet
@@ -97,7 +96,6 @@ class Searcher:
         # ``config.bilevel``, in some spaces with a limit on the gradient in its virtual step.
         self.bilevel = config.bilevel.with_clip(clip)
         self.stages = config.all_stages
-        stage_position(0, config.epochs, self.stages)  # raises if there are too few epochs
         self.stage = 0 if saved is None else entry(saved, "searcher.stage", Count)
         self._sizes = dict(sizes)
         if saved is not None:  # its configuration may be untrusted and set huge sizes
@@ -107,7 +105,7 @@ class Searcher:
         self.alpha_costs: list[Callable[[Mapping[str, Tensor]], Tensor]] = []
         net = self._build_net(self.stage)
         self.context = SearchContext.from_supernet(config.space, net)
-        self._use(net)
+        self._set_supernet(net)  # also sets the optimizers, the loss scalers and ``frozen``
 
     def _initial_net(self, index: int) -> SupernetBase:
         """Return the supernet of a stage on the default device."""
@@ -138,8 +136,8 @@ class Searcher:
             net.recompute_cells()
         return net
 
-    def _use(self, net: SupernetBase) -> None:
-        """Search with a supernet, with new optimizers."""
+    def _set_supernet(self, net: SupernetBase) -> None:
+        """Replace the supernet; make new optimizers and loss scalers for it."""
         self.net, self.context.counts = net, net.counts
         self.frozen = FrozenOperations(net)
         config, arch, device = self.config, self.config.arch_optimizer, self.ranks.device
@@ -163,10 +161,12 @@ class Searcher:
         net = self._build_net(index)
         if not stage.fresh:
             net.load_state_dict(net.widened(self.net.state_dict()))
-        self._use(net)
+        self._set_supernet(net)
 
     def _alphas(self, net: SupernetBase) -> Mapping[str, Tensor]:
         """Return the alphas by group; in a search for a front, those for the current budget."""
+        if not self.config.front.enabled:
+            return dict(net.alphas.items())
         return alphas_at(net, self.context.budget)
 
     def _drawn_budget(self) -> AbstractContextManager[None]:
@@ -204,18 +204,19 @@ class Searcher:
         """The learning rate of the alphas."""
         return float(self.arch_optimizer.param_groups[0]["lr"])
 
-    def updates_alphas(self, epoch: int) -> bool:
+    def updates_alphas_in(self, epoch: int) -> bool:
         """Return whether the search takes architecture steps in an epoch."""
         return epoch_kind(self.config, epoch, self.config.epochs)[1]
 
-    def arch_loss(self, net: SupernetBase, batch: Batch, *, mean: bool = False) -> Tensor:
+    def arch_loss(self, net: SupernetBase, batch: Batch, *, deterministic: bool = False) -> Tensor:
         """Return this rank's share of the loss of the alphas: validation loss plus all terms.
 
-        ``mean`` is for second derivatives: the mixture has no random draws.
+        With ``deterministic``, the mixture has no random draws, as second derivatives need.
         """
-        relax = self.config.relaxation.mean_mixture if mean else self.config.relaxation.mixture
+        relaxation = self.config.relaxation
+        relax = relaxation.mean_mixture if deterministic else relaxation.mixture
         mixture = relax(self._alphas(net), self.context)
-        loss = self.objective.alpha_loss(partial(run_mixture, net, mixture), batch)
+        loss = self.objective.alpha_loss(partial(net, mixture=mixture), batch)
         share = self.ranks.loss_share(loss, self.objective.num_samples(batch))
         return share + self._alpha_terms(net)
 
@@ -238,31 +239,25 @@ class Searcher:
         divided by the scale before it is used. A step whose gradient overflows is skipped, and the
         scale is reduced.
         """
-        scaler, alphas = self.arch_scaler, list(self.net.alphas.values())
-        scale: Tensor | None = None
-        if scaler.is_enabled():
-            scale = scaler.scale(torch.ones((), device=self.ranks.device))
+        scaler, device = self.arch_scaler, self.ranks.device
+        scale = scaler.scale(torch.ones((), device=device)) if scaler.is_enabled() else None
 
         def loss_fn(net: SupernetBase, batch: Batch) -> Tensor:
             loss = self.arch_loss(net, batch)
             return loss if scale is None else scale * loss
 
-        def reduce(gradients: Sequence[Tensor]) -> Sequence[Tensor]:
-            total = self.ranks.all_reduce(gradients)
+        def sum_unscaled(scaled: Sequence[Tensor]) -> Sequence[Tensor]:
+            total = self.ranks.all_reduce(scaled)
             return total if scale is None else [gradient / scale for gradient in total]
 
-        with self._drawn_budget(), autocast(self.config.precision, self.ranks.device):
-            by_group = self.bilevel.gradient(
-                GradientInputs(self.net, loss_fn, batch, valid_batch, self.optimizer, reduce)
-            )
+        inputs = GradientInputs(self.net, loss_fn, batch, valid_batch, self.optimizer, sum_unscaled)
+        with self._drawn_budget(), precision_context(self.config.precision, device):
+            by_group = self.bilevel.gradient(inputs)
         for name, alpha in self.net.alphas.items():
             # The scaler looks for overflows while it unscales, so the gradients are scaled again.
             # This is exact, because the scale is a power of two.
             alpha.grad = by_group[name] if scale is None else by_group[name] * scale
-        scaler.unscale_(self.arch_optimizer)
-        limit = self.config.arch_optimizer.clip or math.inf
-        norm = torch.nn.utils.clip_grad_norm_(alphas, limit)
-        scaler.step(self.arch_optimizer)
+        norm = clipped_step(self.arch_optimizer, scaler, self.config.arch_optimizer.clip)
         scaler.update()
         self.arch_optimizer.zero_grad(set_to_none=True)
         return norm
@@ -283,32 +278,32 @@ class Searcher:
 
         def weight_gradients(data: Batch) -> dict[nn.Parameter, Tensor]:
             weights = [weight.detach().requires_grad_() for weight in loss.weights]
-            with autocast(self.config.precision, self.ranks.device):
+            with precision_context(self.config.precision, self.ranks.device):
                 value = loss.at(weights, [alpha.detach() for alpha in loss.alphas], data)
             summed = self.ranks.all_reduce(gradients(value, weights))
             return dict(zip(loss.weights, summed, strict=True))
 
         self.frozen.observe(freezing, weight_gradients(batch), weight_gradients(valid_batch))
 
-    def weight_step(self, batch: Batch, *, updates_alphas: bool = False) -> WeightStep:
-        """Take one weight step, whose backward pass may also update the alphas."""
+    def weight_step(self, batch: Batch, *, joint: bool = False) -> SearchStep:
+        """Take one weight step; a joint step updates the alphas from the same backward pass."""
         config = self.config
         with self._drawn_budget():
-            with torch.set_grad_enabled(updates_alphas):
+            with torch.set_grad_enabled(joint):
                 mixture = self.config.relaxation.mixture(self._alphas(self.net), self.context)
             with torch.no_grad():
                 loss_of = self._mixture_loss(batch, config.precision)
                 constant = config.perturbation(mixture.detached(), loss_of, self.context.progress)
-            mixture = mixture.with_values(constant) if updates_alphas else constant
-            forward = partial(run_mixture, self.net, mixture)
-            with autocast(config.precision, self.ranks.device):
+            mixture = mixture.with_values(constant) if joint else constant
+            forward = partial(self.net, mixture=mixture)
+            with precision_context(config.precision, self.ranks.device):
                 loss, outputs = self.objective.supernet_loss(forward, batch)
                 total = self.ranks.loss_share(loss, self.objective.num_samples(batch))
             # In true float32, because the term may be a finite difference.
             loss_of = self._mixture_loss(batch, "fp32")
             term = config.regularizer.weight_term(constant, loss_of, self.context)
             updates = [(self.optimizer, config.optimizer.clip)]
-            if updates_alphas:
+            if joint:
                 total = total + self._alpha_terms(self.net)
                 updates.append((self.arch_optimizer, config.arch_optimizer.clip))
         norms = optimizer_steps(
@@ -316,24 +311,24 @@ class Searcher:
         )
         self.arch_optimizer.zero_grad(set_to_none=True)
         self.frozen.restore()
-        arch_norm = norms[1] if updates_alphas else torch.zeros_like(norms[0])
-        return WeightStep(loss.detach(), outputs, norms[0], arch_norm)
+        arch_norm = norms[1] if joint else torch.zeros_like(norms[0])
+        return SearchStep(loss.detach(), outputs, norms[0], arch_norm)
 
-    def train_step(
-        self, batch: Batch, valid_batch: Batch, *, updates_alphas: bool, step: int | None = None
-    ) -> WeightStep:
+    def search_step(
+        self, batch: Batch, valid_batch: Batch, *, update_alphas: bool, step: int | None = None
+    ) -> SearchStep:
         """Take an architecture step, then a weight step (DARTS, algorithm 1).
 
         Some methods update the alphas in the weight step instead. ``step`` is the number of the
         step, from 0, for the freezing rule; without it, no further operations are frozen.
         """
-        joint = self.bilevel.joins_weight_step
+        joint = update_alphas and self.bilevel.joins_weight_step
         # 1. Update the alphas by a gradient step on the validation loss.
-        arch_norm = self.arch_step(batch, valid_batch) if updates_alphas and not joint else None
+        arch_norm = self.arch_step(batch, valid_batch) if update_alphas and not joint else None
         if step is not None:
             self.observe_gradients(step, batch, valid_batch)
         # 2. Update the weights by a gradient step on the training loss.
-        done = self.weight_step(batch, updates_alphas=updates_alphas and joint)
+        done = self.weight_step(batch, joint=joint)
         return done if arch_norm is None else done._replace(arch_norm=arch_norm)
 
     def _mixture_loss(self, batch: Batch, precision: str) -> SupernetMixtureLoss:
@@ -357,7 +352,7 @@ class Searcher:
         if only is not None:
             kept = {group: masked(mixture[group], mask) for group, mask in only.items()}
             mixture = mixture.with_weights({**mixture, **kept})
-        return self.evaluate(batches, partial(run_mixture, self.net, mixture))
+        return self.evaluate(batches, partial(self.net, mixture=mixture))
 
     def evaluate(self, batches: Iterable[Batch], forward: Forward) -> dict[str, float]:
         """Return all metrics of the supernet for a forward pass, in evaluation mode."""
@@ -387,7 +382,7 @@ class Searcher:
         saved = typed(SavedSearcher, state, "searcher")
         if saved["stage"] < self.stage:  # restart after a divergence
             self.stage = saved["stage"]
-            self._use(self._build_net(self.stage))
+            self._set_supernet(self._build_net(self.stage))
         self.net.load_state_dict(saved["net"])
         load_optimizer(self.optimizer, saved["optimizer"], "searcher.optimizer")
         load_optimizer(self.arch_optimizer, saved["arch_optimizer"], "searcher.arch_optimizer")

@@ -33,6 +33,8 @@ class ParameterRows(NamedTuple):
 class SupernetBase(nn.Module):
     """A network that contains and mixes all candidates of a space.
 
+    The forward pass takes mixing weights as the argument ``mixture``, see ``make_mixture``.
+
     Attributes:
         alphas: By group ``(edges, operations)``; they are parameters and part of the state dict.
             ``Relaxation.prepare`` may add ``<group>_edges``, ``(edges,)``, and in a search for a

@@ -72,8 +72,12 @@ def check_precision(precision: str, device: torch.device) -> None:
         raise ConfigError("precision=tf32: needs an NVIDIA GPU; choose fp32 or bf16")
 
 
-def autocast(precision: str, device: torch.device) -> AbstractContextManager[None]:
-    """Return the context manager for forward passes; the backward passes are outside of it."""
+def precision_context(precision: str, device: torch.device) -> AbstractContextManager[None]:
+    """Return the context of a precision: autocast, or float32 products with or without TF32.
+
+    Weight steps use it for their forward pass only, because ``TrainingLoop`` sets TF32 for backward
+    passes. Architecture steps also compute their gradients in it.
+    """
     if precision in _AUTOCAST:
         return torch.autocast(device.type, dtype=_AUTOCAST[precision])
     return float32_products(tf32=precision == "tf32")

@@ -113,7 +113,7 @@ class TrainingRun:
             if not self.resumed and not numbered:
                 self.files.require_unused()
         elif self.resumed:
-            self.files.claim_existing()
+            self.files.claim()
         else:
             self.files.claim_unused(numbered=numbered)
 

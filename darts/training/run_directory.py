@@ -50,7 +50,7 @@ class RunDirectory:
             if number > 1:
                 self.path = base.with_name(f"{base.name}_{number}")
             try:
-                self.claim_existing()
+                self.claim()
                 self.require_unused(repeatable=repeatable)
                 return
             except ConfigError:
@@ -69,14 +69,17 @@ class RunDirectory:
             self.claim_unused(numbered=invocation.numbered)
             self.begin(config, invocation.overrides)
         else:
-            self.claim_existing()
+            self.claim()
             self.require_same_config(self.saved_config(), config)
             if not can_continue:
                 self.require_incomplete()
             self.reopen()
 
-    def claim_existing(self) -> None:
-        """Become the owner of the directory; raise ConfigError if another process owns it."""
+    def claim(self) -> None:
+        """Become the owner of the directory, which may be missing or hold a run.
+
+        Raise ConfigError if another process owns it.
+        """
         with suppress(FileExistsError):  # Hydra creates the directory first
             self.path.mkdir(parents=True)
             self._created = True

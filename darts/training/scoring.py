@@ -10,7 +10,7 @@ from torch import nn
 
 from darts.data import Batch
 from darts.tasks import Forward, Objective
-from darts.training.device import autocast
+from darts.training.device import precision_context
 
 
 @contextmanager
@@ -45,7 +45,7 @@ def evaluate(
     scores = objective.scores()
     with evaluating(net):
         for batch in batches:
-            with autocast(precision, device):
+            with precision_context(precision, device):
                 outputs = objective.predict(forward or net, batch)
             scores.update(outputs, batch)
             if observe is not None:

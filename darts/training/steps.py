@@ -101,15 +101,24 @@ def optimizer_steps(
             scaler.scale(exact_term).backward()  # type: ignore[no-untyped-call]
     norms = []
     for optimizer, clip in updates:
-        parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        used = [p for p in parameters if p.grad is not None]
+        used = [p for own in optimizer.param_groups for p in own["params"] if p.grad is not None]
         for p, gradient in zip(used, reduce([p.grad for p in used]), strict=True):
             p.grad = gradient
-        scaler.unscale_(optimizer)
-        norms.append(torch.nn.utils.clip_grad_norm_(parameters, clip or math.inf))
-        scaler.step(optimizer)
+        norms.append(clipped_step(optimizer, scaler, clip))
     scaler.update()
     return norms
+
+
+def clipped_step(optimizer: Optimizer, scaler: torch.amp.GradScaler, clip: float) -> Tensor:
+    """Unscale and clip the gradients, take one step, and return their norm before clipping.
+
+    ``clip`` is the largest norm of the whole gradient; 0: no limit.
+    """
+    scaler.unscale_(optimizer)
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    norm = torch.nn.utils.clip_grad_norm_(parameters, clip or math.inf)
+    scaler.step(optimizer)
+    return norm
 
 
 def require_finite(loss: float | Tensor, epoch: int, step: int) -> float:

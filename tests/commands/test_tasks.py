@@ -129,7 +129,6 @@ ERRORS: list[tuple[str, str, list[str], str]] = [
     ("language_model", "search", ["stages=[{skip_dropout: 0.1}]"], "set skip_dropout=0"),
     ("language_model", "retrain", ["genotype=DARTS_RNN_V2", "auxiliary=0.4"], "no auxiliary head"),
     ("language_model", "retrain", ["genotype=DARTS_RNN_V2", "drop_path=0.1"], "set drop_path=0"),
-    ("language_model", "retrain", ["genotype=DARTS_RNN_V2", "cutout=4"], "cutout=4 erases"),
     ("text_classification", "search", ["space.hidden=12"], "multiple of 8"),
     ("text_classification", "search", ["dataset.subset=500"], "more than the 240 training"),
     ("translation", "search", ["train_portion=0.001"], "leaves a subset empty; use more pairs"),

@@ -302,7 +302,9 @@ def test_a_killed_supervisor_does_not_change_the_table(tmp_path: Path) -> None:
 def test_two_machines_share_a_study(tmp_path: Path) -> None:
     one, other = tmp_path / "one", tmp_path / "other"
     storage = f"storage=sqlite:///{tmp_path}/shared.db"
-    overrides = [*STUDY, *BARE, IN_PROCESS, storage, "budget.trials=8"]
+    # The first command must not finish all trials while the second one starts.
+    longer = [word.replace("epochs=1", "epochs=60") for word in STUDY]
+    overrides = [*longer, *BARE, IN_PROCESS, storage, "budget.trials=8", "window=2"]
     process = commands.start("tune", *overrides, f"hydra.run.dir={one}")
     wait_until(lambda: list(one.glob("trials/*/summary.json")), process)
     done = commands.call("tune", [*overrides, f"hydra.run.dir={other}"], other)

@@ -70,6 +70,8 @@ ERRORS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     # Combinations.
     (SEARCH, ("optimizer.schedule=stable",), ("optimizer.schedule=stable", "cosine, linear")),
     (SEARCH, ("stages=[{shape: 1}]",), ("shape",)),
+    (SEARCH, ("epochs=1", "stages=[{}, {}]"), ("epochs=1", ">= 2, the number of stages")),
+    (SEARCH, ("dataset=fsdd", "cutout=4"), ("cutout=4 erases", "dataset=fsdd", "set cutout=0")),
     (RETRAIN, (V2, "space=nas201"), ("'DARTS_V2'", "space=cnn", "space=nas201")),
     (SEARCH, ("arch_optimizer.betas=[0.5]",), ("arch_optimizer.betas=[0.5]", "2 numbers")),
     (RETRAIN, (V2, "validation=0"), ("selection=best", "validation=0", "selection=last")),

@@ -268,10 +268,10 @@ def test_both_loaders_read_all_samples_in_orders_of_their_own() -> None:
     loaders = data.search_loaders()
     assert set(data.subsets) == {"weights", "alphas"}
     assert all(sorted(s.tolist()) == list(range(96)) for s in data.subsets.values())
-    assert len(loaders.weights) == len(loaders.alphas) == 12
+    assert len(loaders.for_weights) == len(loaders.for_alphas) == 12
     orders = [
         torch.cat([labels for _, labels in loader.epoch(0)])
-        for loader in (loaders.weights, loaders.alphas)
+        for loader in (loaders.for_weights, loaders.for_alphas)
     ]
     assert orders[0].sort()[0].equal(orders[1].sort()[0])
     assert not orders[0].equal(orders[1])

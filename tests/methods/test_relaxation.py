@@ -72,7 +72,7 @@ def test_mixing_weights_are_edge_weight_times_operation_weight(name: str) -> Non
         edges = weighted.bypass[group]
         torch.testing.assert_close(weighted[group], plain[group] * edges[:, None])
         expected = with_edges.probabilities(alphas, CONTEXT)[group]
-        own = relaxation.edge_probabilities(alphas[group], None)
+        own = relaxation.operation_probabilities(alphas[group], None)
         torch.testing.assert_close(expected, own * edges[:, None])
     assert plain.bypass is None
 
@@ -140,7 +140,7 @@ def random_mask() -> Tensor:
 def test_softmax_and_its_gradient_match_equation_two_of_the_paper(masked: bool) -> None:
     alpha = torch.randn(14, 8, generator=GENERATOR).double().requires_grad_()
     kept = random_mask() if masked else torch.ones(14, 8, dtype=torch.bool)
-    weights = Softmax().edge_probabilities(alpha, kept if masked else None)
+    weights = Softmax().operation_probabilities(alpha, kept if masked else None)
     for row, mask, out in zip(alpha.tolist(), kept.tolist(), weights.tolist(), strict=True):
         powers = [math.exp(a) if present else 0.0 for a, present in zip(row, mask, strict=True)]
         assert out == pytest.approx([p / (sum(powers) or 1) for p in powers])
@@ -149,7 +149,7 @@ def test_softmax_and_its_gradient_match_equation_two_of_the_paper(masked: bool) 
     wanted[2] = p[4] * (torch.eye(8)[4].double() - p)
     torch.testing.assert_close(torch.autograd.grad(weights[2, 4], alpha)[0], wanted)
     large = torch.tensor([[1e4, 0.0], [-1e4, 0.0]])
-    assert Softmax().edge_probabilities(large, None).tolist() == [[1, 0], [0, 1]]
+    assert Softmax().operation_probabilities(large, None).tolist() == [[1, 0], [0, 1]]
 
 
 @pytest.mark.parametrize("options", [{}, {"edge_normalization": True, "auxiliary_skip": 1.0}])
@@ -203,7 +203,7 @@ def test_mean_mixture_and_probabilities_are_deterministic(name: str) -> None:
 
 def test_sigmoid_and_its_gradient_match_the_formula_and_keep_edges_independent() -> None:
     alpha = torch.tensor([[0.0, 2.0, -3.0], [1.0, -0.5, 0.25]]).double().requires_grad_()
-    weights = Sigmoid().edge_probabilities(alpha, None)
+    weights = Sigmoid().operation_probabilities(alpha, None)
     values = [[1 / (1 + math.exp(-a)) for a in row] for row in alpha.tolist()]
     wanted = torch.tensor(values, dtype=torch.float64)
     torch.testing.assert_close(weights, wanted)
@@ -211,7 +211,7 @@ def test_sigmoid_and_its_gradient_match_the_formula_and_keep_edges_independent()
     (weights * upstream).sum().backward()
     torch.testing.assert_close(alpha.grad, upstream * wanted * (1 - wanted))
     kept = torch.tensor([[True, False, True], [True, True, True]])
-    assert Sigmoid().edge_probabilities(alpha, kept).equal(weights * kept)
+    assert Sigmoid().operation_probabilities(alpha, kept).equal(weights * kept)
 
 
 NAS201 = context_and_supernet("nas201")[0]
@@ -252,7 +252,7 @@ def test_samples_have_the_moments_of_the_distribution(kept: Tensor | None) -> No
 
 @pytest.mark.parametrize("kept", [None, KEPT])
 def test_probabilities_and_mean_weights_are_the_mean(kept: Tensor | None) -> None:
-    actual = Dirichlet().edge_probabilities(ROW[None], None if kept is None else kept[None])[0]
+    actual = Dirichlet().operation_probabilities(ROW[None], None if kept is None else kept[None])[0]
     beta = [float(b) for b in concentration(ROW)]
     total = sum(b for b, present in zip(beta, KEPT, strict=True) if kept is None or present)
     wanted = [
@@ -267,11 +267,11 @@ def test_probabilities_and_mean_weights_are_the_mean(kept: Tensor | None) -> Non
 def test_the_authors_code_ranks_by_the_softmax_of_the_alphas(kept: Tensor | None) -> None:
     """The mixing weights of evaluation stay the mean of the distribution."""
     mask = None if kept is None else kept[None]
-    relaxation = Dirichlet(ranking="softmax")
+    code = Dirichlet(ranking="softmax")
     logits = ROW if kept is None else ROW.masked_fill(~kept, -torch.inf)
-    torch.testing.assert_close(relaxation.edge_probabilities(ROW[None], mask)[0], logits.softmax(0))
-    mean = relaxation.mean_weights(ROW[None], mask)
-    torch.testing.assert_close(mean, Dirichlet().edge_probabilities(ROW[None], mask))
+    torch.testing.assert_close(code.operation_probabilities(ROW[None], mask)[0], logits.softmax(0))
+    mean = code.mean_weights(ROW[None], mask)
+    torch.testing.assert_close(mean, Dirichlet().operation_probabilities(ROW[None], mask))
 
 
 LOGITS = torch.tensor([0.7, -0.4, 0.0, 1.1, -2.0], dtype=torch.float64)
@@ -448,6 +448,6 @@ def test_samples_are_uniform_over_the_remaining_candidates() -> None:
 def test_probabilities_are_uniform_over_the_mask() -> None:
     alpha = torch.randn(2, 4)
     kept = torch.tensor([[True, True, False, True], [False, False, True, False]])
-    assert Uniform().edge_probabilities(alpha, None).eq(0.25).all()
+    assert Uniform().operation_probabilities(alpha, None).eq(0.25).all()
     wanted = torch.tensor([[1 / 3, 1 / 3, 0, 1 / 3], [0, 0, 1, 0]])
-    torch.testing.assert_close(Uniform().edge_probabilities(alpha, kept), wanted)
+    torch.testing.assert_close(Uniform().operation_probabilities(alpha, kept), wanted)

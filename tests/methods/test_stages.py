@@ -242,7 +242,7 @@ class LinearObjective:
         self.name = name
 
     def supernet_loss(self, forward: Any, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        net = forward.args[0]
+        net = forward.func
         total = torch.zeros(())
         for name, rows in net.operation_rows().items():
             is_opposed = name == self.name and bool(batch[1][0] == 1)

@@ -61,6 +61,7 @@ def whole(executor: ProcessExecutor, tmp_path_factory: pytest.TempPathFactory) -
 
 def worker_pid(executor: ProcessExecutor) -> int:
     (worker,) = executor._workers
+    wait_until(lambda: worker.process is not None)
     return worker.process.pid
 
 

@@ -66,7 +66,7 @@ def test_a_search_drops_edges_in_its_steps_but_not_in_scores() -> None:
     assert not torch.allclose(first, second)
     assert searcher.score([batch]) == searcher.score([batch])
     searcher.net.train()
-    searcher.train_step(batch, make_batch(1), updates_alphas=True)
+    searcher.search_step(batch, make_batch(1), update_alphas=True)
 
 
 def test_without_drop_path_the_fast_supernet_runs() -> None:

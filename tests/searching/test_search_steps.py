@@ -209,7 +209,7 @@ def test_a_single_level_step_updates_weights_and_alphas_from_one_draw(perturbati
     searcher.arch_optimizer = torch.optim.SGD(list(net.alphas.values()), lr=2.0)
     lr = searcher.optimizer.param_groups[0]["lr"]
     torch.manual_seed(3)
-    step = searcher.weight_step(batch, updates_alphas=True)
+    step = searcher.weight_step(batch, joint=True)
     assert float(step.arch_norm) == pytest.approx(float(expected[-1].norm()), rel=1e-4)
     for old, new, gradient in zip(before, parameters, expected, strict=True):
         rate = 2.0 if new is parameters[-1] else lr
@@ -217,9 +217,9 @@ def test_a_single_level_step_updates_weights_and_alphas_from_one_draw(perturbati
         torch.testing.assert_close(new.detach() - old, change, rtol=2e-3, atol=1e-6)
 
 
-@pytest.mark.parametrize("updates_alphas", [False, True])
+@pytest.mark.parametrize("joint", [False, True])
 def test_the_term_of_a_regularizer_is_taken_at_the_perturbed_mixture(
-    updates_alphas: bool, monkeypatch: pytest.MonkeyPatch
+    joint: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     searcher = make_searcher("space=nas201", "space.cells=1", "space.channels=4")
     searcher.begin_epoch(0)
@@ -234,7 +234,7 @@ def test_the_term_of_a_regularizer_is_taken_at_the_perturbed_mixture(
     monkeypatch.setattr(Perturbation, "__call__", halve)
     monkeypatch.setattr(Regularizer, "weight_term", record)
     expected = searcher.net.alphas["cell"].detach().softmax(-1) / 2
-    searcher.weight_step(make_batch(0), updates_alphas=updates_alphas)
+    searcher.weight_step(make_batch(0), joint=joint)
     (mixture,) = seen
     torch.testing.assert_close(mixture["cell"], expected)
     assert not mixture["cell"].requires_grad

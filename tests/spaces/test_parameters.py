@@ -157,8 +157,8 @@ def test_a_search_neither_runs_nor_chooses_other_operations(method: str) -> None
     allowed = {"mb_k3_e3", "mb_k7_e6", "skip_connect"}
     before = {name: p.detach().clone() for name, p in searcher.net.named_parameters()}
     searcher.begin_epoch(0)
-    updates_alphas = searcher.bilevel.updates_alphas
-    searcher.train_step(make_batch(0), make_batch(1), updates_alphas=updates_alphas)
+    update_alphas = searcher.bilevel.updates_alphas
+    searcher.search_step(make_batch(0), make_batch(1), update_alphas=update_alphas)
     for group, table in searcher.probabilities().items():
         for names, row in zip(searcher.context.candidates[group], table.tolist(), strict=True):
             chosen = {name for name, p in zip(names, row, strict=True) if p > 0}

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from darts.log_mode import VARIABLE, take_log_mode
+from darts.log_mode import LOG_VARIABLE, take_log_mode
 from darts.tracking import (
     Console,
     format_duration,
@@ -268,7 +268,7 @@ class Terminal(io.StringIO):
 
 
 def output(mode: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv(VARIABLE, "auto")  # restored after the test
+    monkeypatch.setenv(LOG_VARIABLE, "auto")  # restored after the test
     assert take_log_mode(["epochs=1", f"log={mode}", "name=log=x"]) == ["epochs=1", "name=log=x"]
     stream = Terminal()
     monkeypatch.setattr(sys, "stdout", stream)

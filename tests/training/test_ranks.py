@@ -27,9 +27,9 @@ from darts.training.checkpoint import (
     save_checkpoint,
 )
 from darts.training.device import (
-    autocast,
     check_precision,
     loss_scaler,
+    precision_context,
     random_states,
     resolve_device,
     restore_random_states,
@@ -100,7 +100,7 @@ def test_a_precision_sets_the_dtype_and_fp16_needs_a_gpu() -> None:
     x = torch.ones(2, 2)
     for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
         check_precision(name, CPU)
-        with autocast(name, CPU):
+        with precision_context(name, CPU):
             assert (x @ x).dtype == dtype
     message = "precision=fp16: needs a GPU; choose fp32 or bf16 on the CPU"
     with pytest.raises(ValueError, match=message):

@@ -151,7 +151,7 @@ def test_temporary_files_of_killed_processes_are_removed(tmp_path: Path) -> None
     (tmp_path / ".checkpoint.safetensors.123.tmp").write_text("half")
     (tmp_path / ".notes").write_text("kept")
     with RunDirectory(tmp_path, "search") as files:
-        files.claim_existing()
+        files.claim()
         assert {file.name for file in tmp_path.iterdir()} == {".notes", LOCK_FILE}
 
 

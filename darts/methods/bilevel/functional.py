@@ -105,7 +105,7 @@ BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, SyncedBatchNorm2d
 
 
 def _is_running_statistic(module: nn.Module, name: str) -> bool:
-    """Return whether a module in training mode does not read a buffer.
+    """Return whether a buffer is a running statistic of batch norm, which training does not read.
 
     Subclasses of batch norm, whose forward pass is unknown, keep their buffers.
     """

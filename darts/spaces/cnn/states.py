@@ -219,7 +219,7 @@ class Copies:
 
         If the first copy is among them, add the norm's batch counter to ``counters``.
         """
-        if norm.running_mean is None:
+        if norm.running_mean is None:  # ``FunctionalLoss.at`` removes them
             return None
         if self.first == 0:
             self._counters.append(cast(Tensor, norm.num_batches_tracked))

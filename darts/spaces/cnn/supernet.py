@@ -46,7 +46,8 @@ class BundledCell(nn.Module):
         pairs = edgewise.connections
         self.nodes = count_nodes(len(candidates))
         self.members = bundles_of(self.nodes)
-        # Bundles of edges, not groups of alphas; the name is part of the state dict.
+        # Bundles of edges, not groups of alphas; the name is part of the state dict. Bundle 0 has
+        # the edges that leave both inputs; bundle n, those that leave node n - 1.
         self.groups = nn.ModuleList(
             EdgeBundle(
                 [pairs[edge][1] - 2 for edge in members],
@@ -69,7 +70,7 @@ class BundledCell(nn.Module):
         if mixture.bypass is not None:
             bypass = torch.split(mixture.bypass, [node + 2 for node in range(self.nodes)])
         sums = NodeSums(self.nodes)
-        for node, members in enumerate(self.members):
+        for node, members in enumerate(self.members):  # after bundle n, node n is complete
             bundle = cast(EdgeBundle, self.groups[node])
             active = mixture.active and [mixture.active[edge] for edge in members]
             bundle(states[-2:] if node == 0 else states[-1:], weights[node], sums, active, dropout)
@@ -94,7 +95,8 @@ class Supernet(EdgewiseSupernet):
     """The supernet of the DARTS paper.
 
     It has the arguments, alphas, initial weights and, up to rounding, the results of
-    ``EdgewiseSupernet``. ``fuse_state_dict`` and ``unfuse_state_dict`` convert state dicts.
+    ``EdgewiseSupernet``, from which it inherits its constructor and ``forward``.
+    ``fuse_state_dict`` and ``unfuse_state_dict`` convert state dicts.
     """
 
     make_cell = BundledCell

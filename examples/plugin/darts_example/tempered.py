@@ -18,5 +18,5 @@ class Tempered(Relaxation):
     name: str = "tempered"
     temperature: float = number(2.0, above=0)
 
-    def edge_probabilities(self, alpha: Tensor, mask: Tensor | None) -> Tensor:
+    def operation_probabilities(self, alpha: Tensor, mask: Tensor | None) -> Tensor:
         return masked_softmax(alpha / self.temperature, mask)

@@ -283,13 +283,13 @@ def test_random_relaxations_use_the_mean_mixture(relaxation: str) -> None:
     batch = images.double(), labels
     vector = torch.randn(30, generator=torch.Generator().manual_seed(3)).double()
     random = torch.get_rng_state()
-    actual = AlphaHessian(net, partial(searcher.arch_loss, mean=True), batch).times(vector)
+    actual = AlphaHessian(net, partial(searcher.arch_loss, deterministic=True), batch).times(vector)
     step, gradients = 1e-4, []
     alpha = net.alphas["cell"]
     for sign in (1, -2):
         with torch.no_grad():
             alpha += sign * step * vector.view_as(alpha)
-        gradients += torch.autograd.grad(searcher.arch_loss(net, batch, mean=True), alpha)
+        gradients += torch.autograd.grad(searcher.arch_loss(net, batch, deterministic=True), alpha)
     difference = (gradients[0] - gradients[1]).flatten() / (2 * step)
     torch.testing.assert_close(actual, difference, rtol=1e-3, atol=1e-6)
     assert actual.any()

@@ -394,5 +394,5 @@ def test_frozen_alphas_are_not_updated() -> None:
     searcher = make_searcher("bilevel=frozen", "epochs=3")
     for epoch in range(3):
         searcher.begin_epoch(epoch)
-        assert not searcher.updates_alphas(epoch)
+        assert not searcher.updates_alphas_in(epoch)
     assert {name for name in GRADIENTS if not GRADIENTS[name].updates_alphas} == {"frozen"}
