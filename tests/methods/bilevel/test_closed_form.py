@@ -79,6 +79,7 @@ def test_first_order_is_the_direct_term() -> None:
 def test_all_options_of_sgd(
     momentum: float, dampening: float, nesterov: bool, maximize: bool, weight_decay: float, hvp: str
 ) -> None:
+    """The second weight gets its first gradient, and so its momentum buffer, at the second step."""
     net, lr, sign = Toy(), 0.3, -1.0 if maximize else 1.0
     optimizer = torch.optim.SGD(
         net.weight_parameters(),
@@ -89,26 +90,27 @@ def test_all_options_of_sgd(
         maximize=maximize,
         weight_decay=weight_decay,
     )
-    velocity = None
-    for _ in range(3):
+    velocity = torch.zeros(5, dtype=torch.float64)
+    begun = velocity  # 1 where the optimizer has a momentum buffer
+    for step in range(3):
         w, a = net.w.detach(), net.a.detach()
         downhill = sign * (w - net.A @ a) + weight_decay * w
-        factor = sign  # of the gradient in the velocity
-        if velocity is None:
-            velocity = downhill
-        else:
-            factor = sign * (1 - dampening)
-            velocity = momentum * velocity + (1 - dampening) * downhill
+        factor = sign * (1 - dampening * begun)  # of the gradient in the velocity
+        velocity = momentum * velocity + (1 - dampening * begun) * downhill
         if nesterov:
             stepped = w - lr * (downhill + momentum * velocity)
             factor = sign + momentum * factor
         else:
             stepped = w - lr * velocity
-        wanted = net.c + lr * factor * net.A.T @ (stepped - net.b)
+        wanted = net.c + lr * net.A.T @ (factor * (stepped - net.b))
         torch.testing.assert_close(gradient(net, optimizer, hvp), wanted, rtol=1e-9, atol=1e-11)
         optimizer.zero_grad()
         loss_fn(net, "train").backward()
+        if step == 0:
+            net.second.grad = None
         optimizer.step()
+        begun = torch.tensor([1.0] * 3 + [float(step > 0)] * 2, dtype=torch.float64)
+        velocity, stepped = begun * velocity, w + begun * (stepped - w)
         torch.testing.assert_close(net.w.detach(), stepped, rtol=1e-12, atol=1e-13)
 
 
