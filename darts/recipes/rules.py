@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from darts.config import RetrainConfig, SearchConfig
+from darts.data.targets import NUMBERS
 from darts.data_modules import DataModule
 from darts.data_modules.compatibility import data_kind
 
@@ -40,6 +41,7 @@ class DataFacts:
     shape: tuple[int, ...]  # of one sample, for images and spectrograms (C, H, W); () for texts
     # Share of the training samples that is held out; 0 if the data has a validation split.
     validation: float = 0.0
+    has_numbers: bool = False  # whether the targets are numbers
 
     @property
     def side(self) -> int:
@@ -70,7 +72,8 @@ class DataFacts:
         share = 0.0 if has_split else validation_share(total)
         samples = round(total * (1 - share))
         shape = () if kind == "pairs" else tuple(data.sample_shape)
-        return cls(kind, samples, len(data.target_names), shape, share)
+        has_numbers = config.task.targets == NUMBERS
+        return cls(kind, samples, len(data.target_names), shape, share, has_numbers)
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,8 @@ def recipe(facts: DataFacts) -> Values:
         "loader.eval_batch_size": 256,
         "label_smoothing": 0.0,
     }
-    return values | _OF_KIND[facts.kind](facts)
+    values |= _OF_KIND[facts.kind](facts)
+    return values | ({"label_smoothing": 0.0} if facts.has_numbers else {})
 
 
 def batch_size(facts: DataFacts) -> int:
