@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
+import torch
 
 from darts.config import FindConfig, compose
 from darts.finding.candidates import Networks
@@ -21,6 +22,7 @@ from darts.judging.devices.cell_features import is_connected
 from darts.judging.limits.costs import CostMeter
 from darts.spaces import SPACES, AnyGenotype
 from darts.spaces.lookup import find_genotype
+from darts.spaces.network import FittedLayer
 
 TINY = ("dataset=synthetic", "dataset.samples=32", "dataset.size=8", "device=cpu")
 
@@ -63,6 +65,28 @@ def test_most_families_have_baselines_with_neighbors(kind: str) -> None:
             with contextlib.suppress(ValueError):
                 points.append(space(**own).encode(genotype(text)))
         assert points or family.name in ("text_256", "recurrent")
+
+
+SHAPES = ((57, 1, 40), (1, 1, 5), (12, 5, 5), (1, 6, 7), (3, 9, 9), (1, 27, 18), (3, 60, 60))
+
+
+@pytest.mark.parametrize(
+    "shape", [s if s in SHAPES[:3] else pytest.param(s, marks=pytest.mark.slow) for s in SHAPES]
+)
+@pytest.mark.parametrize("family", FAMILIES["images"], ids=lambda family: family.name)
+def test_networks_learn_from_small_and_from_long_thin_images(
+    family: Family, shape: tuple[int, int, int]
+) -> None:
+    own = networks(family.space, *(f"{key}={value}" for key, value in family.values.items()))
+    images = torch.randn(2, *shape)
+    for baseline in family.genotypes().values():
+        sizes = {"classes": 4, "in_channels": shape[0]}
+        for net in (own.space.network(baseline, **sizes), own.space.supernet(**sizes)):
+            for layer in net.modules():
+                if isinstance(layer, FittedLayer):
+                    layer.fit(images)
+            net(images).logsumexp(1).sum().backward()
+            assert all(w.grad is None or w.grad.isfinite().all() for w in net.parameters())
 
 
 @pytest.mark.parametrize("space", BASELINES)
