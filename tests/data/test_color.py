@@ -65,6 +65,11 @@ def test_wrong_values_are_refused(values: tuple[float, ...], message: str) -> No
         augmentation(color_jitter=values)
 
 
-def test_gray_images_are_refused() -> None:
-    with pytest.raises(ValueError, match="color_jitter needs images of 3 channels"):
-        augmentation(color_jitter=(0.4, 0.4, 0.4, 0.2)).check((1, 8, 8), in_memory=True)
+@pytest.mark.parametrize(
+    ("channels", "full_scale", "message"), [(1, 255, "3 channels"), (3, 1, "type uint8, not num")]
+)
+def test_gray_images_and_numbers_are_refused(channels: int, full_scale: int, message: str) -> None:
+    with pytest.raises(ValueError, match=f"color_jitter needs images of {message}"):
+        augmentation(color_jitter=(0.4, 0.4, 0.4, 0.2)).check(
+            (channels, 8, 8), in_memory=True, full_scale=full_scale
+        )

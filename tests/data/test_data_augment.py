@@ -12,6 +12,7 @@ from torch import Tensor
 from darts.data.augment import Augmentation, Normalization, resized_box
 from darts.data.randomness import generator, seed_for
 
+CPU = torch.device("cpu")
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
 
 
@@ -101,3 +102,14 @@ def test_seeds_are_stable_and_distinguish_names() -> None:
     assert len({seed_for(*name) for name in names}) == len(names)
     assert all(0 <= seed_for("seed", n) < 2**63 for n in range(200))
     assert math.isclose(sum(seed_for(n) % 2 for n in range(1000)), 500, abs_tol=80)
+
+
+def test_numbers_are_padded_with_their_mean_and_one_row_is_not_shifted_away() -> None:
+    options, normalize = augmentation(padding=3), Normalization((273.0,), (2.0,), CPU, 1)
+    numbers = 273 + 2 * torch.randn(64, 1, 1, 9, generator=generator("numbers"))
+    draws = options.draw(64, (1, 9), generator(1))
+    shifted = options.apply(numbers, draws, normalize)
+    assert draws[0].eq(0).all()
+    for own, values, offset, flip in zip(shifted, normalize(numbers), *draws[1:3], strict=True):
+        expected = torch.nn.functional.pad(values, (3, 3))[..., offset : offset + 9]
+        assert torch.equal(own, expected.flip(2) if flip else expected)

@@ -88,5 +88,5 @@ def test_widths_and_positions_of_masks_are_uniform() -> None:
 )
 def test_invalid_options_are_refused_in_one_line(options: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
-        SpecAugment(**options).check((1, BANDS, FRAMES), in_memory=True)
+        SpecAugment(**options).check((1, BANDS, FRAMES), in_memory=True, full_scale=1)
     assert "\n" not in str(caught.value)
