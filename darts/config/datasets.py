@@ -8,10 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from darts.config.fields import MISSING
+from darts.data.arrays import ArrayOptions
 from darts.data.corpus import CorpusOptions
 from darts.data.documents import DocumentOptions
-from darts.data.mel import SpectrogramOptions
 from darts.data.images import MIN_SIDE
+from darts.data.mel import SpectrogramOptions
 from darts.data.pairs import PairOptions
 from darts.data.spec_augment import SpecAugment
 from darts.data.split import HoldOutOptions
@@ -46,8 +47,8 @@ class ImagesConfig(DatasetConfig):
 
 
 @dataclass
-class ArraysConfig(HoldOutOptions, ImagesConfig):
-    """Images in .npz files."""
+class ArraysConfig(ArrayOptions, ImagesConfig):
+    """Images, sequences or other numbers in .npz or .npy files."""
 
 
 @dataclass

@@ -45,8 +45,8 @@ class DataFacts:
 
     @property
     def side(self) -> int:
-        """The shorter side of an image in pixels; 0 for other data."""
-        return min(self.shape[1:]) if len(self.shape) == 3 else 0
+        """The shorter side of an image in pixels, or the length of a sequence; 0 for other data."""
+        return min((side for side in self.shape[1:] if side > 1), default=0)
 
     def resized(self, side: object) -> DataFacts:
         """Return the facts for images of ``side`` by ``side`` pixels; None keeps the size."""
