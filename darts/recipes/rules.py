@@ -214,8 +214,7 @@ _UNREGULARIZED: Values = {"optimizer.clip": 5.0, "auxiliary": 0.0, "drop_path": 
 def _images(facts: DataFacts) -> Values:
     own: Values = {
         "optimizer.lr": LR_PER_SAMPLE * batch_size(facts),
-        "dataset.crop": "pad",
-        "dataset.padding": max(round(facts.side / 16), 1),
+        "dataset.padding": min(max(round(facts.side / 16), 1), 64),
     }
     return _audio(facts) | own
 

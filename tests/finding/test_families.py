@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -20,6 +22,7 @@ from darts.finding.limited_baselines import (
 from darts.finding.setup import make_networks
 from darts.judging.devices.cell_features import is_connected
 from darts.judging.limits.costs import CostMeter
+from darts.recipes.rules import settings
 from darts.spaces import SPACES, AnyGenotype
 from darts.spaces.lookup import find_genotype
 from darts.spaces.network import FittedLayer
@@ -87,6 +90,21 @@ def test_networks_learn_from_small_and_from_long_thin_images(
                     layer.fit(images)
             net(images).logsumexp(1).sum().backward()
             assert all(w.grad is None or w.grad.isfinite().all() for w in net.parameters())
+
+
+def test_arrays_begin_without_shifts_and_mirroring_which_are_settings(tmp_path: Path) -> None:
+    numbers = np.random.default_rng(0).normal(size=(40, 3, 1, 96))
+    np.save(tmp_path / "train_x.npy", numbers)
+    np.save(tmp_path / "train_y.npy", np.arange(40) % 2)
+    config = compose("find", ["dataset=challenge", f"dataset.root={tmp_path}", "device=cpu"])
+    facts, by_name = make_networks(config)
+    own = by_name["fast_32"]
+    dataset = own.config.dataset
+    assert (dataset.crop, dataset.flip, dataset.padding) == ("none", False, 6)  # type: ignore[attr-defined]
+    options = {setting.name: setting.values for setting in settings(facts, own.values, ())}
+    assert options["flip"] == {"dataset.flip": True, "mirror": True}
+    assert options["shift"] == {"dataset.crop": "pad"}
+    assert options["cutout"] == {"cutout": 32}
 
 
 @pytest.mark.parametrize("space", BASELINES)
