@@ -49,6 +49,10 @@ class SampleDataModule(LabeledDataModule[Images]):
         return [InputSpec("samples", shape, {0: "batch"}, None, source.mean, source.std, scale)]
 
     @property
+    def unlabeled(self) -> Tensor | None:
+        return self.source.unlabeled
+
+    @property
     def target_scale(self) -> TargetScale | None:
         return self.source.scale
 
