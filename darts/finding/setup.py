@@ -84,7 +84,8 @@ def make_networks(config: FindConfig) -> tuple[DataFacts, dict[str, Networks]]:
     own: Values = {"validation": facts.validation} if facts.validation > 0 else {}
     if kind == "images":
         flip = bool(getattr(declared.dataset, "flip", False))
-        own |= {"dataset.flip": flip, "mirror": flip}
+        crop = str(getattr(declared.dataset, "crop", "none"))
+        own |= {"dataset.flip": flip, "mirror": flip, "dataset.crop": crop}
     networks = {}
     for family in families:
         values = recipe(facts.resized(family.values.get("dataset.size"))) | own

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from darts.config import RetrainConfig, SearchConfig
+from darts.data.targets import NUMBERS
 from darts.data_modules import DataModule
 from darts.data_modules.compatibility import data_kind
 
@@ -40,11 +41,12 @@ class DataFacts:
     shape: tuple[int, ...]  # of one sample, for images and spectrograms (C, H, W); () for texts
     # Share of the training samples that is held out; 0 if the data has a validation split.
     validation: float = 0.0
+    has_numbers: bool = False  # whether the targets are numbers
 
     @property
     def side(self) -> int:
-        """The shorter side of an image in pixels; 0 for other data."""
-        return min(self.shape[1:]) if len(self.shape) == 3 else 0
+        """The shorter side of an image in pixels, or the length of a sequence; 0 for other data."""
+        return min((side for side in self.shape[1:] if side > 1), default=0)
 
     def resized(self, side: object) -> DataFacts:
         """Return the facts for images of ``side`` by ``side`` pixels; None keeps the size."""
@@ -70,7 +72,8 @@ class DataFacts:
         share = 0.0 if has_split else validation_share(total)
         samples = round(total * (1 - share))
         shape = () if kind == "pairs" else tuple(data.sample_shape)
-        return cls(kind, samples, len(data.target_names), shape, share)
+        has_numbers = config.task.targets == NUMBERS
+        return cls(kind, samples, len(data.target_names), shape, share, has_numbers)
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,8 @@ def recipe(facts: DataFacts) -> Values:
         "loader.eval_batch_size": 256,
         "label_smoothing": 0.0,
     }
-    return values | _OF_KIND[facts.kind](facts)
+    values |= _OF_KIND[facts.kind](facts)
+    return values | ({"label_smoothing": 0.0} if facts.has_numbers else {})
 
 
 def batch_size(facts: DataFacts) -> int:
@@ -210,8 +214,7 @@ _UNREGULARIZED: Values = {"optimizer.clip": 5.0, "auxiliary": 0.0, "drop_path": 
 def _images(facts: DataFacts) -> Values:
     own: Values = {
         "optimizer.lr": LR_PER_SAMPLE * batch_size(facts),
-        "dataset.crop": "pad",
-        "dataset.padding": max(round(facts.side / 16), 1),
+        "dataset.padding": min(max(round(facts.side / 16), 1), 64),
     }
     return _audio(facts) | own
 

@@ -171,6 +171,33 @@ def test_the_found_network_can_be_used(found: Any, wine: Path, tmp_path: Path) -
     assert (tmp_path / "e" / "network.safetensors").exists()
 
 
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_without_test_labels_the_answer_predicts_them(
+    commands: Any, tmp_path: Path, task: str
+) -> None:
+    numbers = np.random.default_rng(0).normal(40, 9, (100, 2, 6, 5))
+    targets = numbers.mean((1, 2, 3))
+    targets = targets > 40 if task == "classification" else targets
+    splits = {"train": slice(60), "valid": slice(60, 80), "test": slice(80, 100)}
+    for split, chosen in splits.items():
+        np.save(tmp_path / f"{split}_x.npy", numbers[chosen])
+        np.save(tmp_path / f"{split}_y.npy", targets[chosen])
+    (tmp_path / "test_y.npy").unlink()
+    words = ("dataset=challenge", f"dataset.root={tmp_path}", f"task={task}", "space=mlp", *PLAN)
+    run = commands.run("find", tmp_path / "run", *words, "ensemble=2")
+    written = np.load(run.directory / "predictions.npy")
+    found = predict(run.directory, numbers[80:])
+    if task == "classification":
+        assert written.dtype == np.int64
+        assert written.tolist() == [int(name) for name in found.classes]
+    else:
+        np.testing.assert_array_equal(written, found.values)
+        assert np.abs(written - 40).mean() < 9  # in the units of the targets
+    assert f"Predictions for 20 test samples without labels: {run.directory}/pred" in run.out
+    assert not any(name.startswith("test_") for name in run.json("summary.json"))
+    assert "darts.evaluate" not in run.out
+
+
 def test_an_ensemble_averages_the_probabilities_of_its_members(
     wine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -270,6 +270,34 @@ def test_rows_get_the_classes_of_the_evaluation(table: tuple[Path, Path], tmp_pa
     assert accuracy > 0.8
 
 
+def test_arrays_get_the_classes_of_the_evaluation(commands: Any, tmp_path: Path) -> None:
+    """Sequences of numbers, from both kinds of files and from Python."""
+    generator = np.random.default_rng(0)
+    numbers = {split: generator.normal(500, 9, (200, 2, 12)) for split in ("train", "test")}
+    for split, own in numbers.items():
+        np.save(tmp_path / f"{split}_x.npy", own)
+        np.save(tmp_path / f"{split}_y.npy", own[:, 0].mean(1) > 500)
+    np.savez(tmp_path / "new.npz", images=numbers["test"][:, :, None])
+    words = ("dataset=challenge", f"dataset.root={tmp_path}", "dataset.axes=NCL", *MLP, *SMALL)
+    run = tmp_path / "run"
+    trained = commands.call("retrain", [*words, WITHOUT_RISE, f"hydra.run.dir={run}"])
+    found = predictions(commands, run, tmp_path / "test_x.npy", tmp_path / "p")
+    assert found == predictions(commands, run, tmp_path / "new.npz", tmp_path / "q")
+    assert [row["index"] for row in found] == list(map(str, range(200)))
+    classes = [row["class"] for row in found]
+    truth = numbers["test"][:, 0].mean(1) > 500
+    accuracy = np.mean(np.array(classes) == truth.astype(int).astype(str))
+    assert accuracy == pytest.approx(trained.result["test_accuracy"])
+    assert accuracy > 0.8
+    assert darts.predict(run, numbers["test"]).classes == tuple(classes)
+    for sample, message in (
+        (tmp_path / "a.png", "the network takes arrays of numbers, not pictures"),
+        (np.full((2, 12), np.nan), "an array must have finite numbers only"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            darts.predict(run, [sample])
+
+
 def test_a_table_may_have_other_columns_in_another_order(
     table: tuple[Path, Path], tmp_path: Path
 ) -> None:

@@ -317,7 +317,7 @@ def test_images_get_several_labels() -> None:
         (["task=regression"], "task=regression predicts numbers, but dataset=digits has classes"),
         (
             ["task=multi_label", "dataset=fsdd"],
-            "dataset=fsdd contains audio; choose dataset=npz or csv, or task=classification",
+            "dataset=fsdd contains audio; choose dataset=npz or challenge or csv, or task=",
         ),
         (["task=regression", "dataset=csv"], "space=cnn takes images or audio"),
         (["task=regression", "metric=accuracy"], "metric='accuracy' is unknown; choose from r2"),

@@ -24,6 +24,7 @@ from darts.data.mel import SILENCE, Spectrogram, fit_length, mel_filters
 from darts.data.randomness import generator, seed_for
 from darts.data.spec_augment import SpecAugment
 
+CPU = torch.device("cpu")
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
 
 
@@ -114,6 +115,17 @@ def test_seeds_are_stable_and_distinguish_names() -> None:
     assert math.isclose(sum(seed_for(n) % 2 for n in range(1000)), 500, abs_tol=80)
 
 
+def test_numbers_are_padded_with_their_mean_and_one_row_is_not_shifted_away() -> None:
+    options, normalize = augmentation(padding=3), Normalization((273.0,), (2.0,), CPU, 1)
+    numbers = 273 + 2 * torch.randn(64, 1, 1, 9, generator=generator("numbers"))
+    draws = options.draw(64, (1, 9), generator(1))
+    shifted = options.apply(numbers, draws, normalize)
+    assert draws[0].eq(0).all()
+    for own, values, offset, flip in zip(shifted, normalize(numbers), *draws[1:3], strict=True):
+        expected = torch.nn.functional.pad(values, (3, 3))[..., offset : offset + 9]
+        assert torch.equal(own, expected.flip(2) if flip else expected)
+
+
 CHANGES = (
     functional.adjust_brightness,
     functional.adjust_contrast,
@@ -169,9 +181,14 @@ def test_wrong_values_are_refused(values: tuple[float, ...], message: str) -> No
         augmentation(color_jitter=values)
 
 
-def test_gray_images_are_refused() -> None:
-    with pytest.raises(ValueError, match="color_jitter needs images of 3 channels"):
-        augmentation(color_jitter=(0.4, 0.4, 0.4, 0.2)).check((1, 8, 8), in_memory=True)
+@pytest.mark.parametrize(
+    ("channels", "full_scale", "message"), [(1, 255, "3 channels"), (3, 1, "type uint8, not num")]
+)
+def test_gray_images_and_numbers_are_refused(channels: int, full_scale: int, message: str) -> None:
+    with pytest.raises(ValueError, match=f"color_jitter needs images of {message}"):
+        augmentation(color_jitter=(0.4, 0.4, 0.4, 0.2)).check(
+            (channels, 8, 8), in_memory=True, full_scale=full_scale
+        )
 
 
 @pytest.mark.parametrize("scale", ["slaney", "htk"])
@@ -243,7 +260,7 @@ def test_recordings_are_padded_and_cropped_at_both_ends() -> None:
 )
 def test_invalid_options_are_refused(kind: Any, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
-        kind(**options).check((1, 12, 9), in_memory=True)
+        kind(**options).check((1, 12, 9), in_memory=True, full_scale=1)
     assert "\n" not in str(caught.value)
 
 

@@ -27,7 +27,7 @@ def test_importing_and_listing_import_no_heavy_libraries() -> None:
         "import sys, darts.data\n"
         "assert {'digits', 'cifar10', 'cifar100', 'svhn', 'fashion_mnist', 'imagefolder',"
         " 'imagenet', 'synthetic', 'csv', 'fsdd', 'audiofolder', 'text', 'ptb',"
-        " 'pairs', 'multi30k', 'agnews', 'documents', 'npz'}"
+        " 'pairs', 'multi30k', 'agnews', 'documents', 'npz', 'challenge'}"
         " == set(darts.data.sources())\n"
         "heavy = {'sklearn', 'scipy', 'PIL', 'torchvision.datasets', 'pandas', 'matplotlib'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"

@@ -241,7 +241,7 @@ class Samples:
         return self.pairs[index]
 
 
-PIXELS = np.random.default_rng(0).integers(0, 256, (6, 5, 4, 3), dtype=np.uint8)  # (N, H, W, C)
+PIXELS = np.random.default_rng(0).integers(0, 256, (6, 7, 5, 3), dtype=np.uint8)  # (N, H, W, C)
 CHANNELS_FIRST = torch.from_numpy(PIXELS).permute(0, 3, 1, 2)
 
 

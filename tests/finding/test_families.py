@@ -11,7 +11,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from fake_race import DATA, networks_of
 
 from darts.config import FindConfig, compose
@@ -31,10 +33,11 @@ from darts.finding.searches import GradientSearches
 from darts.finding.setup import make_networks
 from darts.judging.devices.cell_features import is_connected
 from darts.judging.limits.costs import CostMeter
-from darts.recipes.rules import Setting
+from darts.recipes.rules import Setting, settings
 from darts.running.jobs import Executor, ExecutorError, Future, Job, Outcome
 from darts.spaces import SPACES, AnyGenotype
 from darts.spaces.lookup import find_genotype
+from darts.spaces.network import FittedLayer
 
 TINY = ("dataset=synthetic", "dataset.samples=32", "dataset.size=8", "device=cpu")
 
@@ -77,6 +80,43 @@ def test_most_families_have_baselines_with_neighbors(kind: str) -> None:
             with contextlib.suppress(ValueError):
                 points.append(space(**own).encode(genotype(text)))
         assert points or family.name in ("text_256", "recurrent")
+
+
+SHAPES = ((57, 1, 40), (1, 1, 5), (12, 5, 5), (1, 6, 7), (3, 9, 9), (1, 27, 18), (3, 60, 60))
+
+
+@pytest.mark.parametrize(
+    "shape", [s if s in SHAPES[:3] else pytest.param(s, marks=pytest.mark.slow) for s in SHAPES]
+)
+@pytest.mark.parametrize("family", FAMILIES["images"], ids=lambda family: family.name)
+def test_networks_learn_from_small_and_from_long_thin_images(
+    family: Family, shape: tuple[int, int, int]
+) -> None:
+    own = networks(family.space, *(f"{key}={value}" for key, value in family.values.items()))
+    images = torch.randn(2, *shape)
+    for baseline in family.genotypes().values():
+        sizes = {"classes": 4, "in_channels": shape[0]}
+        for net in (own.space.network(baseline, **sizes), own.space.supernet(**sizes)):
+            for layer in net.modules():
+                if isinstance(layer, FittedLayer):
+                    layer.fit(images)
+            net(images).logsumexp(1).sum().backward()
+            assert all(w.grad is None or w.grad.isfinite().all() for w in net.parameters())
+
+
+def test_arrays_begin_without_shifts_and_mirroring_which_are_settings(tmp_path: Path) -> None:
+    numbers = np.random.default_rng(0).normal(size=(40, 3, 1, 96))
+    np.save(tmp_path / "train_x.npy", numbers)
+    np.save(tmp_path / "train_y.npy", np.arange(40) % 2)
+    config = compose("find", ["dataset=challenge", f"dataset.root={tmp_path}", "device=cpu"])
+    facts, by_name = make_networks(config)
+    own = by_name["fast_32"]
+    dataset = own.config.dataset
+    assert (dataset.crop, dataset.flip, dataset.padding) == ("none", False, 6)  # type: ignore[attr-defined]
+    options = {setting.name: setting.values for setting in settings(facts, own.values, ())}
+    assert options["flip"] == {"dataset.flip": True, "mirror": True}
+    assert options["shift"] == {"dataset.crop": "pad"}
+    assert options["cutout"] == {"cutout": 32}
 
 
 @pytest.mark.parametrize("space", BASELINES)

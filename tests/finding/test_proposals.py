@@ -187,7 +187,7 @@ def write_images(root: Path, side: int, count: int = 12) -> Path:
     ("side", "expected"),
     [
         (28, (28,)),
-        (3, (8,)),
+        (3, (5,)),
         (40, (32, 40)),
         (48, (32, 48)),
         (64, (32, 64)),

@@ -97,6 +97,7 @@ def test_published_data_and_experiments_keep_their_recipe(overrides: list[str]) 
 MEDIUM = {
     "imagefolder": (DataFacts("images", 2560, 4, (3, 32, 32), 0.2), "cnn"),
     "npz": (DataFacts("images", 2560, 4, (3, 32, 32), 0.2), "cnn"),
+    "challenge": (DataFacts("images", 2560, 4, (3, 32, 32), 0.2), "cnn"),
     "audiofolder": (DataFacts("audio", 2560, 4, (1, 64, 101), 0.2), "cnn"),
     "csv": (DataFacts("rows", 1280, 2, (1, 1, 9), 0.2), "mlp"),
     "text": (DataFacts("text", 614_400, 60, ()), "recurrent"),
