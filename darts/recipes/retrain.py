@@ -48,7 +48,7 @@ from darts.training.schedules import rate_of_epoch, stable_rate, warmup_cosine
 from darts.training.scoring import evaluate
 from darts.training.state import require_fitting_network
 from darts.training.steps import Diverged, optimizer_steps, set_learning_rate, weight_optimizer
-from darts.typed_values import entry
+from darts.typed_values import Count, entry
 
 check = check_retraining
 
@@ -98,16 +98,20 @@ def warm_start(state: RetrainState, reference: str, *, best: bool = False) -> No
     """Begin with the last weights, the average and the optimizer state of another retraining.
 
     With ``best``, begin with the selected weights, and start a new average. The optimizer keeps the
-    options of the new run, such as its weight decay.
+    options of the new run, such as its weight decay. Its learning rate decays further.
     """
     file = find_checkpoint(reference, key="start")
     saved = load_checkpoint(file, "retrain")
     with checkpoint_errors(file):
         if best:
-            state.net.load_state_dict(entry(saved, "best", BestEpoch)["net"])
+            selected = entry(saved, "best", BestEpoch)
+            epochs = selected["epoch"]
+            state.net.load_state_dict(selected["net"])
         else:
+            epochs = entry(saved, "epoch", Count)
             state.load_fields(saved, "net", "averaging")
-        state.load_fields(saved, "optimizer", "restarts", "first_loss")
+        state.load_fields(saved, "optimizer", "restarts", "first_loss", "past_steps")
+        state.past_steps += epochs * len(state.train_loader)
 
 
 class Retraining(Recipe):
@@ -210,7 +214,14 @@ class Retraining(Recipe):
         config, steps = self.config, len(self.state.train_loader)
         position = epoch * steps + step
         if config.optimizer.schedule == "stable":
-            lr = stable_rate(config.optimizer, position, config.epochs, steps, self._time_left)
+            lr = stable_rate(
+                config.optimizer,
+                position,
+                config.epochs,
+                steps,
+                time_left=self._time_left,
+                past_steps=self.state.past_steps,
+            )
         elif config.warmup == 0:  # the published schedules
             lr = rate_of_epoch(config.optimizer, epoch, config.epochs)
         else:

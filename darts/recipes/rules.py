@@ -92,8 +92,9 @@ DEFAULT = Setting("default", {})
 def recipe(facts: DataFacts) -> Values:
     """Return the recipe of all retrainings on a data set, by dotted key.
 
-    The learning rate rises in about ``RISE`` steps and stays constant, so a run can be continued.
-    A polynomial average of the weights is scored, which makes up for the missing fall.
+    The learning rate rises in about ``RISE`` steps. Then it is constant or decays with the steps
+    themselves, not with their share of a planned number, so a run can be continued. A polynomial
+    average of the weights is scored, which makes up for the missing fall.
     """
     size = batch_size(facts)
     steps = max(facts.samples // (size * (WINDOW if facts.kind == "text" else 1)), 1)
@@ -190,6 +191,12 @@ WINDOW = 64
 RISE = 100
 """Steps in which the learning rate rises."""
 
+TIMESCALE = 1000
+"""Steps after which the learning rate of networks for images has decayed by the square root of 2.
+On Fashion-MNIST, a constant rate of 0.4 stays at 92.3 % validation accuracy from the fifth epoch on;
+with 1,000, the eighth epoch has 93.0 %, with 250 93.5 %. On sums of digits, 20 epochs end at 93.0 %
+with a constant rate, at 92.5 % with 1,000 and at 91.4 % with 250 (experiments/README.md)."""
+
 POWER = 8.0
 """Power of the polynomial average of the weights: it covers about the last ninth of the steps."""
 
@@ -220,6 +227,7 @@ def _audio(facts: DataFacts) -> Values:
     return {
         "optimizer.algorithm": "sgd",
         "optimizer.nesterov": True,
+        "optimizer.timescale": TIMESCALE,
         "optimizer.lr": 0.1,
         "optimizer.weight_decay": 5e-4,
         "label_smoothing": 0.1,

@@ -240,6 +240,8 @@ def test_a_retraining_begins_with_the_state_of_another_one(
     averages = (begun["averaging"], saved["averaging"])
     assert identical(*averages) == (epoch == "last")  # a new average has no steps yet
     assert (begun["epoch"], begun["best"]) == (0, None)
+    before = saved["epoch"] if epoch == "last" else saved["best"]["epoch"]
+    assert begun["past_steps"] == before * STEPS
     shutil.rmtree(start)  # a resumed run does not need it
     done = resume(commands, folder)
     assert done.result["epochs"] == 2
