@@ -19,8 +19,8 @@ class WeightOptimizerConfig:
     schedule: str = choice("cosine", "cosine", "linear", "exponential", "stable")
     decay: float = number(0.97, above=0, high=1)  # exponential: factor of each epoch
     warmup_epochs: int = number(0, low=0)  # first epochs, in which the rate rises to lr
-    # stable: steps after which the rate is lr / sqrt(2); after n steps, it is lr / sqrt(1 + n /
-    # timescale). null: constant.
+    # stable: after n steps of epochs in which the network does not memorize its training samples,
+    # the rate is lr / sqrt(1 + n / timescale). null: constant.
     timescale: int | None = number(None, low=1)
     # stable: share of the run at its end in which the rate falls to 0.
     cooldown: float = number(0.0, low=0, high=1)

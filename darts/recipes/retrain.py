@@ -45,10 +45,10 @@ from darts.training.loop import EpochCallback, EpochReport, Recipe, StepReport, 
 from darts.training.restarts import ADVICE, LowerRateRestarts
 from darts.training.run import TrainingRun
 from darts.training.schedules import rate_of_epoch, stable_rate, warmup_cosine
-from darts.training.scoring import evaluate
+from darts.training.scoring import evaluate, memorizes
 from darts.training.state import require_fitting_network
 from darts.training.steps import Diverged, optimizer_steps, set_learning_rate, weight_optimizer
-from darts.typed_values import Count, entry
+from darts.typed_values import entry
 
 check = check_retraining
 
@@ -98,20 +98,16 @@ def warm_start(state: RetrainState, reference: str, *, best: bool = False) -> No
     """Begin with the last weights, the average and the optimizer state of another retraining.
 
     With ``best``, begin with the selected weights, and start a new average. The optimizer keeps the
-    options of the new run, such as its weight decay. Its learning rate decays further.
+    options of the new run, such as its weight decay.
     """
     file = find_checkpoint(reference, key="start")
     saved = load_checkpoint(file, "retrain")
     with checkpoint_errors(file):
         if best:
-            selected = entry(saved, "best", BestEpoch)
-            epochs = selected["epoch"]
-            state.net.load_state_dict(selected["net"])
+            state.net.load_state_dict(entry(saved, "best", BestEpoch)["net"])
         else:
-            epochs = entry(saved, "epoch", Count)
             state.load_fields(saved, "net", "averaging")
-        state.load_fields(saved, "optimizer", "restarts", "first_loss", "past_steps")
-        state.past_steps += epochs * len(state.train_loader)
+        state.load_fields(saved, "optimizer", "restarts", "first_loss", "slow_steps")
 
 
 class Retraining(Recipe):
@@ -220,7 +216,7 @@ class Retraining(Recipe):
                 config.epochs,
                 steps,
                 time_left=self._time_left,
-                past_steps=self.state.past_steps,
+                slow_steps=self.state.slow_steps,
             )
         elif config.warmup == 0:  # the published schedules
             lr = rate_of_epoch(config.optimizer, epoch, config.epochs)
@@ -272,6 +268,9 @@ class Retraining(Recipe):
     def write_epoch(self, epoch: int) -> None:
         """Write sample outputs and figures, and begin to average weights after a plateau."""
         config, state, run = self.config, self.state, self.run
+        valid = {f"valid_{name}": score for name, score in state.scores.items()}
+        if valid and not memorizes({**state.means.compute(), **valid}):
+            state.slow_steps += state.step
         number, step = epoch + 1, (epoch + 1) * len(state.train_loader)
         if samples := self.objective.sample_outputs():
             run.write("samples.md", samples)

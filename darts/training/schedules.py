@@ -32,22 +32,23 @@ def stable_rate(
     steps: int,
     *,
     time_left: float = 1.0,
-    past_steps: int = 0,
+    slow_steps: int = 0,
 ) -> float:
     """Return the learning rate of a step (from 0): a linear rise, a slow decay, and a fall.
 
-    The rate rises in ``warmup_epochs``. Meanwhile and afterwards, it decays as an inverse square
-    root of the steps, or not at all without a ``timescale``. It falls to 0 in the last share
-    ``cooldown`` of the training, half of the way in the first quarter of these steps. Without this
-    fall, no rate depends on the number of epochs, so the training can be continued.
+    The rate rises in ``warmup_epochs``. With a ``timescale``, it then decays as an inverse square
+    root of ``slow_steps``; a high rate keeps other networks from learning their training samples
+    by heart. It falls to 0 in the last share ``cooldown`` of the training, half of the way in the
+    first quarter of these steps. Without this fall, no rate depends on the number of epochs, so the
+    training can be continued.
 
     Args:
         config: The schedule.
-        step: The step of this run.
+        step: The step.
         epochs: Epochs of the run.
         steps: Steps per epoch.
         time_left: Share of the training time that is left, if a time limit ends the training.
-        past_steps: Steps of the runs that this one continues.
+        slow_steps: Steps so far in epochs after which the network did not memorize.
 
     References:
         Zhai et al., "Scaling Vision Transformers", arXiv:2106.04560, section 3.5; Hägele et al.,
@@ -61,7 +62,7 @@ def stable_rate(
         fall = min(fall, max(time_left, 0.0) / config.cooldown)
     decayed = config.lr
     if config.timescale is not None:
-        decayed /= math.sqrt(1 + (past_steps + step) / config.timescale)
+        decayed /= math.sqrt(1 + slow_steps / config.timescale)
     return decayed * min(rise, 1 - math.sqrt(1 - min(fall, 1.0)))
 
 

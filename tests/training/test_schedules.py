@@ -95,14 +95,14 @@ def test_with_a_time_limit_the_rate_falls_with_the_time() -> None:
     assert stable_rate(stable(0, 0.0), 5, 10**6, 10, time_left=0.0) == 0.1
 
 
-def test_with_a_timescale_the_rate_decays_over_all_runs_that_are_continued() -> None:
+def test_with_a_timescale_the_rate_decays_with_the_slow_steps() -> None:
     config = replace(stable(0, 0.0), timescale=100)
-    assert stable_rate(config, 100, 9, 50) == pytest.approx(0.1 / 2**0.5)
-    assert stable_rate(config, 20, 9, 50, past_steps=280) == stable_rate(config, 300, 9, 50)
+    assert stable_rate(config, 0, 9, 50) == stable_rate(config, 300, 9, 50) == 0.1
+    assert stable_rate(config, 300, 9, 50, slow_steps=300) == pytest.approx(0.05)
     falling = replace(config, cooldown=1.0)
-    for left, share in ((0.75, 0.5), (0.0, 0.0)):
-        rate = stable_rate(falling, 300, 10**6, 50, time_left=left)
-        assert rate == pytest.approx(share * stable_rate(config, 300, 9, 50))
+    for left, rate in ((0.75, 0.025), (0.0, 0.0)):
+        found = stable_rate(falling, 300, 10**6, 50, time_left=left, slow_steps=300)
+        assert found == pytest.approx(rate)
 
 
 @pytest.mark.parametrize("option", [{"cooldown": 0.5}, {"timescale": 10}])
