@@ -12,14 +12,7 @@ from fake_race import BASELINES, LEADER, SHORT, make_race
 from fake_race import explored as explored_race
 
 from darts.finding.candidates import Start
-from darts.finding.final_run import (
-    PLANNED,
-    final_run,
-    final_runs,
-    held_out_share,
-    memorizes,
-    useful_epochs,
-)
+from darts.finding.final_run import PLANNED, final_run, final_runs, held_out_share, useful_epochs
 from darts.finding.results import FoldRun, Result
 
 TIMED = ("plan.newcomers=2", "methods=[]")
@@ -114,14 +107,6 @@ def test_the_rate_falls_unless_the_winner_knows_its_training_samples(
     race, executor = explored(tmp_path, *TIMED, trained=lambda name: accuracy)
     assert final_run(race, race.results[LEADER], 0.0, refits=True) is not None
     assert f"optimizer.cooldown={cooldown}" in executor.jobs[-1].overrides
-
-
-@pytest.mark.parametrize(("train", "expected"), [(1.0, False), (0.9, True)])
-def test_without_an_accuracy_the_losses_are_compared(
-    train: float, expected: bool, tmp_path: Path
-) -> None:
-    (tmp_path / "metrics.jsonl").write_text(f'{{"train_loss": {train}, "valid_loss": 1.0}}\n')
-    assert memorizes(tmp_path) == expected
 
 
 def test_a_plan_in_epochs_without_a_refit_has_no_final_run(tmp_path: Path) -> None:

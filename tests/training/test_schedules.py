@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -87,11 +90,22 @@ def test_without_a_cooldown_the_stable_schedule_does_not_depend_on_the_number_of
 def test_with_a_time_limit_the_rate_falls_with_the_time() -> None:
     shares = [1.0, 0.6, 0.5, 0.25, 0.0, -0.1]  # the last step may end too late
     for step in (0, 900):  # the number of epochs is far away
-        rates = [stable_rate(stable(0, 0.5), step, 10**6, 10, left) for left in shares]
+        rates = [stable_rate(stable(0, 0.5), step, 10**6, 10, time_left=left) for left in shares]
         assert rates == pytest.approx([0.1, 0.1, 0.1, 0.1 - 0.1 * 0.5**0.5, 0.0, 0.0])
-    assert stable_rate(stable(0, 0.0), 5, 10**6, 10, 0.0) == 0.1
+    assert stable_rate(stable(0, 0.0), 5, 10**6, 10, time_left=0.0) == 0.1
 
 
-def test_a_cooldown_without_the_stable_schedule_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"cooldown=0\.5: set optimizer\.schedule=stable"):
-        check_weight_optimizer(WeightOptimizerConfig(cooldown=0.5))
+def test_with_a_timescale_the_rate_decays_with_the_slow_steps() -> None:
+    config = replace(stable(0, 0.0), timescale=100)
+    assert stable_rate(config, 0, 9, 50) == stable_rate(config, 300, 9, 50) == 0.1
+    assert stable_rate(config, 300, 9, 50, slow_steps=300) == pytest.approx(0.05)
+    falling = replace(config, cooldown=1.0)
+    for left, rate in ((0.75, 0.025), (0.0, 0.0)):
+        found = stable_rate(falling, 300, 10**6, 50, time_left=left, slow_steps=300)
+        assert found == pytest.approx(rate)
+
+
+@pytest.mark.parametrize("option", [{"cooldown": 0.5}, {"timescale": 10}])
+def test_options_of_the_stable_schedule_need_it(option: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"=[0-9.]+: set optimizer\.schedule=stable"):
+        check_weight_optimizer(WeightOptimizerConfig(**option))

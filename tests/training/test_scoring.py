@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from darts.tasks.task import TASKS, ObjectiveSpec
-from darts.training.scoring import evaluate
+from darts.training.scoring import evaluate, memorizes
 
 CPU = torch.device("cpu")
 OBJECTIVE = TASKS["classification"]().make_objective(ObjectiveSpec(tuple("abcd")))
@@ -69,3 +69,18 @@ def test_forward_passes_use_the_precision_and_losses_use_float32() -> None:
     full = evaluate(model, make_batches(6), OBJECTIVE, device=CPU)
     assert dtypes == [torch.bfloat16, torch.float32]
     assert half["loss"] == pytest.approx(full["loss"], rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ({"train_accuracy": 0.9, "valid_accuracy": 0.9, "train_loss": 1, "valid_loss": 2}, False),
+        ({"train_accuracy": 0.91, "valid_accuracy": 0.9, "train_loss": 2, "valid_loss": 1}, True),
+        ({"train_loss": 1.0, "valid_loss": 1.0, "valid_accuracy": 0.5}, False),
+        ({"train_loss": 0.9, "valid_loss": 1.0}, True),
+    ],
+)
+def test_a_network_memorizes_if_it_is_better_on_training_samples(
+    row: dict[str, float], expected: bool
+) -> None:
+    assert memorizes(row) == expected
