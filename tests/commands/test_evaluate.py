@@ -24,7 +24,6 @@ def evaluation(retrain_run: Any, commands: Any, tmp_path_factory: pytest.TempPat
 def test_an_evaluation_repeats_the_test_scores_of_the_retraining(
     evaluation: Any, retrain_run: Any
 ) -> None:
-    """They are equal bit for bit."""
     scores = {k: v for k, v in retrain_run.result.items() if k.startswith("test_")}
     assert scores
     assert {k: evaluation.result[k] for k in scores} == scores

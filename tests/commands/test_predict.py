@@ -92,7 +92,6 @@ def test_an_output_that_is_the_input_is_refused(commands: Any, trained: Path, ph
 
 @pytest.mark.parametrize("margin", [1.0, 256 / 224])
 def test_an_image_is_processed_equally_in_every_form(tmp_path: Path, margin: float) -> None:
-    """A file, a PIL image and an array that is not square are cropped."""
     pixels = np.random.default_rng(0).integers(0, 256, (16, 64, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.png")
     transform = Preprocessing((3, 8, 8), (0.5,) * 3, (0.2,) * 3, margin)

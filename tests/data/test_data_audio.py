@@ -96,7 +96,6 @@ def test_recordings_are_found_in_each_supported_folder(place: str, digits: Path)
 
 
 def test_rates_and_lengths_become_equal(write: Write) -> None:
-    """Recordings of one tone at different rates have the same middle frames."""
     rates = (8000, 16000, 44100, 8000, 22050)
     files = [write(f"{n}.wav", 1000, rate, 0.15 if n < 3 else 1.0) for n, rate in enumerate(rates)]
     made = spectrograms_of(files)

@@ -81,7 +81,6 @@ def test_parquet_files_need_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_data_set_of_scikit_learn_is_read_and_standardized(write: Write) -> None:
-    """Each row is in one of the splits, standardized by the training rows."""
     from sklearn import datasets
 
     bunch = datasets.load_wine()

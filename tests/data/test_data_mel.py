@@ -35,7 +35,6 @@ TRANSFORMS = [
 
 @pytest.mark.parametrize("transform", TRANSFORMS)
 def test_spectrograms_equal_their_definition(transform: Spectrogram) -> None:
-    """The tolerance is a thousandth of a decibel."""
     size, hop, fft = transform.window_samples, transform.hop_samples, transform.fft
     window = np.zeros(fft)
     start = (fft - size) // 2

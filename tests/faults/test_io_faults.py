@@ -114,7 +114,6 @@ def start_without_output(command: str, directory: Path) -> None:
 
 
 def test_full_disk_of_the_output(forks: Any, continuation: Any, tmp_path: Path) -> None:
-    """If standard output cannot be written, the run ends and can be resumed."""
     root = tmp_path / "run"
     ended = forks.call(start_without_output, "search", root)
     assert ended.code == 4

@@ -64,7 +64,6 @@ def stderr_line(process: Any) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_to_a_real_process(number: int, tmp_path: Path) -> None:
-    """The run prints the notice at once, saves and exits with 128 plus the number."""
     directory = tmp_path / "run"
     with launched(*ENDLESS, f"hydra.run.dir={directory}") as process:
         wait_for(directory / "checkpoint.safetensors", process)

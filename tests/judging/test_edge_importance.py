@@ -66,7 +66,6 @@ def require_equal_without(net: Any, edge: tuple[str, int], other: Any) -> None:
 
 @pytest.mark.parametrize(("cell", "edge"), [("normal", 0), ("normal", 5), ("reduce", 0)])
 def test_a_removed_edge_equals_the_operation_none(cell: str, edge: int) -> None:
-    """Compare with a network whose edge has the operation ``none`` with the edge's stride."""
     net, other = cell_network(), cell_network()
     source = V2.edges(cell)[edge][0]
     for own in other.cells:
@@ -78,7 +77,6 @@ def test_a_removed_edge_equals_the_operation_none(cell: str, edge: int) -> None:
 
 @pytest.mark.parametrize(("edge", "last"), [(0, "out.weight"), (2, "kernel"), (5, "down.weight")])
 def test_a_removed_transformer_layer_adds_zeros(edge: int, last: str) -> None:
-    """Compare with a layer whose last weights are zero."""
     net, other = text_network(), text_network()
     block = other.blocks[edge // 2]
     layer = block.feed_forward if edge % 2 else block.mixer
@@ -89,7 +87,6 @@ def test_a_removed_transformer_layer_adds_zeros(edge: int, last: str) -> None:
 
 @pytest.mark.parametrize("edge", [0, 1, 5])
 def test_a_removed_block_passes_its_input_on(edge: int) -> None:
-    """Compare with a block whose last batch norm has zero scale and shift."""
     net, other = chain_network(), chain_network()
     norm = other.blocks[edge].layers[-1]
     with torch.no_grad():

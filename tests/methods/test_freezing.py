@@ -166,7 +166,6 @@ def step(searcher: Searcher, number: int) -> None:
 
 @pytest.mark.parametrize("space", ["cnn", "nas201"])
 def test_frozen_operation_is_not_updated_in_a_search(space: str) -> None:
-    """It has a gradient, momentum and weight decay; all other operations are updated."""
     searcher, chosen = linear_search(space)
     names = set(operation_weights(searcher))
     for number in range(2):

@@ -95,7 +95,6 @@ def test_a_complete_run_continues_only_if_changes_make_it_longer(
     ],
 )
 def test_a_wrong_change_is_an_outcome(tmp_path: Path, change: str, problem: str) -> None:
-    """The run is incomplete; its earlier files stay."""
     job = make_job("retrain", tmp_path, changes=(change,))
     run(make_job("retrain", tmp_path))
     (job.directory / "summary.json").unlink()
@@ -106,7 +105,6 @@ def test_a_wrong_change_is_an_outcome(tmp_path: Path, change: str, problem: str)
 
 
 def test_an_interrupted_run_continues_with_changes(tmp_path: Path) -> None:
-    """The configuration of the run is the saved one with the changed keys."""
     job, whole = make_job("retrain", tmp_path), make_job("retrain", tmp_path, name="whole")
     thread = when_exists(
         job.directory / "checkpoint.safetensors", lambda: os.kill(os.getpid(), signal.SIGTERM)
@@ -124,7 +122,6 @@ def test_an_interrupted_run_continues_with_changes(tmp_path: Path) -> None:
 
 
 def test_the_threads_of_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They apply during the job, also if it fails."""
     threads: list[int] = []
 
     def fail(*_: object) -> None:

@@ -27,7 +27,6 @@ def test_the_rate_of_each_epoch(schedule: str, rates: tuple[float, ...]) -> None
 def test_dropped_edges_are_zero_and_the_others_keep_the_mean(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Each sample of each edge is either 0 or multiplied by 1 / (1 - rate)."""
     factors: list[Tensor] = []
 
     def recorded(module: nn.Module, x: Tensor, rate: float) -> Tensor:

@@ -61,7 +61,6 @@ SIZES: dict[str, list[dict[str, Any]]] = {
 def test_the_expected_cost_of_one_architecture_is_the_cost_of_its_network(
     name: str, options: dict[str, Any], sample_shape: tuple[int, int, int]
 ) -> None:
-    """The equality is exact, for random architectures of every space that reads images."""
     context, _ = context_and_supernet(name, channels=4, cells=4, **options)
     space = context.space
     costs = {
@@ -81,7 +80,6 @@ def test_the_expected_cost_of_one_architecture_is_the_cost_of_its_network(
 
 
 def test_the_expected_cost_of_nas201_sums_all_edges() -> None:
-    """The cost of each operation is multiplied by its probability."""
     cost, context = cost_and_context("nas201")
     p = random_probabilities(context)["cell"]
     table = cost.tables["cell"]

@@ -222,7 +222,6 @@ def test_all_genotypes_have_one_point_and_one_probability(
 
 @pytest.mark.parametrize("name", [name for name in CASES if name.endswith("-list")])
 def test_a_list_of_candidates_limits_genotypes(name: str) -> None:
-    """They are all drawn, and others are not in the space."""
     space = CASES[name].space
     candidates = space.supernet(**CASES[name].sizes).candidates
     generator = torch.Generator().manual_seed(0)

@@ -60,7 +60,6 @@ def test_budgets_span_the_costs_of_random_networks() -> None:
     ("above", "share"), [(None, 0.1), (None, 0.4), (None, 1.0), (0.2, 0.5), (0.5, 0.9)]
 )
 def test_the_best_genotype_of_each_budget(above: float | None, share: float) -> None:
-    """It is compared with every seventh of all 15,625 genotypes."""
     budgets, context = make_budgets()
     draw = torch.Generator().manual_seed(4 if above is None else 5)
     logits = 2 * torch.randn(6, 5, generator=draw).double()

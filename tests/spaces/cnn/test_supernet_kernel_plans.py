@@ -86,7 +86,6 @@ def test_float32_errors_are_as_small_as_those_of_the_edgewise_supernet(
 
 @pytest.mark.parametrize("plan", slow_except(PLANS, EVERYDAY_PLANS))
 def test_every_plan_in_bfloat16(plan: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error of the logits is small, and every parameter gets a finite gradient."""
     use_plan(monkeypatch, PLANS[plan])
     options: dict[str, Any] = {"cells": 3, "channels": 4, "operations": REPEATABLE[3:]}
     pair = make_pair(dtype=torch.float32, **options)

@@ -226,7 +226,6 @@ def test_embeddings_of_networks_without_layers_begin_small() -> None:
 
 
 def test_macs_of_each_candidate_match_a_hand_count() -> None:
-    """MACs of a text of 12 words at a model width of 16."""
     space, length, width = Transformer(hidden=16, cells=3, length=12), 12, 16
     costs = {
         name: count_macs(piece.make(), torch.zeros(1, *piece.shape))
