@@ -153,7 +153,7 @@ class RetrainConfig(RunConfig):
     start_epoch: str = choice("last", "last", "best")  # epoch of these weights
 
     def continued_keys(self, saved: Mapping[str, Any]) -> tuple[str, ...]:
-        # A constant learning rate does not depend on the number of epochs.
+        # Without a cooldown, the learning rate does not depend on the number of epochs.
         optimizer = saved.get("optimizer", {})
         is_open = optimizer.get("schedule") == "stable" and not optimizer.get("cooldown")
         return ("epochs", "max_seconds", "optimizer.cooldown") if is_open else ()

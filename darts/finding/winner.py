@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from darts.finding.answer import write_answer
-from darts.finding.final_run import begin_of_final_runs, memorizes
+from darts.finding.final_run import begin_of_final_runs, has_memorized
 from darts.finding.preference import is_better
 from darts.finding.race import EXPLORED, Race
 from darts.finding.results import Result, ranked
@@ -159,7 +159,7 @@ def train_winner(race: Race, chosen: Duel, reserve: float, *, refits: bool) -> R
         lambda: [begin(float(refits)), begin(FALLING)],
     )
     while not result.is_exhausted:
-        falls = race.folds == 1 and not memorizes(result.directory)
+        falls = race.folds == 1 and not has_memorized(result.directory)
         if (left := (ends[falls] - race.stopwatch.seconds) / waves) <= 1:
             break
         # Lengths double, so that the answer so far is saved and the training may end early.

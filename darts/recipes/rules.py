@@ -95,8 +95,9 @@ DEFAULT = Setting("default", {})
 def recipe(facts: DataFacts) -> Values:
     """Return the recipe of all retrainings on a data set, by dotted key.
 
-    The learning rate rises in about ``RISE`` steps and stays constant, so a run can be continued.
-    A polynomial average of the weights is scored, which makes up for the missing fall.
+    The learning rate rises in about ``RISE`` steps. Then it is constant or decays with the steps
+    themselves, not with their share of a planned number, so a run can be continued. A polynomial
+    average of the weights is scored, which makes up for the missing fall.
     """
     size = batch_size(facts)
     steps = max(facts.samples // (size * (WINDOW if facts.kind == "text" else 1)), 1)
@@ -194,6 +195,12 @@ WINDOW = 64
 RISE = 100
 """Steps in which the learning rate rises."""
 
+TIMESCALE = 1000
+"""Steps of networks for images in which the learning rate decays by the square root of 2, as long
+as they do not memorize. On Fashion-MNIST, the validation accuracy is 0.7 points higher after eight
+epochs than at a constant rate; 250 steps are better there, and worse on sums of digits
+(experiments/README.md)."""
+
 POWER = 8.0
 """Power of the polynomial average of the weights: it covers about the last ninth of the steps."""
 
@@ -223,6 +230,7 @@ def _audio(facts: DataFacts) -> Values:
     return {
         "optimizer.algorithm": "sgd",
         "optimizer.nesterov": True,
+        "optimizer.timescale": TIMESCALE,
         "optimizer.lr": 0.1,
         "optimizer.weight_decay": 5e-4,
         "label_smoothing": 0.1,

@@ -112,6 +112,7 @@ class RetrainState(TrainState, DataDescription):
     scaler: torch.amp.GradScaler
     averaging: Averaging
     best: BestEpoch | None = None  # None until an epoch is selected
+    slow_steps: Count = 0  # see stable_rate; also of runs that this one continues
 
     def load_state_dict(self, state: Mapping[str, object]) -> None:
         """Restore every field; those that describe the data must equal the current ones."""

@@ -194,6 +194,17 @@ def test_a_time_limit_ends_the_run_within_an_epoch(tmp_path: Path) -> None:
     assert steps_of(longer) == STEPS + 3 + 2 * STEPS  # the first part took almost no real time
 
 
+def test_the_rate_decays_only_while_the_network_does_not_memorize(
+    commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = iter([False, True, False, False])
+    monkeypatch.setattr("darts.recipes.retrain.memorizes", lambda row: next(found))
+    done = run(commands, tmp_path, "epochs=4", f"optimizer.timescale={STEPS}", "optimizer.lr=0.1")
+    assert [row["lr"] for row in done.rows[1:]] == pytest.approx(
+        [0.1 / 2**0.5, 0.1 / 2**0.5, 0.1 / 3**0.5]
+    )
+
+
 @pytest.mark.usefixtures("clock")
 def test_the_rate_falls_until_the_time_limit(tmp_path: Path) -> None:
     words = ("epochs=1000", f"max_seconds={100 * 4 * STEPS}", "optimizer.cooldown=0.5")
@@ -235,6 +246,7 @@ def test_a_retraining_begins_with_the_state_of_another_one(
     averages = (begun["averaging"], saved["averaging"])
     assert identical(*averages) == (epoch == "last")  # a new average has no steps yet
     assert (begun["epoch"], begun["best"]) == (0, None)
+    assert begun["slow_steps"] == saved["slow_steps"]
     shutil.rmtree(start)  # a resumed run does not need it
     done = resume(folder)
     assert done.result["epochs"] == 2

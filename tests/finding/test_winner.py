@@ -16,14 +16,7 @@ from fake_race import explored as explored_race
 from darts.finding import ending, preference
 from darts.finding.candidates import Start
 from darts.finding.ending import run_to_the_end
-from darts.finding.final_run import (
-    PLANNED,
-    final_run,
-    final_runs,
-    held_out_share,
-    memorizes,
-    useful_epochs,
-)
+from darts.finding.final_run import PLANNED, final_run, final_runs, held_out_share, useful_epochs
 from darts.finding.results import FoldRun, Result
 from darts.finding.winner import FALLING, duel, duel_again, train_winner
 
@@ -325,14 +318,6 @@ def test_the_rate_falls_unless_the_winner_knows_its_training_samples(
     race, executor = raced(tmp_path, *WITH_SETTINGS, trained=lambda name: accuracy)
     assert final_run(race, race.results[LEADER], 0.0, refits=True) is not None
     assert f"optimizer.cooldown={cooldown}" in executor.jobs[-1].overrides
-
-
-@pytest.mark.parametrize(("train", "expected"), [(1.0, False), (0.9, True)])
-def test_without_an_accuracy_the_losses_are_compared(
-    train: float, expected: bool, tmp_path: Path
-) -> None:
-    (tmp_path / "metrics.jsonl").write_text(f'{{"train_loss": {train}, "valid_loss": 1.0}}\n')
-    assert memorizes(tmp_path) == expected
 
 
 def test_the_networks_of_an_ensemble_share_the_time_that_is_left(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from darts.tasks.task import TASKS, ObjectiveSpec
 from darts.training.averaging import Averaging
 from darts.training.device import loss_scaler
 from darts.training.schedules import rate_of_epoch, stable_rate, warmup_cosine
-from darts.training.scoring import evaluate
+from darts.training.scoring import evaluate, memorizes
 from darts.training.steps import check_weight_optimizer, optimizer_steps, weight_optimizer
 
 SCALER = loss_scaler("fp32", torch.device("cpu"))
@@ -174,14 +175,25 @@ def test_without_a_cooldown_the_stable_schedule_does_not_depend_on_the_number_of
 def test_with_a_time_limit_the_rate_falls_with_the_time() -> None:
     shares = [1.0, 0.6, 0.5, 0.25, 0.0, -0.1]  # the last step may end too late
     for step in (0, 900):  # the number of epochs is far away
-        rates = [stable_rate(stable(0, 0.5), step, 10**6, 10, left) for left in shares]
+        rates = [stable_rate(stable(0, 0.5), step, 10**6, 10, time_left=left) for left in shares]
         assert rates == pytest.approx([0.1, 0.1, 0.1, 0.1 - 0.1 * 0.5**0.5, 0.0, 0.0])
-    assert stable_rate(stable(0, 0.0), 5, 10**6, 10, 0.0) == 0.1
+    assert stable_rate(stable(0, 0.0), 5, 10**6, 10, time_left=0.0) == 0.1
 
 
-def test_a_cooldown_without_the_stable_schedule_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"cooldown=0\.5: set optimizer\.schedule=stable"):
-        check_weight_optimizer(WeightOptimizerConfig(cooldown=0.5))
+def test_with_a_timescale_the_rate_decays_with_the_slow_steps() -> None:
+    config = replace(stable(0, 0.0), timescale=100)
+    assert stable_rate(config, 0, 9, 50) == stable_rate(config, 300, 9, 50) == 0.1
+    assert stable_rate(config, 300, 9, 50, slow_steps=300) == pytest.approx(0.05)
+    falling = replace(config, cooldown=1.0)
+    for left, rate in ((0.75, 0.025), (0.0, 0.0)):
+        found = stable_rate(falling, 300, 10**6, 50, time_left=left, slow_steps=300)
+        assert found == pytest.approx(rate)
+
+
+@pytest.mark.parametrize("option", [{"cooldown": 0.5}, {"timescale": 10}])
+def test_options_of_the_stable_schedule_need_it(option: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"=[0-9.]+: set optimizer\.schedule=stable"):
+        check_weight_optimizer(WeightOptimizerConfig(**option))
 
 
 ACCURACY = TASKS["classification"].metrics["accuracy"]
@@ -344,3 +356,18 @@ def test_forward_passes_use_the_precision_and_losses_use_float32() -> None:
     full = evaluate(model, make_batches(6), OBJECTIVE, device=CPU)
     assert dtypes == [torch.bfloat16, torch.float32]
     assert half["loss"] == pytest.approx(full["loss"], rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ({"train_accuracy": 0.9, "valid_accuracy": 0.9, "train_loss": 1, "valid_loss": 2}, False),
+        ({"train_accuracy": 0.91, "valid_accuracy": 0.9, "train_loss": 2, "valid_loss": 1}, True),
+        ({"train_loss": 1.0, "valid_loss": 1.0, "valid_accuracy": 0.5}, False),
+        ({"train_loss": 0.9, "valid_loss": 1.0}, True),
+    ],
+)
+def test_a_network_memorizes_if_it_is_better_on_training_samples(
+    row: dict[str, float], expected: bool
+) -> None:
+    assert memorizes(row) == expected
