@@ -195,11 +195,11 @@ def test_a_time_limit_ends_the_run_within_an_epoch(tmp_path: Path) -> None:
 
 
 def test_the_rate_decays_only_while_the_network_does_not_memorize(
-    commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = iter([False, True, False, False])
     monkeypatch.setattr("darts.recipes.retrain.memorizes", lambda row: next(found))
-    done = run(commands, tmp_path, "epochs=4", f"optimizer.timescale={STEPS}", "optimizer.lr=0.1")
+    done = run(tmp_path, "epochs=4", f"optimizer.timescale={STEPS}", "optimizer.lr=0.1")
     assert [row["lr"] for row in done.rows[1:]] == pytest.approx(
         [0.1 / 2**0.5, 0.1 / 2**0.5, 0.1 / 3**0.5]
     )

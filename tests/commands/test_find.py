@@ -172,9 +172,7 @@ def test_the_found_network_can_be_used(found: Any, wine: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("task", ["classification", "regression"])
-def test_without_test_labels_the_answer_predicts_them(
-    commands: Any, tmp_path: Path, task: str
-) -> None:
+def test_without_test_labels_the_answer_predicts_them(tmp_path: Path, task: str) -> None:
     numbers = np.random.default_rng(0).normal(40, 9, (100, 2, 6, 5))
     targets = numbers.mean((1, 2, 3))
     targets = targets > 40 if task == "classification" else targets

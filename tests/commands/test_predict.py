@@ -270,7 +270,7 @@ def test_rows_get_the_classes_of_the_evaluation(table: tuple[Path, Path], tmp_pa
     assert accuracy > 0.8
 
 
-def test_arrays_get_the_classes_of_the_evaluation(commands: Any, tmp_path: Path) -> None:
+def test_arrays_get_the_classes_of_the_evaluation(tmp_path: Path) -> None:
     """Sequences of numbers, from both kinds of files and from Python."""
     generator = np.random.default_rng(0)
     numbers = {split: generator.normal(500, 9, (200, 2, 12)) for split in ("train", "test")}
@@ -281,8 +281,8 @@ def test_arrays_get_the_classes_of_the_evaluation(commands: Any, tmp_path: Path)
     words = ("dataset=challenge", f"dataset.root={tmp_path}", "dataset.axes=NCL", *MLP, *SMALL)
     run = tmp_path / "run"
     trained = commands.call("retrain", [*words, WITHOUT_RISE, f"hydra.run.dir={run}"])
-    found = predictions(commands, run, tmp_path / "test_x.npy", tmp_path / "p")
-    assert found == predictions(commands, run, tmp_path / "new.npz", tmp_path / "q")
+    found = predictions(run, tmp_path / "test_x.npy", tmp_path / "p")
+    assert found == predictions(run, tmp_path / "new.npz", tmp_path / "q")
     assert [row["index"] for row in found] == list(map(str, range(200)))
     classes = [row["class"] for row in found]
     truth = numbers["test"][:, 0].mean(1) > 500
