@@ -16,9 +16,7 @@ from hypothesis.extra import numpy as arrays
 
 from darts.data import load
 from darts.data.encodings import MAX_BINS, RowEncoding
-from darts.data.randomness import seed_for
 from darts.data.source import Source
-from darts.data.split import stratified_split
 from darts.data.table_file import read_table
 
 ROWS = ["1,10,x", "2,20,y", "3,30,x", "4,40,y", "5,50,x", "6,60,y", "7,70,x", "8,80,y"]
@@ -79,30 +77,6 @@ def test_parquet_files_need_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         load("csv", root=tmp_path)
 
 
-def test_a_data_set_of_scikit_learn_is_read_and_standardized(tmp_path: Path) -> None:
-    from sklearn import datasets
-
-    bunch = datasets.load_wine()
-    lines = [
-        ",".join([str(bunch.target_names[label]), *map(repr, row.tolist())])
-        for row, label in zip(bunch.data, bunch.target, strict=True)
-    ]
-    header = ",".join(["class", *map(str, bunch.feature_names)])
-    source = load("csv", root=write(tmp_path, header, *lines), label="class")
-    assert source.classes == tuple(sorted(map(str, bunch.target_names)))
-    assert source.encoding.columns == tuple(bunch.feature_names)
-    labels = torch.tensor(
-        [source.classes.index(str(bunch.target_names[label])) for label in bunch.target]
-    )
-    kept, held = stratified_split(labels, (0.8, 0.2), seed=seed_for("csv", "test", 0))
-    rows = torch.from_numpy(bunch.data)
-    mean, std = rows[kept].mean(0), rows[kept].std(0, correction=0)
-    for part, indices in ((source.train, kept), (source.test, held)):
-        assert torch.equal(part.labels, labels[indices])
-        wanted = ((rows[indices] - mean) / std).float()
-        torch.testing.assert_close(part.pixels.flatten(1), wanted, rtol=1e-5, atol=1e-6)
-
-
 def test_splits_of_a_folder_are_read(tmp_path: Path) -> None:
     """All are standardized by the training file; the others may have more columns in any order."""
     write(tmp_path, "a,b,c", *ROWS, name="train.csv")
@@ -120,6 +94,7 @@ def test_splits_of_a_folder_are_read(tmp_path: Path) -> None:
         load("csv", root=tmp_path, test_share=0.25, split_seed=seed) for seed in (0, 0, 3)
     )
     assert [len(part) for part in (held.train, held.test, held.valid)] == [6, 2, 2]
+    assert sorted(held.test.labels.tolist()) == [0, 1]
     assert torch.equal(held.test.pixels, again.test.pixels)
     assert not torch.equal(held.train.pixels, other.train.pixels)
 

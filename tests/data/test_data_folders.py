@@ -204,15 +204,6 @@ def test_validation_images_alone_are_the_test_split(tmp_path: Path) -> None:
     assert len(source.test) == 6
 
 
-def test_a_fifth_of_the_training_images_is_the_test_split(tmp_path: Path) -> None:
-    images, labels = make_arrays(30)
-    root = write(tmp_path, train={"images": images, "labels": labels})
-    source = load("npz", root=root, size=8)
-    assert (len(source.train), len(source.test)) == (24, 6)
-    assert torch.bincount(source.train.labels).tolist() == [8, 8, 8]
-    assert source.train.shape == (3, 8, 8)
-
-
 IMAGES, LABELS = make_arrays(6)
 FLOATS = IMAGES.astype(np.float32)
 
@@ -222,10 +213,6 @@ FLOATS = IMAGES.astype(np.float32)
     [
         ({"labels": LABELS}, "has no array named images"),
         ({"images": IMAGES}, "has no array named labels"),
-        ({"images": IMAGES, "labels": LABELS[:5]}, "there are 5 labels for 6 images"),
-        ({"images": IMAGES, "labels": LABELS / 2}, "labels must be integers or names"),
-        ({"images": IMAGES, "labels": LABELS - 1}, "labels are -1 to 1; must be 0 to 1"),
-        ({"images": IMAGES, "labels": LABELS + 90}, "labels go up to 92, but there are 6 images"),
         ({"images": IMAGES, "labels": LABELS, "classes": [["a"]]}, "must be a list of names"),
         ({"images": IMAGES, "labels": LABELS, "classes": ["a", "a"]}, "has a name twice"),
         ({"images": IMAGES, "labels": np.array([{}] * 6)}, "Object arrays cannot be loaded"),
@@ -327,7 +314,6 @@ def test_resized_numbers_are_neither_rounded_nor_cut_off(tmp_path: Path) -> None
         ({"train_x": np.zeros((6, 65, 8, 8))}, r"images have 65 channels, more than 64"),
         ({"train_x": IMAGES[:, :, :4]}, r"images of 4x5 are too small: .* at least 5, or one of"),
         ({"train_x": FLOATS * [[np.nan], *[[1]] * 5]}, r"train_x\.npy: images has 90 numbers that"),
-        ({"train_x": np.where(FLOATS > 99, -np.inf, 0)}, r"are NaN, infinite or too large"),
         ({"train_x": IMAGES + 1e39}, r"images has 540 numbers that .* too large"),
         ({"test_x": FLOATS}, r"test_x\.npy: images have type torch.float32 .* training split"),
         ({"test_x": IMAGES[:, :, :5]}, r"shape \(3, 5, 5\), but in .* \(3, 6, 5\)"),
