@@ -22,6 +22,7 @@ from oracles.supernet_pairs import (
     make_pair,
 )
 from slow_cases import slow_except
+from tiny_search import cross_entropy
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
@@ -179,7 +180,6 @@ def test_both_supernets_agree_on_every_mixture(
         assert_same_state(pair)
 
 
-Batch = tuple[Tensor, Tensor]
 SEARCHED: dict[str, tuple[str, dict[str, Any]]] = {
     "all operations": ("cnn", {"cells": 3}),
     "a normal cell at the end": ("cnn", {"cells": 4, "channels": 2, "stem": "imagenet"}),
@@ -192,11 +192,7 @@ SEARCHED: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def cross_entropy(net: Any, batch: Batch) -> Tensor:
-    return F.cross_entropy(net(batch[0]), batch[1])
-
-
-def batch(seed: int) -> Batch:
+def batch(seed: int) -> tuple[Tensor, Tensor]:
     return images(5, 3, 9, 8, seed=seed), labels(5, seed)
 
 

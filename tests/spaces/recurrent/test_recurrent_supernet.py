@@ -13,17 +13,15 @@ from oracles.comparing import EXACT, HYPERGRADIENTS, assert_same, gradients, hyp
 from oracles.recurrent_supernet import EdgewiseSupernet
 from torch import Tensor, nn
 
-from darts.spaces import SearchContext, parse_genotype
+from darts.spaces import SearchContext
 from darts.spaces.cnn import PUBLISHED as CNN
 from darts.spaces.describe import difference, is_chain
-from darts.spaces.lookup import find_genotype
 from darts.spaces.recurrent import PUBLISHED, DropoutRates, Genotype, Recurrent
 from darts.spaces.recurrent.genotype import PRIMITIVES
 from darts.spaces.recurrent.supernet import Supernet
 
 PAIRS: Any = [("tanh", 0), ("relu", 1), ("identity", 1)]
 CELL = Genotype(PAIRS, range(1, 4))
-CLASSIC = "Genotype(recurrent=[('tanh', 0), ('relu', 1), ('identity', 1)], concat=range(1, 4))"
 
 
 def test_the_order_of_outputs_does_not_matter() -> None:
@@ -41,21 +39,6 @@ def test_a_sequence_of_nodes_with_several_outputs_is_not_a_chain() -> None:
     assert difference(Genotype(row, (1, 2)), Genotype(row, (2,))) == [
         "recurrent, output: node 1, node 2 vs. node 2"
     ]
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        CLASSIC,
-        CLASSIC.replace("recurrent=", "").replace("concat=", ""),
-        "Genotype(concat=(1, 2, 3), recurrent=(('tanh', 0), ('relu', 1), ('identity', 1)))",
-        CELL.to_json(),
-    ],
-)
-def test_all_notations_parse_to_the_same_genotype(text: str) -> None:
-    assert Genotype.parse(text) == CELL
-    assert parse_genotype(text) == CELL
-    assert find_genotype(text) == ("given", CELL)
 
 
 def test_published_entries_are_complete() -> None:
