@@ -47,13 +47,6 @@ def test_values_and_derivatives_up_to_the_second_are_those_of_pytorch(
     torch.testing.assert_close(*results, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("options", OPTIONS)
-def test_finite_differences_confirm_both_derivatives(options: dict[str, int]) -> None:
-    pair = inputs(options["groups"])
-    with differentiable_twice():
-        check_derivatives(lambda x, w: grouped_conv2d(x, w, **options), *pair, fast=True)
-
-
 class Convolutions(TorchDispatchMode):
     """Counts the convolutions and their backward passes."""
 
@@ -97,10 +90,6 @@ def test_pooling_and_its_derivatives_match_pytorch(
         (second,) = torch.autograd.grad((first * draw(*shape, seed=3)).sum(), x)
         actual.append((y, first, second))
     torch.testing.assert_close(*actual, rtol=1e-9, atol=1e-9)
-
-
-def test_finite_differences_confirm_the_derivatives_of_pooling() -> None:
-    check_derivatives(avg_pool3x3, draw(1, 2, 4, 3).requires_grad_())
 
 
 def test_pooling_keeps_the_dtype_under_autocast() -> None:

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from tiny_search import make_batch, make_searcher
 from torch import Tensor, nn
 
-from darts.methods.bilevel import compare_products, first_order, unrolled
+from darts.methods.bilevel import first_order, unrolled
 from darts.methods.bilevel.curvature import AlphaHessian, dominant_eigenvalue
 from darts.spaces.cnn import Supernet
 
@@ -167,26 +167,6 @@ def test_each_weight_steps_with_the_options_of_its_group(
     stepped = w - rate * (w - net.A @ a + decay * w)
     wanted = net.c + net.A.T @ (rate * (stepped - net.b))
     torch.testing.assert_close(gradient(net, optimizer, hvp), wanted, rtol=1e-9, atol=1e-11)
-
-
-def test_both_products_agree_on_a_quadratic_problem() -> None:
-    net = Toy()
-    optimizer = torch.optim.SGD(net.weight_parameters(), lr=0.3)
-    w, a = net.w.detach(), net.a.detach()
-    stepped = w - 0.3 * (w - net.A @ a)
-    product = -0.3 * net.A.T @ (stepped - net.b)
-    report = compare_products(net, loss_fn, "train", "valid", optimizer)
-    assert report.keys() == {
-        "product_cosine",
-        "product_relative_difference",
-        "gradient_cosine",
-        "product_share",
-    }
-    assert all(isinstance(value, float) for value in report.values())
-    assert report["product_cosine"] == pytest.approx(1, abs=1e-12)
-    assert report["gradient_cosine"] == pytest.approx(1, abs=1e-12)
-    assert report["product_relative_difference"] < 1e-10
-    assert report["product_share"] == pytest.approx(float(product.norm() / net.c.norm()))
 
 
 def make_net() -> Supernet:
