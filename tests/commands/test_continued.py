@@ -120,7 +120,6 @@ def test_a_continuation_killed_before_its_first_checkpoint_can_be_resumed(
     [
         ([], "is complete"),
         (["epochs=1"], "is complete"),
-        (["epochs=2"], "is complete"),
         (["epochs=4", "optimizer.schedule=cosine"], "optimizer.schedule is 'stable'"),
         (["epochs=4", "optimizer.lr=0.2"], "optimizer.lr is"),
         (["epochs=4", "average_power=2"], "average_power is 4"),

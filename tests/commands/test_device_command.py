@@ -152,7 +152,6 @@ ERRORS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (("measure", "shape=[3,32]"), ("shape=[3, 32]", "channels, height and width")),
     (("measure", "out=x.txt"), ("out='x.txt'", "must end in .csv")),
     (("measure", "precision=fp16", "device=cpu"), ("precision=fp16", "needs a GPU")),
-    (("measure", "device=tpu"), ("device='tpu'", "choose from auto, cpu")),
     (("action=mesure",), ("action='mesure'", "measure, fit, compare")),
 )
 

@@ -323,8 +323,6 @@ def test_a_latency_model_of_another_space_is_refused(tmp_path: Path) -> None:
     [
         (("budget.hours=1", "budget.minutes=5"), "budget.hours=1 and budget.minutes=5"),
         (("epochs=5",), "epochs=5: darts.find sets epochs itself; set plan.epochs"),
-        (("genotype=DARTS_V2",), "genotype=DARTS_V2: darts.find sets genotype itself"),
-        (("max_seconds=5",), "max_seconds=5: darts.find sets max_seconds itself; set budget"),
         (("start=run",), "start=run: darts.find sets start itself; leave it out"),
         (("plan.evaluations=5",), "plan.evaluations"),
         (("optimizer.speed=5",), "optimizer.speed"),

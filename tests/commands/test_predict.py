@@ -192,8 +192,6 @@ def test_wrong_inputs_end_in_one_line(trained: Path, photos: Path, tmp_path: Pat
     line = commands.error_of("predict", f"checkpoint={trained}", f"input={photos}")
     assert "cannot read the image" in line
     assert "bad.png" in line
-    line = commands.error_of("predict", f"checkpoint={tmp_path}/x", f"input={photos}")
-    assert "neither a checkpoint file" in line
 
 
 def test_an_output_that_is_the_input_is_refused(trained: Path, photos: Path) -> None:
@@ -336,30 +334,16 @@ def test_an_evaluation_with_other_training_rows_is_refused(
     assert "would be encoded in another way than in the training" in line
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("alcohol\n1\n", "has no column 'malic_acid' of the training table"),
-        ("{header}\n{row},7\n", "Expected 13 fields in line 2, saw 14"),
-        ("{header}\n{row}\n{bad}\n", "line 3, column 'alcohol': 'x' is not a number"),
-        ("{header}\n{infinite}\n", "line 2, column 'alcohol': inf is not finite"),
-        ("{header}\n", "has a header and no rows"),
-    ],
-)
 def test_a_table_that_does_not_fit_ends_in_one_line(
-    table: tuple[Path, Path], tmp_path: Path, content: str, message: str
+    table: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    names = list(wine())[:-1]
-    ones = ["1"] * 12
-    text = content.format(
-        header=",".join(names),
-        row=",".join(["1", *ones]),
-        bad=",".join(["x", *ones]),
-        infinite=",".join(["inf", *ones]),
-    )
-    (tmp_path / "new.csv").write_text(text)
-    arguments = (f"checkpoint={table[1]}", f"input={tmp_path / 'new.csv'}")
-    assert message in commands.error_of("predict", *arguments)
+    new = tmp_path / "new.csv"
+    new.write_text("alcohol\n1\n")
+    line = commands.error_of("predict", f"checkpoint={table[1]}", f"input={new}")
+    assert "has no column 'malic_acid' of the training table" in line
+    new.write_text("\n".join([",".join(list(wine())[:-1]), ",".join(["x", *["1"] * 12])]))
+    line = commands.error_of("predict", f"checkpoint={table[1]}", f"input={new}")
+    assert "line 2, column 'alcohol': 'x' is not a number" in line
 
 
 def test_wrong_rows_are_refused(table: tuple[Path, Path]) -> None:

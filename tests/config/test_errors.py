@@ -70,7 +70,6 @@ ERRORS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     # Combinations.
     (SEARCH, ("optimizer.schedule=stable",), ("optimizer.schedule=stable", "cosine, linear")),
     (SEARCH, ("stages=[{shape: 1}]",), ("shape",)),
-    (SEARCH, ("epochs=1", "stages=[{}, {}]"), ("epochs=1", ">= 2, the number of stages")),
     (SEARCH, ("dataset=fsdd", "cutout=4"), ("cutout=4 erases", "dataset=fsdd", "set cutout=0")),
     (RETRAIN, (V2, "space=nas201"), ("'DARTS_V2'", "space=cnn", "space=nas201")),
     (SEARCH, ("arch_optimizer.betas=[0.5]",), ("arch_optimizer.betas=[0.5]", "2 numbers")),
@@ -89,7 +88,6 @@ ERRORS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("evaluate", (), ("checkpoint must be given",)),
     ("export", ("checkpoint=nowhere.pt",), ("checkpoint='nowhere.pt'", "directory of a run")),
     ("compare", ("baselines=[luck]",), ("'luck'", "random, random_search", "random_sharing")),
-    ("compare", ("baselines=[darts_v1]",), ("'darts_v1'", "random_sharing")),
     ("compare", ("baselines=[]",), ("baselines=[]", "one or more of random")),
     ("compare", ("baselines=[random,random]",), ("each at most once",)),
     ("compare", ("search.epoch=3",), ("'epoch'", "did you mean 'epochs'")),
@@ -99,14 +97,12 @@ ERRORS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
         ("retrain.evaluate_test=false", "on the test split"),
     ),
     ("compare", ("settings.random.epochs=3",), ("settings.random ", "random_search", "darts_v1")),
-    ("evaluate", ("checkpoint=.",), ("checkpoint='.'", "directory of a run")),
     # Run directories that cannot be resumed.
     (SEARCH, ("name=a/../../../x",), ("name='a/../../../x'", "a folder gets this name")),
     (SEARCH, (f"name={'x' * 300}",), ("name='xxx", "at most 200 bytes")),
     (SEARCH, ("resume=nowhere",), ("resume='nowhere'", "overrides.json")),
     # Budgets of dry runs.
     (SEARCH, ("budget.hours=1",), ("add dry_run=true or leave it out",)),
-    (RETRAIN, (V2, "budget.hours=1"), ("add dry_run=true or leave it out",)),
     # Overrides with syntax errors.
     (SEARCH, ("epochs",), ("'epochs'", "missing EQUAL", "key=value")),
     (SEARCH, ("=3",), ("'=3'",)),
