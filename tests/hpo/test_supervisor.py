@@ -167,8 +167,6 @@ def test_running_trials_in_a_shared_database_belong_to_other_commands(
     assert trial_state(study.trials[claimed.number]) == "running"
 
 
-# These tests act as a worker, without its heartbeat thread.
-
 TABLE = ("experiment=nas201_table", "strategy=random")
 
 

@@ -14,7 +14,6 @@ import optuna
 import pytest
 import torch
 from matplotlib.colors import to_hex
-from matplotlib.figure import Figure
 
 from darts.judging.factorial import factorial_effects
 from darts.judging.parameter_importance import ParameterImportances
@@ -303,10 +302,6 @@ def importances_of(study: optuna.Study, seed: int = 0) -> ParameterImportances:
     return ParameterImportances(SPACE, [trial for trial in study.trials if trial.values], seed)
 
 
-def legend(figure: Figure) -> list[str]:
-    return [text.get_text() for text in figure.legends[0].get_texts()]
-
-
 # Importances
 
 
@@ -385,8 +380,8 @@ def test_front_labels_its_points() -> None:
     offsets = [dots.get_offsets().tolist() for dots in axes.collections]
     assert offsets == [[[10, 0.8], [100, 0.9]], [[50, 0.7]]]
     assert [text.get_text() for text in axes.texts] == ["1", "3", "2"]
-    assert legend(figure) == ["Pareto front", "dominated"]
-    assert legend(draw_front(rows[:1], "accuracy", "macs")) == ["Pareto front"]
+    assert labels(figure) == ["Pareto front", "dominated"]
+    assert labels(draw_front(rows[:1], "accuracy", "macs")) == ["Pareto front"]
 
 
 # Factorial design and compared methods
@@ -408,7 +403,7 @@ def test_factorial_shows_means_intervals_and_gains() -> None:
     ends = default.lines[2][0].get_segments()[0][:, 1]
     corner = design.scores["default_default"]
     assert ends.tolist() == pytest.approx([corner.low, corner.high])
-    assert legend(figure) == ["default hyperparameters", "best hyperparameters"]
+    assert labels(figure) == ["default hyperparameters", "best hyperparameters"]
     words = figure.get_supxlabel()
     assert all(name in words for name in ("architecture: +1.17", "both: +3.33", "interaction"))
 
@@ -422,7 +417,7 @@ def test_factorial_may_lack_one_factor() -> None:
     other = factorial_effects(
         {("default", "default"): {1: 1.0, 2: 2.0}, ("best", "default"): {1: 2.0, 2: 3.0}}
     )
-    assert legend(draw_factorial(other)) == ["default hyperparameters"]
+    assert labels(draw_factorial(other)) == ["default hyperparameters"]
 
 
 def test_each_score_of_a_method_is_a_point_and_a_known_interval_is_a_bar() -> None:
