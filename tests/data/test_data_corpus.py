@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from load_errors import load_error
 
 from darts.data import IGNORE_INDEX, WindowLoader, load, text_file
 from darts.data.words import (
@@ -116,19 +117,18 @@ def test_other_scripts_and_a_byte_order_mark_are_read(tmp_path: Path) -> None:
 def test_invalid_texts_and_options_are_refused_in_one_line(
     texts: dict[str, Any], options: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(ValueError, match=message) as caught:
-        load("text", root=folder(tmp_path, **texts), **options)
-    assert "\n" not in str(caught.value)
+    load_error(message, "text", root=folder(tmp_path, **texts), **options)
 
 
 def test_missing_files_are_named(tmp_path: Path) -> None:
     (folder(tmp_path) / "valid.txt").unlink()
-    with pytest.raises(ValueError, match=r"valid.txt not in .*: put them there"):
-        load("text", root=tmp_path)
-    with pytest.raises(
-        ValueError, match=r"ptb: files are missing.*put ptb.train.txt.*dataset.root"
-    ):
-        load("ptb", root=tmp_path, download=False)
+    load_error(r"valid.txt not in .*: put them there", "text", root=tmp_path)
+    load_error(
+        r"ptb: files are missing.*put ptb.train.txt.*dataset.root",
+        "ptb",
+        root=tmp_path,
+        download=False,
+    )
 
 
 @pytest.mark.data("ptb")

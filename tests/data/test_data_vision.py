@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from load_errors import load_error
 from published_files import MAKE, make_cifar10, make_cifar100, rows
 
 from darts.data import load
@@ -57,9 +58,12 @@ def test_other_checksums_cause_one_warning_without_verification(
 
 def test_other_checksums_are_refused_with_verification(tmp_path: Path) -> None:
     make_cifar100(tmp_path)
-    with pytest.raises(ValueError, match=r"differ from the published.*dataset\.verify=false") as e:
-        load("cifar100", root=tmp_path, download=False)
-    assert "\n" not in str(e.value)
+    load_error(
+        r"differ from the published.*dataset\.verify=false",
+        "cifar100",
+        root=tmp_path,
+        download=False,
+    )
 
 
 def test_published_checksums_cause_no_warning(
@@ -86,10 +90,7 @@ def test_the_error_of_missing_files_says_what_to_do(
 
     monkeypatch.setattr("torch.hub.urlopen", fail)
     reason = f"cannot download {name}" if download else r"dataset\.download=false"
-    with pytest.raises(ValueError, match=reason) as caught:
-        load(name, root=tmp_path / "data", download=download)
-    message = str(caught.value)
-    assert "\n" not in message
+    message = load_error(reason, name, root=tmp_path / "data", download=download)
     assert all(file in message for file in published(name).files)
     assert str(tmp_path / "data" / published(name).folder) in message
     assert "dataset.root" in message
@@ -144,8 +145,7 @@ def test_nothing_remains_of_a_download_with_another_checksum(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("torch.hub.urlopen", lambda request: Answer(b"other"))
-    with pytest.raises(ValueError, match=r"differs from the published file\)"):
-        load(name, root=tmp_path)
+    load_error(r"differs from the published file\)", name, root=tmp_path)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from load_errors import load_error
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Subset, TensorDataset
 
 from darts.data import load
 from darts.data.source import Source
-from darts.data.targets import LABELS, NUMBERS, TargetScale, strata
+from darts.data.targets import CLASSES, LABELS, NUMBERS, TargetScale, strata
 from darts.data.torch_datasets import store
 
 
@@ -53,8 +54,9 @@ def test_numbers_that_cannot_be_standardized_are_refused(column: list[float], pr
 def test_numbers_far_from_the_training_numbers_are_refused(tmp_path: Path) -> None:
     table(tmp_path, "x,y", "1,10", "2,30", name="train.csv")
     table(tmp_path, "x,y", "1,20", "2,1e300", name="test.csv")
-    with pytest.raises(ValueError, match="test split: a number is too large to standardize"):
-        load("csv", root=tmp_path, targets=NUMBERS)
+    load_error(
+        "test split: a number is too large to standardize", "csv", root=tmp_path, targets=NUMBERS
+    )
 
 
 def test_groups_of_numbers_are_ranges_of_equal_size() -> None:
@@ -108,33 +110,24 @@ def test_a_table_has_labels(tmp_path: Path) -> None:
         (ROWS, {"labels": ["first", "first"]}, "has a column twice"),
         (ROWS, {"labels": ["first", "wrong"]}, "no column 'wrong' for dataset.labels"),
         (["1,2,3,many"], {}, "line 2, column 'second': 'many' is not a number"),
+        (ROWS, {"targets": LABELS, "labels": []}, "must name the columns of the labels"),
+        (
+            ["1,0,1,0", "2,1,0,0", "3,2,1,0"],
+            {"targets": LABELS, "labels": ["b", "first"]},
+            "line 4, column 'b': 2 is not a label; must be 0 or 1",
+        ),
+        (
+            ROWS,
+            {"targets": CLASSES, "labels": ["first", "second"]},
+            "task=multi_label or task=regression",
+        ),
     ],
 )
-def test_wrong_number_columns_are_refused(
+def test_wrong_target_columns_are_refused(
     rows: list[str], options: dict[str, object], problem: str, tmp_path: Path
 ) -> None:
     path = table(tmp_path, "a,b,first,second", *rows)
-    with pytest.raises(ValueError, match=problem):
-        load("csv", root=path, targets=NUMBERS, **options)
-
-
-@pytest.mark.parametrize(
-    ("labels", "problem"),
-    [
-        ([], "must name the columns of the labels"),
-        (["b", "first"], "line 4, column 'b': 2 is not a label; must be 0 or 1"),
-    ],
-)
-def test_wrong_label_columns_are_refused(labels: list[str], problem: str, tmp_path: Path) -> None:
-    path = table(tmp_path, "a,b,first", "1,0,1", "2,1,0", "3,2,1")
-    with pytest.raises(ValueError, match=problem):
-        load("csv", root=path, targets=LABELS, labels=labels)
-
-
-def test_classes_need_one_column(tmp_path: Path) -> None:
-    path = table(tmp_path, "a,b,first,second", *ROWS)
-    with pytest.raises(ValueError, match="task=multi_label or task=regression"):
-        load("csv", root=path, labels=["first", "second"])
+    load_error(problem, "csv", root=path, **{"targets": NUMBERS, **options})
 
 
 def arrays(folder: Path, split: str, labels: np.ndarray, **others: np.ndarray) -> None:
@@ -173,8 +166,7 @@ def test_wrong_target_arrays_are_refused(
 ) -> None:
     others = {} if names is None else {"classes": names}
     arrays(tmp_path, "train", labels, **others)
-    with pytest.raises(ValueError, match=problem):
-        load("npz", root=tmp_path, targets=targets)
+    load_error(problem, "npz", root=tmp_path, targets=targets)
 
 
 def test_rows_of_a_torch_dataset_have_exact_numbers(tmp_path: Path) -> None:
@@ -208,15 +200,9 @@ def test_images_of_a_torch_dataset_have_labels(tmp_path: Path) -> None:
 def test_wrong_targets_of_a_torch_dataset_are_refused(
     targets: list[object], problem: str, tmp_path: Path
 ) -> None:
-    class Rows:
-        def __len__(self) -> int:
-            return len(targets)
-
-        def __getitem__(self, index: int) -> tuple[torch.Tensor, object]:
-            return torch.zeros(2), targets[index]
-
+    data: Any = Samples([(torch.zeros(2), target) for target in targets])
     with pytest.raises(ValueError, match=problem):
-        store(Rows(), root=tmp_path, targets=NUMBERS)  # type: ignore[arg-type]
+        store(data, root=tmp_path, targets=NUMBERS)
 
 
 def test_names_of_targets_may_be_like_those_of_columns(tmp_path: Path) -> None:
