@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -294,20 +293,6 @@ class EmulatedTf32(TorchDispatchMode):
 SMALL = ("space.channels=4", "space.cells=2")
 
 
-@contextmanager
-def tf32_run() -> Iterator[EmulatedTf32]:
-    """The state in which ``precision=tf32`` computes."""
-    with float32_products(tf32=True), EmulatedTf32() as mode:
-        yield mode
-
-
-@contextmanager
-def exact() -> Iterator[EmulatedTf32]:
-    """The state in which ``precision=fp32`` computes, to which the emulation makes no change."""
-    with float32_products(tf32=False), EmulatedTf32() as mode:
-        yield mode
-
-
 def weights_of(searcher: Searcher) -> list[Tensor]:
     return [w for group in searcher.optimizer.param_groups for w in group["params"]]
 
@@ -334,7 +319,7 @@ def test_the_finite_difference_does_not_round() -> None:
     inputs = GradientInputs(searcher.net, searcher.arch_loss, *batches, searcher.optimizer)
     step = _VirtualStep(inputs, graph=False, clip=0.0)
     expected = step.finite_difference(0.01)
-    with tf32_run() as mode:
+    with float32_products(tf32=True), EmulatedTf32() as mode:
         actual = step.finite_difference(0.01)
     assert mode.count == 0
     require_equal(actual, expected)
@@ -343,8 +328,8 @@ def test_the_finite_difference_does_not_round() -> None:
 def test_products_with_the_hessian_of_the_alphas_do_not_round() -> None:
     searcher = make_searcher(*SMALL)
     results = []
-    for emulated in (False, True):
-        with tf32_run() if emulated else exact() as mode:
+    for tf32 in (False, True):
+        with float32_products(tf32=tf32), EmulatedTf32() as mode:
             hessian = AlphaHessian(searcher.net, searcher.arch_loss, make_batch(0))
             results.append(hessian.times(torch.ones(hessian.size)))
         assert mode.count == 0
@@ -355,13 +340,13 @@ def test_products_with_the_hessian_of_the_alphas_do_not_round() -> None:
 def test_the_alignment_of_cells_does_not_round() -> None:
     """Its term of the loss of the weights is a difference of two losses; it is differentiated."""
     gradients = []
-    for emulated in (False, True):
+    for tf32 in (False, True):
         searcher = make_searcher(
             "space.channels=4", "space.cells=4", "regularizer=alignment", "regularizer.epsilon=0.01"
         )
         searcher.context.epoch, searcher.context.epochs = 1, 2  # the weight of the term is full
         loss = searcher._mixture_loss(make_batch(0), "fp32")
-        with tf32_run() if emulated else exact() as mode:
+        with float32_products(tf32=tf32), EmulatedTf32() as mode:
             mixture = searcher.config.relaxation.mixture(
                 {g: a.detach() for g, a in searcher.net.alphas.items()}, searcher.context
             )
