@@ -249,8 +249,6 @@ def test_stopped_comparison_is_resumed(tmp_path: Path, monkeypatch: pytest.Monke
     assert 1 <= len(before) <= 2
 
     monkeypatch.setenv("FAKE_SECONDS", "0")
-    line = commands.error_of("compare", f"resume={folder}", "searches=3")
-    assert "searches is 2 in the run and 3 here" in line
     own, other = (path / ".file.json.1.tmp" for path in (search.parent, pilot))
     own.touch()
     other.touch()  # a job that outlives a killed command may be writing it

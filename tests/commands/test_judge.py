@@ -233,7 +233,6 @@ def test_an_interrupted_command_continues(tmp_path: Path, monkeypatch: pytest.Mo
         (("genotypes=f", "truth=x", "benchmark.table=t"), "truth=x and benchmark.table are mut"),
         (("judge=zico", "truth=x"), "truth=x names a column of a file; set genotypes=FILE"),
         (("judge=table",), "judge=table needs benchmark.table=FILE"),
-        (("judge=supernet", "judge.checkpoint=/no/run"), "judge.checkpoint='/no/run' is neither"),
         (("judge=train", "calibration=8"), "calibration=8 weighs several scores"),
         (("calibration=3",), "calibration=3 leaves fewer than 2 of 4 architectures to judge"),
         (("judge=learning_curve", "epochs=3"), "epochs=3: judge=learning_curve needs runs of"),

@@ -152,9 +152,6 @@ def test_resuming_a_complete_study_needs_a_larger_budget(
     commands.call("tune", [*overrides, "budget.trials=4"])
     line = commands.error_of("tune", f"resume={tmp_path}")
     assert "is complete; raise budget.trials" in line
-    line = commands.error_of("tune", f"resume={tmp_path}", "strategy=random")
-    assert "strategy is 'evolution' in the run and 'random' here" in line
-    assert "already holds a run" in commands.error_of("tune", *overrides)
     with monkeypatch.context() as patch:
         patch.setattr(RunDirectory, "finish", lambda *_: os.kill(os.getpid(), signal.SIGINT))
         with pytest.raises((SystemExit, KeyboardInterrupt, TypeError)):
@@ -394,11 +391,9 @@ def test_no_trial_starts_after_budget_hours(tmp_path: Path) -> None:
     [
         ((*STUDY, "parameters.optimizer.lrr=[1]"), "did you mean 'optimizer.lr'"),
         ((*STUDY, "parameters.epochs={low: 0, high: 3}"), "epochs=0: must be"),
-        ((*STUDY, "parameters.drop_path=[0, 1.5]"), "drop_path=1.5: must be"),
         ((*STUDY, "metric=acc"), "metric='acc' is unknown; choose from accuracy,"),
         ((*STUDY, "costs=[flop]"), "costs: 'flop' is unknown"),
         ((*STUDY, "costs=[latency_ms]"), "costs: 'latency_ms' is measured only if"),
-        ((*STUDY, "limit.latency_ms=1", "limit.device=phone"), "no such latency model"),
         ((*STUDY, "pruner=median", "costs=[flops]"), "pruner=median cannot be combined with costs"),
         ((*STUDY, IN_PROCESS, "pruner=median"), "pruner=median cannot be combined with executor=i"),
         ((*STUDY, "budget.trials=null"), "budget.trials and budget.hours are both null"),

@@ -58,11 +58,6 @@ ERRORS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
         (V2, "ema_decay=0.9", "averaging_patience=5"),
         ("ema_decay=0.9 and averaging_patience=5 are mutually exclusive; keep one",),
     ),
-    (
-        RETRAIN,
-        (V2, "averaging_patience=5", "average_power=8"),
-        ("averaging_patience=5 and average_power=8",),
-    ),
     (RETRAIN, (V2, "max_seconds=60"), ("max_seconds=60", "optimizer.schedule=stable")),
     (RETRAIN, (V2, "dataset=fsdd", "mirror=true"), ("mirror=true", "dataset=fsdd", "no images")),
     (RETRAIN, (V2, "start=nowhere"), ("start='nowhere'", "neither a checkpoint file")),
@@ -76,7 +71,6 @@ ERRORS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     (RETRAIN, (V2, "validation=0"), ("selection=best", "validation=0", "selection=last")),
     ("genotypes", ("compare=[DARTS_V2]",), ("['DARTS_V2']", "compare=[A,B]")),
     ("genotypes", ("draw=DARTS_V2", "out=x.gif"), ("'x.gif'", ".svg, .png, .pdf")),
-    ("genotypes", ("compare=[SGAS,GDAS]", "out=x.txt"), ("'x.txt'", ".svg, .png, .pdf")),
     ("genotypes", ("out=x.svg",), ("out", "draw or compare")),
     ("genotypes", ("draw=SGAS", "validate=SGAS"), ("draw and validate", "use one")),
     # Genotypes and checkpoints.

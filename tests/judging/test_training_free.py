@@ -163,13 +163,10 @@ def test_every_kind_of_relu_counts(relu: nn.Module) -> None:
     assert math.isfinite(naswot(network))
 
 
-def test_equal_samples_have_the_lowest_score() -> None:
+def test_equal_samples_and_networks_without_relus_have_the_lowest_score() -> None:
     samples, labels = batches(samples=4)[0]
     network = untrained(mlp(), [(samples[:1].repeat(4, 1), labels)])
     assert naswot(network) == -math.inf
-
-
-def test_a_network_without_relus_has_the_lowest_score() -> None:
     assert naswot(untrained(mlp(activation="tanh"), batches())) == -math.inf
 
 

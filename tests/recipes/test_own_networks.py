@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import darts
-from darts.training.cost import count_parameters
 
 SMALL = [
     "dataset.samples=64", "space.channels=4", "space.cells=2", "tracking.figures=false",
@@ -78,13 +77,6 @@ def test_wrong_losses_end_in_one_line(loss: Any, message: str) -> None:
 PLAIN = json.dumps({"space": "macro", "blocks": ["conv_3x3", "skip_connect"] * 3})
 
 
-def test_a_published_cell_has_the_published_number_of_weights() -> None:
-    net = darts.create_model("DARTS_V2")
-    assert count_parameters(net.parameters()) == 3_349_342
-    net = darts.create_model("DARTS_V2", classes=1000, channels=48, cells=14, stem="imagenet")
-    assert count_parameters(net.parameters()) == 4_718_752
-
-
 @pytest.mark.parametrize(
     ("genotype", "size"),
     [
@@ -102,7 +94,6 @@ def test_other_spaces(genotype: str, size: int) -> None:
 @pytest.mark.parametrize(
     ("genotype", "sizes", "message"),
     [
-        ("DARTS_V9", {}, "did you mean DARTS_V2"),
         ("DARTS_V2", {"chanels": 3}, "did you mean 'space.channels'"),
         ("DARTS_V2", {"channels": 0}, "space.channels=0: must be >= 1"),
         ("DARTS_RNN_V1", {}, "belongs to space=recurrent"),
