@@ -28,6 +28,11 @@ def labels(number: int, seed: int = 2) -> Tensor:
     return torch.randint(4, (number,), generator=torch.Generator().manual_seed(seed))
 
 
+def mixing(net: Any) -> dict[str, Tensor]:
+    """Return random weights of the candidates of all edges."""
+    return {g: images(*shape, seed=2).softmax(-1) for g, shape in net.shapes.items()}
+
+
 def gradients(net: nn.Module) -> dict[str, Tensor]:
     """Return all gradients; zeros for parameters that do not affect the loss."""
     return {

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from oracles.comparing import EXACT, images
+from oracles.comparing import EXACT, images, mixing
 from torch import Tensor, nn
 
 from darts.spaces import parse_genotype, space_of
@@ -167,10 +167,6 @@ CLASSES = 4
 def make(cells: int = 2, **options: Any) -> Supernet:
     torch.manual_seed(0)
     return Supernet(channels=2, cells=cells, classes=CLASSES, **options).double()
-
-
-def mixing(net: Supernet, seed: int = 2) -> dict[str, Tensor]:
-    return {g: images(*shape, seed=seed).softmax(-1) for g, shape in net.shapes.items()}
 
 
 def by_definition(net: Supernet, x: Tensor, weights: dict[str, Tensor]) -> Tensor:

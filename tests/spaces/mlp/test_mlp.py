@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from oracles.comparing import EXACT, images
+from oracles.comparing import EXACT, images, mixing
 from torch import Tensor, nn
 
 from darts.searching.expected_cost import MEASURES, ExpectedCost
@@ -142,10 +142,6 @@ def make(normalization: str = "batch", cells: int = 3, **options: Any) -> Supern
     torch.manual_seed(0)
     sizes = {"classes": CLASSES, "in_channels": 12, "cells": cells, **CHOICES, **options}
     return Supernet(normalization=normalization, **sizes).double()
-
-
-def mixing(net: Supernet, seed: int = 2) -> dict[str, Tensor]:
-    return {g: images(*shape, seed=seed).softmax(-1) for g, shape in net.shapes.items()}
 
 
 def by_definition(net: Any, normalization: str, x: Tensor, weights: dict[str, Tensor]) -> Tensor:
