@@ -85,7 +85,6 @@ def test_limits_refer_to_the_sizes_of_the_retraining(tmp_path: Path) -> None:
         (("limit.latency_ms=3", "limit.device=pixel"), "there is no devices/pixel.json"),
         (("limit.sizes.channels=4",), "no limit uses it"),
         (("limit.macs=1e6", "limit.sizes.width=4"), "has no size width; choose from channels"),
-        (("limit.macs=1e6", "discretize=perturbation"), "cannot keep limits"),
         (("limit.flash_kb=9", "limit.bits=4"), "limit.bits=4: must be one of 8, 16, 32"),
         (("limit.macs=1e6", "limit.bits=8"), "limit.bits=8: has no effect unless"),
         (("penalty.device=pixel",), "penalty.device=pixel: has no effect unless"),
