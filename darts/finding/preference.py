@@ -41,3 +41,14 @@ def most_augmented(metric: tuple[str, Metric], result: Result, others: Iterable[
     harms = partial(is_better, metric, result, level=LEVEL)
     better = (o for o in ranked(others, metric[1]) if o.candidate.setting.augments and not harms(o))
     return next(better, result)
+
+
+def fewest_epochs(metric: tuple[str, Metric], result: Result, others: Iterable[Result]) -> Result:
+    """Return the result with the fewest epochs of those that are not significantly worse.
+
+    After equal time, a network that needed fewer epochs for the same score is usually larger. It is
+    better per epoch, so it is ahead as soon as both have trained for many epochs, unless they then
+    know the training samples by heart.
+    """
+    level = (o for o in others if not is_better(metric, result, o, LEVEL))
+    return min([result, *level], key=lambda each: each.epochs)
