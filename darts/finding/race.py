@@ -19,7 +19,7 @@ from darts.finding.decisions import Decisions
 from darts.finding.execution import Execution
 from darts.finding.folds import combine
 from darts.finding.policy import WORST, Entry, Standing, promoted
-from darts.finding.preference import most_augmented
+from darts.finding.preference import augmented, larger
 from darts.finding.proposals import Pool
 from darts.finding.results import FoldRun, Result, ranked, signed
 from darts.finding.searches import GradientSearches
@@ -120,12 +120,16 @@ class Race:
 
     def _plan(self, until: float) -> list[Entry]:
         """Return what trains in the next round: promoted candidates, then new ones."""
-        names: list[str] = []
-        for name in promoted(list(self.standings.values())):
-            # With more augmentation, it trains for equally long, so that both stay comparable.
-            other = self.augmented(self.results[name]).candidate.name
-            names += [name, other] if self.standings[other].is_open else [name]
-        entries = [Entry(name, self.standings[name].stage) for name in dict.fromkeys(names)]
+        names = promoted(list(self.standings.values()))
+        if names:  # what may replace the leader later has to stay comparable with it
+            leader = self.results[names[0]]
+            others = self.larger(leader), self.augmented(leader)
+            names[1:1] = [result.candidate.name for result in others]
+        entries = [
+            Entry(name, self.standings[name].stage)
+            for name in dict.fromkeys(names)
+            if self.standings[name].is_open
+        ]
         known = self.known()
         new = list(self._newcomers(known))
         # A candidate that others continue trains to the same stage, so that they can be compared.
@@ -338,13 +342,14 @@ class Race:
         return ranked(baselines or results, self.metric[1])[0]
 
     def augmented(self, result: Result) -> Result:
-        """Return a result with one more augmentation after equal training, unless this harms."""
-        parent = result.candidate.name
-        others = [r for r in self.equal(result) if r.candidate.start.parent == parent]
-        return most_augmented(self.metric, result, others)
+        """Return a result with more augmentation after equal training, unless this harms."""
+        return augmented(self.metric, result, self._equal(result))
 
-    def equal(self, result: Result) -> list[Result]:
-        """Return the results after equal training, including the given one."""
+    def larger(self, result: Result) -> Result:
+        """Return the result of a larger network after equal training, if it is level."""
+        return larger(self.metric, result, self._equal(result))
+
+    def _equal(self, result: Result) -> list[Result]:
         return [r for r in self.results.values() if self.stage(r) == self.stage(result)]
 
     def stage(self, result: Result) -> int:
