@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_race import BASELINES, SHORT, Crash, FakeExecutor, explored, make_race
+from fake_race import BASELINES, LEADER, SHORT, Crash, FakeExecutor, explored, make_race
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -128,6 +128,8 @@ def test_later_settings_include_an_augmentation_unless_it_harms(
     race, _ = explored(tmp_path, *words, scores=scores)
     settings = {candidate.setting.name for candidate in race.candidates.values()}
     assert settings == {"default", "flip", name}
+    stages = [race.standings[candidate].stage for candidate in (LEADER, f"{LEADER}+flip-5")]
+    assert stages == [3, 2 if harms else 3]  # otherwise, they stay comparable
 
 
 def test_each_round_saves_the_best_network(tmp_path: Path) -> None:
@@ -293,18 +295,31 @@ def run_all(folder: Path, words: tuple[str, ...], **options: Any) -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize("bounds", [(0.1, 0.2), (-0.1, 0.2)], ids=["clear", "by chance"])
+@pytest.mark.parametrize(
+    ("bounds", "option", "copies"),
+    [
+        ((0.1, 0.2), "plan.settings=false", ["baseline", "found"]),
+        ((-0.1, 0.2), "plan.settings=false", ["baseline", "found"]),
+        ((-0.1, 0.2), "plan.newcomers=0", []),
+    ],
+    ids=["clear", "by chance", "with an augmentation"],
+)
 def test_a_run_that_is_killed_anywhere_ends_in_the_same_way(
-    bounds: tuple[float, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bounds: tuple[float, float],
+    option: str,
+    copies: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(preference, "validation_interval", lambda *_, **__: bounds)
 
     def scores(name: str, epochs: int) -> float:
         return (0.7 if "neighbor" in name else len(name) / 100) + 0.05 * epochs
 
-    words = (*SHORT, "plan.epochs=5", "plan.settings=false")
+    words = (*SHORT, "plan.epochs=5", option)
     expected = run_all(tmp_path / "whole", words, scores=scores)
-    assert [name for name, _ in expected[3]] == ["baseline", "found"]
+    assert [name for name, _ in expected[3]] == copies
+    assert ("flip" in expected[2][0].name) == (not copies)
     for crash_after in itertools.count():
         folder = tmp_path / str(crash_after)
         try:

@@ -96,6 +96,53 @@ def test_augmentation_is_preferred_unless_it_is_significantly_worse(
     assert not chosen.doubtful
 
 
+@pytest.mark.parametrize(
+    ("words", "now", "tried"),
+    [
+        (SHORT, 0.0, True),
+        (TIMED[::2], 300.0, True),
+        (TIMED[::2], 310.0, False),
+        (TIMED, 300.0, False),
+    ],
+    ids=["epochs", "time", "too late", "without settings"],
+)
+def test_an_augmentation_is_tried_if_half_of_the_budget_allows(
+    words: tuple[str, ...], now: float, tried: bool, tmp_path: Path
+) -> None:
+    race, executor = explored(tmp_path, *words, "plan.newcomers=0", "plan.rounds=1")
+    executor.now = now
+    chosen = duel(race)
+    trained = {name: race.results[name].epochs for name in race.standings}
+    flipped = trained.pop(f"{LEADER}+flip-5", None)
+    assert flipped == (trained[LEADER] if tried else None)
+    first = min(trained.values())
+    assert trained[LEADER] == (2 * first if tried else first)
+    assert chosen.winner.candidate.name == LEADER  # whose score is the better one
+    assert race.rounds == 1 + tried
+
+
+@pytest.mark.parametrize(
+    ("memorizes", "bounds", "wins"),
+    [(False, (-0.01, 0.03), True), (False, (0.01, 0.03), False), (True, (-0.01, 0.03), False)],
+    ids=["level", "worse", "the leader memorizes"],
+)
+def test_of_level_networks_the_one_with_the_fewest_epochs_wins(
+    memorizes: bool,
+    bounds: tuple[float, float],
+    wins: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(preference, "validation_interval", lambda *_, **__: bounds)
+    words = (*SHORT, "plan.settings=false")
+    race, _ = explored(tmp_path, *words, trained=lambda name: 1.0 if memorizes else 0.8)
+    name = BASELINES[0]
+    assert race.stage(race.results[name]) == race.stage(race.results[LEADER]) == 2
+    summary = {**race.results[name].summary, "epochs": 1}
+    race.results[name] = replace(race.results[name], summary=summary)
+    assert duel(race).winner.candidate.name == (name if wins else LEADER)
+
+
 def test_rounds_after_the_duel_keep_the_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
