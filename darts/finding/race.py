@@ -19,7 +19,7 @@ from darts.finding.decisions import Decisions
 from darts.finding.execution import Execution
 from darts.finding.folds import combine
 from darts.finding.policy import WORST, Entry, Standing, promoted
-from darts.finding.preference import augmented, larger
+from darts.finding.preference import augmented
 from darts.finding.proposals import Pool
 from darts.finding.results import FoldRun, Result, ranked, signed
 from darts.finding.searches import GradientSearches
@@ -121,10 +121,8 @@ class Race:
     def _plan(self, until: float) -> list[Entry]:
         """Return what trains in the next round: promoted candidates, then new ones."""
         names = promoted(list(self.standings.values()))
-        if names:  # what may replace the leader later has to stay comparable with it
-            leader = self.results[names[0]]
-            others = self.larger(leader), self.augmented(leader)
-            names[1:1] = [result.candidate.name for result in others]
+        if names:  # with more augmentation, the leader stays comparable
+            names.append(self.augmented(self.results[names[0]]).candidate.name)
         entries = [
             Entry(name, self.standings[name].stage)
             for name in dict.fromkeys(names)
@@ -343,13 +341,10 @@ class Race:
 
     def augmented(self, result: Result) -> Result:
         """Return a result with more augmentation after equal training, unless this harms."""
-        return augmented(self.metric, result, self._equal(result))
+        return augmented(self.metric, result, self.equal(result))
 
-    def larger(self, result: Result) -> Result:
-        """Return the result of a larger network after equal training, if it is level."""
-        return larger(self.metric, result, self._equal(result))
-
-    def _equal(self, result: Result) -> list[Result]:
+    def equal(self, result: Result) -> list[Result]:
+        """Return the results after equal training, including the given one."""
         return [r for r in self.results.values() if self.stage(r) == self.stage(result)]
 
     def stage(self, result: Result) -> int:
