@@ -26,7 +26,7 @@ from darts.finding.budget import Stopwatch, budget_seconds
 from darts.finding.candidates import Candidate, Networks
 from darts.finding.conclusion import Conclusion
 from darts.finding.decisions import FILE, Decisions
-from darts.finding.ending import run_to_the_end
+from darts.finding.ending import PREDICTIONS, run_to_the_end, write_predictions
 from darts.finding.ensemble import check_ensemble
 from darts.finding.execution import Execution, Stopped
 from darts.finding.folds import choose_folds
@@ -157,6 +157,7 @@ def run_race(
             raise Interrupted(128 + (interrupt.received or 0)) from None
     winner = conclusion.winner.candidate
     write_results(race, winner, conclusion.directory)
+    predicted = write_predictions(run.path, networks[winner.family])
     stopwatch.save()
     costs = networks[winner.family].costs(winner.genotype)
     runs = [path for path in sorted((run.path / "runs").iterdir()) if is_complete(path)]
@@ -167,6 +168,7 @@ def run_race(
             **conclusion.summary(),
             **benchmark_scores(benchmark, conclusion),
             **worth_of_weights(race),
+            **predicted,
             "candidates": len(race.standings),
             "seconds": stopwatch.seconds,
             "outlook": outlook(race, conclusion),
@@ -274,14 +276,17 @@ def print_results(summary: JsonObject, run: RunDirectory, kind: str) -> None:
     )  # fmt: skip
     print_summary("find", {key: summary[key] for key in keys if summary.get(key) is not None})
     checkpoint = shlex.quote(f"checkpoint={run.path}")
+    count, file = summary.get("predicted_samples"), run.path / PREDICTIONS
+    is_scored = f"test_{metric}" in summary
     print_lines(
         "",
         *(str(summary[note]) for note in NOTES if note in summary),
         str(summary["verdict"]),
         str(summary["outlook"]),
+        *([f"Predictions for {count:,} test samples without labels: {file}"] if count else []),
         "",
-        "Score it again, use it, or export it:",
-        f"  python -m darts.evaluate {checkpoint}",
+        "Score it again, use it, or export it:" if is_scored else "Use it, or export it:",
+        *([f"  python -m darts.evaluate {checkpoint}"] if is_scored else []),
         *([f"  python -m darts.predict {checkpoint} input=PATH"] if kind in CLASSIFIED else []),
         f"  python -m darts.export {checkpoint}",
     )

@@ -198,6 +198,21 @@ def read_npz(path: StrPath, *, limit: int = NPZ_LIMIT) -> dict[str, np.ndarray]:
         return arrays
 
 
+def read_npy(path: StrPath, *, limit: int = NPZ_LIMIT) -> np.ndarray:
+    """Return the array of an ``.npy`` file of at most ``limit`` bytes, mapped into memory.
+
+    The file must not change as long as the array is used. Changes of the array stay in memory.
+    """
+    name = os.fspath(path)
+    with damage(f"{name} is damaged or not an .npy file"), open_regular(path):
+        array = np.load(name, mmap_mode="c", allow_pickle=False)
+        if not isinstance(array, np.ndarray) or array.dtype.names:
+            raise ValueError("it holds other values than an array of numbers or text")
+        if array.nbytes > limit:
+            raise FileError(f"{name} is too large: more than {limit:,} bytes")
+        return np.asarray(array)
+
+
 def gunzip(data: bytes, *, limit: int) -> bytes:
     """Decompress gzip data to at most ``limit`` bytes; ValueError if it is damaged or longer."""
     try:

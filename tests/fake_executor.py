@@ -16,7 +16,6 @@ SCRIPT = Path(__file__).parent / "commands" / "fake_run.py"
 
 
 def make_fake_executor(config: ExecutorConfig, workers: int, directory: Path) -> FakeExecutor:
-    """Take the place of ``make_executor``."""
     return FakeExecutor(workers)
 
 

@@ -29,16 +29,7 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 @dataclass(frozen=True)
 class Ended:
-    """How a function call in a forked process ended.
-
-    Attributes:
-        code: Exit code; ``-n`` if signal ``n`` killed the process.
-        out: Standard output.
-        err: Standard error.
-        value: Return value of the function, if it returned.
-        timed_out: Whether it was killed because it took too long.
-        peak_bytes: Peak resident memory of the process, in bytes.
-    """
+    """How a function call in a forked process ended; a signal ``n`` is the code ``-n``."""
 
     code: int
     out: str
@@ -74,14 +65,7 @@ class ForkServer:
     def call(
         self, function: Callable[..., object], *arguments: object, timeout: float = 60, **more: Any
     ) -> Ended:
-        """Call a function in a fork of the server and wait until it ends or time is over.
-
-        Args:
-            function: A function of a module.
-            arguments: Its positional arguments.
-            timeout: Seconds after which the fork is killed.
-            more: Its keyword arguments.
-        """
+        """Call a function of a module in a fork; kill it after ``timeout`` seconds."""
         # Modules of tests are imported by their own name, not as __main__ of the server.
         name = (function.__module__, function.__qualname__)
         self._requests.send((name, arguments, more, timeout))
@@ -157,13 +141,7 @@ def _wait(process: int, timeout: float, files: tuple[BinaryIO, ...]) -> Ended:
 
 
 def one_line_problems(ended: Ended, codes: set[int], text: str = "") -> list[str]:
-    """Return what is wrong with a command that must end in one line on standard error.
-
-    Args:
-        ended: How the command ended.
-        codes: Allowed exit codes.
-        text: Text that the line must contain.
-    """
+    """Return what is wrong with a command that must end in one line that contains a text."""
     lines = ended.err.splitlines()
     problems = []
     if ended.timed_out:

@@ -20,12 +20,8 @@ PRELOADED = ["torch", "torchmetrics", "darts.search"]
 def on_ranks(function: Callable[..., Any], folder: Path, *args: Any, ranks: int = 2) -> list[Any]:
     """Return the result of ``function(*args)`` on each rank, connected by gloo.
 
-    Args:
-        function: A function at the top level of a test module. It returns tensors and plain
-            values.
-        folder: An empty folder. The processes exchange their addresses and results in it.
-        args: Arguments of the function.
-        ranks: The number of processes.
+    The function is at the top level of a test module and returns tensors and plain values. The
+    processes exchange their addresses and results in an empty folder.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)

@@ -40,7 +40,6 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run_python(site: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run Python in a folder, with the packages in ``site``."""
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=folder,

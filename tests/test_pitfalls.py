@@ -2,7 +2,7 @@
 
 The docstrings describe the published code; each test fails if this code does the same. That a step
 changes neither the network nor its optimizer, the first one, is tested in tests/methods/bilevel,
-and that the workers of a loader start once, the sixth one, in tests/data/test_data_disk.py. That
+and that the workers of a loader start once, the sixth one, in tests/data/test_data_batches.py. That
 the text of a genotype is never executed, the tenth one, is tested in tests/spaces/test_genotype.py.
 """
 
@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from tiny_search import Batch, cross_entropy, make_batch
 from torch import Tensor, nn
 
 from darts.bilevel import first_order, unrolled
@@ -34,7 +35,6 @@ from darts.spaces.cnn import PRIMITIVES, PUBLISHED, Cnn, EdgewiseSupernet, Netwo
 from darts.spaces.genotype import Genotype
 from darts.training.checkpoint import load_checkpoint
 
-Batch = tuple[Tensor, Tensor]
 NO_FIGURES = ("tracking.tensorboard=false", "tracking.figures=false")
 COMMANDS: dict[str, Any] = {"search": search_recipe.search, "retrain": retrain_recipe.retrain}
 
@@ -44,17 +44,7 @@ def make_supernet(**options: Any) -> EdgewiseSupernet:
     return EdgewiseSupernet(**{"channels": 2, "cells": 3, "classes": 3, "nodes": 2} | options)
 
 
-def make_batch(seed: int) -> Batch:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(4, 3, 8, 8, generator=generator), torch.randint(3, (4,), generator=generator)
-
-
-def loss_fn(net: Any, batch: Batch) -> Tensor:
-    return F.cross_entropy(net(batch[0]), batch[1])
-
-
 def run(command: str, directory: Path, *overrides: str) -> dict[str, Any]:
-    """Run a command on the synthetic data set in this process."""
     words = ["dataset=synthetic", "device=cpu", *NO_FIGURES, *overrides]
     config = compose(command, words)
     return COMMANDS[command](config, Invocation(directory, tuple(words)))
@@ -91,11 +81,6 @@ def test_2_alphas_are_in_the_state_dict_and_in_one_optimizer(
     """Published: the alphas are plain tensors outside the state dict, so a saved search cannot be
     resumed. If they simply become parameters, the weight optimizer also decays and updates them.
     """
-    net = make_supernet()
-    assert {"alphas.normal", "alphas.reduce"} <= net.state_dict().keys()
-    weights = {id(weight) for weight in net.weight_parameters()}
-    assert not weights & {id(alpha) for alpha in net.alphas.values()}
-
     # Without an effective architecture optimizer, a search does not change the alphas.
     lr = 0.1 if updated else 1e-30
     run(
@@ -276,7 +261,7 @@ def test_9_a_second_order_step_builds_no_network(hvp: str, monkeypatch: pytest.M
     record_calls(nn.Module, "load_state_dict")
     record_calls(nn.Module, "state_dict")
     for seed in range(2):
-        unrolled(net, loss_fn, make_batch(seed), make_batch(seed + 5), optimizer, hvp=hvp)
+        unrolled(net, cross_entropy, make_batch(seed), make_batch(seed + 5), optimizer, hvp=hvp)
     assert not built
     nn.Linear(1, 1)
     assert built == ["__init__"]

@@ -1,15 +1,20 @@
-"""The commands, code blocks and links of README.md, experiments/README.md and docs/ are valid."""
+"""The pages and tutorials of the documentation: commands, code blocks, links, and the site."""
 
 from __future__ import annotations
 
 import importlib
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
+import nbformat
 import pytest
 import torch
 
+import darts
 from darts.config import compose
 from darts.config.groups import COMMANDS
 from darts.spaces import SPACES
@@ -87,3 +92,114 @@ def anchors(page: Path) -> set[str]:
     """Return the anchors that GitHub makes of the headings of a page."""
     headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-") for text in headings}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", str(folder)],
+        cwd=ROOT,
+        env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr  # a warning is an error
+    assert "WARNING" not in done.stderr
+    return folder
+
+
+def test_every_page_is_in_the_navigation(site: Path) -> None:
+    start = (site / "index.html").read_text(encoding="utf-8")
+    for page in (ROOT / "docs").glob("*.md"):
+        assert f'href="{page.stem}.html"' in start, page.name
+
+
+def test_tutorials_show_their_outputs(site: Path) -> None:
+    start = (site / "index.html").read_text(encoding="utf-8")
+    for notebook in (ROOT / "docs" / "tutorials").glob("*.ipynb"):
+        assert f'href="tutorials/{notebook.stem}.html"' in start, notebook.stem
+        assert (site / "tutorials" / notebook.name).exists()
+    page = (site / "tutorials" / "collapse.html").read_text(encoding="utf-8")
+    (image,) = re.findall(r'src="(collapse_files/[^"]*\.svg)"', page)
+    assert "<svg" in (site / "tutorials" / image).read_text(encoding="utf-8")
+    assert "skip connections or none" in page
+    assert "experiments/README.md" not in (site / "tutorials" / "compare_methods.html").read_text(
+        encoding="utf-8"
+    )
+
+
+def test_the_reference_contains_the_public_names(site: Path) -> None:
+    text = (site / "api.html").read_text(encoding="utf-8")
+    names = {f"darts.api.{name}" for name in ("find", "search", "retrain", "create_model")}
+    names |= {f"darts.recipes.model.{name}" for name in ("load", "predict")}
+    names |= {f"darts.spaces.module.{name}" for name in ("Choice", "InputChoice", "Repeat")}
+    assert all(f'id="{name}"' in text or f'id="{name}.' in text for name in names), names
+    known = {name.rpartition(".")[2] for name in names} | {"__version__"}
+    assert known == set(darts.__all__)
+
+
+def test_the_pages_load_nothing_from_other_servers(site: Path) -> None:
+    for page in site.rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        loaded = re.findall(r'<(?:script|img|link)[^>]*(?:src|href)="(https?://[^"]*)"', text)
+        assert loaded == [], page.name
+
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+NAMES = sorted(file.stem for file in (DOCS / "tutorials").glob("*.ipynb"))
+
+
+def read(file: Path) -> nbformat.NotebookNode:
+    notebook = nbformat.read(file, as_version=4)
+    nbformat.validate(notebook)
+    return notebook
+
+
+def texts(notebook: nbformat.NotebookNode) -> str:
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    return "\n".join(output.get("text", "") for output in outputs)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_stored_outputs_are_those_of_one_complete_execution(name: str) -> None:
+    notebook = read(DOCS / "tutorials" / f"{name}.ipynb")
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    kinds = {output.output_type for cell in code for output in cell.outputs}
+    assert kinds
+    assert "error" not in kinds
+    assert "/tmp/" not in texts(notebook)
+    assert "Warning" not in texts(notebook)
+    assert notebook.cells[0].source.startswith("# ")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_a_tutorial_runs(name: str, tmp_path: Path) -> None:
+    command = [sys.executable, str(DOCS / "execute.py"), "--out", str(tmp_path), name]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
+    assert done.returncode == 0, done.stdout + done.stderr
+    executed, stored = read(tmp_path / f"{name}.ipynb"), read(DOCS / "tutorials" / f"{name}.ipynb")
+    assert [cell.source for cell in executed.cells] == [cell.source for cell in stored.cells]
+    assert not any(
+        p.is_dir() for p in (DOCS / "tutorials").iterdir()
+    )  # the files are in a folder of their own
+
+
+@pytest.mark.slow
+def test_a_failing_command_ends_the_execution(tmp_path: Path) -> None:
+    code = "import sys\n!{sys.executable} -m darts.search epochs=none"
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+    program = (
+        "import runpy, sys, nbformat\n"
+        f"execute = runpy.run_path({str(DOCS / 'execute.py')!r})['execute']\n"
+        f"execute(nbformat.read({str(tmp_path / 'bad.ipynb')!r}, 4), {str(tmp_path)!r})\n"
+    )
+    nbformat.write(notebook, tmp_path / "bad.ipynb")
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.returncode != 0
+    assert "the command failed" in done.stderr

@@ -21,6 +21,15 @@ Batch = tuple[Tensor, Tensor]
 BUILT_IN = [name for name in SPACES if name not in ("module", "pretrained")]
 """The spaces that need no model of the user's own and no trained weights."""
 
+MS = {
+    "none": 0.0,
+    "skip_connect": 0.1,
+    "nor_conv_1x1": 1.0,
+    "nor_conv_3x3": 4.0,
+    "avg_pool_3x3": 0.5,
+}
+"""Milliseconds of each operation of NAS-Bench-201 on a made-up phone."""
+
 
 def context_and_supernet(space: str, **sizes: Any) -> tuple[SearchContext, Any]:
     """Return a supernet with one cell (``nas201``: one cell per stage) and its search context."""

@@ -58,14 +58,7 @@ class WarmPython:
         environment: Mapping[str, str] | None = None,
         timeout: float = 120,
     ) -> subprocess.CompletedProcess[str]:
-        """Run a program until it ends, and return its exit code and what it printed.
-
-        Args:
-            arguments: Arguments of the interpreter, ``-m`` or ``-c`` first.
-            folder: Working directory; by default that of this process.
-            environment: All variables; by default those of this process.
-            timeout: Seconds after which the program is killed.
-        """
+        """Run a program, ``-m`` or ``-c`` first; return its exit code and what it printed."""
         if self._server is None:
             self._server = ForkServer(("warm_python", "import_libraries"))
         place = str(Path.cwd() if folder is None else folder)

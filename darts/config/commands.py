@@ -153,7 +153,7 @@ class RetrainConfig(RunConfig):
     start_epoch: str = choice("last", "last", "best")  # epoch of these weights
 
     def continued_keys(self, saved: Mapping[str, Any]) -> tuple[str, ...]:
-        # A constant learning rate does not depend on the number of epochs.
+        # Without a cooldown, the learning rate does not depend on the number of epochs.
         optimizer = saved.get("optimizer", {})
         is_open = optimizer.get("schedule") == "stable" and not optimizer.get("cooldown")
         return ("epochs", "max_seconds", "optimizer.cooldown") if is_open else ()
@@ -201,7 +201,8 @@ class PredictConfig:
 
     name: str = "predict"
     checkpoint: str = MISSING  # a checkpoint file or the directory of a retrain run
-    input: str = MISSING  # images or recordings (a file or a folder), or a table of rows or texts
+    # Images or recordings (a file or a folder), an array, or a table of rows or texts.
+    input: str = MISSING
     output: str | None = None  # the table; null: predictions.csv in the run directory
     device: str = "auto"  # cpu, cuda, cuda:N or mps
     batch_size: int = number(64, low=1)

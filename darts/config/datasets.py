@@ -8,8 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from darts.config.fields import MISSING
+from darts.data.arrays import ArrayOptions
 from darts.data.corpus import CorpusOptions
 from darts.data.documents import DocumentOptions
+from darts.data.images import MIN_SIDE
 from darts.data.mel import SpectrogramOptions
 from darts.data.pairs import PairOptions
 from darts.data.spec_augment import SpecAugment
@@ -35,7 +37,7 @@ class ImagesConfig(DatasetConfig):
 
     download: bool = True
     verify: bool = True  # false: accept files whose checksum differs, with a warning
-    size: int | None = number(None, low=8, high=4096)  # side in pixels after resizing
+    size: int | None = number(None, low=MIN_SIDE, high=4096)  # side in pixels after resizing
     storage: str = choice("auto", "auto", "memory", "disk")  # disk: decode files in each epoch
     crop: str = choice("pad", "pad", "resized", "none")  # resized: a random box, resized to `size`
     padding: int = number(4, low=0, high=64)  # zeros on each side; crop=pad only
@@ -45,8 +47,8 @@ class ImagesConfig(DatasetConfig):
 
 
 @dataclass
-class ArraysConfig(HoldOutOptions, ImagesConfig):
-    """Images in .npz files."""
+class ArraysConfig(ArrayOptions, ImagesConfig):
+    """Images, sequences or other numbers in .npz or .npy files."""
 
 
 @dataclass

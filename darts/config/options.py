@@ -19,7 +19,10 @@ class WeightOptimizerConfig:
     schedule: str = choice("cosine", "cosine", "linear", "exponential", "stable")
     decay: float = number(0.97, above=0, high=1)  # exponential: factor of each epoch
     warmup_epochs: int = number(0, low=0)  # first epochs, in which the rate rises to lr
-    # stable: share of the run at its end in which the rate falls to 0; before, it is constant.
+    # stable: after n steps of epochs in which the network does not memorize its training samples,
+    # the rate is lr / sqrt(1 + n / timescale). null: constant.
+    timescale: int | None = number(None, low=1)
+    # stable: share of the run at its end in which the rate falls to 0.
     cooldown: float = number(0.0, low=0, high=1)
     momentum: float = number(0.9, low=0, below=1)  # for Adam: decay of the first moment
     nesterov: bool = False  # for SGD: Nesterov momentum

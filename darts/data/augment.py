@@ -37,7 +37,9 @@ class Augmentation:
     Attributes:
         crop: Random crop: "pad" pads the image with zeros and crops it to its size; "resized"
             resizes a random box of the original file (storage on disk only); "none" does not crop.
-        padding: Number of zeros on each side for "pad".
+            Numbers of other types than uint8 are padded after normalization.
+        padding: Number of zeros on each side for "pad". A side of one pixel is not padded, since
+            nothing but zeros would be left of it.
         flip: Whether to flip horizontally with probability 1/2.
         cutout: Side in pixels of a square that is set to zero after normalization; 0 for none.
         color_jitter: Brightness, contrast, saturation and hue, see ``color_factors``; () for none.
@@ -64,10 +66,12 @@ class Augmentation:
         """Whether crops come from the original files."""
         return self.crop == "resized"
 
-    def check(self, shape: Sequence[int], *, in_memory: bool) -> None:
+    def check(self, shape: Sequence[int], *, in_memory: bool, full_scale: int) -> None:
         """Raise ValueError if samples (C, H, W) in memory or on disk cannot be augmented."""
         if self.color_jitter and shape[0] != 3:
             raise ValueError(f"color_jitter needs images of 3 channels, not {shape[0]}")
+        if self.color_jitter and full_scale == 1:
+            raise ValueError("color_jitter needs images of type uint8, not numbers; set it to []")
         if self.crops_files and in_memory:
             raise ValueError("crop='resized' crops the original files; set storage='disk'")
 
@@ -82,8 +86,8 @@ class Augmentation:
             row and column of the center of the cutout square. With color jitter (10, B); the last
             five rows are four uniform integers for ``color_factors`` and the index of the order.
         """
-        num_offsets = 2 * self.padding + 1
-        num_values = torch.tensor([num_offsets, num_offsets, 2, *size], dtype=torch.float64)
+        num_offsets = (2 * padding + 1 for padding in self._paddings(size))
+        num_values = torch.tensor([*num_offsets, 2, *size], dtype=torch.float64)
         uniform = torch.rand(5, count, generator=generator, dtype=torch.float64)
         draws = (uniform * num_values[:, None]).long()
         if not self.color_jitter:
@@ -93,18 +97,23 @@ class Augmentation:
         return torch.cat([draws, uniform, order])
 
     def apply(self, pixels: Tensor, draws: Tensor, normalize: Normalization) -> Tensor:
-        """Crop, flip, change colors, normalize, then cut out; (B, C, H, W) uint8 -> float.
+        """Crop, flip, change colors, normalize, then cut out; (B, C, H, W) -> the same, float.
 
         ``draws`` are the result of ``draw``, on the device of ``pixels``.
         """
         rows, columns, flips, center_row, center_column = draws[:5]
+        # Zeros around a photo are black, as in the published recipes. Among other numbers, such as
+        # temperatures in kelvin, 0 may be far from all values; after normalization it is the mean.
+        is_uint8 = pixels.dtype == torch.uint8
+        if not is_uint8:
+            pixels = normalize(pixels)
         if self.crop == "pad" and self.padding:
             pixels = self._crop_and_flip(pixels, rows, columns, flips if self.flip else None)
         elif self.flip:
             pixels = torch.where(flips.bool().view(-1, 1, 1, 1), pixels.flip(3), pixels)
         if self.color_jitter:
             pixels = jitter_colors(pixels, self.color_jitter, draws[5:])
-        images = normalize(pixels)
+        images = normalize(pixels) if is_uint8 else pixels
         if self.cutout:
             half = self.cutout // 2
             hit_rows = within(center_row - half, self.cutout, images.shape[2])  # (B, H)
@@ -113,11 +122,15 @@ class Augmentation:
             images = images.masked_fill_(square, 0.0)
         return images
 
+    def _paddings(self, size: Sequence[int]) -> tuple[int, ...]:
+        return tuple(self.padding if side > 1 else 0 for side in size)
+
     def _crop_and_flip(
         self, pixels: Tensor, rows: Tensor, columns: Tensor, flips: Tensor | None
     ) -> Tensor:
         count, channels, height, width = pixels.shape
-        padded = F.pad(pixels, (self.padding,) * 4)  # (B, C, H + 2p, W + 2p)
+        above, left = self._paddings((height, width))
+        padded = F.pad(pixels, (left, left, above, above))
         x = torch.arange(width, device=pixels.device).expand(count, width)
         if flips is not None:
             x = torch.where(flips.bool()[:, None], width - 1 - x, x)

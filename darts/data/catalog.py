@@ -8,14 +8,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from darts.data.arrays import load_arrays
+from darts.data.arrays import ArrayOptions, load_arrays
 from darts.data.audio import AudioFolderOptions, FsddOptions, load_audiofolder, load_fsdd
 from darts.data.corpus import CorpusOptions, load_ptb, load_text
 from darts.data.documents import DocumentOptions, load_agnews, load_documents
 from darts.data.folders import load_imagefolder, load_imagenet
 from darts.data.pairs import PairOptions, load_multi30k, load_pairs
 from darts.data.source import Request, SourceSpec
-from darts.data.split import HoldOutOptions
 from darts.data.synthetic import SyntheticOptions, load_synthetic
 from darts.data.tables import TableOptions, load_csv
 from darts.data.targets import TARGETS
@@ -34,8 +33,12 @@ _SOURCES = (
     SourceSpec("imagenet", "ILSVRC2012, 1,000 classes", load_imagenet, storages=_FILES),
     SourceSpec("synthetic", "patterns with noise, for tests", load_synthetic, SyntheticOptions),
     SourceSpec("imagefolder", "your own images", load_imagefolder, storages=_FILES, own=True),
-    SourceSpec(
-        "npz", "your own images, in arrays", load_arrays, HoldOutOptions, own=True, targets=TARGETS
+    *(
+        SourceSpec(name, description, load_arrays, ArrayOptions, own=True, targets=TARGETS)
+        for name, description in (
+            ("npz", "your own images or numbers, in .npz files"),
+            ("challenge", "the same, in .npy files: the NAS Unseen-Data Challenge"),
+        )
     ),
     SourceSpec(
         "csv", "your own table", load_csv, TableOptions, ("rows",), own=True, targets=TARGETS

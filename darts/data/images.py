@@ -1,8 +1,8 @@
 """Storage of labeled images: one tensor in memory, or files on disk.
 
-Spectrograms and rows of numbers are stored as images too, with their numbers as pixels: a
-spectrogram has shape ``(1, bands, frames)``, a row of F numbers ``(F, 1, 1)``. They are float32 and
-always in memory.
+Spectrograms, rows and arrays of numbers are stored as images too, with their numbers as pixels: a
+spectrogram has shape ``(1, bands, frames)``, a row of F numbers ``(F, 1, 1)``, a sequence of L
+values ``(C, 1, L)``. They are float32 and always in memory.
 """
 
 from __future__ import annotations
@@ -21,23 +21,26 @@ from torch import Tensor
 from darts.data.decode import ATTEMPTS, decode, image_shape
 from darts.data.randomness import generator
 
+MIN_SIDE = 5
+"""Smallest side of images in pixels. One side of a sequence is 1."""
+
 PARALLEL_PIXELS = 2**14
 """Pixels of an image from which on parallel threads decode faster than one."""
 
 
 def resize(images: Tensor, height: int, width: int) -> Tensor:
-    """Return images ``(N, C, H, W)`` uint8 in another size, bilinear, antialiased."""
+    """Return images ``(N, C, H, W)`` uint8 or float32 in another size, bilinear, antialiased."""
     smooth = F.interpolate(
         images.float(), (height, width), mode="bilinear", antialias=True, align_corners=False
     )
-    return smooth.round_().clamp_(0, 255).to(torch.uint8)
+    return smooth if images.is_floating_point() else smooth.round_().clamp_(0, 255).to(torch.uint8)
 
 
 class MemoryImages:
-    """Images, spectrograms or rows in one tensor, copied to each device at most once.
+    """Samples of one shape in one tensor, copied to each device at most once.
 
     Attributes:
-        pixels: Samples ``(N, C, H, W)``: images as uint8; spectrograms and rows as float32.
+        pixels: Samples ``(N, C, H, W)``: images as uint8; others as float32.
         labels: Class of each sample, ``(N,)`` int64, or its K labels or numbers, ``(N, K)``
             float32, on the CPU; see ``darts.data.targets``.
         shape: Channels, height and width.
@@ -72,17 +75,19 @@ class MemoryImages:
         return MemoryImages(self.pixels[indices], self.labels[indices])
 
     def resized(self, size: int) -> MemoryImages:
-        """Return uint8 images resized to ``size`` by ``size`` pixels, see ``resize``."""
+        """Return images resized to ``size`` by ``size`` pixels, see ``resize``."""
         if self.shape[1:] == (size, size):
             return self
         chunks = torch.split(self.pixels, 4096)
         return MemoryImages(torch.cat([resize(chunk, size, size) for chunk in chunks]), self.labels)
 
     def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Return mean and standard deviation by channel, of uint8 pixels scaled to [0, 1].
+        """Return mean and standard deviation by channel, in units of ``full_scale``.
 
-        They are exact, because they are computed from histograms.
+        Those of uint8 pixels are exact, because they are computed from histograms.
         """
+        if self.full_scale == 1:
+            return self._statistics_of_numbers()
         level = torch.arange(256, dtype=torch.float64) / 255
         means, deviations = [], []
         for channel in range(self.shape[0]):
@@ -95,6 +100,18 @@ class MemoryImages:
             deviation = (share * (level - mean) ** 2).sum().sqrt().item()
             deviations.append(max(deviation, 1 / 255))
         return tuple(means), tuple(deviations)
+
+    def _statistics_of_numbers(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        count = self.pixels[:, 0].numel()
+        chunks = torch.split(self.pixels, max(2**22 // self.pixels[0].numel(), 1))
+        mean = torch.stack([chunk.double().sum((0, 2, 3)) for chunk in chunks]).sum(0) / count
+        center = mean.view(-1, 1, 1)
+        squares = [(chunk.double() - center).square().sum((0, 2, 3)) for chunk in chunks]
+        deviation = (torch.stack(squares).sum(0) / count).sqrt()
+        # Deviation 1 keeps a channel finite that is constant as far as float32 can tell.
+        limits = torch.finfo(torch.float32)
+        constant = deviation <= 8 * limits.eps * mean.abs() + limits.tiny
+        return tuple(mean.tolist()), tuple(deviation.masked_fill(constant, 1.0).tolist())
 
 
 class DiskImages:

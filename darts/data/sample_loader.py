@@ -64,7 +64,8 @@ class SampleLoader(PositionLoader[SampleBatch]):
         self._normalize = Normalization(mean, std, self.device, images.full_scale)
         self._schedule = Schedule(indices.cpu(), batch_size, len(self), shuffle, (seed, name))
         if augmentation is not None:
-            augmentation.check(images.shape, in_memory=isinstance(images, MemoryImages))
+            in_memory, full_scale = isinstance(images, MemoryImages), images.full_scale
+            augmentation.check(images.shape, in_memory=in_memory, full_scale=full_scale)
         self._memory: tuple[Tensor, Tensor] | None = None
         self._disk: DiskReader | None = None
         if isinstance(images, MemoryImages):

@@ -58,12 +58,15 @@ class Source(LabeledSource[Images]):
             they refer to pixels that are scaled to [0, 1].
         encoding: How the rows of a table became samples; None for other data.
         scale: How the targets were standardized, if they are numbers.
+        unlabeled: Test samples without targets, ``(N, C, H, W)``, not resized; ``darts.find``
+            predicts their targets. None if there are none.
     """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
     encoding: RowEncoding | None = None
     scale: TargetScale | None = None
+    unlabeled: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ class InputSpec:
         num_tokens: Token indices are below this number; None for float tensors. The indices of an
             example start at 1, because 0 may be padding.
         mean, std: As in ``Source``; None if the input is not normalized.
+        full_scale: Number that stands for 1.0 in ``mean`` and ``std``, see ``MemoryImages``.
     """
 
     name: str
@@ -85,6 +89,7 @@ class InputSpec:
     num_tokens: int | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    full_scale: int = 255
 
 
 @dataclass(frozen=True)

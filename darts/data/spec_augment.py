@@ -39,7 +39,7 @@ class SpecAugment:
 
     crops_files: ClassVar[bool] = False
 
-    def check(self, shape: Sequence[int], *, in_memory: bool) -> None:
+    def check(self, shape: Sequence[int], *, in_memory: bool, full_scale: int) -> None:
         """Raise ValueError unless masks and shift fit samples of shape (C, bands, frames)."""
         _, bands, frames = shape
         for name, value, limit, unit in (

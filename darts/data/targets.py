@@ -75,7 +75,7 @@ def complete_splits(
     names: Sequence[str],
     *,
     kind: str,
-    options: HoldOutOptions,
+    options: HoldOutOptions | None,
     where: str,
 ) -> tuple[dict[str, Tensor], TargetScale | None]:
     """Hold out a test split if there is none, and convert the targets to their final type.
@@ -85,13 +85,13 @@ def complete_splits(
             held-out split is added to both.
         names: Names of the classes, labels or numbers.
         kind: One of ``TARGETS``. Numbers are standardized by the scale of the training split.
-        options: Share and seed of the test split.
+        options: Share and seed of the test split; None holds out none.
         where: Data set and file, for error messages.
 
     Returns:
         The targets of each split, and the scale of numbers.
     """
-    if "test" not in targets:
+    if "test" not in targets and options is not None:
         name = where.partition(":")[0]
         kept, held_out = hold_out_test(strata(targets["train"]), options, name=name, where=where)
         for values in (inputs, targets):

@@ -195,6 +195,11 @@ class DataModule(ABC):
         return {}
 
     @property
+    def unlabeled(self) -> Tensor | None:
+        """Test samples without targets, for which ``darts.find`` predicts; None without any."""
+        return None
+
+    @property
     def encoding(self) -> Encoding | None:
         """How rows of a table or texts become inputs of the network; None for other data."""
         return None

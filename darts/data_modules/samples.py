@@ -44,8 +44,13 @@ class SampleDataModule(LabeledDataModule[Images]):
 
     def input_specs(self) -> list[InputSpec]:
         """Return the one input: the samples of a batch, ``(B, C, H, W)``."""
-        mean, std = self.source.mean, self.source.std
-        return [InputSpec("samples", (2, *self.sample_shape), {0: "batch"}, mean=mean, std=std)]
+        source, shape = self.source, (2, *self.sample_shape)
+        scale = source.train.full_scale
+        return [InputSpec("samples", shape, {0: "batch"}, None, source.mean, source.std, scale)]
+
+    @property
+    def unlabeled(self) -> Tensor | None:
+        return self.source.unlabeled
 
     @property
     def target_scale(self) -> TargetScale | None:

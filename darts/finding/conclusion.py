@@ -97,7 +97,7 @@ class Conclusion:
         if self.winner.candidate.is_baseline:
             return f"The baseline {name} is the result: no better architecture was found."
         if self.gain is None:
-            return f"The found network beats {name} on validation data; there is no test split."
+            return f"The found network beats {name} on validation data; there are no test labels."
         unit = " points" if is_fraction(self.metric[0]) else ""
         factor, digits = (100, "+.2f") if unit else (1, "+.3g")
         difference = f"{factor * self.gain.difference:{digits}}{unit}"

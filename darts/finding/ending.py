@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+
+from darts.data.targets import CLASSES
 from darts.finding.candidates import Networks
 from darts.finding.conclusion import Conclusion
 from darts.finding.ensemble import FOLDER, EnsembleResult, make_ensemble, train_finalists
@@ -13,9 +16,14 @@ from darts.finding.preference import is_better
 from darts.finding.race import EXPLORED, Race
 from darts.finding.results import Result, ranked
 from darts.finding.winner import DUEL, Duel, duel, duel_again, duel_seconds, train_winner
-from darts.reading import read_json_object
+from darts.reading import JsonObject, read_json_object
 from darts.recipes.gain import Gain, measure_gain
+from darts.recipes.model import load, predict
 from darts.recipes.timing import compare_costs
+from darts.training.device import resolve_device
+from darts.writing import open_atomically
+
+PREDICTIONS = "predictions.npy"
 
 
 def run_to_the_end(race: Race) -> Conclusion:
@@ -105,14 +113,37 @@ def score_answer(
     return scores, measure_gain(folder / "found", folder / "baseline", metric=metric, device=device)
 
 
+def write_predictions(directory: Path, networks: Networks) -> JsonObject:
+    """Predict the targets of test samples without labels; return how many for the summary.
+
+    ``predictions.npy`` has the index of the class of each sample, ``(N,)`` int64; or the
+    probabilities of its labels or its numbers, ``(N, K)``.
+
+    Args:
+        directory: Run directory with the checkpoint of the answer.
+        networks: The networks of a family; all families have the same test samples.
+    """
+    if (samples := networks.data.unlabeled) is None:
+        return {}
+    config = networks.config
+    model = load(directory, resolve_device(config.device))
+    found = predict(model, samples, batch_size=config.loader.eval_batch_size)
+    values = found.values.argmax(1) if found.targets == CLASSES else found.values
+    with open_atomically(directory / PREDICTIONS) as file:
+        np.save(file, values.numpy())
+    return {"predicted_samples": len(values)}
+
+
 def scoring_seconds(networks: Networks, chosen: Duel) -> float:
-    """Return about how many seconds the scores on the test split will take."""
-    test = networks.data.held_out_loader("test", {})
-    valid = networks.data.retrain_loaders()[1]
-    if test is None or valid is None:
+    """Return about how many seconds scores on the test split, or predictions, will take."""
+    data, result = networks.data, chosen.winner
+    test, valid = data.held_out_loader("test", {}), data.retrain_loaders()[1]
+    scored = 1 if result.candidate.is_baseline else 3
+    batches = 0.0 if test is None else scored * len(test)
+    if data.unlabeled is not None:
+        batches = len(data.unlabeled) / networks.config.loader.eval_batch_size
+    if not batches or valid is None:
         return 0.0
-    result = chosen.winner
     spent = read_json_object(result.directory / "energy.json")["phases"]
     validation = sum(phase["seconds"] for phase in spent if phase["phase"] == "validation")
-    scored = 1 if result.candidate.is_baseline else 3
-    return float(scored * validation / max(result.summary["epochs"], 1) * len(test) / len(valid))
+    return float(validation / max(result.summary["epochs"], 1) * batches / len(valid))

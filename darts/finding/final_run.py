@@ -11,7 +11,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 from darts.config import quoted
@@ -23,7 +22,6 @@ from darts.finding.slices import ENDLESS, counted
 from darts.recipes.rules import Values
 from darts.running.jobs import Job
 from darts.tracking import format_duration
-from darts.tracking.metrics import read_metrics
 
 PLANNED = 0.97
 """Share of the budget after which nothing trains; test scores and files take the rest."""
@@ -131,24 +129,10 @@ def final_runs(race: Race, finalists: Sequence[Result], reserve: float) -> list[
 def _continued(result: Result, seconds: float) -> list[str]:
     """Return the overrides that continue a run for seconds, with a falling rate if this helps."""
     return [
-        f"optimizer.cooldown={0 if memorizes(result.directory) else 1}",
+        f"optimizer.cooldown={0 if result.memorizes else 1}",
         f"epochs={ENDLESS}",
         f"max_seconds={seconds:.1f}",
     ]
-
-
-def memorizes(run: Path) -> bool:
-    """Return whether a network is better on its training samples than on validation samples.
-
-    Its rate does not fall, because it would then learn the training samples by heart. In
-    experiments/learning_rates.py, a fall helps on Fashion-MNIST, where the training error is the
-    larger one, and harms on photos.
-    """
-    row = read_metrics(run / "metrics.jsonl")[-1]
-    for name in ("accuracy", "exact_match"):  # losses may differ by label smoothing
-        if f"train_{name}" in row and f"valid_{name}" in row:
-            return float(row[f"train_{name}"]) > float(row[f"valid_{name}"])
-    return float(row["train_loss"]) < float(row["valid_loss"])
 
 
 def _train(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from darts.data.decode import SUFFIXES, image_shape
 from darts.data.folders import list_files
+from darts.data.images import MIN_SIDE
 from darts.finding.families import Family
 
 SIZES = (32, 64, 128)
@@ -34,7 +35,7 @@ def image_sizes(side: int) -> tuple[int, ...]:
     Small images keep their size. Larger ones are resized to several sizes, because details may or
     may not matter; networks on small images can train for longer.
     """
-    largest = min(max(side, 8), SIZES[-1])
+    largest = min(max(side, MIN_SIDE), SIZES[-1])
     return (*(size for size in SIZES if size < largest), largest)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import partial
 
 from darts.finding.results import Result, ranked
 from darts.judging.statistics import LEVEL
@@ -32,12 +31,43 @@ def is_better(
     return bounds is None or bounds[0] > 0
 
 
-def most_augmented(metric: tuple[str, Metric], result: Result, others: Iterable[Result]) -> Result:
-    """Return the best of others with more augmentation, unless all are significantly worse.
+def augmented(metric: tuple[str, Metric], result: Result, equal: Iterable[Result]) -> Result:
+    """Return the best variant of a result with more augmentation, unless all are much worse.
 
     Winners train for several times as long as in the comparison, and longer training gains more
     from augmentation. Where mirroring harms, as on letters and digits, it is much worse soon.
+
+    Args:
+        metric: Name of the steering metric and its direction.
+        result: The result.
+        equal: Results after equal training.
     """
-    harms = partial(is_better, metric, result, level=LEVEL)
-    better = (o for o in ranked(others, metric[1]) if o.candidate.setting.augments and not harms(o))
-    return next(better, result)
+    name = result.candidate.name
+    variants = [r for r in equal if r.candidate.start.parent == name]
+    level = _level(metric, result, [r for r in variants if r.candidate.setting.augments])
+    return next(iter(ranked(level, metric[1])), result)
+
+
+def larger(metric: tuple[str, Metric], result: Result, equal: Iterable[Result]) -> Result:
+    """Return the result with the fewest epochs of those that are not much worse.
+
+    After equal time, a network that needed fewer epochs for the same score is usually larger. It is
+    better per epoch, so it is ahead as soon as both have trained for many epochs, unless they then
+    know the training samples by heart. A network that memorizes them therefore stays the same. A
+    found network does not replace a baseline.
+
+    Args:
+        metric: Name of the steering metric and its direction.
+        result: The result.
+        equal: Results after equal training.
+    """
+    if result.memorizes:
+        return result
+    is_baseline = result.candidate.is_baseline
+    others = [r for r in equal if r.candidate.is_baseline >= is_baseline]
+    return min([result, *_level(metric, result, others)], key=lambda each: each.epochs)
+
+
+def _level(metric: tuple[str, Metric], result: Result, others: Iterable[Result]) -> list[Result]:
+    """Return the results that are not significantly worse than another one."""
+    return [other for other in others if not is_better(metric, result, other, LEVEL)]

@@ -19,7 +19,7 @@ from darts.finding.decisions import Decisions
 from darts.finding.execution import Execution
 from darts.finding.folds import combine
 from darts.finding.policy import WORST, Entry, Standing, promoted
-from darts.finding.preference import most_augmented
+from darts.finding.preference import augmented
 from darts.finding.proposals import Pool
 from darts.finding.results import FoldRun, Result, ranked, signed
 from darts.finding.searches import GradientSearches
@@ -120,12 +120,15 @@ class Race:
 
     def _plan(self, until: float) -> list[Entry]:
         """Return what trains in the next round: promoted candidates, then new ones."""
+        names = promoted(list(self.standings.values()))
+        if names:  # with more augmentation, the leader stays comparable
+            names.append(self.augmented(self.results[names[0]]).candidate.name)
         entries = [
             Entry(name, self.standings[name].stage)
-            for name in promoted(list(self.standings.values()))
+            for name in dict.fromkeys(names)
+            if self.standings[name].is_open
         ]
-        # A killed process may have saved candidates without the round in which they enter.
-        known = [self.candidates[name] for name in self.standings]
+        known = self.known()
         new = list(self._newcomers(known))
         # A candidate that others continue trains to the same stage, so that they can be compared.
         parents = {s.parent: s.stage for s in (c.start for c in new) if s.parent and not s.best}
@@ -134,16 +137,26 @@ class Race:
         entries += [Entry(n, s) for n, s in parents.items() if n not in trained]
         entries += [Entry(c.name, c.start.stage) for c in new]
         if self.config.plan.equal == "time":
-            entries = self._fitting(entries, until)
-        names = {entry.name for entry in entries}
-        entering = [candidate for candidate in new if candidate.name in names]
-        for start in {c.start for c in entering if c.start.parent}:
-            self.slices.save_start(self.results[start.parent], start)
-        self.candidates = {candidate.name: candidate for candidate in (*known, *entering)}
-        self.decisions.record("candidates", [c.save() for c in self.candidates.values()])
+            entries = self.fitting(entries, until)
+        entering = {entry.name for entry in entries}
+        self.enter([candidate for candidate in new if candidate.name in entering])
         return entries
 
-    def _fitting(self, entries: Sequence[Entry], until: float) -> list[Entry]:
+    def known(self) -> list[Candidate]:
+        """Return the candidates that have trained.
+
+        A killed process may have saved others without the round in which they enter.
+        """
+        return [self.candidates[name] for name in self.standings]
+
+    def enter(self, new: Sequence[Candidate]) -> None:
+        """Save new candidates, and the training that they continue."""
+        for start in {c.start for c in new if c.start.parent}:
+            self.slices.save_start(self.results[start.parent], start)
+        self.candidates = {candidate.name: candidate for candidate in (*self.known(), *new)}
+        self.decisions.record("candidates", [c.save() for c in self.candidates.values()])
+
+    def fitting(self, entries: Sequence[Entry], until: float) -> list[Entry]:
         """Return the first entries that end before a share of the budget is used."""
         workers = self.execution.executor.workers
         # The first round leaves time for the next ones, but trains one candidate per worker, and
@@ -176,7 +189,7 @@ class Race:
         count = self.config.plan.newcomers
         size = len(new) + (NEWCOMERS if count is None else count)
         for result in map(self.augmented, ranked(self.results.values(), self.metric[1])):
-            start = self.slices.start(result, self._stage(result))
+            start = self.slices.start(result, self.stage(result))
             variants = self.pool.variants(result.candidate, start, [*known, *new])
             new += itertools.islice(variants, size - len(new))
             if len(new) == size:
@@ -332,13 +345,15 @@ class Race:
         return ranked(baselines or results, self.metric[1])[0]
 
     def augmented(self, result: Result) -> Result:
-        """Return a result with one more augmentation after equal training, unless this harms."""
-        parent = result.candidate.name
-        others = [r for r in self.results.values() if r.candidate.start.parent == parent]
-        equal = [r for r in others if self._stage(r) == self._stage(result)]
-        return most_augmented(self.metric, result, equal)
+        """Return a result with more augmentation after equal training, unless this harms."""
+        return augmented(self.metric, result, self.equal(result))
 
-    def _stage(self, result: Result) -> int:
+    def equal(self, result: Result) -> list[Result]:
+        """Return the results after equal training, including the given one."""
+        return [r for r in self.results.values() if self.stage(r) == self.stage(result)]
+
+    def stage(self, result: Result) -> int:
+        """Return the next stage of a candidate."""
         return self.standings[result.candidate.name].stage
 
     def _report_round(self) -> None:

@@ -12,6 +12,8 @@ from darts.finding.policy import WORST
 from darts.reading import JsonObject
 from darts.tasks.metrics import Metric
 from darts.tracking.ledger import sum_costs
+from darts.tracking.metrics import read_metrics
+from darts.training.scoring import memorizes
 
 FIRST_EPOCHS = 3
 """Epochs after which the score of a network says something, at least."""
@@ -84,6 +86,16 @@ class Result:
         The first epochs say little, so they do not count.
         """
         return self.epochs > 2 * self.best_epoch + FIRST_EPOCHS
+
+    @property
+    def memorizes(self) -> bool:
+        """Whether the network is better on its training samples than on others.
+
+        More training and larger networks then help less, and a fall of the rate harms: in
+        experiments/learning_rates.py, it helps on Fashion-MNIST, where the training error is the
+        larger one, and harms on photos.
+        """
+        return memorizes(read_metrics(self.directory / "metrics.jsonl")[-1])
 
     def row(self, metric: str) -> dict[str, object]:
         """Return the row in ``candidates.csv``, with the directory of the first run."""

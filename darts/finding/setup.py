@@ -26,8 +26,8 @@ CLASSIFIED = (*SampleDataModule.data_kinds, "documents")
 _ADVICE = {  # for users who set keys of retrainings that darts.find sets itself
     "epochs": "set plan.epochs instead",
     "max_seconds": "set budget.minutes instead",
-    "optimizer.schedule": "runs continue, so their learning rate is constant",
-    "optimizer.cooldown": "runs continue, so their learning rate is constant",
+    "optimizer.schedule": "runs continue, so their learning rate must not depend on their length",
+    "optimizer.cooldown": "runs continue, so their learning rate must not depend on their length",
     "drop_path": "it depends on the number of epochs, which a race does not know; leave it out",
 }
 _OWN_KEYS = {"genotype", "resume", "dry_run", "evaluate_test", "start", "start_epoch", *_ADVICE}
@@ -92,7 +92,8 @@ def make_networks(config: FindConfig) -> tuple[DataFacts, dict[str, Networks]]:
     own: Values = {"validation": facts.validation} if facts.validation > 0 else {}
     if kind == "images":
         flip = bool(getattr(declared.dataset, "flip", False))
-        own |= {"dataset.flip": flip, "mirror": flip}
+        crop = str(getattr(declared.dataset, "crop", "none"))
+        own |= {"dataset.flip": flip, "mirror": flip, "dataset.crop": crop}
     networks = {}
     for family in families:
         resized = facts.resized(family.values.get("dataset.size"))

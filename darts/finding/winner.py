@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from darts.finding.answer import write_answer
-from darts.finding.final_run import begin_of_final_runs, memorizes
-from darts.finding.preference import is_better
+from darts.finding.final_run import begin_of_final_runs
+from darts.finding.policy import Entry
+from darts.finding.preference import is_better, larger
 from darts.finding.race import EXPLORED, Race
 from darts.finding.results import Result, ranked
 from darts.finding.slices import counted
@@ -104,13 +105,37 @@ def _decided(race: Race) -> SavedDuel:
 
 def _compare(race: Race) -> tuple[Result, Result, Result]:
     """Return the winner, the best candidate and the best baseline after equal training."""
+    _try_augmentation(race, _larger(race, race.best()))
     best, baseline = race.best(), race.best(baseline=True)
     stage = max(race.standings[r.candidate.name].stage for r in (best, baseline)) - 1
     baseline = race.train_to(baseline.candidate, stage) or race.best(baseline=True)
     best = race.train_to(best.candidate, stage) or race.best()
     best = ranked([best, baseline], race.metric[1])[0]
     winner = best if best == baseline or is_better(race.metric, best, baseline) else baseline
-    return race.augmented(winner), best, baseline
+    return race.augmented(_larger(race, winner)), best, baseline
+
+
+def _larger(race: Race, result: Result) -> Result:
+    return larger(race.metric, result, race.equal(result))
+
+
+def _try_augmentation(race: Race, result: Result) -> None:
+    """Compare a candidate with more augmentation in a round, if time allows and none is known.
+
+    This round may end at half of the budget.
+    """
+    name, stage, known = result.candidate.name, race.stage(result), race.known()
+    relatives = [result.candidate, *(c for c in known if c.start.parent == name)]
+    start = race.slices.start(result, stage)
+    new = next(race.pool.variants(result.candidate, start, known), None)
+    if new is None or not new.setting.augments or start.best:
+        return
+    entries = [Entry(name, stage), Entry(new.name, stage)]
+    has_time = race.config.plan.equal == "epochs" or race.fitting(entries, 0.5) == entries
+    if has_time and not any(c.setting.augments for c in relatives):
+        race.enter([new])
+        race.decisions.record(f"round.{race.rounds}", entries)
+        race.explore(0.0)
 
 
 def _saved(race: Race, winner: Result, best: Result, baseline: Result) -> SavedDuel:
@@ -159,7 +184,7 @@ def train_winner(race: Race, chosen: Duel, reserve: float, *, refits: bool) -> R
         lambda: [begin(float(refits)), begin(FALLING)],
     )
     while not result.is_exhausted:
-        falls = race.folds == 1 and not memorizes(result.directory)
+        falls = race.folds == 1 and not result.memorizes
         if (left := (ends[falls] - race.stopwatch.seconds) / waves) <= 1:
             break
         # Lengths double, so that the answer so far is saved and the training may end early.

@@ -183,7 +183,8 @@ def _transform(trained: TrainedNetwork) -> Transform:
         if kind == "images":
             _, channels, height, width = spec.shape
             margin = {"imagenet": 256 / 224, "imagefolder": 1.0}.get(dataset.name)
-            return Preprocessing((channels, height, width), spec.mean, spec.std, margin)
+            shape = channels, height, width
+            return Preprocessing(shape, spec.mean, spec.std, margin, spec.full_scale)
         if kind == "audio":
             names = [field.name for field in dataclasses.fields(Spectrogram)]
             spectrogram = Spectrogram(**{name: getattr(dataset, name) for name in names})

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from darts.config import ConfigError, Invocation, PredictConfig
+from darts.data.arrays import SUFFIXES as ARRAY_SUFFIXES
+from darts.data.arrays import read_images
 from darts.data.audio import SUFFIXES as RECORDING_SUFFIXES
 from darts.data.decode import SUFFIXES as IMAGE_SUFFIXES
 from darts.data.table_file import SUFFIXES as TABLE_SUFFIXES
@@ -19,7 +21,13 @@ from darts.escaping import for_csv
 from darts.reading import JsonObject
 from darts.recipes.model import Predictions, load
 from darts.recipes.model import predict as predict_samples
-from darts.recipes.sample_inputs import RecordingInput, RowInput, TextInput, Transform
+from darts.recipes.sample_inputs import (
+    Preprocessing,
+    RecordingInput,
+    RowInput,
+    TextInput,
+    Transform,
+)
 from darts.tracking import Console, print_summary
 from darts.training.checkpoint import find_checkpoint
 from darts.training.device import resolve_device
@@ -31,7 +39,7 @@ from darts.writing import write_atomically
 class Samples:
     """Samples that a file or folder contains."""
 
-    column: str  # the first one of the table of predictions: file, or line of the one file
+    column: str  # the first one of the table of predictions: file, or line or index in the one file
     names: Sequence[str]
     values: Sequence[object]
 
@@ -84,11 +92,14 @@ def _check_output(config: PredictConfig, samples: Samples) -> None:
 def read_samples(place: str, transform: Transform) -> Samples:
     """Return the samples of a file or folder, of the kind that a transform takes.
 
-    Images and recordings are files. Rows are lines of a CSV file with the columns of the training
-    table. Texts are the column of a CSV file that the training read, or the lines of another text
-    file.
+    Images and recordings are files; images may also be in an array. Rows are lines of a CSV file
+    with the columns of the training table. Texts are the column of a CSV file that the training
+    read, or the lines of another text file.
     """
     path = Path(place)
+    if isinstance(transform, Preprocessing) and path.suffix.lower() in ARRAY_SUFFIXES:
+        images = read_images(path, "NCL" if transform.shape[1] == 1 else "NHW")
+        return Samples("index", list(map(str, range(len(images)))), list(images))
     if isinstance(transform, RecordingInput):
         return _files(place, RECORDING_SUFFIXES, "a recording", "recordings")
     if not isinstance(transform, RowInput | TextInput):

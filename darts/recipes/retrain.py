@@ -45,7 +45,7 @@ from darts.training.loop import EpochReport, Recipe, StepReport, TrainingLoop
 from darts.training.restarts import ADVICE, LowerRateRestarts
 from darts.training.run import TrainingRun
 from darts.training.schedules import rate_of_epoch, stable_rate, warmup_cosine
-from darts.training.scoring import evaluate
+from darts.training.scoring import evaluate, memorizes
 from darts.training.state import require_fitting_network
 from darts.training.steps import Diverged, optimizer_steps, set_learning_rate, weight_optimizer
 from darts.typed_values import entry
@@ -99,7 +99,7 @@ def warm_start(state: RetrainState, reference: str, *, best: bool = False) -> No
             state.net.load_state_dict(entry(saved, "best", BestEpoch)["net"])
         else:
             state.load_fields(saved, "net", "averaging")
-        state.load_fields(saved, "optimizer", "restarts", "first_loss")
+        state.load_fields(saved, "optimizer", "restarts", "first_loss", "slow_steps")
 
 
 class Retraining(Recipe):
@@ -209,7 +209,14 @@ class Retraining(Recipe):
         config, steps = self.config, len(self.state.train_loader)
         position = epoch * steps + step
         if config.optimizer.schedule == "stable":
-            lr = stable_rate(config.optimizer, position, config.epochs, steps, self._time_left)
+            lr = stable_rate(
+                config.optimizer,
+                position,
+                config.epochs,
+                steps,
+                time_left=self._time_left,
+                slow_steps=self.state.slow_steps,
+            )
         elif config.warmup == 0:  # the published schedules
             lr = rate_of_epoch(config.optimizer, epoch, config.epochs)
         else:
@@ -267,6 +274,9 @@ class Retraining(Recipe):
     def write_epoch(self, epoch: int) -> None:
         """Write sample outputs and figures, and begin to average weights after a plateau."""
         config, state, run = self.config, self.state, self.run
+        valid = {f"valid_{name}": score for name, score in state.scores.items()}
+        if valid and not memorizes({**state.means.compute(), **valid}):
+            state.slow_steps += state.step
         number, step = epoch + 1, (epoch + 1) * len(state.train_loader)
         if samples := self.objective.sample_outputs():
             run.write("samples.md", samples)

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from darts.config import RetrainConfig, SearchConfig
+from darts.data.targets import NUMBERS
 from darts.data_modules import DataModule
 from darts.data_modules.compatibility import data_kind
 
@@ -40,11 +41,12 @@ class DataFacts:
     shape: tuple[int, ...]  # of one sample, for images and spectrograms (C, H, W); () for texts
     # Share of the training samples that is held out; 0 if the data has a validation split.
     validation: float = 0.0
+    has_numbers: bool = False  # whether the targets are numbers
 
     @property
     def side(self) -> int:
-        """The shorter side of an image in pixels; 0 for other data."""
-        return min(self.shape[1:]) if len(self.shape) == 3 else 0
+        """The shorter side of an image in pixels, or the length of a sequence; 0 for other data."""
+        return min((side for side in self.shape[1:] if side > 1), default=0)
 
     def resized(self, side: object) -> DataFacts:
         """Return the facts for images of ``side`` by ``side`` pixels; None keeps the size."""
@@ -70,7 +72,8 @@ class DataFacts:
         share = 0.0 if has_split else validation_share(total)
         samples = round(total * (1 - share))
         shape = () if kind == "pairs" else tuple(data.sample_shape)
-        return cls(kind, samples, len(data.target_names), shape, share)
+        has_numbers = config.task.targets == NUMBERS
+        return cls(kind, samples, len(data.target_names), shape, share, has_numbers)
 
 
 @dataclass(frozen=True)
@@ -94,8 +97,9 @@ def recipe(facts: DataFacts, *, fine_tunes: bool = False) -> Values:
 
     ``fine_tunes`` says whether networks begin with trained weights, see ``FINE_TUNING``.
 
-    The learning rate rises in about ``RISE`` steps and stays constant, so a run can be continued.
-    A polynomial average of the weights is scored, which makes up for the missing fall.
+    The learning rate rises in about ``RISE`` steps. Then it is constant or decays with the steps
+    themselves, not with their share of a planned number, so a run can be continued. A polynomial
+    average of the weights is scored, which makes up for the missing fall.
     """
     size = batch_size(facts)
     steps = max(facts.samples // (size * (WINDOW if facts.kind == "text" else 1)), 1)
@@ -110,7 +114,10 @@ def recipe(facts: DataFacts, *, fine_tunes: bool = False) -> Values:
         "loader.eval_batch_size": 256,
         "label_smoothing": 0.0,
     }
-    return values | _OF_KIND[facts.kind](facts) | (FINE_TUNING if fine_tunes else {})
+    values |= _OF_KIND[facts.kind](facts)
+    if facts.has_numbers:
+        values["label_smoothing"] = 0.0
+    return values | (FINE_TUNING if fine_tunes else {})
 
 
 def batch_size(facts: DataFacts) -> int:
@@ -194,6 +201,12 @@ WINDOW = 64
 RISE = 100
 """Steps in which the learning rate rises."""
 
+TIMESCALE = 1000
+"""Steps of networks for images in which the learning rate decays by the square root of 2, as long
+as they do not memorize. On Fashion-MNIST, the validation accuracy is 0.7 points higher after eight
+epochs than at a constant rate; 250 steps are better there, and worse on sums of digits
+(experiments/README.md)."""
+
 POWER = 8.0
 """Power of the polynomial average of the weights: it covers about the last ninth of the steps."""
 
@@ -225,8 +238,7 @@ _UNREGULARIZED: Values = {"optimizer.clip": 5.0, "auxiliary": 0.0, "drop_path": 
 def _images(facts: DataFacts) -> Values:
     own: Values = {
         "optimizer.lr": LR_PER_SAMPLE * batch_size(facts),
-        "dataset.crop": "pad",
-        "dataset.padding": max(round(facts.side / 16), 1),
+        "dataset.padding": min(max(round(facts.side / 16), 1), 64),
     }
     return _audio(facts) | own
 
@@ -235,6 +247,7 @@ def _audio(facts: DataFacts) -> Values:
     return {
         "optimizer.algorithm": "sgd",
         "optimizer.nesterov": True,
+        "optimizer.timescale": TIMESCALE,
         "optimizer.lr": 0.1,
         "optimizer.weight_decay": 5e-4,
         "label_smoothing": 0.1,

@@ -21,7 +21,8 @@ from darts.data.words import PADDING, WordEncoding
 
 Image: TypeAlias = object
 """A file name, a PIL image, or an array or tensor: uint8 or float from 0 to 1, of shape ``(H, W)``
-or ``(C, H, W)``; arrays also ``(H, W, C)``, for the C of the network."""
+or ``(C, H, W)``, or ``(C, L)`` for a sequence; arrays also ``(H, W, C)``, for the C of the network.
+For networks that were trained on numbers, an array or tensor of any finite numbers."""
 
 
 class Transform(ABC):
@@ -45,15 +46,17 @@ class Preprocessing(Transform):
 
     Attributes:
         shape: Channels, height and width of the input.
-        mean, std: By channel, of pixels scaled to [0, 1].
+        mean, std: By channel, in units of ``full_scale``.
         margin: For networks that are trained on image files: shorter side before the center crop,
             divided by the size. None: images are resized without cropping.
+        full_scale: 255 for pixels of type uint8; 1 for numbers.
     """
 
     shape: tuple[int, int, int]
     mean: Sequence[float]
     std: Sequence[float]
     margin: float | None = None
+    full_scale: int = 255
 
     def __call__(self, image: Image) -> Tensor:
         """Return the input ``(C, H, W)`` float of one image.
@@ -81,12 +84,14 @@ class Preprocessing(Transform):
                 else:
                     picture = pillow.fromarray(pixels.permute(1, 2, 0).numpy())
                     pixels = center_crop(picture, height, self.margin)
-        return _normalized(pixels.float() / 255, self.mean, self.std)
+        return _normalized(pixels.float() / self.full_scale, self.mean, self.std)
 
     def _pixels(self, image: Image) -> Tensor:
-        """Return an image as ``(C, H, W)`` uint8."""
+        """Return an image as ``(C, H, W)`` uint8, or float32 for networks of numbers."""
         from PIL import Image as pillow
 
+        if self.full_scale == 1 and isinstance(image, str | Path | pillow.Image):
+            raise ValueError("the network takes arrays of numbers, not pictures")
         if isinstance(image, str | Path):
             return self._pixels(read_rgb(str(image)))
         if isinstance(image, pillow.Image):
@@ -99,11 +104,15 @@ class Preprocessing(Transform):
             raise ValueError(f"an image must be a file, an array or a tensor, not {kind}") from None
         shape = tuple(pixels.shape)
         if pixels.ndim == 2:
-            pixels = pixels[None]
+            pixels = pixels[:, None] if self.shape[1] == 1 else pixels[None]
         elif pixels.ndim == 3 and not is_tensor and shape[0] != channels and shape[2] == channels:
             pixels = pixels.permute(2, 0, 1)
         if pixels.ndim != 3 or pixels.shape[0] != channels or not pixels.numel():
             raise ValueError(f"an image of shape {shape} does not have {channels} channels")
+        if self.full_scale == 1:
+            if pixels.is_complex() or not pixels.float().isfinite().all():
+                raise ValueError("an array must have finite numbers only")
+            return pixels.float()
         if pixels.is_floating_point():
             if not (float(pixels.min()) >= 0 and float(pixels.max()) <= 1):  # also for NaN
                 raise ValueError("an image of floats must have values from 0 to 1")

@@ -114,6 +114,7 @@ class RetrainState(TrainState, DataDescription):
     best: BestEpoch | None = None  # None until an epoch is selected
     # Validation metrics before the training, if a classifier was fitted to trained weights.
     frozen_scores: dict[str, float] = field(default_factory=dict)
+    slow_steps: Count = 0  # see stable_rate; also of runs that this one continues
 
     def load_state_dict(self, state: Mapping[str, object]) -> None:
         """Restore every field; those that describe the data must equal the current ones."""

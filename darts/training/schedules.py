@@ -26,16 +26,29 @@ def rate_of_epoch(config: WeightOptimizerConfig, epoch: int, epochs: int) -> flo
 
 
 def stable_rate(
-    config: WeightOptimizerConfig, step: int, epochs: int, steps: int, time_left: float = 1.0
+    config: WeightOptimizerConfig,
+    step: int,
+    epochs: int,
+    steps: int,
+    *,
+    time_left: float = 1.0,
+    slow_steps: int = 0,
 ) -> float:
-    """Return the learning rate of a step (from 0): a linear rise, a constant phase, and a fall.
+    """Return the learning rate of a step (from 0): a linear rise, a slow decay, and a fall.
 
-    The rate rises in ``warmup_epochs`` and falls in the last share ``cooldown`` of the training,
-    half of it in the first quarter of these steps. Without a fall, no rate depends on the number of
-    epochs, so the training can be continued.
+    The rate rises in ``warmup_epochs``. With a ``timescale``, it then decays as an inverse square
+    root of ``slow_steps``; a high rate keeps other networks from learning their training samples
+    by heart. It falls to 0 in the last share ``cooldown`` of the training, half of the way in the
+    first quarter of these steps. Without this fall, no rate depends on the number of epochs, so the
+    training can be continued.
 
-    ``steps`` is the number of steps per epoch, and ``time_left`` the share of the training time
-    that is left, if a time limit ends the training.
+    Args:
+        config: The schedule.
+        step: The step.
+        epochs: Epochs of the run.
+        steps: Steps per epoch.
+        time_left: Share of the training time that is left, if a time limit ends the training.
+        slow_steps: Steps so far in epochs after which the network did not memorize.
 
     References:
         Zhai et al., "Scaling Vision Transformers", arXiv:2106.04560, section 3.5; Hägele et al.,
@@ -47,7 +60,10 @@ def stable_rate(
     fall = (total - step) / (config.cooldown * total + 1)
     if config.cooldown:
         fall = min(fall, max(time_left, 0.0) / config.cooldown)
-    return config.lr * min(rise, 1 - math.sqrt(1 - min(fall, 1.0)))
+    decayed = config.lr
+    if config.timescale is not None:
+        decayed /= math.sqrt(1 + slow_steps / config.timescale)
+    return decayed * min(rise, 1 - math.sqrt(1 - min(fall, 1.0)))
 
 
 def cosine(epoch: int, epochs: int, high: float, low: float) -> float:

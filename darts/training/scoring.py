@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
@@ -51,3 +52,14 @@ def evaluate(
             if observe is not None:
                 observe(outputs, batch)
     return scores.compute()
+
+
+def memorizes(row: Mapping[str, Any]) -> bool:
+    """Return whether a network is better on its training samples than on validation samples.
+
+    ``row`` has the metrics of an epoch, with names such as ``train_loss`` and ``valid_loss``.
+    """
+    for name in ("accuracy", "exact_match"):  # losses may differ by label smoothing
+        if f"train_{name}" in row and f"valid_{name}" in row:
+            return float(row[f"train_{name}"]) > float(row[f"valid_{name}"])
+    return float(row["train_loss"]) < float(row["valid_loss"])

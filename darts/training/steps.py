@@ -35,8 +35,9 @@ def check_weight_optimizer(config: WeightOptimizerConfig) -> None:
         raise ConfigError(
             "optimizer.nesterov=true: needs optimizer.algorithm=sgd and optimizer.momentum > 0"
         )
-    if config.cooldown and config.schedule != "stable":
-        raise ConfigError(f"optimizer.cooldown={config.cooldown:g}: set optimizer.schedule=stable")
+    for name in ("cooldown", "timescale"):
+        if (value := getattr(config, name)) and config.schedule != "stable":
+            raise ConfigError(f"optimizer.{name}={value:g}: set optimizer.schedule=stable")
     if config.lr_min > config.lr:
         raise ConfigError(
             f"optimizer.lr_min={config.lr_min}: must not exceed optimizer.lr={config.lr}, "

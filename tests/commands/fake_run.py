@@ -1,13 +1,9 @@
-"""Fake ``darts.search`` and ``darts.retrain`` for tests of comparisons.
+"""Fake ``darts.search`` and ``darts.retrain``, with the files that a comparison reads.
 
-The script writes the files that a comparison reads. It derives costs and scores from the
-overrides. It saves after each epoch, so that it can be stopped and resumed. At each start it
-appends one character to the file ``starts``. A search fails if ``name`` equals its method. A
-retraining diverges with ``optimizer.lr=99``; with ``optimizer.lr=9``, only if the name of its
-directory ends in an odd digit.
-
-The environment variables ``FAKE_SECONDS`` and ``FAKE_SOURCE`` set the duration of an epoch and the
-source of the joules.
+Costs and scores follow from the overrides. A run saves after each epoch and adds a character to the
+file ``starts`` when it starts. A search fails if ``name`` equals its method. A retraining diverges
+with ``optimizer.lr=99``, and with 9 if the name of its directory ends in an odd digit. An epoch
+lasts ``FAKE_SECONDS`` of the environment, and ``FAKE_SOURCE`` is the source of the joules.
 """
 
 from __future__ import annotations
@@ -47,7 +43,6 @@ def epoch_joules(method: str, epoch: int, settings: dict[str, str]) -> float:
 
 
 def main() -> None:
-    """Execute one run."""
     command, *overrides = sys.argv[1:]
     settings = dict(word.split("=", 1) for word in overrides)
     if "resume" in settings:

@@ -9,6 +9,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import command_calls as commands
 import pytest
 import torch
 from end_states import NOT_REPRODUCIBLE, identical
@@ -33,14 +34,13 @@ FAST = (*DATA, "epochs=4", "space=nas201", "space.channels=1", "space.cells=1", 
 
 
 @pytest.fixture(scope="module")
-def checked(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def checked(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A search with a collapse check in every second epoch."""
     folder = tmp_path_factory.mktemp("checked") / "run"
     return commands.run("search", folder, *SMALL, "collapse.every=2", "tracking.tensorboard=true")
 
 
 def collapse_values(values: dict[str, Any]) -> dict[str, Any]:
-    """Return the entries of a row or summary that collapse checks added."""
     return {name: value for name, value in values.items() if name.startswith("collapse")}
 
 
@@ -75,8 +75,7 @@ def test_tensorboard_shows_eigenvalue_gap_and_verdict(checked: Any) -> None:
     assert text.startswith("epoch 4\n")
 
 
-def test_checks_do_not_change_the_search(commands: Any, checked: Any, tmp_path: Path) -> None:
-    """Alphas, weights, statistics, optimizers, random states and rows are equal bit for bit."""
+def test_checks_do_not_change_the_search(checked: Any, tmp_path: Path) -> None:
     unchecked = commands.run("search", tmp_path / "off", *SMALL, "collapse.every=0")
     saved, expected = checked.checkpoint, unchecked.checkpoint
     for key in saved.keys() - NOT_REPRODUCIBLE - {"diagnosis"}:
@@ -90,7 +89,7 @@ def test_checks_do_not_change_the_search(commands: Any, checked: Any, tmp_path: 
 
 
 def test_a_search_that_crashes_between_two_checks_ends_like_an_unbroken_one(
-    commands: Any, checked: Any, tmp_path: Path
+    checked: Any, tmp_path: Path
 ) -> None:
     folder = tmp_path / "run"
     overrides = (*SMALL, "collapse.every=2", "save_minutes=0")
@@ -101,7 +100,7 @@ def test_a_search_that_crashes_between_two_checks_ends_like_an_unbroken_one(
 
 
 def test_a_check_that_a_signal_ends_is_repeated_on_resume(
-    commands: Any, checked: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    checked: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ctrl-C ends the eigenvalue before its next product; the search saves itself and exits."""
     folder = tmp_path / "run"
@@ -146,12 +145,7 @@ def flawless(monkeypatch: pytest.MonkeyPatch) -> None:
     ("action", "epochs", "chosen"), [("warn", 4, 4), ("stop", 3, 3), ("rollback", 3, 2)]
 )
 def test_the_action_decides_whether_the_search_ends_and_with_which_genotype(
-    commands: Any,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    action: str,
-    epochs: int,
-    chosen: int,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, action: str, epochs: int, chosen: int
 ) -> None:
     monkeypatch.setattr(CollapseChecks, "findings", warn_from(3))
     folder = tmp_path / "run"
@@ -169,7 +163,7 @@ def test_the_action_decides_whether_the_search_ends_and_with_which_genotype(
 
 
 def test_a_rollback_without_a_healthy_epoch_continues_the_search(
-    commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(CollapseChecks, "findings", warn_from(0))
     overrides = (*FAST, "collapse.every=2", "collapse.action=rollback")
@@ -181,7 +175,7 @@ def test_a_rollback_without_a_healthy_epoch_continues_the_search(
 
 @pytest.mark.usefixtures("flawless")
 def test_a_search_that_crashes_after_its_rollback_is_not_continued(
-    commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The crash comes right after the checkpoint that contains the decision."""
     monkeypatch.setattr(CollapseChecks, "findings", warn_from(3))
@@ -206,7 +200,7 @@ def test_a_search_that_crashes_after_its_rollback_is_not_continued(
 
 
 def test_checks_reuse_the_eigenvalue_of_the_stopping_rule(
-    commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The stopping rule needs an eigenvalue per epoch; the fifth call would fail."""
     values = iter([0.25, 0.5, 0.75, 1.0])
@@ -230,7 +224,7 @@ def test_checks_reuse_the_eigenvalue_of_the_stopping_rule(
     ],
 )
 def test_checks_work_with_every_space_and_relaxation(
-    commands: Any, tmp_path: Path, overrides: tuple[str, ...]
+    tmp_path: Path, overrides: tuple[str, ...]
 ) -> None:
     small = [*DATA, "dataset.size=8", "epochs=2", "collapse.every=1"]
     if "space=mlp" not in overrides:
@@ -244,7 +238,7 @@ def test_checks_work_with_every_space_and_relaxation(
         assert row["collapse/gap"] == pytest.approx(1 - before / after)
 
 
-def test_checks_do_not_change_searches_of_text_tasks(commands: Any, tmp_path: Path) -> None:
+def test_checks_do_not_change_searches_of_text_tasks(tmp_path: Path) -> None:
     """They score by the metric of the task and do not advance the random draws of dropout."""
     case = CASES["language_model"]
     overrides = [*case.data(tmp_path / "data"), *case.search, CURVATURE]
@@ -271,7 +265,7 @@ def test_checks_do_not_change_searches_of_text_tasks(commands: Any, tmp_path: Pa
     ],
 )
 def test_invalid_options_of_collapse_checks_are_refused(
-    commands: Any, overrides: tuple[str, ...], message: str
+    overrides: tuple[str, ...], message: str
 ) -> None:
     line = commands.error_of("search", "dataset=cifar10", *overrides)
     assert message in line

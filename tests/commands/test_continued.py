@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import command_calls as commands
 import pytest
 from end_states import identical
 
@@ -31,19 +32,18 @@ SMALL = (
 STEPS = 5  # per epoch: 38 images in batches of 8
 
 
-def run(commands: Any, folder: Path, *overrides: str) -> Any:
+def run(folder: Path, *overrides: str) -> Any:
     return commands.run("retrain", folder, *SMALL, *overrides)
 
 
-def resume(commands: Any, folder: Path, *overrides: str) -> Any:
+def resume(folder: Path, *overrides: str) -> Any:
     return commands.call("retrain", [f"resume={folder}", *overrides], folder)
 
 
 @pytest.fixture(scope="module")
-def two_epochs(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A complete retraining of two epochs."""
+def two_epochs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder: Path = tmp_path_factory.mktemp("two") / "run"
-    run(commands, folder, "epochs=2")
+    run(folder, "epochs=2")
     return folder
 
 
@@ -54,20 +54,20 @@ def copied(two_epochs: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def unbroken(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]:
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]:
     """Returns a retraining of four epochs with a ``cooldown``."""
     done: dict[str, Any] = {}
 
     def get(decay: str) -> Any:
         if decay not in done:
             folder = tmp_path_factory.mktemp("four") / "run"
-            done[decay] = run(commands, folder, "epochs=4", f"optimizer.cooldown={decay}")
+            done[decay] = run(folder, "epochs=4", f"optimizer.cooldown={decay}")
         return done[decay]
 
     return get
 
 
-def assert_same(commands: Any, actual: Any, expected: Any) -> None:
+def assert_same(actual: Any, expected: Any) -> None:
     """Check that weights, optimizer, average, rows and results are equal; costs may differ."""
     commands.assert_same_run(actual, expected)
     for key in ("valid_accuracy", "valid_loss", "test_accuracy", "test_loss", "epoch", "epochs"):
@@ -76,17 +76,17 @@ def assert_same(commands: Any, actual: Any, expected: Any) -> None:
 
 @pytest.mark.parametrize("decay", ["0", "0.25"])
 def test_two_and_two_epochs_equal_four(
-    commands: Any, copied: Path, unbroken: Callable[[str], Any], decay: str
+    copied: Path, unbroken: Callable[[str], Any], decay: str
 ) -> None:
-    continued = resume(commands, copied, "epochs=4", f"optimizer.cooldown={decay}")
+    continued = resume(copied, "epochs=4", f"optimizer.cooldown={decay}")
     expected = unbroken(decay)
-    assert_same(commands, continued, expected)
+    assert_same(continued, expected)
     assert [row["epoch"] for row in continued.rows] == [1, 2, 3, 4]
     steps = continued.checkpoint["averaging"]["average"]["n_averaged"]
     assert steps == 4 * STEPS
     # A later continuation may leave the first one out, unless the rate has fallen.
     if decay == "0":
-        assert resume(commands, copied, "epochs=5").result["epochs"] == 5
+        assert resume(copied, "epochs=5").result["epochs"] == 5
     else:
         assert "is complete" in commands.error_of("retrain", f"resume={copied}", "epochs=5")
 
@@ -96,28 +96,23 @@ def test_two_and_two_epochs_equal_four(
     [("0", False, 2), ("0", True, STEPS + 2), ("0.25", False, STEPS + 2)],
 )
 def test_a_killed_continuation_can_be_resumed_with_and_without_its_length(
-    commands: Any,
-    copied: Path,
-    unbroken: Callable[[str], Any],
-    decay: str,
-    repeats: bool,
-    steps: int,
+    copied: Path, unbroken: Callable[[str], Any], decay: str, repeats: bool, steps: int
 ) -> None:
     length = ["epochs=4", f"optimizer.cooldown={decay}"]
-    commands.crash(steps, partial(resume, commands, copied, *length, "save_minutes=0"))
+    commands.crash(steps, partial(resume, copied, *length, "save_minutes=0"))
     assert not (copied / "summary.json").exists()
-    done = resume(commands, copied, *(length if repeats else []))
-    assert_same(commands, done, unbroken(decay))
+    done = resume(copied, *(length if repeats else []))
+    assert_same(done, unbroken(decay))
 
 
 def test_a_continuation_killed_before_its_first_checkpoint_can_be_resumed(
-    commands: Any, copied: Path, unbroken: Callable[[str], Any]
+    copied: Path, unbroken: Callable[[str], Any]
 ) -> None:
     before = (copied / "checkpoint.safetensors").read_bytes()
-    commands.crash(0, partial(resume, commands, copied, "epochs=4"))
+    commands.crash(0, partial(resume, copied, "epochs=4"))
     assert (copied / "checkpoint.safetensors").read_bytes() == before
-    assert resume(commands, copied).result["epochs"] == 2  # nothing of it was saved
-    assert_same(commands, resume(commands, copied, "epochs=4"), unbroken("0"))
+    assert resume(copied).result["epochs"] == 2  # nothing of it was saved
+    assert_same(resume(copied, "epochs=4"), unbroken("0"))
 
 
 @pytest.mark.parametrize(
@@ -125,22 +120,21 @@ def test_a_continuation_killed_before_its_first_checkpoint_can_be_resumed(
     [
         ([], "is complete"),
         (["epochs=1"], "is complete"),
-        (["epochs=2"], "is complete"),
         (["epochs=4", "optimizer.schedule=cosine"], "optimizer.schedule is 'stable'"),
         (["epochs=4", "optimizer.lr=0.2"], "optimizer.lr is"),
         (["epochs=4", "average_power=2"], "average_power is 4"),
     ],
 )
 def test_other_changes_of_a_complete_retraining_are_refused(
-    commands: Any, two_epochs: Path, overrides: list[str], message: str
+    two_epochs: Path, overrides: list[str], message: str
 ) -> None:
     before = {file: file.read_bytes() for file in two_epochs.iterdir()}
     assert message in commands.error_of("retrain", f"resume={two_epochs}", *overrides)
     assert {file: file.read_bytes() for file in two_epochs.iterdir()} == before
 
 
-def test_other_schedules_cannot_be_continued(commands: Any, tmp_path: Path) -> None:
-    run(commands, tmp_path, "epochs=1", "optimizer.schedule=cosine")
+def test_other_schedules_cannot_be_continued(tmp_path: Path) -> None:
+    run(tmp_path, "epochs=1", "optimizer.schedule=cosine")
     line = commands.error_of("retrain", f"resume={tmp_path}", "epochs=2")
     assert "is complete" in line
     assert "optimizer.schedule=stable" in line
@@ -185,24 +179,35 @@ def steps_of(done: Any) -> int:
 
 
 @pytest.mark.usefixtures("clock")
-def test_a_time_limit_ends_the_run_within_an_epoch(commands: Any, tmp_path: Path) -> None:
+def test_a_time_limit_ends_the_run_within_an_epoch(tmp_path: Path) -> None:
     """One look follows each step, another one each epoch but the last."""
-    done = run(commands, tmp_path, "epochs=1000", "max_seconds=850")
+    done = run(tmp_path, "epochs=1000", "max_seconds=850")
     assert steps_of(done) == STEPS + 3
     assert done.result["epochs"] == 2
     assert [row["epoch"] for row in done.rows] == [1, 2]
     assert (done.checkpoint["epoch"], done.checkpoint["step"]) == (2, 0)
     assert done.result["test_accuracy"] >= 0
     assert "is complete" in commands.error_of("retrain", f"resume={tmp_path}", "max_seconds=850")
-    longer = resume(commands, tmp_path, "max_seconds=1250")
+    longer = resume(tmp_path, "max_seconds=1250")
     assert [row["epoch"] for row in longer.rows] == [1, 2, 3, 4]
     assert steps_of(longer) == STEPS + 3 + 2 * STEPS  # the first part took almost no real time
 
 
+def test_the_rate_decays_only_while_the_network_does_not_memorize(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = iter([False, True, False, False])
+    monkeypatch.setattr("darts.recipes.retrain.memorizes", lambda row: next(found))
+    done = run(tmp_path, "epochs=4", f"optimizer.timescale={STEPS}", "optimizer.lr=0.1")
+    assert [row["lr"] for row in done.rows[1:]] == pytest.approx(
+        [0.1 / 2**0.5, 0.1 / 2**0.5, 0.1 / 3**0.5]
+    )
+
+
 @pytest.mark.usefixtures("clock")
-def test_the_rate_falls_until_the_time_limit(commands: Any, tmp_path: Path) -> None:
+def test_the_rate_falls_until_the_time_limit(tmp_path: Path) -> None:
     words = ("epochs=1000", f"max_seconds={100 * 4 * STEPS}", "optimizer.cooldown=0.5")
-    done = run(commands, tmp_path, *words)
+    done = run(tmp_path, *words)
     rates = [row["lr"] for row in done.rows]
     assert rates[1:] == sorted(rates[1:], reverse=True)  # the rate rises in the first epoch
     assert rates[-1] < 0.3 * rates[0]
@@ -210,14 +215,14 @@ def test_the_rate_falls_until_the_time_limit(commands: Any, tmp_path: Path) -> N
 
 
 @pytest.mark.usefixtures("clock")
-def test_a_run_takes_at_least_one_step(commands: Any, tmp_path: Path) -> None:
-    done = run(commands, tmp_path, "epochs=3", "max_seconds=0.001")
+def test_a_run_takes_at_least_one_step(tmp_path: Path) -> None:
+    done = run(tmp_path, "epochs=3", "max_seconds=0.001")
     assert (steps_of(done), done.result["epochs"], done.result["epoch"]) == (1, 1, 1)
 
 
 @pytest.mark.parametrize("epoch", ["last", "best"])
 def test_a_retraining_begins_with_the_state_of_another_one(
-    commands: Any, two_epochs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epoch: str
+    two_epochs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epoch: str
 ) -> None:
     initial: list[dict[str, Any]] = []
     begin = Retraining.begin
@@ -231,7 +236,7 @@ def test_a_retraining_begins_with_the_state_of_another_one(
     saved = load_checkpoint(start / "checkpoint.safetensors")
     words = (f"start={start}", f"start_epoch={epoch}")
     folder, options = tmp_path / "run", (*words, "epochs=2", "seed=8", "save_minutes=0")
-    commands.crash(2, partial(run, commands, folder, *options))
+    commands.crash(2, partial(run, folder, *options))
     save_checkpoint(tmp_path / "initial", "retrain", initial[0])
     begun = load_checkpoint(tmp_path / "initial")
     assert identical(begun["optimizer"], saved["optimizer"])
@@ -240,8 +245,9 @@ def test_a_retraining_begins_with_the_state_of_another_one(
     averages = (begun["averaging"], saved["averaging"])
     assert identical(*averages) == (epoch == "last")  # a new average has no steps yet
     assert (begun["epoch"], begun["best"]) == (0, None)
+    assert begun["slow_steps"] == saved["slow_steps"]
     shutil.rmtree(start)  # a resumed run does not need it
-    done = resume(commands, folder)
+    done = resume(folder)
     assert done.result["epochs"] == 2
     assert steps_of(done) == (4 if epoch == "last" else 2) * STEPS
 
@@ -255,7 +261,7 @@ def test_a_retraining_begins_with_the_state_of_another_one(
     ],
 )
 def test_a_start_that_does_not_fit_is_refused(
-    commands: Any, two_epochs: Path, overrides: list[str], message: str
+    two_epochs: Path, overrides: list[str], message: str
 ) -> None:
     line = commands.error_of("retrain", *SMALL, *overrides, f"start={two_epochs}")
     assert str(two_epochs / "checkpoint.safetensors") in line

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import itertools
 import json
@@ -13,11 +12,13 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
+import command_calls as commands
 import numpy as np
 import pytest
 import tiny_tasks
 import torch
 from end_states import NOT_REPRODUCIBLE, identical
+from slow_cases import slow_except
 
 from darts import find_command, predict
 from darts.config import launch
@@ -30,12 +31,8 @@ from darts.spaces import parse_genotype
 from darts.training.checkpoint import load_checkpoint
 
 PLAN = (
-    "plan.equal=epochs",
-    "plan.slice_epochs=1",
-    "plan.rounds=2",
-    "plan.newcomers=2",
-    "plan.epochs=3",
-    "executor=inline",
+    *("plan.equal=epochs", "plan.slice_epochs=1", "plan.rounds=2", "plan.newcomers=2"),
+    *("plan.epochs=3", "executor=inline"),
 )
 """A plan without decisions that depend on time."""
 
@@ -48,19 +45,17 @@ STEPS = (3, 23, 38, 43)
 
 @pytest.fixture(scope="module")
 def wine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wine data of scikit-learn as a CSV file."""
     file = tmp_path_factory.mktemp("data") / "wine.csv"
     tiny_tasks.wine().to_csv(file, index=False)
     return file
 
 
 def rows_of(directory: Path) -> list[dict[str, str]]:
-    with (directory / "candidates.csv").open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    return commands.read_table(directory / "candidates.csv")
 
 
 @pytest.fixture(scope="module")
-def found(commands: Any, wine: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def found(wine: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A complete run on a table with nothing but data and plan."""
     folder = tmp_path_factory.mktemp("find") / "run"
     return commands.run(
@@ -97,9 +92,8 @@ def test_the_candidates_have_the_epochs_of_their_stages(found: Any) -> None:
 
 
 def test_a_found_network_is_compared_with_the_baseline_on_test_data(
-    commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The only baseline is a small network."""
     small = parse_genotype('{"space": "mlp", "layers": ["relu_2"]}')
     monkeypatch.setattr(setup, "BASELINES", {"mlp": {}})
     monkeypatch.setattr(setup, "largest_architecture", lambda networks: small)
@@ -165,23 +159,45 @@ def test_no_test_sample_is_scored_before_the_end(found: Any) -> None:
         assert not any(name.startswith("test_") for name in json.loads(file.read_text()))
 
 
-def test_the_found_network_can_be_used(
-    commands: Any, found: Any, wine: Path, tmp_path: Path
-) -> None:
+def test_the_found_network_can_be_used(found: Any, wine: Path, tmp_path: Path) -> None:
     arguments = commands.printed_arguments(found.out, "evaluate")
     done = commands.run("evaluate", tmp_path / "run", *arguments)
     assert done.result["test_accuracy"] == found.json("summary.json")["test_accuracy"]
     (checkpoint, _) = commands.printed_arguments(found.out, "predict")
     commands.run("predict", tmp_path / "predict", checkpoint, f"input={wine}")
-    with (tmp_path / "predict" / "predictions.csv").open(encoding="utf-8", newline="") as file:
-        assert len(list(csv.DictReader(file))) == 178
+    assert len(commands.read_table(tmp_path / "predict" / "predictions.csv")) == 178
     arguments = commands.printed_arguments(found.out, "export")
     commands.run("export", tmp_path / "e", *arguments, "format=safetensors")
     assert (tmp_path / "e" / "network.safetensors").exists()
 
 
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_without_test_labels_the_answer_predicts_them(tmp_path: Path, task: str) -> None:
+    numbers = np.random.default_rng(0).normal(40, 9, (100, 2, 6, 5))
+    targets = numbers.mean((1, 2, 3))
+    targets = targets > 40 if task == "classification" else targets
+    splits = {"train": slice(60), "valid": slice(60, 80), "test": slice(80, 100)}
+    for split, chosen in splits.items():
+        np.save(tmp_path / f"{split}_x.npy", numbers[chosen])
+        np.save(tmp_path / f"{split}_y.npy", targets[chosen])
+    (tmp_path / "test_y.npy").unlink()
+    words = ("dataset=challenge", f"dataset.root={tmp_path}", f"task={task}", "space=mlp", *PLAN)
+    run = commands.run("find", tmp_path / "run", *words, "ensemble=2")
+    written = np.load(run.directory / "predictions.npy")
+    found = predict(run.directory, numbers[80:])
+    if task == "classification":
+        assert written.dtype == np.int64
+        assert written.tolist() == [int(name) for name in found.classes]
+    else:
+        np.testing.assert_array_equal(written, found.values)
+        assert np.abs(written - 40).mean() < 9  # in the units of the targets
+    assert f"Predictions for 20 test samples without labels: {run.directory}/pred" in run.out
+    assert not any(name.startswith("test_") for name in run.json("summary.json"))
+    assert "darts.evaluate" not in run.out
+
+
 def test_an_ensemble_averages_the_probabilities_of_its_members(
-    commands: Any, wine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    wine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     choose = ensemble.greedy_selection
     scores: list[float] = []  # of each member, of the best ensemble, and of the one below
@@ -217,7 +233,7 @@ def test_an_ensemble_averages_the_probabilities_of_its_members(
 
 
 def test_without_an_ensemble_the_winner_is_the_answer(
-    commands: Any, wine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    wine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The best network after the final need not be the winner of the duel before it."""
     monkeypatch.setattr(ensemble, "greedy_selection", lambda *_, **__: [0, 1, 0])
@@ -234,8 +250,7 @@ def test_without_an_ensemble_the_winner_is_the_answer(
 
 
 @pytest.mark.slow
-def test_sentence_pairs_have_baselines(commands: Any, tmp_path: Path) -> None:
-    """The targets are the words of short sentences in reverse order."""
+def test_sentence_pairs_have_baselines(tmp_path: Path) -> None:
     words = ["one", "two", "three", "four"]
     sentences = [" ".join(p) for p in itertools.permutations(words, 3)]
     for split in ("train", "valid", "test"):
@@ -253,7 +268,7 @@ def test_sentence_pairs_have_baselines(commands: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_run_exports_its_network(commands: Any, tmp_path: Path) -> None:
+def test_a_run_exports_its_network(tmp_path: Path) -> None:
     run = tmp_path / "the run"
     done = commands.run("find", run, *TINY, "export=onnx_int8")
     exported = read_json(run / "export" / "summary.json")
@@ -264,7 +279,7 @@ def test_a_run_exports_its_network(commands: Any, tmp_path: Path) -> None:
 
 
 def test_limits_are_hard_and_without_a_refit_validation_samples_stay_held_out(
-    commands: Any, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
     limit = 1700  # relu_8 on 8x8x3 pixels has 1,536 MACs in its first layer
     words = (f"limit.macs={limit}", "plan.refit=false")
@@ -278,7 +293,7 @@ def test_limits_are_hard_and_without_a_refit_validation_samples_stay_held_out(
 
 
 @pytest.mark.slow
-def test_networks_keep_a_predicted_latency(commands: Any, tmp_path: Path) -> None:
+def test_networks_keep_a_predicted_latency(tmp_path: Path) -> None:
     weights = {"count.cell.nor_conv_3x3": 3.0, "count.cell.nor_conv_1x1": 1.0}
     model = tmp_path / "phone.json"
     LinearModel("nas201", "phone", "ridge", "operations", 1.0, weights, []).save(model)
@@ -296,7 +311,7 @@ def test_networks_keep_a_predicted_latency(commands: Any, tmp_path: Path) -> Non
     assert search["network_latency_ms"] <= 8
 
 
-def test_a_latency_model_of_another_space_is_refused(commands: Any, tmp_path: Path) -> None:
+def test_a_latency_model_of_another_space_is_refused(tmp_path: Path) -> None:
     model = tmp_path / "phone.json"
     LinearModel("nas201", "phone", "ridge", "operations", 1.0, {}, []).save(model)
     line = commands.error_of("find", *TINY, "limit.latency_ms=8", f"limit.device={model}")
@@ -308,18 +323,12 @@ def test_a_latency_model_of_another_space_is_refused(commands: Any, tmp_path: Pa
     [
         (("budget.hours=1", "budget.minutes=5"), "budget.hours=1 and budget.minutes=5"),
         (("epochs=5",), "epochs=5: darts.find sets epochs itself; set plan.epochs"),
-        (("genotype=DARTS_V2",), "genotype=DARTS_V2: darts.find sets genotype itself"),
-        (("max_seconds=5",), "max_seconds=5: darts.find sets max_seconds itself; set budget"),
         (("start=run",), "start=run: darts.find sets start itself; leave it out"),
         (("plan.evaluations=5",), "plan.evaluations"),
         (("optimizer.speed=5",), "optimizer.speed"),
         (("methods=[darts_v9]",), "methods"),
         (("benchmark.table=x.csv",), "benchmark.table=x.csv: a table covers one space"),
         (("validation=0",), "validation=0: darts.find chooses by validation scores"),
-        (
-            ("dataset=synthetic", "space=mlp", "plan.folds=11"),
-            "plan.folds=11: validation=0.2 gives at most 5",
-        ),
         (("dataset=csv", "dataset.root=missing.csv"), "missing.csv"),
         ((*TINY, "limit.macs=10"), "limit.macs=10"),
         (("dataset=ptb",), "task"),
@@ -337,13 +346,11 @@ def test_a_latency_model_of_another_space_is_refused(commands: Any, tmp_path: Pa
         ),
     ],
 )
-def test_wrong_settings_end_in_one_line(
-    commands: Any, arguments: tuple[str, ...], message: str
-) -> None:
+def test_wrong_settings_end_in_one_line(arguments: tuple[str, ...], message: str) -> None:
     assert message in commands.error_of("find", *arguments)
 
 
-def interrupt(commands: Any, directory: Path, steps: int) -> str:
+def interrupt(directory: Path, steps: int) -> str:
     """Start the tiny run and stop it by a signal after some steps; return what it printed."""
     printed, arguments = io.StringIO(), [*TINY, f"hydra.run.dir={directory}"]
     with (
@@ -355,7 +362,7 @@ def interrupt(commands: Any, directory: Path, steps: int) -> str:
     return printed.getvalue()
 
 
-def assert_same(commands: Any, actual: Path, expected: Path) -> None:
+def assert_same(actual: Path, expected: Path) -> None:
     """Check that two runs have the same decisions, scores and weights."""
     decisions, rows, checkpoints = [], [], []
     for directory in (actual, expected):
@@ -375,21 +382,18 @@ def assert_same(commands: Any, actual: Path, expected: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def whole(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny run without an interruption."""
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("find") / "whole"
     commands.run("find", directory, *TINY)
     return Path(directory)
 
 
-@pytest.mark.parametrize(
-    "steps", [pytest.param(n, marks=[pytest.mark.slow] * (n not in STEPS[1::2])) for n in STEPS]
-)
+@pytest.mark.parametrize("steps", slow_except(STEPS, STEPS[1::2]))
 def test_an_interrupted_run_ends_like_an_uninterrupted_one(
-    commands: Any, whole: Path, tmp_path: Path, steps: int
+    whole: Path, tmp_path: Path, steps: int
 ) -> None:
     run = tmp_path / "run"
-    printed = interrupt(commands, run, steps)
+    printed = interrupt(run, steps)
     assert commands.printed_arguments(printed, "find") == [f"resume={run}"]
     assert not (run / "summary.json").exists()
     decisions = (run / FILE).read_bytes()
@@ -401,23 +405,19 @@ def test_an_interrupted_run_ends_like_an_uninterrupted_one(
         done = commands.call("evaluate", [*arguments, f"hydra.run.dir={tmp_path / 'scores'}"])
         assert 0 <= done.result["test_accuracy"] <= 1
     commands.call("find", [f"resume={run}"])
-    assert_same(commands, run, whole)
+    assert_same(run, whole)
 
 
-def test_a_complete_run_is_resumed_only_with_a_larger_budget(
-    commands: Any, whole: Path, tmp_path: Path
-) -> None:
+def test_a_complete_run_is_resumed_only_with_a_larger_budget(whole: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(whole, tmp_path / "run"))
     for more in ((), ("budget.minutes=5",)):
         assert "complete" in commands.error_of("find", f"resume={run}", *more)
     commands.call("find", [f"resume={run}", "budget.minutes=20"])
-    assert_same(commands, run, whole)  # with plan.equal=epochs, there is nothing left to do
+    assert_same(run, whole)  # with plan.equal=epochs, there is nothing left to do
 
 
 @pytest.mark.slow
-def test_the_number_of_workers_does_not_change_the_result(
-    commands: Any, whole: Path, tmp_path: Path
-) -> None:
+def test_the_number_of_workers_does_not_change_the_result(whole: Path, tmp_path: Path) -> None:
     for workers in (1, 2):
         run = tmp_path / str(workers)
         words = [word for word in TINY if not word.startswith("executor=")]
@@ -425,11 +425,11 @@ def test_the_number_of_workers_does_not_change_the_result(
         out, err = process.communicate(timeout=300)
         assert process.returncode == 0, out + err
         assert os.listdir(run / "workers")
-        assert_same(commands, run, whole)
+        assert_same(run, whole)
 
 
 @pytest.mark.slow
-def test_a_timed_run_uses_its_time(commands: Any, tmp_path: Path) -> None:
+def test_a_timed_run_uses_its_time(tmp_path: Path) -> None:
     words = ("dataset=synthetic", "dataset.samples=512", "dataset.size=8", "space=mlp")
     more = ("device=cpu", "methods=[]", "budget.minutes=0.2", "executor=inline")
     run = commands.run("find", tmp_path / "run", *words, *more)

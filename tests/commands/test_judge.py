@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import command_calls as commands
 import numpy as np
 import pytest
 import torch
@@ -34,8 +35,7 @@ TINY = (*SMALL, "judge.samples=4")
 
 
 def rows_of(directory: Path) -> list[dict[str, str]]:
-    with (directory / "scores.csv").open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    return commands.read_table(directory / "scores.csv")
 
 
 def write_genotypes(file: Path, space: str, count: int, truth: bool = True) -> list[str]:
@@ -52,9 +52,7 @@ def write_genotypes(file: Path, space: str, count: int, truth: bool = True) -> l
     return texts
 
 
-def test_scores_are_compared_with_a_benchmark_table(
-    commands: Any, table: Path, tmp_path: Path
-) -> None:
+def test_scores_are_compared_with_a_benchmark_table(table: Path, tmp_path: Path) -> None:
     judged = ("judge=training_free", "architectures=12", f"benchmark.table={table}")
     done = commands.run("judge", tmp_path / "run", *TINY, *judged)
     summary, rows = done.json("summary.json"), rows_of(done.directory)
@@ -71,7 +69,7 @@ def test_scores_are_compared_with_a_benchmark_table(
     assert f"{summary['spearman']:+.3f}" in done.out
 
 
-def test_a_list_with_truth_calibrates_the_combination(commands: Any, tmp_path: Path) -> None:
+def test_a_list_with_truth_calibrates_the_combination(tmp_path: Path) -> None:
     """The architectures of the calibration do not count in the agreement."""
     file = tmp_path / "list.csv"
     write_genotypes(file, "cnn", 8)
@@ -90,7 +88,7 @@ def test_a_list_with_truth_calibrates_the_combination(commands: Any, tmp_path: P
 
 
 @pytest.mark.slow
-def test_without_truth_short_trainings_calibrate(commands: Any, tmp_path: Path) -> None:
+def test_without_truth_short_trainings_calibrate(tmp_path: Path) -> None:
     sizes = (*TINY, "dataset.samples=64", "epochs=1", "architectures=6", "metric=loss")
     done = commands.run("judge", tmp_path / "run", *sizes, "judge=training_free", "calibration=3")
     assert len(list(done.directory.glob("trials/*/summary.json"))) == 3
@@ -102,7 +100,7 @@ def test_without_truth_short_trainings_calibrate(commands: Any, tmp_path: Path) 
 
 @pytest.mark.slow
 def test_a_predictor_learns_from_the_truth_of_some_architectures(
-    commands: Any, table: Path, tmp_path: Path
+    table: Path, tmp_path: Path
 ) -> None:
     judged = ("judge=predictor", "judge.scores=[macs,synflow]", f"benchmark.table={table}")
     sizes = (*TINY, "architectures=30", "calibration=20")
@@ -112,7 +110,7 @@ def test_a_predictor_learns_from_the_truth_of_some_architectures(
     assert all(float(row["deviation"]) >= 0 for row in rows_of(done.directory))
 
 
-def test_a_list_without_truth_is_ranked(commands: Any, tmp_path: Path) -> None:
+def test_a_list_without_truth_is_ranked(tmp_path: Path) -> None:
     file = tmp_path / "list.txt"
     texts = write_genotypes(file, "nas201", 4, truth=False)
     done = commands.run("judge", tmp_path / "run", *TINY, "judge=macs", f"genotypes={file}")
@@ -130,7 +128,7 @@ def test_a_list_without_truth_is_ranked(commands: Any, tmp_path: Path) -> None:
     ],
 )
 def test_other_judges_score_architectures(
-    commands: Any, table: Path, tmp_path: Path, judge: str, more: tuple[str, ...]
+    table: Path, tmp_path: Path, judge: str, more: tuple[str, ...]
 ) -> None:
     judged = (f"judge={judge}", "architectures=3", f"benchmark.table={table}", *more)
     done = commands.run("judge", tmp_path / "run", *SMALL, *judged)
@@ -143,7 +141,7 @@ def test_other_judges_score_architectures(
         assert done.result["seconds_per_architecture"] == pytest.approx(np.mean(seconds))
 
 
-def test_learning_curves_are_extrapolated(commands: Any, tmp_path: Path) -> None:
+def test_learning_curves_are_extrapolated(tmp_path: Path) -> None:
     judged = ("judge=learning_curve", "judge.epochs=30", "architectures=2", "dataset.samples=64")
     done = commands.run("judge", tmp_path / "run", *SMALL, *judged, "epochs=4")
     expected = []
@@ -157,9 +155,7 @@ def test_learning_curves_are_extrapolated(commands: Any, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("space", ["macro", "mlp"])
-def test_supported_scores_of_other_spaces_are_numbers(
-    commands: Any, tmp_path: Path, space: str
-) -> None:
+def test_supported_scores_of_other_spaces_are_numbers(tmp_path: Path, space: str) -> None:
     sizes = {"macro": ("space.channels=4",), "mlp": ()}[space]
     scores = f"judge.scores=[{','.join(SCORES)}]"
     arguments = (f"space={space}", *sizes, "judge.samples=4", "dataset.size=8", scores)
@@ -169,7 +165,7 @@ def test_supported_scores_of_other_spaces_are_numbers(
 
 
 def test_a_failed_run_ends_the_command_and_names_its_log(
-    commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("no such operator")
@@ -205,10 +201,7 @@ def test_null_in_a_summary_is_an_undefined_score() -> None:
     assert judge.number_of({"valid_loss": 0.5}, "valid_loss") == 0.5
 
 
-def test_an_interrupted_command_continues(
-    commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """After Ctrl-C, only the missing architectures are scored, with the same result."""
+def test_an_interrupted_command_continues(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from darts.hpo import trial_tools
 
     arguments = (*TINY, "judge=synflow", "architectures=5")
@@ -240,7 +233,6 @@ def test_an_interrupted_command_continues(
         (("genotypes=f", "truth=x", "benchmark.table=t"), "truth=x and benchmark.table are mut"),
         (("judge=zico", "truth=x"), "truth=x names a column of a file; set genotypes=FILE"),
         (("judge=table",), "judge=table needs benchmark.table=FILE"),
-        (("judge=supernet", "judge.checkpoint=/no/run"), "judge.checkpoint='/no/run' is neither"),
         (("judge=train", "calibration=8"), "calibration=8 weighs several scores"),
         (("calibration=3",), "calibration=3 leaves fewer than 2 of 4 architectures to judge"),
         (("judge=learning_curve", "epochs=3"), "epochs=3: judge=learning_curve needs runs of"),
@@ -260,13 +252,13 @@ def test_an_interrupted_command_continues(
     ],
 )
 def test_unusable_settings_end_in_one_line(
-    commands: Any, table: Path, arguments: tuple[str, ...], message: str
+    table: Path, arguments: tuple[str, ...], message: str
 ) -> None:
     arguments = tuple(argument.format(table=table) for argument in arguments)
     assert message in commands.error_of("judge", *SMALL, "architectures=4", *arguments)
 
 
-def test_unusable_files_end_in_one_line(commands: Any, tmp_path: Path) -> None:
+def test_unusable_files_end_in_one_line(tmp_path: Path) -> None:
     file = tmp_path / "list.csv"
     texts = write_genotypes(file, "nas201", 3)
     base = (*TINY, f"genotypes={file}")
@@ -290,7 +282,7 @@ def test_unusable_files_end_in_one_line(commands: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_scores_that_do_not_apply_to_words_are_refused(commands: Any, tmp_path: Path) -> None:
+def test_scores_that_do_not_apply_to_words_are_refused(tmp_path: Path) -> None:
     for split, count in (("train", 600), ("valid", 300), ("test", 300)):
         text = "\n".join(f"a b c d {n % 7}" for n in range(count))
         (tmp_path / f"{split}.txt").write_text(text + "\n")
@@ -338,7 +330,7 @@ def test_a_loss_is_better_if_it_is_lower(tmp_path: Path) -> None:
         assert (found.spearman, found.top_recall) == (pytest.approx(1), 1)
 
 
-def test_an_experiment_describes_the_networks(commands: Any, tmp_path: Path) -> None:
+def test_an_experiment_describes_the_networks(tmp_path: Path) -> None:
     """Experiments of retrainings set sizes and data set; the command line may change them."""
     data = ("dataset=synthetic", "dataset.size=8", "space.channels=8", "judge=parameters")
     arguments = ("experiment=nas_bench_macro", *data, "architectures=2")
@@ -346,7 +338,7 @@ def test_an_experiment_describes_the_networks(commands: Any, tmp_path: Path) -> 
     assert json.loads(done.result["genotype"])["space"] == "macro"
 
 
-def test_a_changed_list_and_damaged_scores_are_not_continued(commands: Any, tmp_path: Path) -> None:
+def test_a_changed_list_and_damaged_scores_are_not_continued(tmp_path: Path) -> None:
     """Otherwise, other architectures would calibrate, or an edited truth would count."""
     file = tmp_path / "list.csv"
     write_genotypes(file, "nas201", 4)
@@ -363,7 +355,7 @@ def test_a_changed_list_and_damaged_scores_are_not_continued(commands: Any, tmp_
     assert "scores.json" in commands.error_of("judge", f"resume={done.directory}")
 
 
-def test_a_calibration_without_correlation_warns(commands: Any, tmp_path: Path) -> None:
+def test_a_calibration_without_correlation_warns(tmp_path: Path) -> None:
     file = tmp_path / "list.csv"
     texts = write_genotypes(file, "nas201", 6, truth=False)
     lines = [f'"{text}",0.5' for text in texts]
@@ -375,9 +367,7 @@ def test_a_calibration_without_correlation_warns(commands: Any, tmp_path: Path) 
 
 
 @pytest.mark.slow
-def test_scores_do_not_depend_on_the_order_of_the_architectures(
-    commands: Any, tmp_path: Path
-) -> None:
+def test_scores_do_not_depend_on_the_order_of_the_architectures(tmp_path: Path) -> None:
     """Embeddings are drawn by the constructors of networks, with the seed of the command."""
     generator = torch.Generator().manual_seed(0)
     texts = [str(SPACES["transformer"]().random(generator)) for _ in range(3)]

@@ -1,13 +1,15 @@
-"""The command that classifies images, rows of a table and texts; test_tasks has recordings."""
+"""``darts.evaluate``, and ``darts.predict`` on images, rows of a table and texts."""
 
 from __future__ import annotations
 
 import csv
 import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import command_calls as commands
 import numpy as np
 import pytest
 import torch
@@ -15,12 +17,129 @@ from PIL import Image
 from tiny_tasks import wine, write_documents
 
 import darts
+from darts import evaluate
 from darts.reading import read_json
 from darts.recipes.sample_inputs import Preprocessing
+from darts.spaces import Genotype
+from darts.training.run_directory import RunDirectory
 
 
 @pytest.fixture(scope="module")
-def trained(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def evaluation(retrain_run: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """An evaluation with the command that the retraining printed."""
+    arguments = commands.printed_arguments(retrain_run.out, "evaluate")
+    folder = tmp_path_factory.mktemp("evaluate") / "run"
+    return commands.call("evaluate", [*arguments, f"hydra.run.dir={folder}"], folder)
+
+
+def test_an_evaluation_repeats_the_test_scores_of_the_retraining(
+    evaluation: Any, retrain_run: Any
+) -> None:
+    scores = {k: v for k, v in retrain_run.result.items() if k.startswith("test_")}
+    assert scores
+    assert {k: evaluation.result[k] for k in scores} == scores
+    for key in ("epoch", "genotype", "seed", "metric", "name"):
+        assert evaluation.result[key] == retrain_run.result[key]
+    assert evaluation.result["samples"] == 128
+
+
+def test_the_run_directory_contains_all_files(evaluation: Any) -> None:
+    present = {file.name for file in evaluation.directory.iterdir()}
+    assert {"config.yaml", "genotype.json", "summary.json", "env.json", "confusion.svg"} <= present
+    summary = evaluation.json("summary.json")
+    assert summary == evaluation.result
+    assert not [key for key, value in summary.items() if isinstance(value, (dict, list))]
+    assert {"seconds", "joules", "joules_source", "git_revision", "device"} <= summary.keys()
+    text = (evaluation.directory / "genotype.json").read_text(encoding="utf-8")
+    assert str(Genotype.parse(text)) == summary["genotype"]
+    assert f"{100 * summary['test_accuracy']:.2f}" in evaluation.out
+
+
+def test_a_file_batch_size_and_precision_can_be_chosen(retrain_run: Any, tmp_path: Path) -> None:
+    file = retrain_run.directory / "checkpoint.safetensors"
+    arguments = [f"checkpoint={file}", "batch_size=7", "precision=bf16"]
+    done = commands.call("evaluate", [*arguments, f"hydra.run.dir={tmp_path / 'run'}"])
+    assert abs(done.result["test_accuracy"] - retrain_run.result["test_accuracy"]) < 0.1
+    assert done.result["samples"] == 128
+
+
+def test_validation_data_need_the_split_file_which_is_read_before_the_data(
+    retrain_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unexpected(*_: Any) -> None:
+        raise AssertionError("the data was read")
+
+    file = tmp_path / "weights.safetensors"
+    shutil.copy(retrain_run.directory / "checkpoint.safetensors", file)
+    done = commands.run("evaluate", tmp_path / "test", f"checkpoint={file}")
+    assert done.result["test_accuracy"] == retrain_run.result["test_accuracy"]
+    monkeypatch.setattr(evaluate, "open_data", unexpected)
+    for option in ("split=valid", "importance=true"):
+        assert "split.npz" in commands.error_of("evaluate", f"checkpoint={file}", option)
+
+
+def test_edge_importances_are_score_drops_on_validation_data(
+    retrain_run: Any, importance_run: Any
+) -> None:
+    scores = {k: v for k, v in retrain_run.result.items() if k.startswith("valid_")}
+    assert {k: importance_run.result[k] for k in scores} == scores
+    assert importance_run.result["samples"] == 10
+    assert not [key for key in importance_run.result if key.startswith("test")]
+    importance = importance_run.json("importance.json")
+    assert (importance["metric"], importance["split"]) == ("accuracy", "valid")
+    assert importance["score"] == scores["valid_accuracy"]
+    genotype = Genotype.parse((importance_run.directory / "genotype.json").read_text())
+    for cell in genotype.cells:
+        edges = importance["edges"][cell]
+        names = [(edge["source"], edge["target"], edge["operation"]) for edge in edges]
+        assert names == genotype.edges(cell)
+        tenths = [10 * edge["score_drop"] for edge in edges]  # the accuracy of ten samples
+        assert tenths == pytest.approx([round(value) for value in tenths], abs=1e-5)
+    assert (importance_run.directory / "importance.svg").is_file()
+    assert "lost without" in importance_run.out
+
+
+def test_networks_without_edges_have_no_importances(tmp_path: Path) -> None:
+    network = ("space=mlp", 'genotype={"space": "mlp", "layers": ["relu_16"]}', "epochs=1")
+    run = commands.run("retrain", tmp_path / "mlp", *network)
+    line = commands.error_of("evaluate", f"checkpoint={run.directory}", "importance=true")
+    assert "space=mlp" in line
+
+
+def test_a_killed_evaluation_has_all_files_but_its_summary_and_can_be_repeated(
+    retrain_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A figure may fail. Files that the repeated evaluation does not write are removed."""
+    folder = tmp_path / "run"
+    arguments = [f"checkpoint={retrain_run.directory}", f"hydra.run.dir={folder}"]
+
+    def killed(files: RunDirectory, summary: Any) -> None:
+        raise KeyboardInterrupt
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise ValueError("no font")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunDirectory, "finish", killed)
+        patch.setattr(evaluate, "draw_edge_importances", fail)
+        with (
+            pytest.warns(UserWarning, match="importance.svg was not made: no font"),
+            pytest.raises((KeyboardInterrupt, SystemExit)),
+        ):
+            commands.call("evaluate", [*arguments, "importance=true"])
+    written = {file.name for file in folder.iterdir()}
+    files = {"confusion.svg", "importance.json", "genotype.json", "env.json", "config.yaml"}
+    assert files <= written
+    assert not {"summary.json", "importance.svg"} & written
+    commands.call("evaluate", arguments)
+    assert (folder / "summary.json").exists()
+    assert not (folder / "importance.json").exists()
+    assert "already holds a run" in commands.error_of("evaluate", *arguments)
+    assert "already holds a run" in commands.error_of("export", *arguments)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder: Path = tmp_path_factory.mktemp("trained")
     small = ["genotype=DARTS_V2", "space.channels=4", "space.cells=2", "auxiliary=0", "epochs=1"]
     commands.run("retrain", folder, *small)
@@ -42,7 +161,7 @@ def photos(tmp_path: Path) -> Path:
 
 
 def test_a_folder_of_images_or_one_file_becomes_a_table(
-    commands: Any, trained: Path, photos: Path, tmp_path: Path
+    trained: Path, photos: Path, tmp_path: Path
 ) -> None:
     arguments = (f"checkpoint={trained}", f"input={photos}", "batch_size=2")
     run = commands.run("predict", tmp_path / "p", *arguments)
@@ -63,9 +182,7 @@ def test_a_folder_of_images_or_one_file_becomes_a_table(
     assert len(output.read_text().splitlines()) == 2
 
 
-def test_wrong_inputs_end_in_one_line(
-    commands: Any, trained: Path, photos: Path, tmp_path: Path
-) -> None:
+def test_wrong_inputs_end_in_one_line(trained: Path, photos: Path, tmp_path: Path) -> None:
     line = commands.error_of("predict", f"checkpoint={trained}", f"input={tmp_path}/none")
     assert "there is no such file or folder" in line
     (tmp_path / "empty").mkdir()
@@ -75,11 +192,9 @@ def test_wrong_inputs_end_in_one_line(
     line = commands.error_of("predict", f"checkpoint={trained}", f"input={photos}")
     assert "cannot read the image" in line
     assert "bad.png" in line
-    line = commands.error_of("predict", f"checkpoint={tmp_path}/x", f"input={photos}")
-    assert "neither a checkpoint file" in line
 
 
-def test_an_output_that_is_the_input_is_refused(commands: Any, trained: Path, photos: Path) -> None:
+def test_an_output_that_is_the_input_is_refused(trained: Path, photos: Path) -> None:
     place, checkpoint = photos / "0.bmp", f"checkpoint={trained}"
     before = place.read_bytes()
     line = commands.error_of("predict", checkpoint, f"input={place}", f"output={place}")
@@ -92,7 +207,6 @@ def test_an_output_that_is_the_input_is_refused(commands: Any, trained: Path, ph
 
 @pytest.mark.parametrize("margin", [1.0, 256 / 224])
 def test_an_image_is_processed_equally_in_every_form(tmp_path: Path, margin: float) -> None:
-    """A file, a PIL image and an array that is not square are cropped."""
     pixels = np.random.default_rng(0).integers(0, 256, (16, 64, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.png")
     transform = Preprocessing((3, 8, 8), (0.5,) * 3, (0.2,) * 3, margin)
@@ -125,15 +239,14 @@ MLP = ("space=mlp", 'genotype={"space": "mlp", "layers": ["relu_16"]}')
 WITHOUT_RISE = "optimizer.warmup_epochs=0"
 
 
-def predictions(commands: Any, run: Path, place: Path, folder: Path) -> list[dict[str, str]]:
+def predictions(run: Path, place: Path, folder: Path) -> list[dict[str, str]]:
     """Return the rows of the table that the command writes."""
     commands.run("predict", folder, f"checkpoint={run}", f"input={place}", "batch_size=7")
-    with (folder / "predictions.csv").open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    return commands.read_table(folder / "predictions.csv")
 
 
 @pytest.fixture(scope="module")
-def table(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def table(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A folder with the wine data of scikit-learn, and a network trained on it."""
     folder = tmp_path_factory.mktemp("table")
     rows = wine()
@@ -144,13 +257,10 @@ def table(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
     return folder, folder / "run"
 
 
-def test_rows_get_the_classes_of_the_evaluation(
-    commands: Any, table: tuple[Path, Path], tmp_path: Path
-) -> None:
+def test_rows_get_the_classes_of_the_evaluation(table: tuple[Path, Path], tmp_path: Path) -> None:
     folder, run = table
-    found = predictions(commands, run, folder / "test.csv", tmp_path / "p")
-    with (folder / "test.csv").open(newline="") as file:
-        truth = [row["cultivar"] for row in csv.DictReader(file)]
+    found = predictions(run, folder / "test.csv", tmp_path / "p")
+    truth = [row["cultivar"] for row in commands.read_table(folder / "test.csv")]
     assert [row["line"] for row in found] == [str(number + 2) for number in range(len(truth))]
     accuracy = np.mean([row["class"] == name for row, name in zip(found, truth, strict=True)])
     summary = read_json(run / "summary.json")
@@ -158,18 +268,45 @@ def test_rows_get_the_classes_of_the_evaluation(
     assert accuracy > 0.8
 
 
+def test_arrays_get_the_classes_of_the_evaluation(tmp_path: Path) -> None:
+    """Sequences of numbers, from both kinds of files and from Python."""
+    generator = np.random.default_rng(0)
+    numbers = {split: generator.normal(500, 9, (200, 2, 12)) for split in ("train", "test")}
+    for split, own in numbers.items():
+        np.save(tmp_path / f"{split}_x.npy", own)
+        np.save(tmp_path / f"{split}_y.npy", own[:, 0].mean(1) > 500)
+    np.savez(tmp_path / "new.npz", images=numbers["test"][:, :, None])
+    words = ("dataset=challenge", f"dataset.root={tmp_path}", "dataset.axes=NCL", *MLP, *SMALL)
+    run = tmp_path / "run"
+    trained = commands.call("retrain", [*words, WITHOUT_RISE, f"hydra.run.dir={run}"])
+    found = predictions(run, tmp_path / "test_x.npy", tmp_path / "p")
+    assert found == predictions(run, tmp_path / "new.npz", tmp_path / "q")
+    assert [row["index"] for row in found] == list(map(str, range(200)))
+    classes = [row["class"] for row in found]
+    truth = numbers["test"][:, 0].mean(1) > 500
+    accuracy = np.mean(np.array(classes) == truth.astype(int).astype(str))
+    assert accuracy == pytest.approx(trained.result["test_accuracy"])
+    assert accuracy > 0.8
+    assert darts.predict(run, numbers["test"]).classes == tuple(classes)
+    for sample, message in (
+        (tmp_path / "a.png", "the network takes arrays of numbers, not pictures"),
+        (np.full((2, 12), np.nan), "an array must have finite numbers only"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            darts.predict(run, [sample])
+
+
 def test_a_table_may_have_other_columns_in_another_order(
-    commands: Any, table: tuple[Path, Path], tmp_path: Path
+    table: tuple[Path, Path], tmp_path: Path
 ) -> None:
     folder, run = table
-    with (folder / "test.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))[:9]
+    rows = commands.read_table(folder / "test.csv")[:9]
     names = ["name", *reversed([name for name in rows[0] if name != "cultivar"])]
     with (tmp_path / "new.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, names, delimiter=";", extrasaction="ignore")
         writer.writeheader()
         writer.writerows({"name": "text", **row} for row in rows)
-    found = predictions(commands, run, tmp_path / "new.csv", tmp_path / "p")
+    found = predictions(run, tmp_path / "new.csv", tmp_path / "p")
     model = darts.load(run)
     columns = model.transform.encoding.columns
     mappings: list[Mapping[str, float]] = [
@@ -186,7 +323,7 @@ def test_a_table_may_have_other_columns_in_another_order(
 
 
 def test_an_evaluation_with_other_training_rows_is_refused(
-    commands: Any, table: tuple[Path, Path], tmp_path: Path
+    table: tuple[Path, Path], tmp_path: Path
 ) -> None:
     """They would be standardized in another way."""
     folder, run = table
@@ -197,30 +334,16 @@ def test_an_evaluation_with_other_training_rows_is_refused(
     assert "would be encoded in another way than in the training" in line
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("alcohol\n1\n", "has no column 'malic_acid' of the training table"),
-        ("{header}\n{row},7\n", "Expected 13 fields in line 2, saw 14"),
-        ("{header}\n{row}\n{bad}\n", "line 3, column 'alcohol': 'x' is not a number"),
-        ("{header}\n{infinite}\n", "line 2, column 'alcohol': inf is not finite"),
-        ("{header}\n", "has a header and no rows"),
-    ],
-)
 def test_a_table_that_does_not_fit_ends_in_one_line(
-    commands: Any, table: tuple[Path, Path], tmp_path: Path, content: str, message: str
+    table: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    names = list(wine())[:-1]
-    ones = ["1"] * 12
-    text = content.format(
-        header=",".join(names),
-        row=",".join(["1", *ones]),
-        bad=",".join(["x", *ones]),
-        infinite=",".join(["inf", *ones]),
-    )
-    (tmp_path / "new.csv").write_text(text)
-    arguments = (f"checkpoint={table[1]}", f"input={tmp_path / 'new.csv'}")
-    assert message in commands.error_of("predict", *arguments)
+    new = tmp_path / "new.csv"
+    new.write_text("alcohol\n1\n")
+    line = commands.error_of("predict", f"checkpoint={table[1]}", f"input={new}")
+    assert "has no column 'malic_acid' of the training table" in line
+    new.write_text("\n".join([",".join(list(wine())[:-1]), ",".join(["x", *["1"] * 12])]))
+    line = commands.error_of("predict", f"checkpoint={table[1]}", f"input={new}")
+    assert "line 2, column 'alcohol': 'x' is not a number" in line
 
 
 def test_wrong_rows_are_refused(table: tuple[Path, Path]) -> None:
@@ -239,7 +362,7 @@ def test_wrong_rows_are_refused(table: tuple[Path, Path]) -> None:
             darts.predict(model, [row])
 
 
-def test_texts_get_the_classes_of_the_evaluation(commands: Any, tmp_path: Path) -> None:
+def test_texts_get_the_classes_of_the_evaluation(tmp_path: Path) -> None:
     write_documents(tmp_path)
     for file in (tmp_path / "train.csv", tmp_path / "test.csv"):
         file.write_text(file.read_text().replace("label,text", "topic,body"))
@@ -251,16 +374,15 @@ def test_texts_get_the_classes_of_the_evaluation(commands: Any, tmp_path: Path) 
     )  # fmt: skip
     commands.call("retrain", [*keys, f"hydra.run.dir={tmp_path}/run"])
     summary = read_json(tmp_path / "run" / "summary.json")
-    found = predictions(commands, tmp_path / "run", tmp_path / "test.csv", tmp_path / "p")
-    with (tmp_path / "test.csv").open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
+    found = predictions(tmp_path / "run", tmp_path / "test.csv", tmp_path / "p")
+    rows = commands.read_table(tmp_path / "test.csv")
     right = [row["class"] == own["topic"] for row, own in zip(found, rows, strict=True)]
     assert np.mean(right) == pytest.approx(summary["test_accuracy"])
     model = darts.load(tmp_path / "run")
     upper, lower = (darts.predict(model, text) for text in ("the SNOW and ice", "the snow and ice"))
     assert upper.probabilities.equal(lower.probabilities)
     (tmp_path / "lines.txt").write_text("\n\n".join(row["body"] for row in rows) + "\n")
-    lines = predictions(commands, tmp_path / "run", tmp_path / "lines.txt", tmp_path / "q")
+    lines = predictions(tmp_path / "run", tmp_path / "lines.txt", tmp_path / "q")
     assert [row["class"] for row in lines] == [row["class"] for row in found]
     assert [row["line"] for row in lines[:3]] == ["1", "3", "5"]
     with pytest.raises(ValueError, match="a text must be a string, not int"):

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import command_calls as commands
 import pytest
 import torch
 from torch import Tensor, nn
@@ -69,7 +70,7 @@ def test_a_program_searches_retrains_loads_and_predicts(
 
 
 def test_a_retraining_of_a_search_uses_its_data(
-    commands: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = darts.search(
         data="synthetic", epochs=1, space="nas201", out=tmp_path / "a", overrides=[*TINY, *QUIET]
@@ -83,10 +84,7 @@ def test_a_retraining_of_a_search_uses_its_data(
     assert trained.model().transform.shape == (3, 8, 8)
 
 
-def test_command_and_function_give_the_same_run_and_resume_each_other(
-    commands: Any, tmp_path: Path
-) -> None:
-    """Checkpoints are equal bit for bit."""
+def test_command_and_function_give_the_same_run_and_resume_each_other(tmp_path: Path) -> None:
     settings: dict[str, Any] = {"space": "nas201", "method": "gdas", "epochs": 2, "seed": 3}
     keys = [*TINY, *QUIET, "save_minutes=0"]
     command_line = [f"{key}={value}" for key, value in settings.items()]
@@ -145,7 +143,7 @@ def test_errors_are_those_of_the_commands(call: Any, message: str) -> None:
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_an_interrupt_can_be_handled_and_the_search_resumed(commands: Any, tmp_path: Path) -> None:
+def test_an_interrupt_can_be_handled_and_the_search_resumed(tmp_path: Path) -> None:
     overrides = [*TINY, *QUIET]
     with commands.signal_in_step(3, signal.SIGINT), pytest.raises(KeyboardInterrupt):
         darts.search(data="synthetic", space="nas201", epochs=2, out=tmp_path, overrides=overrides)

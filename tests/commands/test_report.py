@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import command_calls as commands
 import pytest
 
 from darts.reporting import page as page_module
@@ -75,9 +76,7 @@ def copy_run(run: Any, target: Path) -> Path:
 
 
 @drawn
-def test_page_of_a_search_shows_results_edges_and_command(
-    commands: Any, search_run: Any, tmp_path: Path
-) -> None:
+def test_page_of_a_search_shows_results_edges_and_command(search_run: Any, tmp_path: Path) -> None:
     """The directory is named after the overrides of the run, as Hydra names runs of a sweep."""
     run = copy_run(search_run, tmp_path / "seed=3, it's [1]")
     before = {file: file.read_bytes() for file in run.iterdir()}
@@ -110,7 +109,7 @@ def test_page_of_a_search_shows_results_edges_and_command(
 
 @drawn
 def test_evaluation_is_shown_in_the_article_of_its_retraining(
-    commands: Any, search_run: Any, retrain_run: Any, importance_run: Any, tmp_path: Path
+    search_run: Any, retrain_run: Any, importance_run: Any, tmp_path: Path
 ) -> None:
     out = tmp_path / "page.html"
     search = copy_run(search_run, tmp_path / "search")
@@ -151,7 +150,7 @@ def test_evaluation_is_shown_in_the_article_of_its_retraining(
 
 
 def test_evaluation_of_another_network_has_its_own_article(
-    commands: Any, retrain_run: Any, importance_run: Any, tmp_path: Path
+    retrain_run: Any, importance_run: Any, tmp_path: Path
 ) -> None:
     """A copy of the retraining counts as another network. The page needs no importances."""
     other = copy_run(retrain_run, tmp_path / "other")
@@ -168,7 +167,7 @@ def test_evaluation_of_another_network_has_its_own_article(
 
 
 def test_a_part_that_cannot_be_made_is_left_out_with_a_note(
-    commands: Any, search_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    search_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
         raise ValueError("<b>no ink")
@@ -183,7 +182,7 @@ def test_a_part_that_cannot_be_made_is_left_out_with_a_note(
 
 
 def test_page_of_several_runs_compares_them(
-    commands: Any, search_run: Any, retrain_run: Any, tmp_path: Path
+    search_run: Any, retrain_run: Any, tmp_path: Path
 ) -> None:
     """It also shows the scores and costs of the retraining."""
     out = tmp_path / "page.html"
@@ -206,9 +205,7 @@ def test_page_of_several_runs_compares_them(
     assert {"valid accuracy", "supernet valid accuracy"} <= {*heads}  # in columns of their own
 
 
-def test_costs_of_two_sources_are_not_summed(
-    commands: Any, search_run: Any, tmp_path: Path
-) -> None:
+def test_costs_of_two_sources_are_not_summed(search_run: Any, tmp_path: Path) -> None:
     run = copy_run(search_run, tmp_path / "a")
     phases = [
         {"phase": "training", "source": source, "seconds": 1.0, "joules": joules, "gco2e": 0.1}
@@ -225,7 +222,7 @@ def test_costs_of_two_sources_are_not_summed(
 
 
 @drawn
-def test_text_of_run_files_is_escaped(commands: Any, search_run: Any, tmp_path: Path) -> None:
+def test_text_of_run_files_is_escaped(search_run: Any, tmp_path: Path) -> None:
     run = copy_run(search_run, tmp_path / "<b>run")
     markup = "<script>alert(1)</script>\"'&"
     for name, change in (
@@ -248,9 +245,7 @@ def test_text_of_run_files_is_escaped(commands: Any, search_run: Any, tmp_path: 
     assert "<b>run" in text
 
 
-def test_page_of_an_unfinished_run_says_how_far_it_is(
-    commands: Any, search_run: Any, tmp_path: Path
-) -> None:
+def test_page_of_an_unfinished_run_says_how_far_it_is(search_run: Any, tmp_path: Path) -> None:
     run = copy_run(search_run, tmp_path / "run")
     for name in ("summary.json", "energy.json"):
         (run / name).unlink()
@@ -270,9 +265,7 @@ def test_page_of_an_unfinished_run_says_how_far_it_is(
 
 
 @drawn
-def test_page_of_a_search_shows_collapse_checks(
-    commands: Any, search_run: Any, tmp_path: Path
-) -> None:
+def test_page_of_a_search_shows_collapse_checks(search_run: Any, tmp_path: Path) -> None:
     run = copy_run(search_run, tmp_path / "run")
     (run / "alphas.json").unlink()  # it takes seconds to draw the probabilities
     (row,) = search_run.rows[-1:]
@@ -300,7 +293,7 @@ def test_page_of_a_search_shows_collapse_checks(
     assert "0.125" in section
 
 
-def test_page_of_a_study_shows_trials_and_best_point(commands: Any, tmp_path: Path) -> None:
+def test_page_of_a_study_shows_trials_and_best_point(tmp_path: Path) -> None:
     """The test writes the files of the study itself, because a real study is slow."""
     run = tmp_path / "study"
     run.mkdir()
@@ -320,7 +313,7 @@ def test_page_of_a_study_shows_trials_and_best_point(commands: Any, tmp_path: Pa
     assert "failed" in text
 
 
-def test_directories_without_a_supported_run_are_refused(commands: Any, tmp_path: Path) -> None:
+def test_directories_without_a_supported_run_are_refused(tmp_path: Path) -> None:
     assert "name a run directory" in commands.error_of("report")
     assert "'nowhere' is not a directory" in commands.error_of("report", "nowhere")
     assert "no config.yaml" in commands.error_of("report", str(tmp_path))

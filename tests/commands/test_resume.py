@@ -1,7 +1,8 @@
-"""Resumed runs end bit for bit like unbroken ones; unusable runs are refused."""
+"""Resumed runs end like unbroken ones, and a checkpoint that does not fit is refused."""
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 import shutil
@@ -11,12 +12,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import command_calls as commands
 import pytest
+import torch
 
 from darts.data import load_split, save_split
 from darts.reading import read_json
 from darts.searching.discretization import SupernetAdapter
-from darts.training.checkpoint import load_checkpoint
+from darts.training.checkpoint import load_checkpoint, save_checkpoint
 
 DATA = ("dataset.samples=48", "loader.batch_size=8", "seed=7")
 # Drop path draws from the global generators, so a resumed run needs their states.
@@ -28,7 +31,7 @@ STEPS = {"search": 3, "retrain": 4}  # per epoch: 24 and 38 images in batches of
 
 
 @pytest.fixture(scope="module")
-def unbroken(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Runs without an interruption, by command."""
     return {
         command: commands.run(command, tmp_path_factory.mktemp(command) / "run", *overrides)
@@ -37,7 +40,7 @@ def unbroken(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.fixture(scope="module")
-def crashed(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def crashed(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Directories of the same runs, crashed in their second epoch."""
     folders = {}
     for command, overrides in RUNS.items():
@@ -57,7 +60,7 @@ def copy_crashed(crashed: Any, tmp_path: Path) -> Callable[[str], Path]:
     return make
 
 
-def assert_same(commands: Any, done: Any, expected: Any) -> None:
+def assert_same(done: Any, expected: Any) -> None:
     """Check that checkpoint, rows, genotype and scores are equal; costs may differ."""
     commands.assert_same_run(done, expected)
     ours, theirs = (run.directory / "genotype.json" for run in (done, expected))
@@ -68,7 +71,7 @@ def assert_same(commands: Any, done: Any, expected: Any) -> None:
 
 
 def test_the_energy_of_a_resumed_run_includes_the_crashed_part(
-    commands: Any, copy_crashed: Callable[[str], Path]
+    copy_crashed: Callable[[str], Path],
 ) -> None:
     folder = copy_crashed("retrain")
     saved = load_checkpoint(folder / "checkpoint.safetensors")["energy"]
@@ -89,38 +92,28 @@ def test_the_energy_of_a_resumed_run_includes_the_crashed_part(
     assert summary["joules_source"] == phases["training"]["source"]
 
 
-@pytest.mark.parametrize(
-    ("command", "steps"),
-    [
-        pytest.param("search", 3, id="after the last step of an epoch"),
-        pytest.param("retrain", 0, id="before the first checkpoint"),
-    ],
-)
-def test_a_crash_between_epochs_or_before_a_checkpoint_can_be_resumed(
-    commands: Any, unbroken: Any, tmp_path: Path, command: str, steps: int
-) -> None:
+def test_a_crash_before_the_first_checkpoint_can_be_resumed(unbroken: Any, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    start = partial(commands.run, command, folder, "save_minutes=0", *RUNS[command])
-    commands.crash(steps, start)
-    assert (folder / "checkpoint.safetensors").exists() == (steps > 0)
-    done = commands.call(command, [f"resume={folder}"], folder)
-    assert_same(commands, done, unbroken[command])
+    start = partial(commands.run, "retrain", folder, "save_minutes=0", *RUNS["retrain"])
+    commands.crash(0, start)
+    assert not (folder / "checkpoint.safetensors").exists()
+    done = commands.call("retrain", [f"resume={folder}"], folder)
+    assert_same(done, unbroken["retrain"])
 
 
 def test_a_moved_run_with_other_options_without_influence_on_the_result_can_be_resumed(
-    commands: Any, crashed: Any, unbroken: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    crashed: Any, unbroken: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The new directory has special characters."""
     folder = tmp_path / "größer = besser (1)" / "it's"
     shutil.copytree(crashed["retrain"], folder)
     monkeypatch.chdir(folder.parent)
     changed = ["loader.workers=1", "tracking.energy.watts_per_core=20", "tracking.figures_every=0"]
     changed += ["dataset.root=elsewhere", "dataset.download=false", "save_minutes=1", "device=cpu"]
     done = commands.call("retrain", ["resume=it's", *changed, "name=other"], folder)
-    assert_same(commands, done, unbroken["retrain"])
+    assert_same(done, unbroken["retrain"])
 
 
-def test_a_run_of_another_command_is_refused(commands: Any, copy_crashed: Any) -> None:
+def test_a_run_of_another_command_is_refused(copy_crashed: Any) -> None:
     for command, other in (("search", "retrain"), ("retrain", "search")):
         folder = copy_crashed(command)
         line = commands.error_of(other, f"resume={folder}")
@@ -128,7 +121,7 @@ def test_a_run_of_another_command_is_refused(commands: Any, copy_crashed: Any) -
         assert f"is a run of darts.{command}; resume it with that command" in line
 
 
-def test_a_changed_or_missing_split_file_is_refused(commands: Any, copy_crashed: Any) -> None:
+def test_a_changed_or_missing_split_file_is_refused(copy_crashed: Any) -> None:
     folder = copy_crashed("search")
     split = load_split(folder / "split.npz")
     save_split(folder / "split.npz", {name: indices.flip(0) for name, indices in split.items()})
@@ -141,7 +134,7 @@ def test_a_changed_or_missing_split_file_is_refused(commands: Any, copy_crashed:
 
 @pytest.mark.parametrize("command", RUNS)
 def test_a_run_with_a_loss_that_is_not_finite_writes_its_reason_and_cost(
-    commands: Any, tmp_path: Path, command: str
+    tmp_path: Path, command: str
 ) -> None:
     folder = tmp_path / "run"
     overrides = [*RUNS[command], "optimizer.lr=1e30", "optimizer.clip=0", "save_minutes=0"]
@@ -160,7 +153,7 @@ def test_a_run_with_a_loss_that_is_not_finite_writes_its_reason_and_cost(
 
 
 def test_a_signal_within_a_step_saves_a_checkpoint_after_the_step(
-    commands: Any, unbroken: Any, tmp_path: Path
+    unbroken: Any, tmp_path: Path
 ) -> None:
     folder = tmp_path / "run"
     with commands.signal_in_step(5, signal.SIGTERM), pytest.raises(SystemExit, match="143"):
@@ -168,11 +161,11 @@ def test_a_signal_within_a_step_saves_a_checkpoint_after_the_step(
     saved = load_checkpoint(folder / "checkpoint.safetensors", "search")
     assert (saved["epoch"], saved["step"]) == (1, 2)
     done = commands.call("search", [f"resume={folder}"], folder)
-    assert_same(commands, done, unbroken["search"])
+    assert_same(done, unbroken["search"])
 
 
 def test_an_interrupted_random_sampling_scores_no_architecture_twice(
-    commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The run ends between two scores and continues with the next one. It checks no collapse."""
     small = (*DATA, "epochs=1", "space=nas201", "space.channels=1", "space.cells=1")
@@ -196,7 +189,7 @@ def test_an_interrupted_random_sampling_scores_no_architecture_twice(
     assert len(scored) == 6 + 3
     done = commands.call("search", [f"resume={folder}"], folder)
     assert len(scored) == 6 + 6
-    assert_same(commands, done, unbroken_run)
+    assert_same(done, unbroken_run)
 
 
 @pytest.mark.parametrize(
@@ -207,10 +200,77 @@ def test_an_interrupted_random_sampling_scores_no_architecture_twice(
     ],
 )
 def test_a_killed_search_in_stages_ends_like_an_unbroken_one(
-    commands: Any, tmp_path: Path, method: str, steps: int
+    tmp_path: Path, method: str, steps: int
 ) -> None:
     """The crash loses the current step; there are two steps per epoch."""
     data = ("dataset=synthetic", "dataset.samples=64", "loader.batch_size=16", "epochs=3")
     small = ("space=nas201", "space.channels=4", "space.cells=1", f"method={method}")
     quiet = ("tracking.tensorboard=false", "tracking.figures=false")
     commands.assert_resume_is_exact("search", [*data, *small, *quiet], tmp_path, steps)
+
+
+SHORT = ("dataset.samples=32", "loader.batch_size=8", "epochs=2", "save_minutes=0")
+SIZE = ("space.channels=1", "space.cells=1")
+ALTERED = {
+    "search": (*SHORT, *SIZE, "collapse.every=1"),
+    "retrain": (*SHORT, *SIZE, "genotype=DARTS_V2", "validation=0.4", "cutout=0"),
+}
+
+
+@pytest.fixture(scope="module")
+def crashed_runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Directories of runs that crashed in their second epoch."""
+    folders = {name: tmp_path_factory.mktemp(name) / "run" for name in ALTERED}
+    for name, overrides in ALTERED.items():
+        commands.crash(3, partial(commands.run, name, folders[name], *overrides))
+    return folders
+
+
+def with_nan(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    first = next(iter(weights))
+    return weights | {first: torch.full_like(weights[first], torch.nan)}
+
+
+def with_other_channels(spec: dict[str, Any]) -> dict[str, Any]:
+    return {**spec, "shape": (2, 5, 8, 8), "mean": None, "std": None}
+
+
+CHANGES: list[tuple[str, tuple[Any, ...], Callable[[Any], Any], str]] = [
+    ("search", ("epoch",), lambda _: -1, "epoch: Expected int >= 0"),
+    ("search", ("config",), lambda _: None, "config: Expected object, got null"),
+    ("search", ("searcher", "optimizer", "param_groups"), lambda _: [], "does not fit its run"),
+    ("search", ("diagnosis", 0, "edges"), lambda _: 3, "diagnosis[0].edges: Expected object"),
+    ("retrain", ("network_sizes", "classes"), lambda _: 10**9, "network_sizes differs"),
+    ("retrain", ("averaging",), lambda _: {"average": {}, "active": True, "scores": []}, "another"),
+    ("evaluate", ("best", "net"), with_nan, "the weights are not finite"),
+    ("evaluate", ("best",), lambda _: {"epoch": 1}, "best: Object missing required field scores"),
+    ("evaluate", ("network_sizes",), lambda _: {"words": 3}, "does not fit its run"),
+    ("evaluate", ("config", "space", "channels"), lambda _: 10**5, "do not fit the network"),
+    ("evaluate", ("config", "space", "cells"), lambda _: 10**9, "cells"),
+    ("evaluate", ("config", "metric"), lambda _: "bleu", "metric='bleu'"),
+    ("evaluate", ("config", "genotype"), lambda _: OTHER, "space=mlp"),
+    ("evaluate", ("input_specs", 0, "shape"), lambda _: (2, 3, 10**6, 10**6), "input_specs[0].sh"),
+    ("export", ("input_specs", 0), with_other_channels, "checkpoint.safetensors"),
+]
+OTHER = '{"space": "mlp", "layers": ["relu_16"]}'
+
+
+@pytest.mark.parametrize(("command", "keys", "change", "message"), CHANGES)
+def test_a_command_names_the_entry_that_does_not_fit(
+    crashed_runs: Any, command: str, keys: Any, change: Any, message: str, tmp_path: Path
+) -> None:
+    """An entry of the checkpoint has been changed; ``keys`` are its path."""
+    resumes = command in ALTERED
+    kind = command if resumes else "retrain"
+    folder = Path(shutil.copytree(crashed_runs[kind], tmp_path / "run"))
+    content = load_checkpoint(folder / "checkpoint.safetensors")
+    parent = content
+    for key in keys[:-1]:
+        parent = parent[key]
+    parent[keys[-1]] = change(copy.deepcopy(parent[keys[-1]]))
+    save_checkpoint(folder / "checkpoint.safetensors", kind, content)
+    before = {file: file.read_bytes() for file in folder.iterdir()}
+    line = commands.error_of(command, f"{'resume' if resumes else 'checkpoint'}={folder}")
+    assert message in line
+    assert str(folder) in line or command == "evaluate"
+    assert {file: file.read_bytes() for file in folder.iterdir()} == before

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import command_calls as commands
 import pytest
 import yaml
 from end_states import identical
@@ -20,7 +21,7 @@ V2 = "genotype=DARTS_V2"
 SMALL_MLP = ("space=mlp", 'genotype={"space": "mlp", "layers": ["relu_8"]}')
 
 
-def test_the_run_directory_contains_all_files(commands: Any, retrain_run: Any) -> None:
+def test_the_run_directory_contains_all_files(retrain_run: Any) -> None:
     commands.assert_files(retrain_run, "confusion_test.svg", "model_card.md")
     text = (retrain_run.directory / "genotype.json").read_text(encoding="utf-8")
     assert Genotype.parse(text) == PUBLISHED["DARTS_V2"].genotype
@@ -80,7 +81,7 @@ def test_tensorboard_shows_metrics_figures_and_hyperparameters(retrain_run: Any)
     ],
 )
 def test_a_retraining_supports_other_sizes_precisions_and_options(
-    commands: Any, tmp_path: Path, overrides: tuple[str, ...]
+    tmp_path: Path, overrides: tuple[str, ...]
 ) -> None:
     done = commands.run("retrain", tmp_path / "run", V2, "epochs=2", *overrides)
     assert math.isfinite(done.rows[-1]["train_loss"])
@@ -90,9 +91,7 @@ def test_a_retraining_supports_other_sizes_precisions_and_options(
         assert done.result["epoch"] == 2
 
 
-def test_averaged_weights_are_scored_and_do_not_influence_the_training(
-    commands: Any, tmp_path: Path
-) -> None:
+def test_averaged_weights_are_scored_and_do_not_influence_the_training(tmp_path: Path) -> None:
     own = (V2, "selection=last", "epochs=2")
     done = commands.run("retrain", tmp_path / "run", *own, "ema_decay=0.9")
     selected, trained = done.checkpoint["best"]["net"], done.checkpoint["net"]
@@ -104,7 +103,7 @@ def test_averaged_weights_are_scored_and_do_not_influence_the_training(
 
 
 def test_the_steering_metric_selects_the_epoch(
-    commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The highest F1 score is the best, and the lowest loss; test_pitfalls has the accuracy."""
     scores = [
@@ -123,7 +122,7 @@ def test_the_steering_metric_selects_the_epoch(
         assert done.result["test_accuracy"] == 0.0  # scored last
 
 
-def test_a_cross_validation_holds_out_each_sample_once(commands: Any, tmp_path: Path) -> None:
+def test_a_cross_validation_holds_out_each_sample_once(tmp_path: Path) -> None:
     held_out: list[int] = []
     keys = (*SMALL_MLP, "epochs=1", "validation=0.5")
     for fold in range(2):
@@ -143,7 +142,7 @@ WARMUP = (
 
 
 def test_a_warm_up_sets_the_rate_of_each_step(
-    commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """6 steps per epoch: the rate rises in the first 7 of 18 steps, and falls in the other 11."""
     rates: list[float] = []
@@ -163,14 +162,12 @@ def test_a_warm_up_sets_the_rate_of_each_step(
     assert [row["lr"] for row in done.rows] == [rates[5], rates[11], rates[17]]
 
 
-def test_a_warm_up_that_is_killed_continues_with_the_same_result(
-    commands: Any, tmp_path: Path
-) -> None:
+def test_a_warm_up_that_is_killed_continues_with_the_same_result(tmp_path: Path) -> None:
     """The run ends in the fourth of 7 steps in which the rate rises."""
     commands.assert_resume_is_exact("retrain", WARMUP, tmp_path, steps=3)
 
 
-def test_restarts_lower_all_rates_of_a_warm_up(commands: Any, tmp_path: Path) -> None:
+def test_restarts_lower_all_rates_of_a_warm_up(tmp_path: Path) -> None:
     done = commands.run("retrain", tmp_path / "run", *DIVERGING, "warmup=0.01", "epochs=1")
     count = done.result["restarts"]
     assert count > 0
@@ -186,7 +183,7 @@ DIVERGING = (
 )
 
 
-def test_a_training_that_diverges_restarts_at_a_lower_rate(commands: Any, tmp_path: Path) -> None:
+def test_a_training_that_diverges_restarts_at_a_lower_rate(tmp_path: Path) -> None:
     done = commands.run("retrain", tmp_path / "run", *DIVERGING)
     assert done.result["restarts"] == done.checkpoint["restarts"] == 3
     assert done.out.count("at 0.3 times the learning rate") == 3
@@ -197,9 +194,7 @@ def test_a_training_that_diverges_restarts_at_a_lower_rate(commands: Any, tmp_pa
     assert not (done.directory / "diverged.json").exists()
 
 
-def test_a_restarted_training_that_is_killed_continues_with_the_same_result(
-    commands: Any, tmp_path: Path
-) -> None:
+def test_a_restarted_training_that_is_killed_continues_with_the_same_result(tmp_path: Path) -> None:
     """It is killed after the last restart: the three attempts before have up to 13 steps each."""
     data = ("dataset=synthetic", "dataset.samples=64")
     quiet = ("tracking.tensorboard=false", "tracking.figures=false")

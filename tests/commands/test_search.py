@@ -1,4 +1,4 @@
-"""``python -m darts.search``: its files, its output and its summary."""
+"""``python -m darts.search``: its files, output, summary and rates, and repeated epochs."""
 
 from __future__ import annotations
 
@@ -8,16 +8,20 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import command_calls as commands
 import pytest
+import torch
 import yaml
-from end_states import identical
+from end_states import NOT_REPRODUCIBLE, identical
 
+import darts.training.restarts as divergence
 from darts.config import SearchConfig, compose, rebuild
 from darts.recipes.retrain_command import retrain_command
-from darts.spaces import Genotype
+from darts.recipes.search import Search
+from darts.spaces import SPACES, Genotype
 
 
-def test_the_run_directory_contains_all_files(commands: Any, search_run: Any) -> None:
+def test_the_run_directory_contains_all_files(search_run: Any) -> None:
     commands.assert_files(search_run, "alphas.json")
 
 
@@ -105,9 +109,7 @@ def test_tensorboard_shows_metrics_alphas_and_genotypes(search_run: Any) -> None
     assert "hparams" in board.summary_metadata["_hparams_/experiment"].plugin_data.plugin_name
 
 
-def test_the_printed_commands_retrain_and_evaluate_the_genotype(
-    commands: Any, tmp_path: Path
-) -> None:
+def test_the_printed_commands_retrain_and_evaluate_the_genotype(tmp_path: Path) -> None:
     """The run directories have special characters.
 
     The search writes no figures, and its genotype file is not needed after the retraining.
@@ -150,9 +152,7 @@ def test_the_printed_command_repeats_options_that_are_not_sizes(
     assert (set(words) <= set(printed)) == repeated
 
 
-def test_the_self_check_reports_the_error_of_finite_differences(
-    commands: Any, tmp_path: Path
-) -> None:
+def test_the_self_check_reports_the_error_of_finite_differences(tmp_path: Path) -> None:
     exact = ("method=darts_v2", "bilevel.hvp=exact", "loader.batch_size=16", "epochs=1")
     exact = (*exact, "space.channels=1", "space.cells=1")
     more = ("bilevel.self_check=1", "tracking.tensorboard=true", "tracking.edge_curves=true")
@@ -189,8 +189,132 @@ def test_the_self_check_reports_the_error_of_finite_differences(
     ],
 )
 def test_a_search_supports_other_sizes_precisions_and_options(
-    commands: Any, tmp_path: Path, overrides: tuple[str, ...]
+    tmp_path: Path, overrides: tuple[str, ...]
 ) -> None:
     done = commands.run("search", tmp_path / "run", "epochs=1", *overrides)
     assert math.isfinite(done.result["valid_loss"])
     assert not list(tmp_path.glob("run/events*"))
+
+
+NO_TENSORBOARD = "tracking.tensorboard=false"
+SLOW = (
+    *("dataset=synthetic", "dataset.samples=48", "loader.batch_size=8", "seed=7"),
+    *("space=nas201", "space.channels=1", "space.cells=1", "collapse.every=0"),
+    *("epochs=5", "arch_optimizer.lr=1e-5", "tracking.figures=false"),
+)
+
+
+def test_the_raised_rate_is_used_and_reported(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    done = commands.call("search", [*SLOW, f"hydra.run.dir={folder}"], folder)
+    expected = [1e-5, 3e-5, 9e-5, 27e-5, 27e-5]
+    assert [row["arch_lr"] for row in done.rows] == pytest.approx(expected)
+    assert done.result["arch_lr"] == pytest.approx(27e-5)
+    assert done.out.count("no edge prefers an operation") == 3
+    assert "raised from 1e-05 to 3e-05 (raise 1 of 3)" in done.out
+    saved = done.checkpoint
+    assert saved["raises"] == 3
+    rates = [group["lr"] for group in saved["searcher"]["arch_optimizer"]["param_groups"]]
+    assert rates == pytest.approx([27e-5])
+    values = [event.value for event in done.board.Scalars("lr/alphas")]
+    assert values == pytest.approx(expected)
+
+
+@pytest.mark.slow
+def test_a_search_with_raises_that_is_killed_ends_like_an_unbroken_one(tmp_path: Path) -> None:
+    """The run ends within the third epoch, after two raises; an epoch has three steps."""
+    commands.assert_resume_is_exact("search", [*SLOW, NO_TENSORBOARD], tmp_path, steps=7)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        *(f"dataset={name}" for name in ("cifar10", "cifar100", "svhn", "imagenet")),
+        *(f"experiment={name}" for name in ("cifar10_cpu", "nas201_cpu", "nas_bench_macro")),
+        "task=language_model dataset=ptb",
+    ],
+)
+def test_published_searches_keep_their_rate(overrides: str) -> None:
+    assert compose("search", overrides.split()).arch_optimizer.raises == 0
+
+
+@pytest.mark.parametrize("space", sorted({"cnn", "nas201", "macro", "mlp"} & SPACES.keys()))
+def test_searches_on_own_data_may_raise_their_rate(space: str) -> None:
+    config = compose("search", ["dataset=imagefolder", "dataset.root=x", f"space={space}"])
+    assert config.arch_optimizer.raises == 3
+
+
+DATA = ("dataset.samples=48", "loader.workers=0", "collapse.every=0")
+DIVERGING = (
+    *(*DATA, "space=mlp", "space.normalization=none", "epochs=3", "loader.batch_size=4"),
+    *("optimizer.lr=10", "optimizer.clip=0"),
+)
+CELLS = (*DATA, "space.channels=4", "space.cells=1", "loader.batch_size=8", "seed=7")
+
+
+@pytest.fixture(scope="module")
+def restarted(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return commands.run("search", tmp_path_factory.mktemp("restarted") / "run", *DIVERGING)
+
+
+def test_a_search_that_diverges_restarts_at_a_lower_rate(restarted: Any) -> None:
+    done = restarted
+    count = done.result["restarts"]
+    assert count == done.checkpoint["restarts"] > 0
+    assert done.out.count("at 0.3 times the learning rate") == count
+    assert [row["epoch"] for row in done.rows] == [1, 2, 3]
+    assert done.rows[0]["lr"] == pytest.approx(0.3**count * 10)
+    assert all(math.isfinite(row["train_loss"]) for row in done.rows)
+    assert not (done.directory / "diverged.json").exists()
+
+
+def test_a_restarted_search_that_is_killed_continues_with_the_same_result(
+    restarted: Any, tmp_path: Path
+) -> None:
+    """It is killed in the first step after a restart: each epoch has six steps."""
+    commands.crash(6, lambda: commands.run("search", tmp_path / "run", *DIVERGING))
+    done = commands.call("search", [f"resume={tmp_path / 'run'}"], tmp_path / "run")
+    commands.assert_same_run(done, restarted)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("overrides", "epoch"),
+    [
+        (("epochs=3",), 1),
+        # The epoch begins a stage with wider channels and fewer candidates.
+        (("method=drnas", "epochs=4", "arch_optimizer.warmup=0"), 2),
+        # The epoch begins a stage with a deeper network and new weights.
+        (("method=p_darts", "epochs=3", "arch_optimizer.warmup=0", "space.cells=1"), 1),
+        # An operation may be frozen within the epoch.
+        (("method=oles", "epochs=3", "freezing.window=4"), 1),
+    ],
+)
+def test_a_restart_restores_everything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overrides: tuple[str, ...], epoch: int
+) -> None:
+    """Without a lower rate, a search whose weights became NaN ends like one without the failure."""
+    whole = commands.run("search", tmp_path / "whole", *CELLS, *overrides)
+    original, failed = Search.train_step, False
+
+    def fail(self: Search, batch: Any) -> Any:
+        nonlocal failed
+        report = original(self, batch)
+        last = len(self.state.train_loader) - 1
+        if (self.state.epoch, self.state.step) == (epoch, last) and not failed:
+            failed = True
+            with torch.no_grad():
+                for parameter in self.searcher.net.parameters():
+                    parameter.fill_(math.nan)
+        return report
+
+    monkeypatch.setattr(Search, "train_step", fail)
+    monkeypatch.setattr(divergence, "RESTART_FACTOR", 1.0)
+    done = commands.run("search", tmp_path / "run", *CELLS, *overrides)
+    assert failed
+    assert f"the weights became infinite or NaN in epoch {epoch + 1}" in done.out
+    saved, expected = done.checkpoint, whole.checkpoint
+    assert (saved["restarts"], expected["restarts"]) == (1, 0)
+    for key in saved.keys() - NOT_REPRODUCIBLE - {"restarts"}:
+        assert identical(saved[key], expected[key]), key
+    assert commands.rows_without_costs(done) == commands.rows_without_costs(whole)

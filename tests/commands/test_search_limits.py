@@ -1,19 +1,30 @@
-"""Limits of a search: the returned network keeps them, and wrong limits end in one line."""
+"""Limits and fronts of searches, and dry runs, which advise what fits the budget."""
 
 from __future__ import annotations
 
+import itertools
+import os
 import shlex
+import subprocess
+import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import command_calls as commands
 import pytest
 import torch
 
+from darts.api import SearchRun
+from darts.escaping import for_html
 from darts.judging.devices.latency_model import LinearModel
 from darts.judging.devices.memory import memory
+from darts.recipes.search import Search
 from darts.spaces import parse_genotype
 from darts.spaces.nas201 import Nas201
+from darts.training.checkpoint import load_checkpoint
 from darts.training.cost import count_macs, count_parameters
+from darts.training.dry_run import CostEstimate, estimate_cost
 
 TINY = (
     *("collapse.every=0", "dataset=synthetic", "dataset.samples=64", "space=nas201"),
@@ -38,7 +49,7 @@ def network(summary: Any, **sizes: int) -> torch.nn.Module:
 
 
 @pytest.mark.slow
-def test_the_network_of_a_search_keeps_all_limits(commands: Any, tmp_path: Path) -> None:
+def test_the_network_of_a_search_keeps_all_limits(tmp_path: Path) -> None:
     limits = ("limit.parameters=1480", "limit.ram_kb=1.5", "limit.bits=8", "limit.latency_ms=5")
     device = f"limit.device={phone(tmp_path / 'phone.json')}"
     done = commands.run("search", tmp_path / "run", *TINY, *limits, device)
@@ -55,7 +66,7 @@ def test_the_network_of_a_search_keeps_all_limits(commands: Any, tmp_path: Path)
     assert "network_latency_ms" in done.out
 
 
-def test_limits_refer_to_the_sizes_of_the_retraining(commands: Any, tmp_path: Path) -> None:
+def test_limits_refer_to_the_sizes_of_the_retraining(tmp_path: Path) -> None:
     words = ("limit.macs=2e5", "limit.sizes.channels=4", "limit.sizes.cells=2")
     done = commands.run("search", tmp_path / "run", *TINY, *words)
     summary = done.json("summary.json")
@@ -74,17 +85,16 @@ def test_limits_refer_to_the_sizes_of_the_retraining(commands: Any, tmp_path: Pa
         (("limit.latency_ms=3", "limit.device=pixel"), "there is no devices/pixel.json"),
         (("limit.sizes.channels=4",), "no limit uses it"),
         (("limit.macs=1e6", "limit.sizes.width=4"), "has no size width; choose from channels"),
-        (("limit.macs=1e6", "discretize=perturbation"), "cannot keep limits"),
         (("limit.flash_kb=9", "limit.bits=4"), "limit.bits=4: must be one of 8, 16, 32"),
         (("limit.macs=1e6", "limit.bits=8"), "limit.bits=8: has no effect unless"),
         (("penalty.device=pixel",), "penalty.device=pixel: has no effect unless"),
     ],
 )
-def test_wrong_limits_end_in_one_line(commands: Any, words: tuple[str, ...], message: str) -> None:
+def test_wrong_limits_end_in_one_line(words: tuple[str, ...], message: str) -> None:
     assert message in commands.error_of("search", *TINY, *words)
 
 
-def test_a_lookup_table_of_other_sizes_is_refused(commands: Any, tmp_path: Path) -> None:
+def test_a_lookup_table_of_other_sizes_is_refused(tmp_path: Path) -> None:
     words = ("space=nas201", "space.channels=2", "space.cells=1", "shape=[3,8,8]", "threads=1")
     table = tmp_path / "table.csv"
     measured = (*words, "repeats=3", "warmup=1", f"out={table}")
@@ -100,9 +110,7 @@ def test_a_lookup_table_of_other_sizes_is_refused(commands: Any, tmp_path: Path)
 
 
 @pytest.mark.slow
-def test_a_penalty_by_a_latency_model_prefers_fast_operations(
-    commands: Any, tmp_path: Path
-) -> None:
+def test_a_penalty_by_a_latency_model_prefers_fast_operations(tmp_path: Path) -> None:
     """The penalty is larger than the loss, so the expected latency falls to its target."""
     model = phone(tmp_path / "phone.json")
     words = ("epochs=30", "arch_optimizer.lr=0.1", "arch_optimizer.weight_decay=0")
@@ -115,14 +123,173 @@ def test_a_penalty_by_a_latency_model_prefers_fast_operations(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["darts_v1", "gdas", "drnas", "pc_darts", "fair_darts"])
-def test_searches_of_every_kind_keep_a_limit(commands: Any, tmp_path: Path, method: str) -> None:
+def test_searches_of_every_kind_keep_a_limit(tmp_path: Path, method: str) -> None:
     words = ("space=cnn", "space.channels=4", "space.cells=2", "epochs=4", f"method={method}")
     done = commands.run("search", tmp_path / "run", *TINY[:3], *words, "limit.macs=1e5")
     assert done.json("summary.json")["network_macs"] <= 1e5
 
 
 @pytest.mark.slow
-def test_random_sampling_keeps_a_limit(commands: Any, tmp_path: Path) -> None:
+def test_random_sampling_keeps_a_limit(tmp_path: Path) -> None:
     words = ("discretize=sampling", "discretize.samples=10", "limit.parameters=1450")
     done = commands.run("search", tmp_path / "run", *TINY, *words)
     assert done.json("summary.json")["network_parameters"] <= 1450
+
+
+FRONT = (
+    *("tracking.tensorboard=false", "collapse.every=0", "dataset=synthetic", "dataset.samples=64"),
+    *("space=nas201", "space.channels=2", "space.cells=1", "epochs=2", "loader.batch_size=16"),
+    *("front.cost=macs", "front.points=4", "tracking.figures=true"),
+)
+
+
+def rows_of(directory: Path) -> list[dict[str, str]]:
+    return commands.read_table(directory / "front.csv")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return commands.run("search", tmp_path_factory.mktemp("front") / "run", *FRONT)
+
+
+@pytest.mark.slow
+def test_a_search_writes_its_front(whole: Any, tmp_path: Path) -> None:
+    folder, out = whole.directory, whole.out
+    rows, summary = rows_of(folder), whole.json("summary.json")
+    assert len(rows) >= 2
+    assert len({row["genotype"] for row in rows}) == len(rows)
+    assert summary["front_points"] == len(rows)
+    for row in rows:
+        file = folder / "front" / f"{row['point']}.json"
+        genotype = parse_genotype(file.read_text())
+        assert str(genotype) == row["genotype"]
+        assert float(row["macs"]) <= float(row["budget"])
+        network = Nas201(channels=2, cells=1).network(genotype, classes=10, in_channels=3)
+        assert float(row["macs"]) == count_macs(network.eval(), torch.zeros(1, 3, 8, 8))
+        assert f"front/{row['point']}.json" in out
+    assert [str(g) for g in SearchRun(folder).front] == [row["genotype"] for row in rows]
+    on_front = [row for row in rows if row["on_front"] == "True"]
+    costs = [float(row["macs"]) for row in on_front]
+    scores = [float(row["valid_accuracy"]) for row in on_front]
+    order = sorted(range(len(costs)), key=costs.__getitem__)
+    assert [scores[n] for n in order] == sorted(scores)
+    assert (folder / "front.svg").read_text().lstrip().startswith("<?xml")
+    # Other commands read the files of the front, and the report reads the run.
+    words = [word for word in FRONT if not word.startswith(("front.", "collapse."))]
+    words += [f"genotype={folder / 'front' / '1.json'}", "auxiliary=0", "drop_path=0"]
+    commands.run("retrain", tmp_path / "trained", *words)
+    page = tmp_path / "page.html"
+    commands.call("report", [str(folder), f"out={page}"])
+    assert all(f"<td>{for_html(row['genotype'])}</td>" in page.read_text() for row in rows)
+
+
+@pytest.mark.slow
+def test_points_use_up_their_budgets_even_if_the_alphas_do_not(tmp_path: Path) -> None:
+    """Without a penalty, the alphas of all budgets prefer operations regardless of their cost."""
+    commands.run("search", tmp_path / "run", *FRONT, "front.weight=1e-6")
+    rows = rows_of(tmp_path / "run")
+    assert len(rows) == 4
+    for smaller, row in itertools.pairwise(rows):
+        assert float(smaller["budget"]) < float(row["macs"]) <= float(row["budget"])
+
+
+@pytest.mark.slow
+def test_a_resumed_search_finds_the_same_front(whole: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    words = [*FRONT, "save_minutes=0", f"hydra.run.dir={folder}"]
+    commands.crash(3, partial(commands.call, "search", words))
+    commands.call("search", [f"resume={folder}"], folder)
+    assert rows_of(folder) == rows_of(whole.directory)
+    nets = [
+        load_checkpoint(directory / "checkpoint.safetensors")["searcher"]["net"]
+        for directory in (folder, whole.directory)
+    ]
+    assert torch.equal(*(net["alphas.cell_offsets"] for net in nets))
+    assert nets[0]["alphas.cell_offsets"].abs().max() > 0
+
+
+CODE = (
+    "import sys; from darts.recipes import search; from darts.config import launch;"
+    "print(launch('search', search.check, search.search, sys.argv[1:])['peak_memory_mb'])"
+)
+LARGE = ("dataset=synthetic", "dataset.samples=256", "dataset.size=32", "epochs=1")
+
+
+def peak_memory_mb(*overrides: str) -> float:
+    """Return the peak memory of a search in a new process."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", CODE, *overrides],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        timeout=500,
+    )
+    return float(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.slow
+def test_a_dry_run_estimates_the_memory_of_the_run(tmp_path: Path) -> None:
+    own = (*LARGE, "space=nas201", "space.cells=1", "method=darts_v2", "collapse.every=1")
+    estimate = peak_memory_mb(*own, "dry_run=true", f"hydra.run.dir={tmp_path / 'dry'}")
+    actual = peak_memory_mb(*own, f"hydra.run.dir={tmp_path / 'run'}")
+    assert estimate == pytest.approx(actual, rel=0.2)
+
+
+def test_a_dry_run_advises_changes_that_fit_the_budget() -> None:
+    tight = ("dry_run=true", "budget.memory_mb=1", "budget.hours=1e-9")
+    done = commands.run("search", None, *tight, "epochs=50", "collapse.every=0")
+    memory, time, *savings = done.result["advice"]
+    assert memory.startswith("memory: ")
+    assert time.startswith("time: ")
+    assert any(line.startswith("or memory=checkpoint: ") for line in savings)
+    assert all(line in done.out for line in done.result["advice"])
+    assert done.result["estimated_joules"] > 0
+    for word in ("parameters", "macs", "peak_memory_mb", "estimated_time"):
+        assert word in done.out
+        assert word in done.result
+    wide = ("dry_run=true", "budget.memory_mb=1e6", "budget.hours=1e6")
+    done = commands.run("retrain", None, "genotype=DARTS_V2", *wide)
+    assert done.result["advice"] == []
+    assert "The run fits the budget." in done.out
+
+
+SMALL = (
+    *("dry_run=true", "dataset.samples=48", "loader.batch_size=8", "epochs=1"),
+    *("space=nas201", "space.channels=4", "space.cells=1"),
+)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "missing"),
+    [
+        ((), []),
+        (("epochs=5",), ["collapse checks"]),
+        (("method=darts_es",), ["eigenvalues (stopping=curvature)"]),
+        (("method=darts_pt",), ["discretize=perturbation"]),
+        (("method=random_sharing", "epochs=5"), ["discretize=sampling"]),
+    ],
+)
+def test_a_dry_run_names_what_it_does_not_count(
+    overrides: tuple[str, ...], missing: list[str]
+) -> None:
+    """An incomplete estimate does not claim that the run fits the budget."""
+    done = commands.run("search", None, *SMALL, "budget.hours=1e6", *overrides)
+    assert done.result["not_counted"] == missing
+    assert (f"not counted: {', '.join(missing)}" in done.out) == bool(missing)
+    assert ("The counted part fits the budget." in done.out) == bool(missing)
+    assert ("The run fits the budget." in done.out) != bool(missing)
+
+
+def test_a_dry_run_measures_an_epoch_of_each_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kinds of epochs of a search differ in their stage and in whether the alphas learn."""
+    counted = []
+
+    def estimate(recipe: Search, epochs: dict[int, int], **options: Any) -> CostEstimate:
+        counted.append(epochs)
+        return estimate_cost(recipe, epochs, **options)
+
+    monkeypatch.setattr("darts.recipes.search.estimate_cost", estimate)
+    for overrides in ((), ("method=pc_darts",), ("method=drnas", "arch_optimizer.warmup=0.4")):
+        commands.run("search", None, *SMALL, "epochs=10", *overrides)
+    assert counted == [{0: 10}, {0: 3, 3: 7}, {0: 2, 2: 3, 5: 2, 7: 3}]

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import command_calls as commands
 import pytest
 import torch
 from waiting import wait_for
@@ -79,13 +80,7 @@ def run_on_two_ranks(command: str, *arguments: str, cwd: Path, code: int = 0) ->
 
 
 def assert_equal_runs(actual: Path, expected: Path, keys: tuple[str, ...]) -> None:
-    """Check that two runs differ by rounding errors and costs only.
-
-    Args:
-        actual: Run directory.
-        expected: Run directory.
-        keys: Entries of the checkpoint to compare.
-    """
+    """Check that two runs, with entries of their checkpoints, differ by rounding and costs only."""
     left, right = (load_checkpoint(d / "checkpoint.safetensors") for d in (actual, expected))
     assert left.keys() == right.keys()
     for key in keys:
@@ -119,8 +114,7 @@ def assert_close(a: Any, b: Any, where: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_retraining_on_two_ranks_equals_one_process(commands: Any, tmp_path: Path) -> None:
-    """It has drop path, averaged weights, an auxiliary head and the default run directory."""
+def test_a_retraining_on_two_ranks_equals_one_process(tmp_path: Path) -> None:
     folder, alone = tmp_path / "work", tmp_path / "alone"
     folder.mkdir()
     commands.call("retrain", [*RUNS["retrain"], f"hydra.run.dir={alone}"])
@@ -158,9 +152,7 @@ def test_a_diverging_run_restarts_on_all_ranks(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_search_interrupted_on_two_ranks_is_resumed_in_one_process(
-    commands: Any, tmp_path: Path
-) -> None:
+def test_a_search_interrupted_on_two_ranks_is_resumed_in_one_process(tmp_path: Path) -> None:
     run, alone = tmp_path / "run", tmp_path / "alone"
     commands.call("search", [*RUNS["search"], f"hydra.run.dir={alone}"])
     overrides = [*RUNS["search"], f"hydra.run.dir={run}", "save_minutes=0"]
@@ -180,7 +172,7 @@ def test_a_search_interrupted_on_two_ranks_is_resumed_in_one_process(
 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_all_ranks_but_the_first_wait_before_they_print_an_error(
-    commands: Any, monkeypatch: pytest.MonkeyPatch, rank: int
+    monkeypatch: pytest.MonkeyPatch, rank: int
 ) -> None:
     """Meanwhile, torchrun ends them, because the first rank has exited. No rank sweeps."""
     for name, value in (("MASTER_ADDR", "localhost"), ("WORLD_SIZE", "2"), ("RANK", str(rank))):
@@ -237,9 +229,7 @@ def test_a_dry_run_on_two_ranks_leaves_no_thread_behind(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_numbers_are_predicted_alike_by_two_ranks_and_one_process(
-    commands: Any, tmp_path: Path
-) -> None:
+def test_numbers_are_predicted_alike_by_two_ranks_and_one_process(tmp_path: Path) -> None:
     """With three validation samples, the second rank scores a single one, which has no R2."""
     rows = [f"{k % 7},{k % 5},{3 * (k % 7) - (k % 5)}" for k in range(24)]
     table = tmp_path / "table.csv"

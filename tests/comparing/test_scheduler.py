@@ -15,11 +15,9 @@ from darts.training.interrupt import Interrupted
 
 
 class FakeExecutor(Executor):
-    """Jobs that end at once.
+    """Jobs that end at once, by the names of their directories.
 
-    Args:
-        ends: The outcome or the error of each job, by the name of its directory.
-        blocks: Whether errors are raised by ``submit``, as after a signal in this process.
+    If it ``blocks``, ``submit`` raises errors, as after a signal in this process.
     """
 
     workers, threads = 1, 1

@@ -1,14 +1,16 @@
-"""Random command lines give a configuration or a ConfigError of one line."""
+"""Random command lines give a configuration or one line; fast compositions equal slow ones."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import string
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from warm_python import WarmPython
 
 from darts.config import ConfigError, SearchConfig, compose
 from darts.spaces.lookup import find_genotype
@@ -104,7 +106,6 @@ overrides = st.lists(st.one_of(written, mutated(), texts, st.sampled_from(VALID)
 
 
 def compose_or_none(command: str, given: list[str]) -> Any:
-    """Return the configuration, or None after a ConfigError of one line."""
     try:
         return compose(command, given)
     except ConfigError as error:
@@ -162,3 +163,32 @@ def test_genotype_text_reaches_the_command_unchanged(start: str, rest: str) -> N
     with pytest.raises(ValueError, match=r"^.+$") as error:
         find_genotype(config.genotype)
     assert len(str(error.value).splitlines()) == 1
+
+
+CALLS = [
+    ["search", "dataset=synthetic"],
+    ["search", "dataset=synthetic", "epochs=3", "seed=4"],
+    ["search", "dataset=synthetic", "method=drnas", "optimizer.lr=0.5"],
+    ["search", "experiment=nas201_cpu", "seed=1"],
+    ["search", "dataset=synthetic"],
+    ["retrain", "dataset=synthetic", "genotype=DARTS_V2", "space.cells=3"],
+    ["tune", "parameters.epochs=[1, 2]", "strategy=random"],
+    ["judge", "dataset=synthetic", "judge=naswot"],
+    ["compare", "dataset=synthetic", "method=gdas"],
+]
+PROGRAM = """
+import json, sys
+from darts.config import compose
+
+for command, *overrides in json.loads(sys.argv[1]):
+    print(repr(compose(command, overrides)))
+"""
+
+
+@pytest.mark.slow
+def test_configurations_equal_those_of_another_process(warm_python: WarmPython) -> None:
+    done = warm_python.run("-c", PROGRAM, json.dumps(CALLS))
+    assert done.returncode == 0, done.stderr
+    ours = [repr(compose(command, overrides)) for command, *overrides in CALLS]
+    assert done.stdout.splitlines() == ours
+    assert ours[0] == ours[4] != ours[1]

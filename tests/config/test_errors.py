@@ -58,11 +58,6 @@ ERRORS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
         (V2, "ema_decay=0.9", "averaging_patience=5"),
         ("ema_decay=0.9 and averaging_patience=5 are mutually exclusive; keep one",),
     ),
-    (
-        RETRAIN,
-        (V2, "averaging_patience=5", "average_power=8"),
-        ("averaging_patience=5 and average_power=8",),
-    ),
     (RETRAIN, (V2, "max_seconds=60"), ("max_seconds=60", "optimizer.schedule=stable")),
     (RETRAIN, (V2, "dataset=fsdd", "mirror=true"), ("mirror=true", "dataset=fsdd", "no images")),
     (RETRAIN, (V2, "start=nowhere"), ("start='nowhere'", "neither a checkpoint file")),
@@ -70,14 +65,12 @@ ERRORS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     # Combinations.
     (SEARCH, ("optimizer.schedule=stable",), ("optimizer.schedule=stable", "cosine, linear")),
     (SEARCH, ("stages=[{shape: 1}]",), ("shape",)),
-    (SEARCH, ("epochs=1", "stages=[{}, {}]"), ("epochs=1", ">= 2, the number of stages")),
     (SEARCH, ("dataset=fsdd", "cutout=4"), ("cutout=4 erases", "dataset=fsdd", "set cutout=0")),
     (RETRAIN, (V2, "space=nas201"), ("'DARTS_V2'", "space=cnn", "space=nas201")),
     (SEARCH, ("arch_optimizer.betas=[0.5]",), ("arch_optimizer.betas=[0.5]", "2 numbers")),
     (RETRAIN, (V2, "validation=0"), ("selection=best", "validation=0", "selection=last")),
     ("genotypes", ("compare=[DARTS_V2]",), ("['DARTS_V2']", "compare=[A,B]")),
     ("genotypes", ("draw=DARTS_V2", "out=x.gif"), ("'x.gif'", ".svg, .png, .pdf")),
-    ("genotypes", ("compare=[SGAS,GDAS]", "out=x.txt"), ("'x.txt'", ".svg, .png, .pdf")),
     ("genotypes", ("out=x.svg",), ("out", "draw or compare")),
     ("genotypes", ("draw=SGAS", "validate=SGAS"), ("draw and validate", "use one")),
     # Genotypes and checkpoints.
@@ -89,7 +82,6 @@ ERRORS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("evaluate", (), ("checkpoint must be given",)),
     ("export", ("checkpoint=nowhere.pt",), ("checkpoint='nowhere.pt'", "directory of a run")),
     ("compare", ("baselines=[luck]",), ("'luck'", "random, random_search", "random_sharing")),
-    ("compare", ("baselines=[darts_v1]",), ("'darts_v1'", "random_sharing")),
     ("compare", ("baselines=[]",), ("baselines=[]", "one or more of random")),
     ("compare", ("baselines=[random,random]",), ("each at most once",)),
     ("compare", ("search.epoch=3",), ("'epoch'", "did you mean 'epochs'")),
@@ -99,11 +91,12 @@ ERRORS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
         ("retrain.evaluate_test=false", "on the test split"),
     ),
     ("compare", ("settings.random.epochs=3",), ("settings.random ", "random_search", "darts_v1")),
-    ("evaluate", ("checkpoint=.",), ("checkpoint='.'", "directory of a run")),
     # Run directories that cannot be resumed.
     (SEARCH, ("name=a/../../../x",), ("name='a/../../../x'", "a folder gets this name")),
     (SEARCH, (f"name={'x' * 300}",), ("name='xxx", "at most 200 bytes")),
     (SEARCH, ("resume=nowhere",), ("resume='nowhere'", "overrides.json")),
+    # Budgets of dry runs.
+    (SEARCH, ("budget.hours=1",), ("add dry_run=true or leave it out",)),
     # Overrides with syntax errors.
     (SEARCH, ("epochs",), ("'epochs'", "missing EQUAL", "key=value")),
     (SEARCH, ("=3",), ("'=3'",)),
@@ -157,14 +150,6 @@ def test_invalid_genotype_file_is_named(
     line = refused("retrain", "genotype=g.json")
     assert "'g.json'" in line
     assert named in line
-
-
-@pytest.mark.usefixtures("no_data")
-def test_code_in_a_genotype_is_not_executed(refused: Any, tmp_path: Path) -> None:
-    for text in ("__import__('os').system('touch pwned')", "[open('pwned', 'w')]"):
-        refused("genotypes", f"validate=Genotype(normal={text})")
-        refused("retrain", f"genotype=Genotype(normal={text})")
-    assert not (tmp_path / "pwned").exists()
 
 
 @pytest.mark.usefixtures("no_data")

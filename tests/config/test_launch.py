@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from slow_cases import slow_except
 from warm_python import WarmPython
 
 from darts.config import (
@@ -232,12 +233,7 @@ def test_missing_files_are_errors_of_the_user(
 
 
 @pytest.mark.parametrize(
-    "command",
-    [
-        name if name in ("search", "report") else pytest.param(name, marks=pytest.mark.slow)
-        for name in COMMANDS
-        if name != "tune"
-    ],
+    "command", slow_except([name for name in COMMANDS if name != "tune"], ("search", "report"))
 )
 @pytest.mark.parametrize("flag", [["--help"], ["--cfg", "job"]])
 def test_flags_of_hydra_print_without_running(

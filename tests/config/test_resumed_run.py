@@ -1,9 +1,10 @@
-"""A run directory is data: what a resumed run takes from its files, and what it refuses."""
+"""Overrides, the word ``latest``, and the files that resumed runs read."""
 
 from __future__ import annotations
 
 import io
 import json
+import os
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import NamedTuple
@@ -14,9 +15,96 @@ from omegaconf import OmegaConf
 
 from darts.config import ConfigError, SearchConfig, compose, config_digest, launch, rebuild
 from darts.config.executors import ProcessesConfig, SlurmConfig
-from darts.config.overrides import is_plain_override, require_plain_overrides
+from darts.config.overrides import hydra_overrides, is_plain_override, require_plain_overrides
+from darts.config.python_call import overrides_of, run_directory
 from darts.config.resumed_run import ResumedRun, as_yaml
 from darts.recipes import search
+
+pytestmark = pytest.mark.usefixtures("cwd")
+
+
+def make_run(place: str, age: int, *files: str) -> str:
+    folder = Path("runs") / place
+    folder.mkdir(parents=True)
+    for name in ("config.yaml", *files):
+        (folder / name).touch()
+    os.utime(folder / "config.yaml", (10_000 - age, 10_000 - age))
+    return str(folder)
+
+
+def test_it_is_the_newest_run_that_the_key_can_use() -> None:
+    make_run("search/a", 90, "genotype.json", "summary.json")
+    make_run("search/digits-drnas/b", 50, "genotype.json", "summary.json")
+    make_run("search/c", 30)  # killed
+    make_run("find/d", 70, "genotype.json", "checkpoint.safetensors", "summary.json")
+    make_run("retrain/e", 60, "checkpoint.safetensors", "summary.json")
+    make_run("retrain/f", 10)
+    make_run("compare/h", 5, "summary.json")  # which reports do not show
+    make_run(
+        "find/digits/g/runs/net", 1, "genotype.json", "checkpoint.safetensors"
+    )  # a training of a run
+    expected = {
+        ("retrain", "genotype=latest"): "genotype='runs/search/digits-drnas/b'",
+        ("evaluate", "checkpoint=latest"): "checkpoint='runs/retrain/e'",
+        ("search", "resume=latest"): "resume='runs/search/c'",
+        ("retrain", "resume=latest"): "resume='runs/retrain/f'",
+        ("report", "latest"): "runs=['runs/retrain/f']",
+        ("search", "name=latest"): "name=latest",
+    }
+    for (command, argument), override in expected.items():
+        assert hydra_overrides(command, [argument]) == [override]
+
+
+def test_a_find_can_be_the_latest_of_both_kinds() -> None:
+    make_run("search/a", 90, "genotype.json")
+    make_run("find/it's", 20, "genotype.json", "checkpoint.safetensors")
+    assert hydra_overrides("retrain", ["genotype=latest"]) == [r"genotype='runs/find/it\'s'"]
+    assert hydra_overrides("export", ["checkpoint=latest"]) == [r"checkpoint='runs/find/it\'s'"]
+
+
+@pytest.mark.parametrize(
+    ("command", "argument", "message"),
+    [
+        ("retrain", "genotype=latest", "genotype=latest: there is no such run in runs/search or"),
+        ("tune", "resume=latest", "resume=latest: there is no such run in runs/tune"),
+        ("report", "latest", "runs=latest: there is no such run in runs/search or runs/find or"),
+    ],
+)
+def test_without_such_a_run_one_line_says_so(command: str, argument: str, message: str) -> None:
+    make_run("search/a", 1)
+    Path("runs/search/a/config.yaml").unlink()
+    with pytest.raises(ConfigError, match=message):
+        hydra_overrides(command, [argument])
+
+
+def test_values_are_those_that_the_configuration_gets() -> None:
+    settings = {
+        "epochs": 3,
+        "dataset": "synthetic",
+        "optimizer.lr": 1e-05,
+        "dataset.verify": False,
+        "resume": None,
+        "name": "it's a ${name}, really=1",
+        "arch_optimizer.betas": (0.5, 0.75),
+        "dataset.root": Path("/a folder/with=signs"),
+    }
+    config = compose("search", overrides_of(settings, ["space.channels=5"]))
+    assert (config.epochs, config.dataset.name, config.optimizer.lr) == (3, "synthetic", 1e-5)
+    assert (config.dataset.verify, config.resume, config.space.channels) == (False, None, 5)
+    assert config.name == settings["name"]
+    assert config.arch_optimizer.betas == [0.5, 0.75]
+    assert config.dataset.root == "/a folder/with=signs"
+
+
+def test_directories_of_runs_do_not_repeat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("time.strftime", lambda form: "now")
+    assert run_directory("search", "here") == tmp_path / "here"
+    for name in ("now", "now_2", "now_3"):
+        directory = run_directory("search", None)
+        assert directory == tmp_path / "runs/search" / name
+        directory.mkdir(parents=True)
+
 
 HUB = """
 import pathlib
@@ -24,7 +112,7 @@ pathlib.Path({marker!r}).write_text("code ran")
 """
 
 
-def make_run(directory: Path, overrides: list[str] | None = None, **values: object) -> Path:
+def begin_run(directory: Path, overrides: list[str] | None = None, **values: object) -> Path:
     """Write the files with which a search begins, with changed values of its configuration."""
     directory.mkdir(exist_ok=True)
     config = yaml.safe_load(as_yaml(compose("search", ["space.channels=4"])))
@@ -43,15 +131,12 @@ def write_files(
 
 
 class Done(NamedTuple):
-    """Exit code and output of a command."""
-
     code: int
     out: str
     err: str
 
 
 def resume(directory: Path, *arguments: str) -> Done:
-    """Resume a search in this process."""
     out, err, code = io.StringIO(), io.StringIO(), 0
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
         patch.setenv("DARTS_TEST_SECRET", "swordfish")
@@ -64,7 +149,7 @@ def resume(directory: Path, *arguments: str) -> Done:
 
 def test_text_that_looks_like_an_interpolation_stays_text(tmp_path: Path) -> None:
     secret = "${oc.env:DARTS_TEST_SECRET}"
-    done = resume(make_run(tmp_path, name=secret), "--cfg", "job")
+    done = resume(begin_run(tmp_path, name=secret), "--cfg", "job")
     assert done.code == 0, done.err
     assert "swordfish" not in done.out
     assert OmegaConf.create(done.out)["name"] == secret
@@ -89,7 +174,7 @@ def test_text_that_looks_like_an_interpolation_stays_text(tmp_path: Path) -> Non
 )
 def test_saved_overrides_of_hydra_are_not_obeyed(tmp_path: Path, overrides: list[str]) -> None:
     marker = tmp_path / "marker"
-    directory = make_run(tmp_path / "run", overrides)
+    directory = begin_run(tmp_path / "run", overrides)
     (directory / "hubconf.py").write_text(HUB.format(marker=str(marker)))
     done = resume(directory, "--cfg", "all")
     assert done.code == 0, done.err
@@ -103,7 +188,7 @@ def test_saved_overrides_of_hydra_are_not_obeyed(tmp_path: Path, overrides: list
 
 
 def test_the_same_command_line_can_be_repeated_with_resume(tmp_path: Path) -> None:
-    run = ResumedRun.load("search", str(make_run(tmp_path)))
+    run = ResumedRun.load("search", str(begin_run(tmp_path)))
     same = ["dataset=digits", "method=darts_v1", "space=cnn", "epochs=15"]
     own = f"hydra.run.dir='{tmp_path}'"
     assert run.hydra_arguments([*same, own]) == [own, "epochs=15"]
@@ -152,7 +237,7 @@ def test_a_damaged_configuration_is_refused_in_one_line(tmp_path: Path, content:
 
 
 def test_a_configuration_that_was_changed_after_the_start_is_refused(tmp_path: Path) -> None:
-    file = make_run(tmp_path) / "config.yaml"
+    file = begin_run(tmp_path) / "config.yaml"
     text = file.read_text()
     assert "epochs: 15" in text
     file.write_text(text.replace("epochs: 15", "epochs: 16"))
@@ -167,7 +252,7 @@ def test_a_configuration_that_was_changed_after_the_start_is_refused(tmp_path: P
 def test_a_damaged_command_line_is_refused_in_one_line(
     tmp_path: Path, change: dict[str, object]
 ) -> None:
-    file = make_run(tmp_path) / "overrides.json"
+    file = begin_run(tmp_path) / "overrides.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
     with pytest.raises(ConfigError, match=r"overrides\.json is damaged") as caught:
         ResumedRun.load("search", str(tmp_path))
@@ -175,7 +260,7 @@ def test_a_damaged_command_line_is_refused_in_one_line(
 
 
 def test_resume_and_multirun_are_mutually_exclusive(tmp_path: Path) -> None:
-    done = resume(make_run(tmp_path), "--multirun")
+    done = resume(begin_run(tmp_path), "--multirun")
     assert done.code == 2
     assert done.err == "darts.search: resume= continues one run; leave out --multirun\n"
 

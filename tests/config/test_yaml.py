@@ -1,4 +1,4 @@
-"""Every YAML file starts with a command that uses it, and composes to what was published."""
+"""Every YAML file composes to what was published, and the last of several values counts."""
 
 from __future__ import annotations
 
@@ -6,14 +6,21 @@ import re
 import shlex
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
+from slow_cases import slow_except
 
-from darts.config import compose
+import conf
+from darts.config import ConfigError, RetrainConfig, SearchConfig, compose
 from darts.config.commands import DEVICE_ACTIONS
-from darts.config.groups import COMMANDS, TYPES
+from darts.config.fields import flatten
+from darts.config.groups import COMMANDS, TYPES, defaults_nodes
 from darts.judging.training_free import SCORES
+from darts.methods.stages import Stage, schedule_of, skip_dropout_at, stage_position
 from darts.plugins import conf_folder, group_options
+from darts.training.schedules import rate_of_epoch
 
 CONF = conf_folder()
 # What a command cannot do without, in any composition.
@@ -66,9 +73,7 @@ def test_file_starts_with_a_command_that_chooses_it(file: str) -> None:
         assert any(override.startswith(f"{group}={name}") for override in overrides)
 
 
-@pytest.mark.parametrize(
-    "file", [f if f in SAMPLE else pytest.param(f, marks=pytest.mark.slow) for f in FILES]
-)
+@pytest.mark.parametrize("file", slow_except(FILES, SAMPLE))
 def test_command_of_the_file_composes(file: str) -> None:
     command, overrides = words(file)[2].removeprefix("darts."), words(file)[3:]
     if "--multirun" in overrides:  # the first run of the sweep
@@ -141,13 +146,7 @@ def test_other_spaces_are_retrained_at_their_own_size(space: str, cells: int) ->
     assert (tiny.space.channels, tiny.auxiliary) == (4, 0.0)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        name if name in ("digits", "csv") else pytest.param(name, marks=pytest.mark.slow)
-        for name in group_options("dataset")
-    ],
-)
+@pytest.mark.parametrize("name", slow_except(group_options("dataset"), ("digits", "csv")))
 def test_every_data_set_composes_with_every_space(name: str) -> None:
     """The defaults of a data set have only keys that the space and the data set have."""
     root = f"dataset.root={name}"
@@ -167,3 +166,188 @@ def test_published_transfer_to_imagenet() -> None:
     assert (config.epochs, config.loader.batch_size, config.label_smoothing) == (250, 128, 0.1)
     assert (config.optimizer.lr, config.optimizer.weight_decay) == (0.1, 3e-5)
     assert (config.dataset.size, config.auxiliary) == (224, 0.4)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "epochs"),
+    [
+        (["dataset=cifar10"], 50),  # the default
+        (["dataset=digits"], 15),  # the data set
+        (["dataset=digits", "method=p_darts"], 75),  # the method
+        (["dataset=digits", "method=p_darts", "experiment=cifar10_cpu"], 8),  # the experiment
+        (["epochs=3", "dataset=digits", "method=p_darts", "experiment=cifar10_cpu"], 3),
+    ],
+)
+def test_order_of_a_search(overrides: list[str], epochs: int) -> None:
+    assert compose("search", overrides).epochs == epochs
+    assert compose("search", overrides[::-1]).epochs == epochs
+
+
+def test_defaults_of_the_data_set_follow_the_defaults_of_the_task() -> None:
+    config = compose("search", ["task=translation"])
+    assert (config.metric, config.dataset.name, config.dataset.subset) == ("bleu", "multi30k", 6000)
+    assert compose("search", ["task=translation", "dataset=pairs"]).dataset.subset is None
+
+
+def test_defaults_of_a_space_follow_the_defaults_of_the_data_set() -> None:
+    shifted, fixed = (compose("search", ["dataset=digits", f"space={s}"]) for s in ("cnn", "mlp"))
+    assert (shifted.dataset.crop, fixed.dataset.crop) == ("pad", "none")
+    assert shifted.epochs == fixed.epochs == 15
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_command_line_replaces_components_of_the_method(reverse: bool) -> None:
+    overrides = ["method=darts_v2", "bilevel=first_order"]
+    config = compose("search", overrides[::-1] if reverse else overrides)
+    assert (config.method, config.bilevel.name) == ("darts_v2", "first_order")
+    assert compose("search", ["bilevel=unrolled"]).bilevel.name == "unrolled"
+    assert compose("search", ["method=darts_v2", "bilevel.hvp=exact"]).bilevel.hvp == "exact"
+
+
+def test_defaults_of_an_unknown_space_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "defaults").mkdir()
+    (tmp_path / "defaults" / "digits.yaml").write_text("search: {spaces: {cmm: {epochs: 3}}}")
+    monkeypatch.setattr("darts.config.groups.conf_folders", lambda: [tmp_path])
+    with pytest.raises(
+        ConfigError, match=r"defaults/digits\.yaml: search\.spaces='cmm' is unknown"
+    ):
+        list(defaults_nodes())
+
+
+def test_yaml_in_the_documentation_is_what_the_files_hold() -> None:
+    page = conf_folder().parent / "docs" / "configuration.md"
+    if not page.is_file():
+        pytest.skip("needs the checkout")
+    blocks = page.read_text(encoding="utf-8").split("```yaml\n# conf/")[1:]
+    assert len(blocks) == 2
+    for block in blocks:
+        file, _, text = block.partition("```")[0].partition("\n")
+        actual = dict(flatten(yaml.safe_load((conf_folder() / file).read_text("utf-8"))))
+        for key, value in flatten(yaml.safe_load(text)):
+            assert actual[key] == value, file
+
+
+EXPERIMENTS = Path(conf.__file__).parent / "experiment"
+SEARCHES = sorted(file.stem for file in (EXPERIMENTS / "search").glob("paper_*.yaml"))
+RETRAININGS = sorted(file.stem for file in (EXPERIMENTS / "retrain").glob("paper_*.yaml"))
+CELL = "|nor_conv_3x3~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|"
+GENOTYPE = {"paper_nas201": CELL, "paper_drnas_nas201": CELL}
+
+VARIANTS = {
+    "paper_recurrent": "darts_v2",
+    "paper_r_darts_dp": "r_darts",
+    "paper_pc_darts_imagenet": "pc_darts",
+    "paper_drnas_nas201": "drnas",
+}
+"""Searches whose names are not those of their methods."""
+
+
+def search_config(name: str) -> SearchConfig:
+    return compose("search", [f"experiment={name}"])
+
+
+def retrain_config(name: str) -> RetrainConfig:
+    genotype = GENOTYPE.get(name, "DARTS_V2")
+    return compose("retrain", [f"experiment={name}", f"genotype='{genotype}'"])
+
+
+@pytest.mark.slow
+def test_every_method_has_both_experiments() -> None:
+    methods = {file.stem for file in (EXPERIMENTS.parent / "method").glob("*.yaml")}
+    assert set(SEARCHES) == {*(f"paper_{name}" for name in methods), *VARIANTS}
+    assert set(RETRAININGS) == {*SEARCHES, "paper_nas201", "paper_darts_imagenet"}
+    for name in SEARCHES:
+        assert search_config(name).method == VARIANTS.get(name, name.removeprefix("paper_"))
+
+
+@pytest.mark.parametrize(
+    ("name", "rates"),
+    [
+        ("paper_darts_v1", {0: 0.025, 49: 0.0010237}),
+        ("paper_pc_darts", {0: 0.1, 49: 9.87e-5}),
+        ("paper_p_darts", {0: 0.025, 24: 9.86e-5, 25: 0.025, 74: 9.86e-5}),
+        ("paper_drnas", {0: 0.1, 26: 0.0469}),
+        ("paper_gdas", {0: 0.025, 249: 0.0010009}),
+        ("paper_snas", {0: 0.025, 149: 0.0010026}),
+        ("paper_fair_darts", {0: 0.005}),
+        ("paper_pc_darts_imagenet", {0: 0.1, 2: 0.3, 4: 0.5, 5: 0.4878, 49: 4.93e-4}),
+        ("paper_drnas_nas201", {0: 0.025, 99: 0.001006}),
+    ],
+)
+def test_learning_rates(name: str, rates: dict[int, float]) -> None:
+    config = search_config(name)
+    for epoch, rate in rates.items():
+        first, length = schedule_of(epoch, config.epochs, config.stages or [Stage()])
+        found = rate_of_epoch(config.optimizer, epoch - first, length)
+        assert found == pytest.approx(rate, rel=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "frozen"),
+    [
+        ("paper_pc_darts", range(15)),
+        ("paper_pc_darts_imagenet", range(35)),
+        ("paper_drnas_nas201", ()),
+        ("paper_p_darts", (*range(10), *range(25, 35), *range(50, 60))),
+        ("paper_drnas", (*range(10), *range(25, 35))),
+        ("paper_darts_v1", ()),
+    ],
+)
+def test_epochs_with_frozen_alphas(name: str, frozen: Any) -> None:
+    config = search_config(name)
+    actual = []
+    for epoch in range(config.epochs):
+        position = stage_position(epoch, config.epochs, config.stages or [Stage()])
+        if position.progress(epoch) < config.arch_optimizer.warmup:
+            actual.append(epoch)
+    assert actual == list(frozen)
+
+
+def test_quantities_that_change_during_the_search() -> None:
+    gdas, snas = (search_config(name).relaxation for name in ("paper_gdas", "paper_snas"))
+    for relaxation, epochs, values in (
+        (gdas, 250, {0: 10.0, 1: 9.960, 125: 5.030, 249: 0.1}),
+        (snas, 150, {0: 0.9935, 1: 0.9871, 74: 0.515, 148: 0.0365, 149: 0.03}),
+    ):
+        for epoch, value in values.items():
+            actual = relaxation.temperature_at(epoch / (epochs - 1))
+            assert actual == pytest.approx(value, abs=1e-3)
+    for name in ("paper_sdarts_rs", "paper_sdarts_adv"):
+        perturbation = search_config(name).perturbation
+        assert perturbation.radius_at(0) == pytest.approx(0.03)
+        assert perturbation.radius_at(49 / 50) == pytest.approx(0.2946)
+    minus = search_config("paper_darts_minus").relaxation
+    assert [minus.auxiliary_weight(epoch / 50) for epoch in (0, 25, 49)] == pytest.approx(
+        [1.0, 0.5, 0.02]
+    )
+    p_darts = search_config("paper_p_darts")
+    rates = {25: 0.384, 30: 0.304, 34: 0.24, 35: 0.4, 36: 0.3275, 40: 0.1472, 49: 0.0243}
+    rates |= {50: 0.672, 59: 0.42, 60: 0.7, 74: 0.0426}
+    for epoch, rate in rates.items():
+        position = stage_position(epoch, 75, p_darts.stages)
+        stage, warmup = p_darts.stages[position.stage], p_darts.arch_optimizer.warmup
+        assert skip_dropout_at(stage, position, epoch, warmup) == pytest.approx(rate, abs=1e-4)
+
+
+def test_the_learning_rates_of_imagenet() -> None:
+    """Recorded from the schedules of the authors' code, at epochs counted from 0."""
+    darts, partial = (
+        retrain_config("paper_darts_imagenet"),
+        retrain_config("paper_pc_darts_imagenet"),
+    )
+    expected = {0: 0.1, 1: 0.097, 249: 0.1 * 0.97**249}
+    actual = {epoch: rate_of_epoch(darts.optimizer, epoch, 250) for epoch in expected}
+    assert actual == pytest.approx(expected)
+    expected = {0: 0.1, 1: 0.2, 2: 0.3, 3: 0.4, 4: 0.5, 5: 120 / 245, 125: 60 / 245}
+    expected |= {244: 0.5 / 245, 245: 0.5 / 245, 247: 0.3 / 245, 249: 0.1 / 245}
+    actual = {epoch: rate_of_epoch(partial.optimizer, epoch, 250) for epoch in expected}
+    assert actual == pytest.approx(expected)
+    for config in (darts, partial):
+        assert config.dataset.color_jitter == [0.4, 0.4, 0.4, 0.2]
+        assert (config.space.stem, config.label_smoothing, config.auxiliary) == (
+            "imagenet",
+            0.1,
+            0.4,
+        )

@@ -1,7 +1,9 @@
-"""Spoken digits and folders of recordings: content, splits and errors."""
+"""Spoken digits, folders of recordings and audio files: content, splits and errors."""
 
 from __future__ import annotations
 
+import math
+import struct
 import time
 import wave
 from collections.abc import Callable, Iterable
@@ -10,11 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 import torch
+from load_errors import load_error
 from torch import Tensor
 
 from darts.data import load
-from darts.data.audio import spectrograms
+from darts.data.audio import SUFFIXES, read_recording, spectrograms
 from darts.data.mel import SILENCE, Spectrogram
 from darts.data.randomness import seed_for
 from darts.data.split import stratified_split
@@ -27,8 +31,6 @@ Write = Callable[..., Path]
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """A function that writes the recording of a tone."""
-
     def write(name: str, pitch: float, rate: int = 8000, seconds: float = 0.15) -> Path:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -96,7 +98,6 @@ def test_recordings_are_found_in_each_supported_folder(place: str, digits: Path)
 
 
 def test_rates_and_lengths_become_equal(write: Write) -> None:
-    """Recordings of one tone at different rates have the same middle frames."""
     rates = (8000, 16000, 44100, 8000, 22050)
     files = [write(f"{n}.wav", 1000, rate, 0.15 if n < 3 else 1.0) for n, rate in enumerate(rates)]
     made = spectrograms_of(files)
@@ -142,21 +143,14 @@ def test_a_test_split_is_held_out_if_there_is_no_test_folder(
 ) -> None:
     place = tmp_path / "train" if nested else tmp_path
     write_folders(write, "train" if nested else ".", a=10, b=20)
-    files = sorted(place.rglob("*.WAV"))
-    everything, labels = spectrograms_of(files), torch.tensor([0] * 10 + [1] * 20)
-    for options in ({}, {"test_share": 0.3}, {"split_seed": 4}):
-        source = load("audiofolder", root=tmp_path, **SMALL, **options)
-        assert source.valid is None
-        share = options.get("test_share", 0.2)
-        kept, held = stratified_split(
-            labels,
-            (1 - share, share),
-            seed=seed_for("audio", "test", int(options.get("split_seed", 0))),
-        )
-        for part, chosen in ((source.train, kept), (source.test, held)):
-            assert torch.equal(part.labels, labels[chosen])
-            assert torch.equal(part.pixels, everything[chosen])
-        assert torch.bincount(source.test.labels).tolist() == [10 * share, 20 * share]
+    source = load("audiofolder", root=tmp_path, **SMALL, test_share=0.3, split_seed=4)
+    labels = torch.tensor([0] * 10 + [1] * 20)
+    kept, held = stratified_split(labels, (0.7, 0.3), seed=seed_for("audio", "test", 4))
+    everything = spectrograms_of(sorted(place.rglob("*.WAV")))
+    for part, chosen in ((source.train, kept), (source.test, held)):
+        assert torch.equal(part.labels, labels[chosen])
+        assert torch.equal(part.pixels, everything[chosen])
+    assert source.valid is None
 
 
 def test_silence_has_a_finite_normalization(write: Write, tmp_path: Path) -> None:
@@ -167,46 +161,29 @@ def test_silence_has_a_finite_normalization(write: Write, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("change", "message"),
     [
         ({"test_speakers": ["bob", "dan"]}, "'dan' is not a speaker; choose from ann, bob, cy"),
         ({"test_speakers": [*SPEAKERS]}, "names all speakers"),
-        (
-            {"mels": 300},
-            r"fsdd: mels=300: \d+ bands contain no frequency for window=32 milliseconds",
-        ),
-    ],
-)
-def test_invalid_options_of_fsdd_are_refused(
-    options: dict[str, Any], message: str, digits: Path
-) -> None:
-    with pytest.raises(ValueError, match=message) as caught:
-        load("fsdd", root=digits, **{**SMALL, **options})
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
+        ({"mels": 300}, r"fsdd: mels=300: \d+ bands contain no frequency for window=32 millisec"),
         (lambda top: [p.unlink() for p in top.glob("3_*_[56].wav")], "digit 3 for split 'train'"),
         (lambda top: [p.unlink() for p in top.glob("*_[0-4].wav")], "digit 0 for split 'test'"),
         (lambda top: (top / "ten_ann_0.wav").touch(), r"ten_ann_0\.wav must be named <digit>_"),
     ],
 )
-def test_missing_and_misnamed_recordings_are_named(
-    change: Callable[[Path], Any], message: str, digits: Path
+def test_invalid_options_and_recordings_of_fsdd_are_refused(
+    change: Any, message: str, digits: Path
 ) -> None:
-    change(digits / "recordings")
-    with pytest.raises(ValueError, match=message) as caught:
-        load("fsdd", root=digits, **SMALL)
-    assert "\n" not in str(caught.value)
+    options = change if isinstance(change, dict) else {}
+    if not options:
+        change(digits / "recordings")
+    load_error(message, "fsdd", root=digits, **{**SMALL, **options})
 
 
 def test_the_error_of_a_missing_data_set_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="put the recordings of the Free Spoken") as caught:
-        load("fsdd", root=tmp_path / "none")
-    assert str(tmp_path / "none" / "recordings") in str(caught.value)
-    assert "\n" not in str(caught.value)
+    error = load_error("put the recordings of the Free Spoken", "fsdd", root=tmp_path / "none")
+    place = tmp_path / "none" / "recordings"
+    assert f"into {place}, or set dataset.root" in error
 
 
 @pytest.mark.data("fsdd")
@@ -225,3 +202,77 @@ def test_the_published_fsdd_is_read_and_can_be_learned(real_data: Path) -> None:
     kept, asked = stratified_split(labels, (0.9, 0.1), seed=0)
     guess = labels[kept][torch.cdist(rows[asked], rows[kept]).argmin(1)]
     assert (guess == labels[asked]).float().mean() > 0.7
+
+
+def write_wave(folder: Path, content: bytes) -> Path:
+    path = folder / "some where.wav"
+    path.write_bytes(content)
+    return path
+
+
+def chunk(name: bytes, body: bytes) -> bytes:
+    return name + struct.pack("<I", len(body)) + body + b"\0" * (len(body) % 2)
+
+
+def format_chunk(encoding: int = 1, channels: int = 1, rate: int = 8000, bits: int = 16) -> bytes:
+    frame = channels * bits // 8
+    return chunk(b"fmt ", struct.pack("<HHIIHH", encoding, channels, rate, 0, frame, bits))
+
+
+def riff(*chunks: bytes) -> bytes:
+    body = b"WAVE" + b"".join(chunks)
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_each_format_is_read(suffix: str, tmp_path: Path) -> None:
+    time = np.arange(16000 * 5) / 16000
+    tone = (0.5 * np.sin(2 * np.pi * 440 * time)).astype(np.float32)
+    path = tmp_path / f"tone{suffix}"
+    soundfile.write(path, np.stack([tone, tone / 2], 1), 16000)
+    whole, rate = read_recording(path)
+    assert (len(whole), rate) == (80000, 16000)
+    assert (whole - torch.from_numpy(tone * 0.75)).abs().max() < 0.1  # OGG and MP3 are lossy
+
+
+def test_a_streamed_file_without_a_length_is_read(tmp_path: Path) -> None:
+    content = (
+        riff(format_chunk())
+        + b"data"
+        + struct.pack("<I", 0xFFFFFFFF)
+        + struct.pack("<2hb", 1, 2, 3)
+    )
+    samples, _ = read_recording(write_wave(tmp_path, content))
+    assert (samples * 32768).tolist() == [1, 2]
+
+
+DATA = chunk(b"data", bytes(8))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "Format not recognised"),
+        (riff(format_chunk()), "No 'data' chunk marker"),
+        (riff(format_chunk(), DATA)[:-3], "it is truncated"),
+        (riff(format_chunk(), chunk(b"data", b"")), "it has no samples"),
+        (
+            riff(format_chunk(3, bits=32), chunk(b"data", struct.pack("<2f", 1.0, math.nan))),
+            "some samples are not finite",
+        ),
+    ],
+)
+def test_invalid_files_are_named_in_one_line(content: bytes, message: str, tmp_path: Path) -> None:
+    path = write_wave(tmp_path, content)
+    with pytest.raises(ValueError, match=message) as caught:
+        read_recording(path)
+    assert str(caught.value).startswith(f"cannot read the recording {path}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_long_recording_is_refused_before_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("darts.data.audio._MAX_SAMPLES", 3)
+    with pytest.raises(ValueError, match="it is too long: more than 3 samples"):
+        read_recording(write_wave(tmp_path, riff(format_chunk(), DATA)))

@@ -1,9 +1,8 @@
-"""Tables of numbers: reading, splits, standardization and errors."""
+"""Tables in CSV and Parquet files, and the piecewise linear encoding of their columns."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,26 +10,23 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from load_errors import load_error
 
 from darts.data import load
-from darts.data.randomness import seed_for
+from darts.data.encodings import MAX_BINS, RowEncoding
 from darts.data.source import Source
-from darts.data.split import stratified_split
 from darts.data.table_file import read_table
-
-Write = Callable[..., Path]
 
 ROWS = ["1,10,x", "2,20,y", "3,30,x", "4,40,y", "5,50,x", "6,60,y", "7,70,x", "8,80,y"]
 
 
-@pytest.fixture
-def write(tmp_path: Path) -> Write:
-    def write(*lines: str, name: str = "table.csv", end: str = "\n") -> Path:
-        path = tmp_path / name
-        path.write_bytes((end.join(lines) + end).encode())
-        return path
-
-    return write
+def write(folder: Path, *lines: str, name: str = "table.csv", end: str = "\n") -> Path:
+    path = folder / name
+    path.write_bytes((end.join(lines) + end).encode())
+    return path
 
 
 def column(source: Source, split: str, index: int = 0) -> list[float]:
@@ -38,78 +34,51 @@ def column(source: Source, split: str, index: int = 0) -> list[float]:
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
-def test_each_delimiter_is_detected(delimiter: str, write: Write) -> None:
+def test_each_delimiter_is_detected(delimiter: str, tmp_path: Path) -> None:
     lines = ["one", "and, two", "kind"], ["1.5", "-2e3", "a b\n"], ["", "", ""], [" 0 ", "7", "c"]
     quoted = [delimiter.join(f'"{cell}"' for cell in cells) for cells in lines]
-    table = read_table(write("\ufeff" + quoted[0], *quoted[1:], "", end="\r\n"))
+    table = read_table(write(tmp_path, "\ufeff" + quoted[0], *quoted[1:], "", end="\r\n"))
     assert table.columns == ["one", "and, two", "kind"]
     assert table.numbers(["one", "and, two"]).tolist() == [[1.5, -2000.0], [0.0, 7.0]]
     assert table.texts("kind") == ["a b", "c"]
     assert table.lines() == [3, 5]
 
 
-def test_default_names_of_a_data_frame_are_a_header(write: Write) -> None:
-    source = load("csv", root=write("0,1,class", *ROWS), test_share=0.25)
+def test_default_names_of_a_data_frame_are_a_header(tmp_path: Path) -> None:
+    source = load("csv", root=write(tmp_path, "0,1,class", *ROWS), test_share=0.25)
     assert source.encoding.columns == ("0", "1")
 
 
-def test_parquet_files_are_read_like_csv_files(write: Write, tmp_path: Path) -> None:
+def test_parquet_files_are_read_like_csv_files(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
     values = [(n * 0.1, n**2, "xy"[n % 2]) for n in range(12)]
     frame = pd.DataFrame(values, columns=["a", "b", "class"])
     frame.to_parquet(tmp_path / "train.parquet")
     from_folder = load("csv", root=tmp_path)
-    from_text = load("csv", root=write("a,b,class", *(f"{a!r},{b},{c}" for a, b, c in values)))
+    from_text = load(
+        "csv", root=write(tmp_path, "a,b,class", *(f"{a!r},{b},{c}" for a, b, c in values))
+    )
     assert from_folder.encoding == from_text.encoding
     assert torch.equal(from_folder.train.pixels, from_text.train.pixels)
     assert torch.equal(from_folder.train.labels, from_text.train.labels)
     frame.loc[3, "a"] = np.nan
     frame.to_parquet(tmp_path / "train.parquet")
-    with pytest.raises(ValueError, match=r"row 4, column 'a': a value is missing \(''\)"):
-        load("csv", root=tmp_path)
+    load_error(r"row 4, column 'a': a value is missing \(''\)", "csv", root=tmp_path)
     (tmp_path / "train.parquet").write_bytes(b"PAR1" * 9)
-    with pytest.raises(ValueError, match="is damaged or not a Parquet file") as caught:
-        load("csv", root=tmp_path)
-    assert "\n" not in str(caught.value)
+    load_error("is damaged or not a Parquet file", "csv", root=tmp_path)
 
 
 def test_parquet_files_need_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "train.parquet").touch()
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(ValueError, match=r"train\.parquet: Parquet files need pyarrow; run pip"):
-        load("csv", root=tmp_path)
+    load_error(r"train\.parquet: Parquet files need pyarrow; run pip", "csv", root=tmp_path)
 
 
-def test_a_data_set_of_scikit_learn_is_read_and_standardized(write: Write) -> None:
-    """Each row is in one of the splits, standardized by the training rows."""
-    from sklearn import datasets
-
-    bunch = datasets.load_wine()
-    lines = [
-        ",".join([str(bunch.target_names[label]), *map(repr, row.tolist())])
-        for row, label in zip(bunch.data, bunch.target, strict=True)
-    ]
-    header = ",".join(["class", *map(str, bunch.feature_names)])
-    source = load("csv", root=write(header, *lines), label="class")
-    assert source.classes == tuple(sorted(map(str, bunch.target_names)))
-    assert source.encoding.columns == tuple(bunch.feature_names)
-    labels = torch.tensor(
-        [source.classes.index(str(bunch.target_names[label])) for label in bunch.target]
-    )
-    kept, held = stratified_split(labels, (0.8, 0.2), seed=seed_for("csv", "test", 0))
-    rows = torch.from_numpy(bunch.data)
-    mean, std = rows[kept].mean(0), rows[kept].std(0, correction=0)
-    for part, indices in ((source.train, kept), (source.test, held)):
-        assert torch.equal(part.labels, labels[indices])
-        wanted = ((rows[indices] - mean) / std).float()
-        torch.testing.assert_close(part.pixels.flatten(1), wanted, rtol=1e-5, atol=1e-6)
-
-
-def test_splits_of_a_folder_are_read(write: Write, tmp_path: Path) -> None:
+def test_splits_of_a_folder_are_read(tmp_path: Path) -> None:
     """All are standardized by the training file; the others may have more columns in any order."""
-    write("a,b,c", *ROWS, name="train.csv")
-    write("c,b,a,extra", "y,45,4.5,-", name="test.csv")
-    write("a,b,c", "2.5,5,x", "9,9,y", name="valid.csv")
+    write(tmp_path, "a,b,c", *ROWS, name="train.csv")
+    write(tmp_path, "c,b,a,extra", "y,45,4.5,-", name="test.csv")
+    write(tmp_path, "a,b,c", "2.5,5,x", "9,9,y", name="valid.csv")
     source = load("csv", root=tmp_path)
     assert (len(source.train), len(source.test), len(source.valid)) == (8, 1, 2)
     deviation = np.std(np.arange(1, 9))
@@ -122,14 +91,15 @@ def test_splits_of_a_folder_are_read(write: Write, tmp_path: Path) -> None:
         load("csv", root=tmp_path, test_share=0.25, split_seed=seed) for seed in (0, 0, 3)
     )
     assert [len(part) for part in (held.train, held.test, held.valid)] == [6, 2, 2]
+    assert sorted(held.test.labels.tolist()) == [0, 1]
     assert torch.equal(held.test.pixels, again.test.pixels)
     assert not torch.equal(held.train.pixels, other.train.pixels)
 
 
-def test_numbers_of_any_scale_are_standardized(write: Write) -> None:
+def test_numbers_of_any_scale_are_standardized(tmp_path: Path) -> None:
     """Columns of numbers that are equal in float32, huge, tiny, and constant."""
     rows = [f"{1.7e9 + i},{i}e300,{i}e-300,0.1,{'xy'[i % 2]}" for i in range(8)]
-    source = load("csv", root=write("time,huge,tiny,same,kind", *rows), test_share=0.25)
+    source = load("csv", root=write(tmp_path, "time,huge,tiny,same,kind", *rows), test_share=0.25)
     found = source.train.pixels.flatten(1).double()
     assert found.shape == (6, 4)
     for number in (0, 1, 2):
@@ -139,12 +109,12 @@ def test_numbers_of_any_scale_are_standardized(write: Write) -> None:
     assert not bool(found[:, 3].any())
 
 
-def test_integer_classes_are_sorted_as_integers(write: Write) -> None:
+def test_integer_classes_are_sorted_as_integers(tmp_path: Path) -> None:
     lines = ["1,10", "2,9", "3,-1", "4,10", "5,9", "6,-1"]
-    source = load("csv", root=write("a,grade", *lines), test_share=0.5)
+    source = load("csv", root=write(tmp_path, "a,grade", *lines), test_share=0.5)
     assert source.classes == ("-1", "9", "10")
     texts = [line.replace(",", ",g") for line in lines]
-    source = load("csv", root=write("a,grade", *texts), test_share=0.5)
+    source = load("csv", root=write(tmp_path, "a,grade", *texts), test_share=0.5)
     assert source.classes == ("g-1", "g10", "g9")
 
 
@@ -180,14 +150,11 @@ HEAD = "a,b,c"
     ],
 )
 def test_invalid_files_are_refused_in_one_line(
-    lines: list[str], message: str, write: Write
+    lines: list[str], message: str, tmp_path: Path
 ) -> None:
-    path = write(*lines) if lines else write("", end="")
+    path = write(tmp_path, *lines) if lines else write(tmp_path, "", end="")
     share = 0.8 if "training samples" in message else 0.25
-    with pytest.raises(ValueError, match=message) as caught:
-        load("csv", root=path, test_share=share)
-    assert "\n" not in str(caught.value)
-    assert str(path) in str(caught.value)
+    assert str(path) in load_error(message, "csv", root=path, test_share=share)
 
 
 @pytest.mark.parametrize(
@@ -198,13 +165,11 @@ def test_invalid_files_are_refused_in_one_line(
     ],
 )
 def test_a_test_file_must_match_the_training_file(
-    lines: list[str], message: str, write: Write, tmp_path: Path
+    lines: list[str], message: str, tmp_path: Path
 ) -> None:
-    write(HEAD, *ROWS, name="train.csv")
-    path = write(*lines, name="test.csv")
-    with pytest.raises(ValueError, match=message) as caught:
-        load("csv", root=tmp_path)
-    assert str(path) in str(caught.value)
+    write(tmp_path, HEAD, *ROWS, name="train.csv")
+    path = write(tmp_path, *lines, name="test.csv")
+    assert str(path) in load_error(message, "csv", root=tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -216,26 +181,22 @@ def test_a_test_file_must_match_the_training_file(
         ({"root": "nowhere.csv"}, "nowhere.csv does not exist: set dataset.root"),
     ],
 )
-def test_invalid_options_are_refused(options: dict[str, Any], message: str, write: Write) -> None:
-    path = write(HEAD, *ROWS)
-    with pytest.raises(ValueError, match=message) as caught:
-        load("csv", **{"root": path, **options})
-    assert "\n" not in str(caught.value)
+def test_invalid_options_are_refused(options: dict[str, Any], message: str, tmp_path: Path) -> None:
+    path = write(tmp_path, HEAD, *ROWS)
+    load_error(message, "csv", **{"root": path, **options})
 
 
-def test_a_missing_training_file_and_binary_files_are_refused(write: Write, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"contains no train.csv"):
-        load("csv", root=tmp_path)
-    path = write(HEAD)
+def test_a_missing_training_file_and_binary_files_are_refused(tmp_path: Path) -> None:
+    load_error(r"contains no train.csv", "csv", root=tmp_path)
+    path = write(tmp_path, HEAD)
     path.write_bytes(b"a,b\n\xff\xfe,1\n")
-    with pytest.raises(ValueError, match="is not UTF-8 text"):
-        load("csv", root=path)
+    load_error("is not UTF-8 text", "csv", root=path)
 
 
-def test_bins_add_an_encoding_that_the_training_rows_define(write: Write) -> None:
+def test_bins_add_an_encoding_that_the_training_rows_define(tmp_path: Path) -> None:
     """The test rows of a file of their own do not move the bins."""
-    folder = write("a,b,kind", *ROWS, name="train.csv").parent
-    write("a,b,kind", "100,0,x", "2.5,30,y", name="test.csv")
+    folder = write(tmp_path, "a,b,kind", *ROWS, name="train.csv").parent
+    write(tmp_path, "a,b,kind", "100,0,x", "2.5,30,y", name="test.csv")
     plain, binned = (load("csv", root=folder, bins=bins) for bins in (0, 3))
     train, test = binned.train.pixels, binned.test.pixels
     assert train.shape[1:] == (2 + 6, 1, 1)
@@ -246,3 +207,60 @@ def test_bins_add_an_encoding_that_the_training_rows_define(write: Write) -> Non
     shares = np.clip((np.array([[100.0], [2.5]]) - edges[:-1]) / np.diff(edges), 0, 1)
     np.testing.assert_allclose(test[:, 2:5, 0, 0], shares, rtol=1e-6)
     assert len(binned.mean) == len(binned.std) == 8
+
+
+RNG = np.random.default_rng(0)
+
+
+def fit(rows: np.ndarray, bins: int) -> RowEncoding:
+    return RowEncoding.fit(tuple(map(str, range(rows.shape[1]))), rows, bins)
+
+
+def shares(encoding: RowEncoding, rows: np.ndarray) -> torch.Tensor:
+    """Return the piecewise linear encoding, without the standardized columns."""
+    return encoding(rows)[:, len(encoding.columns) :, 0, 0]
+
+
+def test_values_within_a_bin_are_shares_and_others_are_zero_or_one() -> None:
+    encoding = fit(np.array([[0.0], [1.0], [2.0], [4.0], [8.0]]), 4)
+    assert encoding.bin_low == (0, 1, 2, 4)
+    assert encoding.bin_high == (1, 2, 4, 8)
+    encoded = shares(encoding, np.array([[-5.0], [0.5], [3.0], [99.0]]))
+    assert encoded.tolist() == [[0, 0, 0, 0], [0.5, 0, 0, 0], [1, 1, 0.5, 0], [1, 1, 1, 1]]
+
+
+def test_columns_with_few_values_have_few_bins() -> None:
+    rows = np.stack([RNG.integers(0, n, 500).astype(float) for n in (1, 2, 3, 400)], axis=1)
+    assert np.bincount(fit(rows, 8).bin_columns, minlength=4).tolist() == [0, 0, 2, 8]
+    assert fit(rows, 1).bin_columns == ()
+
+
+def test_wide_tables_get_fewer_bins() -> None:
+    assert len(fit(RNG.normal(size=(50, 1024)), 16).bin_columns) == 4 * 1024 == MAX_BINS
+    assert fit(RNG.normal(size=(50, 3000)), 16).bin_columns == ()
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    arrays.arrays(
+        np.float64,
+        st.tuples(st.integers(2, 30), st.integers(1, 3)),
+        elements=st.floats(allow_nan=False, allow_infinity=False),
+    ),
+    st.integers(2, 9),
+)
+@example(rows=np.array([[1.0], [5e-324], [0.0]]), bins=2)  # half of the smallest number is 0
+def test_any_finite_table_is_encoded_to_shares(rows: np.ndarray, bins: int) -> None:
+    encoded = shares(fit(rows, bins), rows)
+    assert encoded.isfinite().all()
+    assert ((encoded >= 0) & (encoded <= 1)).all()
+
+
+@pytest.mark.parametrize("bins", [2, 5])
+def test_a_linear_map_of_the_encoding_interpolates_any_values_at_the_edges(bins: int) -> None:
+    """With a constant, the encoding spans all continuous functions that are linear in each bin."""
+    encoding = fit(RNG.normal(size=(40, 1)), bins)
+    edges = np.array([*encoding.bin_low, encoding.bin_high[-1]])[:, None]
+    encoded = shares(encoding, edges).double()
+    columns = torch.cat([torch.ones(len(edges), 1), encoded], dim=1)
+    assert torch.linalg.matrix_rank(columns) == bins + 1

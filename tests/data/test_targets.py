@@ -1,17 +1,21 @@
-"""Targets that are labels or numbers: their scale, their groups, and the files that have them."""
+"""PyTorch datasets, and targets of tables, images and datasets."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import TensorDataset
+from load_errors import load_error
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Subset, TensorDataset
 
 from darts.data import load
 from darts.data.source import Source
-from darts.data.targets import LABELS, NUMBERS, TargetScale, strata
+from darts.data.targets import CLASSES, LABELS, NUMBERS, TargetScale, strata
 from darts.data.torch_datasets import store
 
 
@@ -50,8 +54,9 @@ def test_numbers_that_cannot_be_standardized_are_refused(column: list[float], pr
 def test_numbers_far_from_the_training_numbers_are_refused(tmp_path: Path) -> None:
     table(tmp_path, "x,y", "1,10", "2,30", name="train.csv")
     table(tmp_path, "x,y", "1,20", "2,1e300", name="test.csv")
-    with pytest.raises(ValueError, match="test split: a number is too large to standardize"):
-        load("csv", root=tmp_path, targets=NUMBERS)
+    load_error(
+        "test split: a number is too large to standardize", "csv", root=tmp_path, targets=NUMBERS
+    )
 
 
 def test_groups_of_numbers_are_ranges_of_equal_size() -> None:
@@ -105,33 +110,24 @@ def test_a_table_has_labels(tmp_path: Path) -> None:
         (ROWS, {"labels": ["first", "first"]}, "has a column twice"),
         (ROWS, {"labels": ["first", "wrong"]}, "no column 'wrong' for dataset.labels"),
         (["1,2,3,many"], {}, "line 2, column 'second': 'many' is not a number"),
+        (ROWS, {"targets": LABELS, "labels": []}, "must name the columns of the labels"),
+        (
+            ["1,0,1,0", "2,1,0,0", "3,2,1,0"],
+            {"targets": LABELS, "labels": ["b", "first"]},
+            "line 4, column 'b': 2 is not a label; must be 0 or 1",
+        ),
+        (
+            ROWS,
+            {"targets": CLASSES, "labels": ["first", "second"]},
+            "task=multi_label or task=regression",
+        ),
     ],
 )
-def test_wrong_number_columns_are_refused(
+def test_wrong_target_columns_are_refused(
     rows: list[str], options: dict[str, object], problem: str, tmp_path: Path
 ) -> None:
     path = table(tmp_path, "a,b,first,second", *rows)
-    with pytest.raises(ValueError, match=problem):
-        load("csv", root=path, targets=NUMBERS, **options)
-
-
-@pytest.mark.parametrize(
-    ("labels", "problem"),
-    [
-        ([], "must name the columns of the labels"),
-        (["b", "first"], "line 4, column 'b': 2 is not a label; must be 0 or 1"),
-    ],
-)
-def test_wrong_label_columns_are_refused(labels: list[str], problem: str, tmp_path: Path) -> None:
-    path = table(tmp_path, "a,b,first", "1,0,1", "2,1,0", "3,2,1")
-    with pytest.raises(ValueError, match=problem):
-        load("csv", root=path, targets=LABELS, labels=labels)
-
-
-def test_classes_need_one_column(tmp_path: Path) -> None:
-    path = table(tmp_path, "a,b,first,second", *ROWS)
-    with pytest.raises(ValueError, match="task=multi_label or task=regression"):
-        load("csv", root=path, labels=["first", "second"])
+    load_error(problem, "csv", root=path, **{"targets": NUMBERS, **options})
 
 
 def arrays(folder: Path, split: str, labels: np.ndarray, **others: np.ndarray) -> None:
@@ -170,8 +166,7 @@ def test_wrong_target_arrays_are_refused(
 ) -> None:
     others = {} if names is None else {"classes": names}
     arrays(tmp_path, "train", labels, **others)
-    with pytest.raises(ValueError, match=problem):
-        load("npz", root=tmp_path, targets=targets)
+    load_error(problem, "npz", root=tmp_path, targets=targets)
 
 
 def test_rows_of_a_torch_dataset_have_exact_numbers(tmp_path: Path) -> None:
@@ -205,15 +200,9 @@ def test_images_of_a_torch_dataset_have_labels(tmp_path: Path) -> None:
 def test_wrong_targets_of_a_torch_dataset_are_refused(
     targets: list[object], problem: str, tmp_path: Path
 ) -> None:
-    class Rows:
-        def __len__(self) -> int:
-            return len(targets)
-
-        def __getitem__(self, index: int) -> tuple[torch.Tensor, object]:
-            return torch.zeros(2), targets[index]
-
+    data: Any = Samples([(torch.zeros(2), target) for target in targets])
     with pytest.raises(ValueError, match=problem):
-        store(Rows(), root=tmp_path, targets=NUMBERS)  # type: ignore[arg-type]
+        store(data, root=tmp_path, targets=NUMBERS)
 
 
 def test_names_of_targets_may_be_like_those_of_columns(tmp_path: Path) -> None:
@@ -223,3 +212,108 @@ def test_names_of_targets_may_be_like_those_of_columns(tmp_path: Path) -> None:
     source = load("csv", root=stored.root, targets=NUMBERS, labels=[*stored.labels])
     assert source.classes == ("column0", "price")
     assert source.train.shape == (2, 1, 1)
+
+
+class Samples:
+    def __init__(self, pairs: Any, classes: Any = None) -> None:
+        self.pairs = pairs
+        if classes is not None:
+            self.classes = classes
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.pairs[index]
+
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (6, 7, 5, 3), dtype=np.uint8)  # (N, H, W, C)
+CHANNELS_FIRST = torch.from_numpy(PIXELS).permute(0, 3, 1, 2)
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        [Image.fromarray(image) for image in PIXELS],
+        list(PIXELS),
+        list(CHANNELS_FIRST.numpy()),
+        list(CHANNELS_FIRST),
+        list(CHANNELS_FIRST / 255),  # as ToTensor returns them
+    ],
+    ids=["PIL", "arrays", "arrays with channels first", "tensors", "floats"],
+)
+def test_images_keep_every_pixel(images: Any, tmp_path: Path) -> None:
+    labels = [0, np.int64(1), torch.tensor(2), 0, 1, 2]
+    data: Any = Samples(list(zip(images, labels, strict=True)), ["a", "b", "c"])
+    stored = store(data, data, tmp_path)
+    source = load(stored.name, root=stored.root)
+    assert source.classes == ("a", "b", "c")
+    assert source.train.pixels.equal(CHANNELS_FIRST)
+    assert source.test.labels.tolist() == [0, 1, 2, 0, 1, 2]
+
+
+def test_subsets_keep_class_names_and_palettes_become_colors(tmp_path: Path) -> None:
+    image = Image.fromarray(PIXELS[0])
+    palette = image.quantize(8)
+    data: Any = Samples([(palette, 0), (palette, 1), (palette, 1)], ["ant", "bee"])
+    subset: Any = Subset(Subset(data, [0, 1, 2]), [0, 2])
+    source = load("npz", root=store(subset, subset, tmp_path).root)
+    assert source.classes == ("ant", "bee")
+    expected = torch.from_numpy(np.array(palette.convert("RGB"))).permute(2, 0, 1)
+    assert source.train.pixels[0].equal(expected)
+
+
+def test_rows_are_a_table_with_exact_numbers(tmp_path: Path) -> None:
+    rows = torch.randn(12, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    data: Any = Samples([(row, int(label)) for row, label in zip(rows, [0, 1] * 6, strict=True)])
+    stored = store(data, data, tmp_path)
+    assert stored.name == "csv"
+    text = (stored.root / "train.csv").read_text().splitlines()
+    assert text[0] == "column0,column1,column2,class"
+    assert [float(value) for value in text[1].split(",")[:3]] == rows[0].tolist()
+    assert load("csv", root=stored.root).train.shape == (3, 1, 1)
+
+
+def test_equal_samples_are_stored_once(tmp_path: Path) -> None:
+    images = torch.randint(0, 256, (6, 1, 4, 4), dtype=torch.uint8)
+    first = store(TensorDataset(images, torch.arange(6) % 2), root=tmp_path)
+    time = (first.root / "train.npz").stat().st_mtime_ns
+    again = store(TensorDataset(images.clone(), torch.arange(6) % 2), root=tmp_path)
+    assert again == first
+    assert (first.root / "train.npz").stat().st_mtime_ns == time
+    other = store(TensorDataset(images, (torch.arange(6) + 1) % 2), root=tmp_path)
+    assert other.root != first.root
+
+
+def pair(sample: Any, label: Any = 0) -> Any:
+    return Samples([(sample, label)])
+
+
+IMAGE = torch.zeros(3, 4, 4)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (Samples([]), "train has no samples"),
+        (Samples([IMAGE[0, 0, 0]]), "sample 0 of train is not a pair"),
+        (pair(IMAGE - 2.5), r"float32 values from -2\.5 to -2\.5; give uint8"),
+        (pair(IMAGE.long()), "int64 values"),
+        (pair(torch.zeros(2, 3, 4, 4)), "neither an image nor a row"),
+        (pair(IMAGE + float("nan")), "float32 values from nan"),
+        (pair({"image": 1}), "is dict, neither an image nor a row"),
+        (pair(IMAGE, 1000), "labels go up to 1000, but there are 1 samples"),
+        (pair(IMAGE, 0.5), r"label 0\.5; must be an integer >= 0"),
+        (Samples([(IMAGE, 0), (IMAGE[:, :2], 0)]), "sample 1 of train has shape"),
+    ],
+)
+def test_unusable_samples_are_refused(data: Any, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        store(data, root=tmp_path)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_train_and_test_must_have_one_shape(tmp_path: Path) -> None:
+    other: Tensor = torch.zeros(3, 8, 8)
+    with pytest.raises(ValueError, match="samples or targets of train and test differ in shape"):
+        store(pair(IMAGE), pair(other), tmp_path)

@@ -1,4 +1,4 @@
-"""The recording of learning curves and the policies that are replayed on them."""
+"""The recording of learning curves, policies that are replayed on them, and hypervolumes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
+import front_study
 import numpy as np
 import pytest
 import record_curves
@@ -178,3 +179,15 @@ def test_curves_are_recorded_and_resumed(table_file, tmp_path, monkeypatch):
         json.loads(file.read_text())["candidates"], first["candidates"], strict=True
     ):
         assert candidate["seconds"][-1] > before["seconds"][-1]
+
+
+def test_the_hypervolume_is_the_share_of_dominated_places() -> None:
+    """Random places show which part of the area the points dominate."""
+    draw = np.random.default_rng(0)
+    points = np.column_stack([draw.uniform(2, 22, 12), draw.uniform(75, 95, 12)])
+    area = front_study.hypervolume(points.tolist(), 20.0, 80.0)
+    places = np.column_stack([draw.uniform(0, 20, 40_000), draw.uniform(80, 100, 40_000)])
+    below = points[:, None] <= places[None] + 1e-12
+    dominated = (below[..., 0] & (points[:, None, 1] >= places[None, :, 1])).any(axis=0)
+    assert area == pytest.approx(400 * dominated.mean(), rel=0.02)
+    assert front_study.hypervolume([(30.0, 99.0), (5.0, 79.0)], 20.0, 80.0) == 0

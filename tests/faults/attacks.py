@@ -1,7 +1,4 @@
-"""Run directories of an adversary: files that would run code, leak, hang or fill the memory.
-
-An attack changes a copy of a real run directory. A ``Trap`` shows whether it succeeded.
-"""
+"""Run directories of an adversary: files that would run code, leak, hang or fill the memory."""
 
 from __future__ import annotations
 
@@ -202,7 +199,7 @@ REGULAR += (
 )
 SPECIAL = ("pipe", "socket", "folder", "link to zeros", "link to precious file", "link to nothing")
 TARGET = "{_target_: builtins.exec, _args_: ['CODE']}"
-# tests/config/test_resumed_run.py and tests/test_reading.py try further ones.
+# tests/config/test_resumed_run.py and tests/test_files.py try further ones.
 OVERRIDES = {
     "an added callback": f"+hydra.callbacks.x={TARGET}",
     "a resolver": "name=${oc.decode:MARKER}",

@@ -1,7 +1,4 @@
-"""Runs on clusters of Ray and with submitit end as in processes of this machine.
-
-The nodes of the cluster are two processes of this machine with one core each.
-"""
+"""Runs on clusters of Ray and with submitit end as in processes of this machine."""
 
 from __future__ import annotations
 
@@ -20,8 +17,7 @@ from typing import Any
 
 import pytest
 from end_states import without
-from real_processes import launched
-from tiny_runs import MEASURED, RUNS, differences, end_state
+from tiny_runs import MEASURED, RUNS, differences, end_state, launched
 from waiting import wait_until
 
 from darts.running.jobs import log_file
@@ -97,14 +93,13 @@ while sum(node["Alive"] for node in ray.nodes()) < 2:
 
 @dataclass(frozen=True)
 class Node:
-    """A node of a cluster of Ray."""
+    """A node of a cluster of Ray: processes of this machine with one core."""
 
     process: subprocess.Popen[bytes]  # the node lives as long as this process
     mark: str  # value of the variable ``MARK`` in the processes of the node
 
     @classmethod
     def start(cls, *words: str) -> Node:
-        """Start a node with one core."""
         mark, package = secrets.token_hex(8), Path(__file__).parents[2]
         own = {MARK: mark, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(package)}
         process = subprocess.Popen(

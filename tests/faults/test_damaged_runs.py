@@ -1,8 +1,4 @@
-"""A damaged run directory is refused in one line, or the damage changes nothing.
-
-Each file of a run is damaged at random before a command reads the directory. No command may end in
-a traceback, hang, or silently do something else than with the undamaged directory.
-"""
+"""A damaged run directory is refused in one line, or the damage changes nothing."""
 
 from __future__ import annotations
 

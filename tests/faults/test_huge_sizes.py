@@ -23,10 +23,6 @@ RUNS = {
 HUGE = 100_000  # channels; one convolution between as many has 40 GB
 
 
-def start(command: str, directory: Path) -> None:
-    tiny_runs.run(command, *RUNS[command], f"hydra.run.dir={directory}")
-
-
 def resume(command: str, directory: Path, *more: str) -> None:
     os.chdir(directory.parent)
     tiny_runs.run(command, f"resume={directory}", *more)
@@ -51,7 +47,8 @@ def widen(command: str, directory: Path) -> None:
 def widened(request: Any, forks: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     """A run of each command without its last file, whose other files ask for a huge network."""
     directory = tmp_path_factory.mktemp("huge") / "run"
-    ended = forks.call(start, request.param, directory)
+    words = (*RUNS[request.param], f"hydra.run.dir={directory}")
+    ended = forks.call(tiny_runs.run, request.param, *words)
     assert ended.code == 0, ended.err
     (directory / "summary.json").unlink()
     widen(request.param, directory)

@@ -1,6 +1,4 @@
-"""If a file-system call fails, the run ends in one line or continues with a warning.
-
-A run that has ended can be resumed.
+"""If a file-system call fails, a run ends in one line and can be resumed, or it warns.
 
 A call fails with EIO once, or with ENOSPC, after which all later writes fail, too.
 """
@@ -17,7 +15,7 @@ from typing import Any
 import pytest
 import tiny_runs
 from file_calls import READS, WRITES, Call, Fail
-from fork_server import Ended, limit_file_size, one_line_problems
+from fork_server import Ended, one_line_problems
 
 SAMPLE = {"search": 2, "retrain": 1}  # faults of the everyday tests
 # The slow tests try every n-th fault; with DARTS_FAULTS=full, all.
@@ -25,23 +23,11 @@ STRIDE = {"search": 5, "retrain": 5, "tune": 12, "compare": 4, "find": 1500}
 CODES = {4}  # exit code for failures of the machine
 
 
-def fault_problems(forks: Any, continuation: Any, command: str, root: Path, fault: Fail) -> Any:
-    """Run a command with a fault, check its end, resume it and return what is wrong."""
-    shutil.rmtree(root, ignore_errors=True)
-    ended = forks.call(tiny_runs.start, command, root, watched=(root, fault))
-    problems = end_problems(ended, continuation.uninterrupted(command).err)
-    return problems + continuation.problems(command, root, decorations=ended.code != 0)
-
-
 def end_problems(ended: Ended, expected: str) -> list[str]:
     """Return what is wrong with the end of a command that met a fault.
 
     It may continue without decorations (TensorBoard, the model card), with one warning for each.
-    If it ends early, one line says why.
-
-    Args:
-        ended: How the command ended.
-        expected: Standard error of the command without a fault.
+    If it ends early, one line says why. ``expected`` is its standard error without a fault.
     """
     lines = ended.err.splitlines()
     warnings = [line for line in lines if ": warning: " in line]
@@ -56,9 +42,14 @@ def end_problems(ended: Ended, expected: str) -> list[str]:
 def check_faults(
     forks: Any, continuation: Any, command: str, root: Path, faults: list[tuple[Call, int]]
 ) -> None:
+    """Run a command with each fault, check its end, resume it and require the usual result."""
     failed = {}
     for call, code in faults:
-        problems = fault_problems(forks, continuation, command, root, Fail(call.number, code))
+        shutil.rmtree(root, ignore_errors=True)
+        watched = (root, Fail(call.number, code))
+        ended = forks.call(tiny_runs.start, command, root, watched=watched)
+        problems = end_problems(ended, continuation.uninterrupted(command).err)
+        problems += continuation.problems(command, root, decorations=ended.code != 0)
         if problems:
             failed[f"{errno.errorcode[code]} in {call}"] = problems
     print(f"{command}: {len(faults)} faults")
@@ -89,18 +80,12 @@ def test_many_faults(forks: Any, continuation: Any, tmp_path: Path, command: str
     check_faults(forks, continuation, command, root, faults)
 
 
-def start_limited(command: str, directory: Path, limit: int) -> None:
-    """Start a run whose files cannot grow beyond a limit, which the system enforces."""
-    limit_file_size(limit)
-    tiny_runs.start(command, directory)
-
-
 @pytest.mark.parametrize("limit", [pytest.param(300, marks=pytest.mark.slow), 30_000])
 def test_a_limit_of_the_file_size(
     forks: Any, continuation: Any, tmp_path: Path, limit: int
 ) -> None:
     root = tmp_path / "run"
-    ended = forks.call(start_limited, "search", root, limit)
+    ended = forks.call(tiny_runs.start_limited, "search", root, limit)
     assert one_line_problems(ended, CODES, "File too large") == []
     assert continuation.problems("search", root) == []
 
@@ -114,7 +99,6 @@ def start_without_output(command: str, directory: Path) -> None:
 
 
 def test_full_disk_of_the_output(forks: Any, continuation: Any, tmp_path: Path) -> None:
-    """If standard output cannot be written, the run ends and can be resumed."""
     root = tmp_path / "run"
     ended = forks.call(start_without_output, "search", root)
     assert ended.code == 4

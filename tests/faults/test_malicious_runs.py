@@ -1,7 +1,4 @@
-"""A run directory of an adversary is only data.
-
-A command that reads it runs no code from it, leaks nothing, and ends in at most one line.
-"""
+"""A run directory of an adversary is only data: no code runs from it, and nothing leaks."""
 
 from __future__ import annotations
 
@@ -52,13 +49,10 @@ def problems_of(ended: Ended, folder: Path, trap: Trap) -> list[str]:
         problems.append(f"{ended.peak_bytes:,} bytes of memory")
     if "\x1b" in ended.out + ended.err:
         problems.append("an escape sequence reaches the terminal")
-    if SECRET in ended.out + ended.err or any(_has_secret(path) for path in folder.rglob("*")):
+    files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+    if SECRET in ended.out + ended.err or any(SECRET.encode() in f.read_bytes() for f in files):
         problems.append("the secret leaks")
     return problems
-
-
-def _has_secret(path: Path) -> bool:
-    return path.is_file() and not path.is_symlink() and SECRET.encode() in path.read_bytes()
 
 
 @pytest.fixture

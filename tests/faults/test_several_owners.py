@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import traceback
 from pathlib import Path
 from typing import Any
 
@@ -21,23 +20,12 @@ def start_three(cwd: Path, command: str, *arguments: str) -> list[tuple[int, str
     """
     os.chdir(cwd)
     barrier = multiprocessing.get_context("fork").Barrier(3)
-    pids = []
-    for number in range(3):
-        pid = os.fork()
-        if pid == 0:
-            error = os.open(cwd / f"{number}.err", os.O_CREAT | os.O_WRONLY)
-            os.dup2(error, 2)
-            barrier.wait()
-            code = 0
-            try:
-                tiny_runs.run(command, *arguments)
-            except SystemExit as done:
-                code = int(done.code or 0)
-            except BaseException:
-                traceback.print_exc()
-                code = 1
-            os._exit(code)
-        pids.append(pid)
+
+    def run_together() -> None:
+        barrier.wait()
+        tiny_runs.run(command, *arguments)
+
+    pids = [tiny_runs.fork(cwd / f"{number}.err", run_together) for number in range(3)]
     codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
     return [(code, (cwd / f"{number}.err").read_text()) for number, code in enumerate(codes)]
 

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import tiny_runs
 from file_calls import Call, Send
-from real_processes import launched
 from waiting import wait_for
 
 from darts.training.checkpoint import load_checkpoint
@@ -64,9 +63,8 @@ def stderr_line(process: Any) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_to_a_real_process(number: int, tmp_path: Path) -> None:
-    """The run prints the notice at once, saves and exits with 128 plus the number."""
     directory = tmp_path / "run"
-    with launched(*ENDLESS, f"hydra.run.dir={directory}") as process:
+    with tiny_runs.launched(*ENDLESS, f"hydra.run.dir={directory}") as process:
         wait_for(directory / "checkpoint.safetensors", process)
         sent = time.monotonic()
         process.send_signal(number)
@@ -85,7 +83,7 @@ def test_a_second_ctrl_c_ends_a_long_step(tmp_path: Path) -> None:
     directory = tmp_path / "run"
     slow = ("dataset=synthetic", "dataset.samples=512", "dataset.size=32", "loader.batch_size=128")
     arguments = (*slow, "space.channels=16", "space.cells=8", "tracking.figures=false")
-    with launched("search", *arguments, f"hydra.run.dir={directory}") as process:
+    with tiny_runs.launched("search", *arguments, f"hydra.run.dir={directory}") as process:
         wait_for(directory / "config.yaml", process)
         time.sleep(5)
         process.send_signal(signal.SIGINT)
@@ -98,30 +96,21 @@ def test_a_second_ctrl_c_ends_a_long_step(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_sigusr1_saves_and_the_run_continues(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "before"), [(signal.SIGUSR1, ()), (signal.SIGHUP, ("nohup",))])
+def test_a_run_continues_after_sigusr1_and_under_nohup_after_the_end_of_its_terminal(
+    number: int, before: tuple[str, ...], tmp_path: Path
+) -> None:
     directory = tmp_path / "run"
-    with launched(*ENDLESS, "save_minutes=600", f"hydra.run.dir={directory}") as process:
+    words = (*ENDLESS, "save_minutes=600", f"hydra.run.dir={directory}")
+    with tiny_runs.launched(*words, before=before) as process:
         wait_for(directory / "checkpoint.safetensors", process)
-        process.send_signal(signal.SIGUSR1)
+        process.send_signal(number)
         time.sleep(2)
         assert process.poll() is None
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=60)
         assert process.returncode == 143
-        assert err.split("\n") == ["", NOTICE, ""]
-
-
-@pytest.mark.slow
-def test_a_run_under_nohup_survives_the_end_of_its_terminal(tmp_path: Path) -> None:
-    directory = tmp_path / "run"
-    with launched(*ENDLESS, f"hydra.run.dir={directory}", before=("nohup",)) as process:
-        wait_for(directory / "checkpoint.safetensors", process)
-        process.send_signal(signal.SIGHUP)
-        time.sleep(2)
-        assert process.poll() is None
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=60)
-        assert process.returncode == 143
+        assert before or err.split("\n") == ["", NOTICE, ""]
 
 
 @pytest.mark.slow
@@ -129,7 +118,7 @@ def test_a_run_under_nohup_survives_the_end_of_its_terminal(tmp_path: Path) -> N
 def test_ctrl_c_before_the_run_begins_prints_no_traceback(tmp_path: Path, seconds: float) -> None:
     """Nothing is printed during imports, and one line while the configuration is composed."""
     directory = tmp_path / "run"
-    with launched(*ENDLESS, f"hydra.run.dir={directory}") as process:
+    with tiny_runs.launched(*ENDLESS, f"hydra.run.dir={directory}") as process:
         time.sleep(seconds)
         begun = directory.exists()
         process.send_signal(signal.SIGINT)

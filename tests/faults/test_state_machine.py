@@ -1,8 +1,4 @@
-"""After any sequence of kills, resumes, damage, repairs, reports and second owners, a run is sound.
-
-A state machine of Hypothesis chooses the sequence. No step prints a traceback; a damaged run is
-refused in one line or ends like an undamaged one; and the run ends like an uninterrupted one.
-"""
+"""After any sequence of kills, resumes, damage, repairs and second owners, a run is sound."""
 
 from __future__ import annotations
 
@@ -143,23 +139,13 @@ def make_machine(forks: Any, uninterrupted: Any) -> Callable[[], RuleBasedStateM
 def resume_owned(directory: Path) -> tuple[int, int, str]:
     """Own a run directory and try to resume its run in another process.
 
-    Returns:
-        The ID of the owner, and exit code and standard error of the other process.
+    Return the ID of the owner, and exit code and standard error of the other process.
     """
     from darts.training.run_lock import RunLock
 
     lock = RunLock(directory)
     error = directory.parent / "second_owner.txt"
-    pid = os.fork()
-    if pid == 0:
-        os.dup2(os.open(error, os.O_CREAT | os.O_WRONLY | os.O_TRUNC), 2)
-        code = 1
-        try:
-            tiny_runs.resume("search", directory)
-        except SystemExit as done:
-            code = int(done.code or 0)
-        finally:
-            os._exit(code)
+    pid = tiny_runs.fork(error, tiny_runs.resume, "search", directory)
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     lock.release()
     return os.getpid(), code, error.read_text()

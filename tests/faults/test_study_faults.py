@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 import tiny_runs
-from fork_server import limit_file_size, one_line_problems
-from real_processes import launched
+from fork_server import one_line_problems
 from waiting import wait_until
 
 from darts.reading import read_json
@@ -39,7 +38,7 @@ def group_exists(group: int) -> bool:
 def test_a_second_ctrl_c_ends_supervisor_and_workers(tmp_path: Path) -> None:
     directory = tmp_path / "run"
     logs = [directory / f"trials/{number:04d}.log" for number in range(2)]
-    with launched("tune", *SLOW, "workers=2", f"hydra.run.dir={directory}") as process:
+    with tiny_runs.launched("tune", *SLOW, "workers=2", f"hydra.run.dir={directory}") as process:
         wait_until(
             lambda: all(log.exists() and "training in" in log.read_text() for log in logs), process
         )
@@ -58,16 +57,11 @@ def test_a_second_ctrl_c_ends_supervisor_and_workers(tmp_path: Path) -> None:
         assert not (directory / "run.lock").exists()
 
 
-def start_limited(directory: Path, limit: int) -> None:
-    """Start a study with a worker whose files cannot grow beyond a limit."""
-    limit_file_size(limit)
-    tiny_runs.start("tune", directory, WIDE, "executor=processes", "workers=1", "retries=0")
-
-
 def test_a_worker_that_cannot_save_a_checkpoint(forks: Any, tmp_path: Path) -> None:
     """Its trial waits for the resumed study, whatever the number of retries."""
     directory = tmp_path / "run"
-    ended = forks.call(start_limited, directory, FILE_LIMIT, timeout=120)
+    more = (WIDE, "executor=processes", "workers=1", "retries=0")
+    ended = forks.call(tiny_runs.start_limited, "tune", directory, FILE_LIMIT, *more, timeout=120)
     assert one_line_problems(ended, {4}, "File too large") == []
     assert "checkpoint.safetensors" in ended.err
     assert f"python -m darts.tune resume={directory}" in ended.err

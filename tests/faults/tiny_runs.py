@@ -6,11 +6,14 @@ import csv
 import functools
 import importlib
 import os
+import signal
 import stat
+import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout, suppress
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ from end_states import COSTS, checkpoint_end, training_end, without
 from fake_executor import make_fake_executor
 from fast_composition import compose_faster
 from file_calls import Watcher, watch
+from fork_server import limit_file_size
 
 from darts.reading import read_json
 
@@ -30,28 +34,15 @@ RUNS: dict[str, tuple[str, ...]] = {
     "search": (*MLP, "epochs=2", "save_minutes=0"),
     "retrain": (*MLP, GENOTYPE, "epochs=2", "validation=0.2", "save_minutes=0"),
     "tune": (
-        *MLP,
-        GENOTYPE,
-        "epochs=1",
-        "validation=0.2",
+        *(*MLP, GENOTYPE, "epochs=1", "validation=0.2", "tracking.tensorboard=false"),
         "parameters.optimizer.lr={low: 0.001, high: 0.1, log: true}",
-        "strategy=random",
-        "budget.trials=2",
-        "heartbeat=1",
-        "executor=inline",
+        *("strategy=random", "budget.trials=2", "heartbeat=1", "executor=inline"),
         "analysis.retrain_best=false",
-        "tracking.tensorboard=false",
     ),
     "find": (
         *("dataset=synthetic", "dataset.samples=48", "dataset.size=8", "loader.batch_size=4"),
-        *(
-            "space=mlp",
-            "space.cells=1",
-            "space.widths=[8]",
-            "seed=7",
-            "device=cpu",
-            "executor=inline",
-        ),
+        *("space=mlp", "space.cells=1", "space.widths=[8]", "seed=7"),
+        *("device=cpu", "executor=inline"),
         *("plan.equal=epochs", "plan.slice_epochs=1", "plan.rounds=2", "plan.newcomers=1"),
         *("plan.epochs=3", "plan.folds=1", "plan.settings=false", "save_minutes=0"),
     ),
@@ -70,13 +61,7 @@ MEASURED |= {"winner_seconds", "baseline_seconds"}
 def run(command: str, *arguments: str, watched: tuple[Path, Watcher] | None = None) -> Any:
     """Call a command as if a user had started it; call this in a fork.
 
-    Args:
-        command: Name of the command.
-        arguments: Its command line.
-        watched: A folder, and the watcher that receives each file-system call in it.
-
-    Returns:
-        The watcher, or None.
+    ``watched`` is a folder, and the watcher of its file-system calls, which is returned.
     """
     if watched is not None:
         watch(*watched)
@@ -96,8 +81,13 @@ def start(command: str, directory: Path, *more: str, **options: Any) -> Any:
     return run(command, *kept, *more, f"hydra.run.dir={directory}", **options)
 
 
+def start_limited(command: str, directory: Path, limit: int, *more: str) -> None:
+    """Start a run whose files cannot grow beyond a limit, which the system enforces."""
+    limit_file_size(limit)
+    start(command, directory, *more)
+
+
 def resume(command: str, directory: Path, **options: Any) -> Any:
-    """Resume a run; see ``run``."""
     return run(command, f"resume={directory}", **options)
 
 
@@ -130,6 +120,54 @@ def prepare_process() -> None:
     patch = pytest.MonkeyPatch()
     compose_faster(patch)
     patch.setattr(importlib.import_module("darts.compare"), "make_executor", make_fake_executor)
+
+
+def fork(error: Path, function: Callable[..., object], *arguments: object) -> int:
+    """Call a function in a fork with a file as its standard error; return the ID of the fork."""
+    pid = os.fork()
+    if pid == 0:
+        os.dup2(os.open(error, os.O_CREAT | os.O_WRONLY | os.O_TRUNC), 2)
+        code = 0
+        try:
+            function(*arguments)
+        except SystemExit as done:
+            code = int(done.code or 0)
+        except BaseException:
+            traceback.print_exc()
+            code = 1
+        os._exit(code)
+    return pid
+
+
+@contextmanager
+def launched(
+    command: str, *arguments: str, before: Sequence[str] = ()
+) -> Iterator[subprocess.Popen[str]]:
+    """Start a command in a new process group and kill it at the end.
+
+    ``before`` precedes the command, for example ``nohup``.
+    """
+    process = subprocess.Popen(
+        [*before, sys.executable, "-m", f"darts.{command}", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])},
+        process_group=0,
+        preexec_fn=_default_signals,
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def _default_signals() -> None:
+    """Let signals end a process, although tests that run in the background may ignore them."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def end_state(command: str, directory: Path) -> dict[str, object]:

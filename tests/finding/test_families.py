@@ -1,26 +1,43 @@
-"""The baselines of every kind of data are networks that can be built and trained."""
+"""Families of networks, their baselines, and the gradient searches of ``darts.find``."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from fake_race import DATA, networks_of
 
 from darts.config import FindConfig, compose
-from darts.finding.candidates import Networks
+from darts.finding.budget import Stopwatch
+from darts.finding.candidates import BASELINE, Candidate, Networks
+from darts.finding.decisions import Decisions
+from darts.finding.execution import Execution
 from darts.finding.families import BASELINES, FAMILIES, PLAIN_CELL, RESNET_CELL, Family
 from darts.finding.limited_baselines import (
     largest_architecture,
     reduced_architecture,
     within_limits,
 )
+from darts.finding.proposals import Pool
+from darts.finding.results import FoldRun, Result
+from darts.finding.searches import GradientSearches
 from darts.finding.setup import make_networks
 from darts.judging.devices.cell_features import is_connected
 from darts.judging.limits.costs import CostMeter
+from darts.recipes.rules import Setting, settings
+from darts.running.jobs import Executor, ExecutorError, Future, Job, Outcome
 from darts.spaces import SPACES, AnyGenotype
 from darts.spaces.lookup import find_genotype
+from darts.spaces.network import FittedLayer
 
 TINY = ("dataset=synthetic", "dataset.samples=32", "dataset.size=8", "device=cpu")
 
@@ -63,6 +80,43 @@ def test_most_families_have_baselines_with_neighbors(kind: str) -> None:
             with contextlib.suppress(ValueError):
                 points.append(space(**own).encode(genotype(text)))
         assert points or family.name in ("text_256", "recurrent")
+
+
+SHAPES = ((57, 1, 40), (1, 1, 5), (12, 5, 5), (1, 6, 7), (3, 9, 9), (1, 27, 18), (3, 60, 60))
+
+
+@pytest.mark.parametrize(
+    "shape", [s if s in SHAPES[:3] else pytest.param(s, marks=pytest.mark.slow) for s in SHAPES]
+)
+@pytest.mark.parametrize("family", FAMILIES["images"], ids=lambda family: family.name)
+def test_networks_learn_from_small_and_from_long_thin_images(
+    family: Family, shape: tuple[int, int, int]
+) -> None:
+    own = networks(family.space, *(f"{key}={value}" for key, value in family.values.items()))
+    images = torch.randn(2, *shape)
+    for baseline in family.genotypes().values():
+        sizes = {"classes": 4, "in_channels": shape[0]}
+        for net in (own.space.network(baseline, **sizes), own.space.supernet(**sizes)):
+            for layer in net.modules():
+                if isinstance(layer, FittedLayer):
+                    layer.fit(images)
+            net(images).logsumexp(1).sum().backward()
+            assert all(w.grad is None or w.grad.isfinite().all() for w in net.parameters())
+
+
+def test_arrays_begin_without_shifts_and_mirroring_which_are_settings(tmp_path: Path) -> None:
+    numbers = np.random.default_rng(0).normal(size=(40, 3, 1, 96))
+    np.save(tmp_path / "train_x.npy", numbers)
+    np.save(tmp_path / "train_y.npy", np.arange(40) % 2)
+    config = compose("find", ["dataset=challenge", f"dataset.root={tmp_path}", "device=cpu"])
+    facts, by_name = make_networks(config)
+    own = by_name["fast_32"]
+    dataset = own.config.dataset
+    assert (dataset.crop, dataset.flip, dataset.padding) == ("none", False, 6)  # type: ignore[attr-defined]
+    options = {setting.name: setting.values for setting in settings(facts, own.values, ())}
+    assert options["flip"] == {"dataset.flip": True, "mirror": True}
+    assert options["shift"] == {"dataset.crop": "pad"}
+    assert options["cutout"] == {"cutout": 32}
 
 
 @pytest.mark.parametrize("space", BASELINES)
@@ -187,14 +241,85 @@ def test_a_baseline_cannot_be_reduced_below_the_smallest_network() -> None:
     assert reduced_architecture(replace(own, limits=CostMeter({"macs": 10})), PLAIN) is None
 
 
-@pytest.mark.parametrize(
-    ("text", "connected"),
-    [
-        ("|none~0|+|none~0|none~1|+|none~0|none~1|none~2|", False),
-        ("|none~0|+|none~0|nor_conv_3x3~1|+|none~0|none~1|nor_conv_3x3~2|", False),
-        ("|nor_conv_3x3~0|+|none~0|none~1|+|none~0|nor_conv_3x3~1|none~2|", True),
-        ("DARTS_V2", True),
-    ],
-)
-def test_connected_cells_have_a_path_from_input_to_output(text: str, connected: bool) -> None:
-    assert is_connected(genotype(text)) == connected
+LIMITED = ("limit.macs=100000", "optimizer.lr=0.5")
+METHODS = ("methods=[darts_v1,pc_darts]",)
+
+
+def make_searches(folder: Path, *words: str) -> tuple[GradientSearches, Result]:
+    """Return the searches, and the result of a leader that trained 20 epochs in 10 seconds."""
+    config, facts, networks = networks_of((*DATA, *LIMITED, *words))
+    pool = Pool(config, networks, facts)
+    setting = Setting("flip", {"dataset.flip": True})
+    genotype = networks["mlp"].baselines["mlp_128"]
+    leader = Candidate("mlp-mlp_128+flip", "mlp", genotype, BASELINE, setting)
+    summary = {"epochs": 20, "epoch": 20, "seconds": 10.0}
+    result = Result(leader, (FoldRun(folder, summary),), summary, 0.5)
+    decisions = Decisions(folder / "decisions.json")
+    return GradientSearches(pool, decisions, folder, print), result
+
+
+def test_searches_get_the_recipe_of_searches(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    searches, leader = make_searches(tmp_path, *METHODS, "plan.search_epochs=9")
+    (job,) = searches.start(leader, 60, 2)
+    assert job.name == "search-mlp-darts_v1"
+    assert {"epochs=9", "method=darts_v1", "space=mlp", "dataset=synthetic"} <= {*job.overrides}
+    assert "optimizer.lr=0.5" not in job.overrides  # for retrainings
+    assert "no search with pc_darts: mlp has no partial channels" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [("plan.equal=epochs",), ("plan.search_epochs=0",), ()])
+def test_without_time_for_some_epochs_there_is_no_search(
+    words: tuple[str, ...], tmp_path: Path
+) -> None:
+    searches, leader = make_searches(tmp_path, *METHODS, *words)
+    assert searches.start(leader, 60 if words else 3, 2) == []
+
+
+def test_a_resumed_run_repeats_its_searches(tmp_path: Path) -> None:
+    searches, leader = make_searches(tmp_path, *METHODS)
+    (job,) = searches.start(leader, 20, 2)
+    again, _ = make_searches(tmp_path, *METHODS)
+    assert again.start(leader, 2_000, 2) == [job]
+
+
+def test_genotypes_of_searches_become_candidates(tmp_path: Path) -> None:
+    words = ("methods=[darts_v2,darts_v1]", "plan.search_epochs=1")
+    searches, leader = make_searches(tmp_path, *words)
+    assert list(searches.candidates(leader.candidate)) == []
+    layers = {"darts_v2": ["relu_64"], "darts_v1": ["relu_256", "relu_256"]}
+    for job in searches.start(leader, 60, 2):
+        job.directory.mkdir()
+        text = json.dumps({"space": "mlp", "layers": layers[job.directory.name.split("-")[2]]})
+        (job.directory / "genotype.json").write_text(text)
+        (job.directory / "summary.json").write_text("{}")
+    (candidate,) = searches.candidates(leader.candidate)  # the other one is beyond the limit
+    assert (candidate.name, candidate.origin) == ("mlp-darts_v2", "darts_v2")
+    assert candidate.setting == leader.candidate.setting
+    assert str(candidate.genotype) == '{"space": "mlp", "layers": ["relu_64"]}'
+
+
+class FakeExecutor(Executor):
+    """A run that fails, a job that cannot be executed, and one that never ends."""
+
+    workers, threads = 3, 1
+
+    def submit_all(self, jobs: Sequence[Job]) -> list[Future]:
+        futures = [Future(job) for job in jobs]
+        futures[0].set_result(Outcome(None, "it diverged"))
+        futures[1].set_exception(ExecutorError("3 workers in a row died"))
+        return futures
+
+
+def test_an_error_of_the_executor_ends_the_race_at_once(tmp_path: Path) -> None:
+    """It does not wait for the other runs, which the end of the executor stops."""
+    messages: list[str] = []
+    console: Any = SimpleNamespace(warn=messages.append, step=lambda seconds, **fields: None)
+    interrupt: Any = SimpleNamespace(received=None)
+    stopwatch = Stopwatch(100.0, Decisions(tmp_path / "decisions.json"), clock=lambda: 0.0)
+    execution = Execution(FakeExecutor(), console, interrupt, stopwatch)
+    jobs = [Job(name, "retrain", tmp_path / name, ()) for name in ("a", "b", "c")]
+    with pytest.raises(ExecutorError, match="3 workers"):
+        execution.run(jobs)
+    assert messages == ["a: it diverged"]

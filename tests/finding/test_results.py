@@ -1,17 +1,29 @@
-"""The order of results, and their rows in the table of candidates."""
+"""Results of candidates, and decisions, which are made once and saved before they are used."""
 
 from __future__ import annotations
 
+import json
 import math
 import random
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import torch
 
+from darts.config import ConfigError, FindBudgetConfig
+from darts.finding.budget import Stopwatch, budget_seconds
 from darts.finding.candidates import Candidate
+from darts.finding.decisions import Decisions
+from darts.finding.folds import choose_folds, combine
 from darts.finding.results import FIRST_EPOCHS, FoldRun, Result, ranked, signed
+from darts.reading import FileError
 from darts.spaces import parse_genotype
 from darts.tasks.metrics import CLASSIFICATION_METRICS
+from darts.tracking.metrics import MetricsLog
 
 NET = Candidate("net", "mlp", parse_genotype('{"space": "mlp", "layers": ["relu_8"]}'), "baseline")
 ACCURACY, LOSS = CLASSIFICATION_METRICS["accuracy"], CLASSIFICATION_METRICS["loss"]
@@ -56,3 +68,196 @@ def test_a_row_sums_the_costs_of_all_runs() -> None:
     assert (row["seconds"], row["joules"], row["runs"]) == (4.0, 6.0, 2)
     assert (row["valid_accuracy"], row["valid_loss"], row["macs"]) == (None, None, None)
     assert (row["candidate"], row["directory"]) == ("net", "net.fold0")
+
+
+BY_ACCURACY, BY_LOSS = ("accuracy", ACCURACY), ("loss", LOSS)
+
+
+def training(
+    folder: Path, accuracies: Sequence[float | None], losses: Sequence[float], seconds: float
+) -> FoldRun:
+    """Write the metrics of a training; an accuracy of None is missing in the file."""
+    folder.mkdir()
+    with closing(MetricsLog(folder / "metrics.jsonl")) as log:
+        for epoch, (accuracy, loss) in enumerate(zip(accuracies, losses, strict=True), start=1):
+            known = {} if accuracy is None else {"valid_accuracy": accuracy}
+            log.write(epoch=epoch, train_loss=0.0, valid_loss=loss, **known)
+    return FoldRun(folder, {"seconds": seconds, "epoch": 1, "parameters": 7})
+
+
+@pytest.fixture
+def folds(tmp_path: Path) -> list[FoldRun]:
+    """The parts alone would choose the first and the third epoch; the means are best after two."""
+    return [
+        training(tmp_path / "0", [0.9, 0.8, 0.5], [0.3, 0.6, 0.1], 2.0),
+        training(tmp_path / "1", [0.4, 0.8, 0.9], [0.5, 0.4, 0.4], 4.0),
+    ]
+
+
+def test_the_epoch_with_the_best_mean_gives_the_score(folds: list[FoldRun]) -> None:
+    result = combine(NET, folds, BY_ACCURACY, selection="best")
+    assert result.score == pytest.approx(0.8)
+    assert result.summary["valid_accuracy"] == pytest.approx(0.8)
+    assert result.loss == pytest.approx(0.5)
+    assert (result.summary["epoch"], result.summary["parameters"]) == (2, 7)
+    assert (result.seconds, result.epochs, result.best_epoch) == (3.0, 3, 2)
+    assert result.directories == [fold.directory for fold in folds]
+
+
+def test_a_lower_loss_is_better(folds: list[FoldRun]) -> None:
+    result = combine(NET, folds, BY_LOSS, selection="best")
+    assert (result.score, result.summary["epoch"]) == (pytest.approx(0.25), 3)
+
+
+def test_the_last_epoch_counts_if_the_user_wants_it(folds: list[FoldRun]) -> None:
+    result = combine(NET, folds, BY_ACCURACY, selection="last")
+    assert (result.score, result.summary["epoch"]) == (pytest.approx(0.7), 3)
+
+
+def test_no_score_of_a_single_training_remains(tmp_path: Path) -> None:
+    parts = [training(tmp_path / name, [0.5], [0.1], 1.0) for name in "ab"]
+    parts[0].summary["valid_top5_accuracy"] = 0.9
+    summary = combine(NET, parts, BY_ACCURACY, selection="best").summary
+    assert "valid_top5_accuracy" not in summary
+    assert summary["valid_accuracy"] == 0.5
+
+
+def test_epochs_without_all_scores_do_not_count(tmp_path: Path) -> None:
+    parts = [
+        training(tmp_path / "0", [0.5, 0.9, None], [0.1] * 3, 1.0),
+        training(tmp_path / "1", [0.5], [0.1], 1.0),
+    ]
+    assert combine(NET, parts, BY_ACCURACY, selection="best").score == pytest.approx(0.5)
+    nothing = [parts[0], training(tmp_path / "2", [math.nan], [0.1], 1.0)]
+    assert math.isnan(combine(NET, nothing, BY_ACCURACY, selection="best").score)
+
+
+@pytest.mark.parametrize("content", [None, "nonsense\n{}\n"])
+def test_unreadable_metrics_give_no_score(folds: list[FoldRun], content: str | None) -> None:
+    file = folds[1].directory / "metrics.jsonl"
+    file.unlink()
+    if content is not None:
+        file.write_text(content, encoding="utf-8")
+    result = combine(NET, folds, BY_ACCURACY, selection="best")
+    assert math.isnan(result.score)
+
+
+def test_a_single_run_has_the_score_of_its_summary() -> None:
+    run = FoldRun(Path("run"), {"valid_accuracy": 0.9, "epoch": 1})
+    assert combine(NET, [run], BY_ACCURACY, selection="best").score == 0.9
+    assert math.isnan(combine(NET, [run], BY_LOSS, selection="best").score)
+
+
+def networks(held_out: int, *, validation: float = 0.2, split: bool = False, **keys: Any) -> Any:
+    subsets = {"train": torch.arange(1), "valid": torch.arange(held_out)}
+    data = SimpleNamespace(
+        subsets=subsets,
+        retrain_loaders=lambda: None,
+        held_out_loader=lambda name, subsets: "loader" if split else None,
+    )
+    config = SimpleNamespace(
+        validation=validation, dataset=SimpleNamespace(name="csv"), validation_fold=None
+    )
+    vars(config).update(keys)
+    return SimpleNamespace(data=data, config=config)
+
+
+@pytest.mark.parametrize(
+    ("held_out", "folds"), [(5, 5), (45, 5), (80, 3), (100, 2), (199, 2), (200, 1), (2000, 1)]
+)
+def test_the_fewer_samples_the_more_parts(held_out: int, folds: int) -> None:
+    assert choose_folds(networks(held_out), None) == folds
+
+
+def test_the_parts_are_disjoint_and_the_split_of_the_data_is_kept() -> None:
+    assert choose_folds(networks(30, validation=0.4), None) == 2
+    assert choose_folds(networks(30, split=True), None) == 1
+    assert choose_folds(networks(30, validation_fold=2), None) == 1
+    assert choose_folds(networks(2000), 3) == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, r"plan\.folds=6: validation=0\.2 gives at most 5 disjoint parts"),
+        ({"split": True}, r"plan\.folds=6: dataset=csv has a validation split of its own"),
+        ({"validation_fold": 0}, r"plan\.folds=6: validation_fold=0 chooses one part"),
+    ],
+)
+def test_too_many_parts_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        choose_folds(networks(30, **options), 6)
+
+
+def test_a_decision_is_made_once(tmp_path: Path) -> None:
+    file, calls = tmp_path / "decisions.json", iter(range(10))
+    decisions = Decisions(file)
+    assert decisions.decide("a", int, lambda: next(calls)) == 0
+    assert json.loads(file.read_text())["decisions"] == {"a": 0}
+    assert decisions.decide("a", int, lambda: next(calls)) == 0
+    assert Decisions(file).decide("a", int, lambda: next(calls)) == 0
+    assert Decisions(file).decide("b", dict[str, int], lambda: {"x": next(calls)}) == {"x": 1}
+
+
+def test_a_changing_value_replaces_the_earlier_one(tmp_path: Path) -> None:
+    decisions = Decisions(tmp_path / "decisions.json")
+    decisions.record("seconds", 1.0)
+    decisions.record("seconds", 2.5)
+    again = Decisions(tmp_path / "decisions.json")
+    assert again.decide("seconds", float, lambda: 0.0) == 2.5
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("", "decisions"), ("[]", "decisions"), ("{", "decisions"), (None, r"json is damaged")],
+)
+def test_a_damaged_or_changed_file_is_refused(
+    tmp_path: Path, content: str | None, message: str
+) -> None:
+    file = tmp_path / "decisions.json"
+    Decisions(file).record("a", 17)
+    changed = file.read_text().replace("17", "18")
+    file.write_text(changed if content is None else content, encoding="utf-8")
+    with pytest.raises(FileError, match=message):
+        Decisions(file)
+
+
+@pytest.mark.parametrize("value", ["x", {"b": 1.5}, None])
+def test_a_value_of_another_type_is_refused(tmp_path: Path, value: object) -> None:
+    file = tmp_path / "decisions.json"
+    Decisions(file).record("a", value)
+    with pytest.raises(FileError, match="decisions"):
+        Decisions(file).decide("a", dict[str, int], dict)
+
+
+@pytest.mark.parametrize(
+    ("hours", "minutes", "seconds"), [(None, None, 600), (0.5, None, 1800), (None, 2, 120)]
+)
+def test_the_budget_has_two_units(
+    hours: float | None, minutes: float | None, seconds: float
+) -> None:
+    assert budget_seconds(FindBudgetConfig(hours, minutes)) == seconds
+
+
+def test_the_stopwatch_counts_all_resumes(tmp_path: Path) -> None:
+    now = 100.0
+    decisions = Decisions(tmp_path / "decisions.json")
+    stopwatch = Stopwatch(50, decisions, clock=lambda: now)
+    now += 5
+    stopwatch.save()
+    now += 1  # lost by a kill
+    assert stopwatch.seconds == 5 + 1
+
+    now = 7.0
+    resumed = Stopwatch(50, Decisions(tmp_path / "decisions.json"), clock=lambda: now)
+    now += 2
+    assert resumed.seconds == 5 + 2
+    assert resumed.until(0.5) == 25 - resumed.seconds
+    now += 1000
+    assert resumed.until(1) < 0
+
+
+def test_the_time_before_the_run_directory_exists_counts(tmp_path: Path) -> None:
+    decisions = Decisions(tmp_path / "decisions.json")
+    stopwatch = Stopwatch(50, decisions, begin=93.0, clock=lambda: 100.0)
+    assert stopwatch.seconds == 7

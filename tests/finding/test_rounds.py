@@ -1,24 +1,97 @@
-"""Rounds of the race of ``darts.find``, and their repetition after interruptions."""
+"""Successive halving, rounds of the race, and their repetition after interruptions."""
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_race import BASELINES, SHORT, Crash, FakeExecutor, explored, make_race
+from fake_race import BASELINES, LEADER, SHORT, Crash, FakeExecutor, explored, make_race
+from hypothesis import given
+from hypothesis import strategies as st
 
 from darts.config import ConfigError
 from darts.finding import preference
 from darts.finding.candidates import Candidate, Start
 from darts.finding.final_run import final_run
+from darts.finding.policy import Standing, promoted
 from darts.finding.proposals import Pool
 from darts.finding.race import EXPLORED, SLICES
 from darts.finding.winner import duel, train_winner
 from darts.training.interrupt import Interrupted
+
+SCORES = st.lists(st.integers(0, 3).map(float), min_size=1, max_size=4)
+STANDINGS = st.lists(st.tuples(SCORES, st.booleans(), st.integers(0, 2)), max_size=12).map(
+    lambda rows: [Standing(f"net{n}", *row) for n, row in enumerate(rows)]
+)
+
+
+def slow_promoted(standings: list[Standing]) -> list[str]:
+    """Count for each candidate how many rank above it after its last stage."""
+    ranks = []
+    for place, own in enumerate(standings):
+        stage = own.first + len(own.scores) - 1
+        reached = [
+            (n, dict(enumerate(s.scores, s.first))[stage])
+            for n, s in enumerate(standings)
+            if stage in dict(enumerate(s.scores, s.first))
+        ]
+        above = [
+            n
+            for n, score in reached
+            if score > own.scores[-1] or (score == own.scores[-1] and n < place)
+        ]
+        if own.is_open and len(above) < len(reached) // 2:
+            ranks.append((-stage, len(above), own.name))
+    return [name for _, _, name in sorted(ranks)]
+
+
+@given(STANDINGS)
+def test_the_better_half_of_each_stage_enters_the_next_one(standings: list[Standing]) -> None:
+    assert promoted(standings) == slow_promoted(standings)
+
+
+@given(STANDINGS, st.floats(0, 5))
+def test_a_better_score_never_hurts(standings: list[Standing], gain: float) -> None:
+    for name in promoted(standings):
+        better = [
+            dataclasses.replace(s, scores=[*s.scores[:-1], s.scores[-1] + gain * (s.name == name)])
+            for s in standings
+        ]
+        assert name in promoted(better)
+
+
+def train_all(standings: list[Standing], score: Callable[[str, int], float]) -> list[int]:
+    """Train until nobody is promoted; return the number of stages of each candidate."""
+    while names := promoted(standings):
+        for standing in standings:
+            if standing.name in names:
+                standing.scores.append(score(standing.name, len(standing.scores)))
+    return [len(standing.scores) for standing in standings]
+
+
+def entrants(numbers: range) -> list[Standing]:
+    return [Standing(str(number), [float(number)]) for number in numbers]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 8, 13])
+def test_each_stage_halves_the_candidates_and_the_best_one_trains_longest(count: int) -> None:
+    stages = train_all(entrants(range(count)), lambda name, stage: int(name) + stage)
+    for stage in range(max(stages)):
+        assert sum(own > stage for own in stages) == count // 2**stage
+    assert stages == sorted(stages)  # candidate n is better than candidate n - 1
+
+
+def test_a_race_continues_with_new_candidates() -> None:
+    standings = entrants(range(4))
+    assert train_all(standings, lambda name, stage: int(name)) == [1, 1, 2, 3]
+    standings += entrants(range(4, 8))
+    assert train_all(standings, lambda name, stage: int(name)) == [1, 1, 2, 3, 2, 3, 4, 5]
+
 
 TIMED = ("plan.newcomers=2", "methods=[]")
 
@@ -55,6 +128,8 @@ def test_later_settings_include_an_augmentation_unless_it_harms(
     race, _ = explored(tmp_path, *words, scores=scores)
     settings = {candidate.setting.name for candidate in race.candidates.values()}
     assert settings == {"default", "flip", name}
+    stages = [race.standings[candidate].stage for candidate in (LEADER, f"{LEADER}+flip-5")]
+    assert stages == [3, 2 if harms else 3]  # otherwise, they stay comparable
 
 
 def test_each_round_saves_the_best_network(tmp_path: Path) -> None:
@@ -220,18 +295,31 @@ def run_all(folder: Path, words: tuple[str, ...], **options: Any) -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize("bounds", [(0.1, 0.2), (-0.1, 0.2)], ids=["clear", "by chance"])
+@pytest.mark.parametrize(
+    ("bounds", "option", "copies"),
+    [
+        ((0.1, 0.2), "plan.settings=false", ["baseline", "found"]),
+        ((-0.1, 0.2), "plan.settings=false", ["baseline", "found"]),
+        ((-0.1, 0.2), "plan.newcomers=0", []),
+    ],
+    ids=["clear", "by chance", "with an augmentation"],
+)
 def test_a_run_that_is_killed_anywhere_ends_in_the_same_way(
-    bounds: tuple[float, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bounds: tuple[float, float],
+    option: str,
+    copies: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(preference, "validation_interval", lambda *_, **__: bounds)
 
     def scores(name: str, epochs: int) -> float:
         return (0.7 if "neighbor" in name else len(name) / 100) + 0.05 * epochs
 
-    words = (*SHORT, "plan.epochs=5", "plan.settings=false")
+    words = (*SHORT, "plan.epochs=5", option)
     expected = run_all(tmp_path / "whole", words, scores=scores)
-    assert [name for name, _ in expected[3]] == ["baseline", "found"]
+    assert [name for name, _ in expected[3]] == copies
+    assert ("flip" in expected[2][0].name) == (not copies)
     for crash_after in itertools.count():
         folder = tmp_path / str(crash_after)
         try:

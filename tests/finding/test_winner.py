@@ -1,18 +1,23 @@
-"""The winner of ``darts.find``: its comparison with the baseline, and its training."""
+"""The winner of ``darts.find``: its comparison, its training, and its final run."""
 
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
-from fake_race import LEADER, SHORT, make_race
+from fake_race import BASELINES, LEADER, SHORT, FakeExecutor, make_race
 from fake_race import explored as explored_race
 
-from darts.finding import preference
-from darts.finding.final_run import PLANNED
+from darts.finding import ending, preference
+from darts.finding.candidates import Start
+from darts.finding.ending import run_to_the_end
+from darts.finding.final_run import PLANNED, final_run, final_runs, held_out_share, useful_epochs
+from darts.finding.results import FoldRun, Result
 from darts.finding.winner import FALLING, duel, duel_again, train_winner
 
 TIMED = ("plan.newcomers=2", "plan.settings=false", "methods=[]")
@@ -89,6 +94,53 @@ def test_augmentation_is_preferred_unless_it_is_significantly_worse(
     assert name in chosen.winner.candidate.name
     assert chosen.winner.epochs == 2
     assert not chosen.doubtful
+
+
+@pytest.mark.parametrize(
+    ("words", "now", "tried"),
+    [
+        (SHORT, 0.0, True),
+        (TIMED[::2], 300.0, True),
+        (TIMED[::2], 310.0, False),
+        (TIMED, 300.0, False),
+    ],
+    ids=["epochs", "time", "too late", "without settings"],
+)
+def test_an_augmentation_is_tried_if_half_of_the_budget_allows(
+    words: tuple[str, ...], now: float, tried: bool, tmp_path: Path
+) -> None:
+    race, executor = explored(tmp_path, *words, "plan.newcomers=0", "plan.rounds=1")
+    executor.now = now
+    chosen = duel(race)
+    trained = {name: race.results[name].epochs for name in race.standings}
+    flipped = trained.pop(f"{LEADER}+flip-5", None)
+    assert flipped == (trained[LEADER] if tried else None)
+    first = min(trained.values())
+    assert trained[LEADER] == (2 * first if tried else first)
+    assert chosen.winner.candidate.name == LEADER  # whose score is the better one
+    assert race.rounds == 1 + tried
+
+
+@pytest.mark.parametrize(
+    ("memorizes", "bounds", "wins"),
+    [(False, (-0.01, 0.03), True), (False, (0.01, 0.03), False), (True, (-0.01, 0.03), False)],
+    ids=["level", "worse", "the leader memorizes"],
+)
+def test_of_level_networks_the_one_with_the_fewest_epochs_wins(
+    memorizes: bool,
+    bounds: tuple[float, float],
+    wins: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(preference, "validation_interval", lambda *_, **__: bounds)
+    words = (*SHORT, "plan.settings=false")
+    race, _ = explored(tmp_path, *words, trained=lambda name: 1.0 if memorizes else 0.8)
+    name = BASELINES[0]
+    assert race.stage(race.results[name]) == race.stage(race.results[LEADER]) == 2
+    summary = {**race.results[name].summary, "epochs": 1}
+    race.results[name] = replace(race.results[name], summary=summary)
+    assert duel(race).winner.candidate.name == (name if wins else LEADER)
 
 
 def test_rounds_after_the_duel_keep_the_answer(
@@ -219,3 +271,190 @@ def test_a_winner_that_fails_keeps_its_result(tmp_path: Path) -> None:
     executor.failing = frozenset({LEADER})
     chosen = duel(race)
     assert train_winner(race, chosen, 0.0, refits=True) == chosen.winner == race.best()
+
+
+WITH_SETTINGS = ("plan.newcomers=2", "methods=[]")
+raced = partial(explored_race, scores=lambda name, _: 0.9 if LEADER in name else 0.1)
+
+
+@pytest.mark.parametrize(
+    ("peak", "left", "length"),
+    [
+        (None, 100.0, {"start", "max_seconds", "optimizer.warmup_epochs", "optimizer.cooldown"}),
+        (None, 0.5, None),
+        (4, 100.0, {"epochs"}),  # 4 epochs on a quarter more samples take 5 seconds
+        (4, 5.5, {"epochs"}),
+        (4, 4.5, None),
+    ],
+    ids=["improving", "no time", "from scratch", "just enough", "too long"],
+)
+def test_the_final_run_continues_the_training_or_repeats_it_up_to_the_best_epoch(
+    peak: int | None, left: float, length: set[str] | None, tmp_path: Path
+) -> None:
+    race, executor = raced(tmp_path, *WITH_SETTINGS, peaks={} if peak is None else {LEADER: peak})
+    result = race.results[LEADER]
+    executor.now = (PLANNED if peak is None else 1.0) * race.stopwatch.total - left
+    run = final_run(race, result, 0.0, refits=True)
+    if length is None:
+        assert run is None
+        return
+    job = executor.jobs[-1]
+    values = dict(item.split("=", 1) for item in job.overrides)
+    assert (values["validation"], values["selection"]) == ("0", "last")
+    assert length <= values.keys()
+    assert values.get("start") == (None if peak else f"'{result.directory.resolve()}'")
+    assert int(run.summary["epochs"]) == (peak or int(left))
+    assert run.epochs == (peak or int(left) + result.epochs)
+    assert run.directory == job.directory == tmp_path / "runs" / job.name
+
+
+def test_a_final_run_leaves_the_time_for_test_scores(tmp_path: Path) -> None:
+    race, executor = raced(tmp_path, *WITH_SETTINGS)
+    executor.now = 0.5 * race.stopwatch.total
+    assert final_run(race, race.results[LEADER], 100.0, refits=True) is not None
+    assert race.stopwatch.until(PLANNED) == pytest.approx(100.0, abs=1)
+
+
+def test_a_final_run_that_fails_leaves_the_winner(tmp_path: Path) -> None:
+    race, executor = raced(tmp_path, *SHORT)
+    executor.failing = frozenset({"final"})
+    assert final_run(race, race.best(), 0.0, refits=True) is None
+
+
+@pytest.mark.parametrize(
+    ("words", "share"),
+    [
+        ((), 0.2),
+        (("validation=0.3",), 0.0),
+        (("validation_fold=1",), 0.0),
+        (("selection=last",), 0.0),
+    ],
+)
+def test_the_user_decides_about_validation_samples(
+    words: tuple[str, ...], share: float, tmp_path: Path
+) -> None:
+    race = make_race(tmp_path, *SHORT, *words)
+    candidate = race.pool.baselines()[0]
+    assert held_out_share(race, candidate) == share
+
+
+def test_a_published_validation_split_is_not_held_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    race = make_race(tmp_path, *SHORT)
+    networks = race.pool.networks["mlp"]
+    monkeypatch.setattr(networks.data, "held_out_loader", lambda split, subsets: "loader")
+    assert held_out_share(race, race.pool.baselines()[0]) == 0.0
+
+
+def test_without_a_refit_the_samples_of_the_winner_stay_held_out(tmp_path: Path) -> None:
+    race, executor = raced(tmp_path, *WITH_SETTINGS)
+    run = final_run(race, race.results[LEADER], 0.0, refits=False)
+    assert run.score == run.summary["valid_accuracy"] == 0.9
+    keys = {item.partition("=")[0] for item in executor.jobs[-1].overrides}
+    assert "optimizer.cooldown" in keys
+    assert "selection" not in keys
+    assert "validation=0" not in executor.jobs[-1].overrides
+
+
+@pytest.mark.parametrize(("accuracy", "cooldown"), [(0.9, "1"), (0.91, "0")])
+def test_the_rate_falls_unless_the_winner_knows_its_training_samples(
+    accuracy: float, cooldown: str, tmp_path: Path
+) -> None:
+    """The winner has a validation accuracy of 0.9."""
+    race, executor = raced(tmp_path, *WITH_SETTINGS, trained=lambda name: accuracy)
+    assert final_run(race, race.results[LEADER], 0.0, refits=True) is not None
+    assert f"optimizer.cooldown={cooldown}" in executor.jobs[-1].overrides
+
+
+def test_the_networks_of_an_ensemble_share_the_time_that_is_left(tmp_path: Path) -> None:
+    race, executor = raced(tmp_path, *WITH_SETTINGS, workers=2)
+    finalists = [race.results[name] for name in (LEADER, BASELINES[0], BASELINES[1])]
+    executor.failing = frozenset({f"final-640-{BASELINES[1]}"})
+    executor.now = PLANNED * race.stopwatch.total - 100
+    first, second, failed = final_runs(race, finalists, 20.0)
+    assert [run.summary["epochs"] for run in (first, second)] == [40, 40]  # two rounds of workers
+    assert first.candidate.name == LEADER
+    assert first.directory != finalists[0].directory
+    assert failed == finalists[2]
+
+
+def test_a_final_run_repeats_the_training_that_the_winner_has_continued(tmp_path: Path) -> None:
+    """A setting continued the best epoch of the leader, and was best two epochs later."""
+    race, executor = explored_race(
+        tmp_path,
+        *WITH_SETTINGS,
+        "plan.rounds=3",
+        scores=lambda name, _: 0.9 if "flip" in name else float(name == LEADER) / 2,
+        peaks=Peaks(),
+    )
+    fork = race.best()
+    assert fork.candidate.start.epochs == 3
+    assert fork.best_epoch == 5
+    final = final_run(race, fork, 0.0, refits=True)
+    assert final is not None
+    first, second = executor.jobs[-2:]
+    keys = [dict(item.split("=", 1) for item in job.overrides) for job in (first, second)]
+    assert [values["epochs"] for values in keys] == ["3", "2"]
+    assert "start" not in keys[0]
+    assert keys[1]["start"] == f"'{first.directory.resolve()}'"
+    assert [values.get("dataset.flip") for values in keys] == ["false", "true"]
+    assert [values["validation"] for values in keys] == ["0", "0"]
+    assert final.directory == second.directory
+    assert final.epochs == 5
+
+
+class Peaks(dict[str, int]):
+    """The leader has its best epoch after 3 epochs, a setting after 2 more, others after one."""
+
+    def get(self, name: str, default: object = None) -> int:  # type: ignore[override]
+        return 3 if name == LEADER else 2 if "flip" in name else 1
+
+
+def test_a_final_run_is_as_long_as_the_loss_of_the_best_epoch_is_not_exceeded(
+    tmp_path: Path,
+) -> None:
+    """The mean losses of epochs 2 to 4 are 0.5, 0.55 and 0.5."""
+    losses = {"fold0": [0.9, 0.5, 0.6, 0.4, 0.7], "fold1": [0.9, 0.5, 0.5, 0.6, 0.7]}
+    runs = []
+    for fold, values in losses.items():
+        (tmp_path / fold).mkdir()
+        rows = [{"epoch": epoch, "valid_loss": loss} for epoch, loss in enumerate(values, 1)]
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (tmp_path / fold / "metrics.jsonl").write_text(text)
+        runs.append(FoldRun(tmp_path / fold, {}))
+    race = make_race(tmp_path, *SHORT)
+    candidate = race.pool.baselines()[0]
+    result = Result(candidate, tuple(runs), {"epoch": 2, "epochs": 5}, 0.9)
+    assert useful_epochs(result) == 4
+    assert useful_epochs(replace(result, summary={"epoch": 1, "epochs": 5})) == 5
+    continued = replace(candidate, start=Start("another", 0, 3.0, 3))
+    assert useful_epochs(replace(result, candidate=continued)) == 7
+
+
+class LatePeaks(dict[str, int]):
+    """All candidates have their best score after a few dozen epochs."""
+
+    def get(self, name: str, default: object = None) -> int:  # type: ignore[override]
+        return 3 + zlib.crc32(name.encode()) % 40
+
+
+@pytest.mark.parametrize("seed", [0, 4, 21, 47])
+def test_candidates_and_duels_after_an_exhausted_winner_keep_to_the_budget(
+    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ending, "scoring_seconds", lambda *_: 0.0)
+    monkeypatch.setattr(ending, "score_answer", lambda *_: ({}, None))
+
+    def score(name: str, epochs: int) -> float:
+        return zlib.crc32(f"{name}{seed}".encode()) / 2**32 * (1.0 if epochs > 20 else 0.6)
+
+    executor = FakeExecutor(scores=score, peaks=LatePeaks())
+    race = make_race(tmp_path, *WITH_SETTINGS, executor=executor)
+    conclusion = run_to_the_end(race)
+    assert 0.9 <= race.stopwatch.seconds / race.stopwatch.total <= PLANNED
+    finals = [job for job in executor.jobs if job.name.startswith("final")]
+    words = [word for job in finals for word in job.overrides]
+    # If more training does not help, the final run begins anew and ends at the best epoch.
+    is_continued = any(word.startswith("max_seconds") for word in words)
+    assert not (race.results[conclusion.winner.candidate.name].is_exhausted and is_continued)

@@ -56,7 +56,6 @@ COUNTED_STEP = TrainingLoop._record_step
 
 
 def resume(folder: Path, changes: dict[str, Any]) -> None:
-    """Resume a search with changed keys."""
     run = ResumedRun.load("search", str(folder))
     config: Any = dataclasses.replace(run.config, resume=str(folder), **changes)
     search(config, Invocation(folder, run.recorded_overrides))

@@ -24,31 +24,17 @@ WITHOUT_WARMUP = "arch_optimizer.warmup=0"
 NAS201 = (*IMAGES, "space=nas201", "space.channels=4", "space.cells=1")
 MACRO = (*IMAGES, "space=macro", "space.channels=4")
 LANGUAGE = (
-    *BASE,
-    "task=language_model",
-    "dataset=text",
-    "dataset.root=FOLDER/text",
-    "space.embedding=12",
-    "space.hidden=12",
-    "task.window=5",
-    "loader.batch_size=6",
+    *(*BASE, "task=language_model", "dataset=text", "dataset.root=FOLDER/text"),
+    *("space.embedding=12", "space.hidden=12", "task.window=5", "loader.batch_size=6"),
     "optimizer.lr=1.0",
 )
 TEXTS = (
-    *BASE,
-    "task=text_classification",
-    "dataset=documents",
-    "dataset.root=FOLDER/documents",
-    "space.hidden=16",
-    "loader.batch_size=8",
+    *(*BASE, "task=text_classification", "dataset=documents", "dataset.root=FOLDER/documents"),
+    *("space.hidden=16", "loader.batch_size=8"),
 )
 TABLE = (
-    *BASE,
-    "dataset=csv",
-    "dataset.root=FOLDER/table.csv",
-    "dataset.label=kind",
-    "space=mlp",
-    "loader.batch_size=8",
+    *(*BASE, "dataset=csv", "dataset.root=FOLDER/table.csv", "dataset.label=kind"),
+    *("space=mlp", "loader.batch_size=8"),
 )
 
 # By name: command, overrides, the largest number of launches, and the synchronizations.

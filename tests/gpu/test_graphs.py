@@ -102,21 +102,12 @@ def test_gradient_diagnostics_run_between_replays(tmp_path: Path) -> None:
     assert result["graphs"] == REPLAYED
 
 
-@pytest.mark.parametrize(
-    ("overrides", "reason"),
-    [
-        ((*NAS201, "method=gdas"), "relaxation=gumbel does not support them"),
-        ((*NAS201, "precision=fp16"), "precision=fp16: the CPU reads whether a gradient overflows"),
-    ],
-)
-def test_other_searches_run_without_graphs(
-    overrides: tuple[str, ...], reason: str, tmp_path: Path
-) -> None:
-    result = compare({"overrides": overrides}, tmp_path)
+def test_other_searches_run_without_graphs(tmp_path: Path) -> None:
+    result = compare({"overrides": (*NAS201, "method=gdas")}, tmp_path)
     assert result["differences"] == []
     assert not any(result["graphs"])
     assert [line.partition(" ")[2] for line in result["printed"]] == [
-        f"graphs=auto: no CUDA graphs, because {reason}"
+        "graphs=auto: no CUDA graphs, because relaxation=gumbel does not support them"
     ]
 
 

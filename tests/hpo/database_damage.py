@@ -30,7 +30,6 @@ def flip_bytes(file: Path, random: Random) -> None:
 
 
 def cut(file: Path, random: Random) -> None:
-    """Cut off the end or the start of the file, or repeat a part of it."""
     data = file.read_bytes()
     end = random.randrange(len(data))
     file.write_bytes(random.choice((data[:end], data + data[:end], data[:16], data[end:])))

@@ -15,7 +15,8 @@ from typing import Any
 import optuna
 import pytest
 from database_damage import PROGRAMS, damage
-from slow_judge import NUMBERS, SlowJudge
+from fake_runs import NUMBERS, SlowJudge
+from slow_cases import slow_except
 
 from darts.config import compose
 from darts.hpo.clock import CLOCK, StudyClock
@@ -52,7 +53,6 @@ def plan_copy(original: StudyPlan, tmp_path: Path) -> StudyPlan:
 
 
 def close(study: optuna.Study) -> None:
-    """Close all connections to the database of a study."""
     study._storage._backend.engine.dispose()  # type: ignore[attr-defined]
 
 
@@ -137,8 +137,6 @@ def test_a_journal_which_may_name_files_to_delete_is_refused(plan_copy: StudyPla
 
 
 class Malicious:
-    """An object whose unpickling creates a file."""
-
     def __init__(self, file: Path) -> None:
         self._file = file
 
@@ -156,10 +154,7 @@ def plant(plan: StudyPlan, trap: Path) -> None:
             execute(plan, f"INSERT INTO {columns} VALUES (?, ?, ?)", *values)
 
 
-@pytest.mark.parametrize(
-    "strategy",
-    ["cmaes", *(pytest.param(n, marks=pytest.mark.slow) for n in STRATEGIES if n != "cmaes")],
-)
+@pytest.mark.parametrize("strategy", slow_except(STRATEGIES, ("cmaes",)))
 def test_a_pickle_in_the_database_is_never_loaded(
     plan_copy: StudyPlan, tmp_path: Path, strategy: str
 ) -> None:

@@ -1,18 +1,143 @@
-"""The plan of a study: overrides of trials, the best trial, and studies that do not match."""
+"""The plan of a study: its parameters, overrides of trials, and the factorial design."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+import os
+import signal
+from pathlib import Path
+from random import Random
 from typing import Any
 
 import optuna
 import pytest
+from fake_runs import SHORT, FakeRuns, ignore, planned, rate_of, score
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 
-from darts.config import ConfigError, compose
-from darts.hpo.study import StudyPlan, best_trial, fixed_overrides
+from darts.config import ConfigError, RetrainConfig, compose
+from darts.hpo.analysis import analyze
+from darts.hpo.result_files import total_energy
+from darts.hpo.search_space import FactorialDesign, SearchSpace
+from darts.hpo.study import best_trial, fixed_overrides
+from darts.hpo.supervisor import Supervisor
 from darts.hpo.trials import SCORES
+from darts.running.jobs import Job
+from darts.spaces.parameters import Choice, Range
+from darts.training.interrupt import Interrupted
+from darts.writing import write_json
+
+WHOLE: dict[str, Any] = {
+    "optimizer": {"lr": {"low": 0.003, "high": 0.3, "log": True}, "clip": {"low": 1, "high": 5}},
+    "loader.batch_size": [16, 32],
+    "ema_decay": {"low": 0.9, "high": 0.999, "when": {"selection": "last"}},
+    "selection": ["best", "last"],
+    "drop_path": {"low": 0.0, "high": 0.4, "step": 0.1},
+    "dataset": {"size": {"choices": [None, 8, 12]}},
+    "genotype": {"space": "cnn", "candidates": "s2"},
+}
+
+
+def test_descriptions_become_domains() -> None:
+    space = SearchSpace(WHOLE)
+    by_name = {name: p.domain for name, p in space.parameters.by_name.items()}
+    assert by_name["optimizer.lr"] == Range(0.003, 0.3, log=True)
+    assert by_name["optimizer.clip"] == Range(1, 5, integer=True)
+    assert by_name["loader.batch_size"] == Choice((16, 32))
+    assert by_name["drop_path"] == Range(0.0, 0.4, step=0.1)
+    assert by_name["dataset.size"] == Choice((None, 8, 12))
+    names = list(by_name)
+    assert names.index("selection") < names.index("ema_decay")  # parents come first
+    assert by_name["genotype.normal.2"] == Choice(("0+1",))
+    groups = space.groups()
+    assert len(groups["hyperparameters"]) == 7
+    assert len(groups["architecture"]) == len(names) - 7
+
+
+def test_points_become_configurations() -> None:
+    """Hydra reads each override as the value of the point, of every type."""
+    space = SearchSpace(WHOLE)
+    draw = Random(0)
+    for _ in range(8):
+        point = space.parameters.draw(draw)
+        config: RetrainConfig = compose("retrain", space.overrides(point))
+        assert config.optimizer.lr == pytest.approx(point["optimizer.lr"], rel=1e-12)
+        assert config.optimizer.clip == point["optimizer.clip"]
+        assert config.loader.batch_size == point["loader.batch_size"]
+        assert config.selection == point["selection"]
+        assert config.ema_decay == point.get("ema_decay", 0.0)
+        assert config.dataset.size == point["dataset.size"]
+        assert config.genotype == str(space.genotype(point))
+        assert config.space.name == "cnn"
+        assert space.row(point)["genotype"] == config.genotype
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1e-05, "1e-05"), (None, "null"), ("true", "'true'"), ("it's", "'it\\'s'"), ("1", "'1'")],
+)
+def test_hydra_reads_each_override_as_the_value(value: Any, text: str) -> None:
+    space = SearchSpace({"name": [value, "other"]})
+    assert space.overrides({"name": value}) == [f"name={text}"]
+    if isinstance(value, str):
+        assert compose("retrain", ["genotype=DARTS_V2", f"name={text}"]).name == value
+
+
+def test_extremes_cover_every_choice_and_bound_once() -> None:
+    space = SearchSpace({name: WHOLE[name] for name in ("ema_decay", "selection", "genotype")})
+    shown = [(name, point.get(name)) for name, point in space.extremes()]
+    assert [pair for pair in shown if not pair[0].startswith("genotype.")] == [
+        ("selection", "best"),
+        ("selection", "last"),
+        ("ema_decay", 0.9),
+        ("ema_decay", 0.999),
+    ]
+    assert sum(name.startswith("genotype.") for name, _ in shown) == 1
+    assert all(space.parameters.contains(point) for _, point in space.extremes())
+
+
+@pytest.mark.parametrize(
+    ("described", "match"),
+    [
+        ({}, "parameters is empty; name the keys to vary"),
+        ({"epochs": 5}, "parameters.epochs=5: must be a list of choices"),
+        ({"epochs": []}, "parameters.epochs: a choice needs at least one value"),
+        ({"epochs": {"low": 3}}, "parameters.epochs: high is missing"),
+        ({"epochs": {"low": 5, "high": 3}}, "parameters.epochs: low=5 must be <= high=3"),
+        ({"epochs": {"low": 3, "high": 5, "lgo": True}}, "unknown 'lgo' .did you mean 'low'"),
+        ({"epochs": {"choices": 3}}, "choices: Expected array, got int"),
+        ({"epochs": {"choices": [3], "low": 1}}, "choices cannot be combined with low, high"),
+        ({"epochs": {"choices": [1, 1]}}, r"\[1, 1\] repeats a value"),
+        (
+            {"epochs": {"choices": [1], "when": {"selection": "best"}}},
+            "epochs depends on selection, which is not an earlier parameter",
+        ),
+        (
+            {"a": {"choices": [1], "when": {"b": 1}}, "b": {"choices": [1], "when": {"a": 1}}},
+            "depends on itself",
+        ),
+        (
+            {"genotype": {"low": 1}},
+            "parameters.genotype must name a space, for example {space: nas201}",
+        ),
+        ({"genotype": {"space": "rnn2"}}, "parameters.genotype.space='rnn2' is unknown"),
+        ({"genotype": {"space": "cnn", "cell": 1}}, "unknown 'cell' .did you mean 'cells'"),
+        ({"genotype": {"space": "cnn", "candidates": "s9"}}, "candidates='s9' is unknown"),
+    ],
+)
+def test_an_invalid_description_raises_one_line(described: Any, match: str) -> None:
+    with pytest.raises(ConfigError, match=match) as caught:
+        SearchSpace(described)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_design_of_one_factor_has_half_the_corners() -> None:
+    space = SearchSpace({"epochs": {"low": 1, "high": 9}})
+    design = FactorialDesign(space, {"epochs": 7}, range(3, 5))
+    assert design.factors == ["hyperparameters"]
+    found = [design.overrides(point) for point in design.parameters.points(2)]
+    assert found == [["seed=3"], ["epochs=7", "seed=3"], ["seed=4"], ["epochs=7", "seed=4"]]
+
 
 # These tests act as a worker, without its heartbeat thread.
 pytestmark = pytest.mark.filterwarnings("ignore:Heartbeat of storage:UserWarning")
@@ -54,10 +179,8 @@ def test_trials_get_seed_and_metric_and_never_the_test_split() -> None:
     assert {"arch_optimizer.raises=0", "restarts=0"} <= set(searches)
 
 
-def test_trials_within_the_limits_precede_better_trials(
-    planned: Callable[..., StudyPlan], short: list[str]
-) -> None:
-    plan = planned(*short, "limit.macs=100", "limit.joules=10")
+def test_trials_within_the_limits_precede_better_trials(tmp_path: Path) -> None:
+    plan = planned(tmp_path, *SHORT, "limit.macs=100", "limit.joules=10")
     cheap = {SCORES: {"macs": 100, "joules": 10}}
     expensive = {SCORES: {"macs": 99, "joules": 11}}
     incomplete = {SCORES: {"macs": 1}}
@@ -70,11 +193,9 @@ def test_trials_within_the_limits_precede_better_trials(
     assert best_trial(plan, [trials[4]]) is None
 
 
-def test_a_study_with_another_objective_or_space_is_refused(
-    planned: Callable[..., StudyPlan], short: list[str]
-) -> None:
-    planned(*short).open()
-    planned(*short, "dataset.root=/elsewhere", "workers=7", "strategy=random").open()
+def test_a_study_with_another_objective_or_space_is_refused(tmp_path: Path) -> None:
+    planned(tmp_path, *SHORT).open()
+    planned(tmp_path, *SHORT, "dataset.root=/elsewhere", "workers=7", "strategy=random").open()
     for override, difference in [
         ("metric=loss", "objectives"),
         ("costs=[flops]", "objectives"),
@@ -84,4 +205,61 @@ def test_a_study_with_another_objective_or_space_is_refused(
         with pytest.raises(
             (ConfigError, ValueError), match=f"has different {difference}; choose another"
         ):
-            planned(*short, override, *(["strategy=random"] if "costs" in override else [])).open()
+            planned(
+                tmp_path, *SHORT, override, *(["strategy=random"] if "costs" in override else [])
+            ).open()
+
+
+DESIGN = (
+    *("analysis.factorial_seeds=1", "analysis.retrain_best=false", "tracking.figures=false"),
+    *("strategy=random", "workers=2"),
+)
+
+
+def test_each_best_trial_has_a_factorial_design_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A study that is resumed with a larger budget finds a better point."""
+
+    def run(job: Job) -> dict[str, Any]:
+        summary = {"joules": 1.0, "joules_source": "estimate", "gco2e": 0.0}
+        summary["valid_accuracy"] = float(job.directory.name)  # each trial is better
+        write_json(job.directory / "summary.json", summary)
+        return summary
+
+    executor = FakeRuns(run)
+    executor.replace_executors(monkeypatch)
+    plan = planned(tmp_path, *SHORT, *DESIGN)
+    study, folders = plan.open(), []
+    for budget in (1, 2):
+        plan = dataclasses.replace(plan, max_trials=budget)
+        Supervisor(plan, study, ignore).run()
+        best = best_trial(plan, study.trials)
+        assert best is not None
+        assert best.number == budget - 1
+        executor.jobs.clear()
+        analyze(plan, study)
+        assert {rate_of(job) for job in executor.jobs} == {0, best.params["optimizer.lr"]}
+        folders += [job.directory for job in executor.jobs]
+    assert len(set(folders)) == len(folders) == 4
+    assert total_energy(plan, study.trials)["joules"] == 2 + 4
+
+
+def test_a_signal_during_the_factorial_design_ends_the_analysis(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = planned(tmp_path, *SHORT, *DESIGN, "budget.trials=1")
+    study = plan.open()
+    FakeRuns(score).replace_executors(monkeypatch)
+    Supervisor(plan, study, ignore).run()
+
+    def interrupt(job: Job) -> dict[str, Any]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return score(job)
+
+    FakeRuns(interrupt).replace_executors(monkeypatch)
+    with pytest.raises(Interrupted, match="143"):
+        analyze(plan, study)
+    assert not (plan.directory / "analysis.json").exists()
+    FakeRuns(score).replace_executors(monkeypatch)
+    assert "gain_hyperparameters" in analyze(plan, study)

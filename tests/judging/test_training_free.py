@@ -1,32 +1,82 @@
-"""Scores from gradients, codes of ReLUs, principal components and norms of Jacobians."""
+"""Training-free scores of untrained networks, compared with direct computations."""
 
 from __future__ import annotations
 
 import copy
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from untrained_networks import Chain, batches, mlp, untrained
 
 from darts.judging.training_free import (
+    SCORES,
     entropy_of_components,
     expressivity,
     gradient_norm,
     naswot,
     progressivity,
+    score_network,
     snip,
     synflow,
     trainability,
     zico,
 )
+from darts.judging.untrained import UntrainedNetwork, initialize
+from darts.spaces import NetworkBase, parse_genotype
+from darts.spaces.mlp.space import Network
+from darts.tasks.task import TASKS, ObjectiveSpec
+
+CLASSES = 3
+
+
+class Chain(NetworkBase):
+    """Modules in a row, each of them a block with features."""
+
+    def __init__(self, *blocks: nn.Module) -> None:
+        super().__init__(parse_genotype('{"space": "mlp", "layers": ["relu_8", "relu_6"]}'))
+        self.chain = nn.ModuleList(blocks)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for block in self.chain:
+            x = block(x)
+        return x.flatten(2).mean(2) if x.ndim > 2 else x
+
+    def feature_blocks(self) -> list[nn.Module]:
+        return list(self.chain)
+
+
+def mlp(normalization: str = "none", activation: str = "relu") -> Network:
+    """Return a network with hidden layers of 8 and 6 units for 5 values, in float64."""
+    genotype = parse_genotype(f'{{"space": "mlp", "layers": ["{activation}_8", "{activation}_6"]}}')
+    return Network(genotype, classes=CLASSES, in_channels=5, normalization=normalization).double()
+
+
+def batches(
+    count: int = 1, samples: int = 7, shape: tuple[int, ...] = (5,)
+) -> list[tuple[Tensor, Tensor]]:
+    generator = torch.Generator().manual_seed(0)
+    return [
+        (
+            torch.randn(samples, *shape, generator=generator, dtype=torch.float64),
+            torch.randint(CLASSES, (samples,), generator=generator),
+        )
+        for _ in range(count)
+    ]
+
+
+def untrained(net: NetworkBase, data: list[tuple[Tensor, Tensor]], seed: int = 0) -> Any:
+    """Return the network, prepared for scores."""
+    objective = TASKS["classification"]().make_objective(
+        ObjectiveSpec(tuple(map(str, range(CLASSES))))
+    )
+    return UntrainedNetwork(net, objective, data, data[0][0][:1], seed=seed)
 
 
 def finite_differences(network, batch: tuple[Tensor, Tensor]) -> list[Tensor]:
-    """Return the gradient of the loss with respect to each weight by central differences."""
     gradients = []
     for weight in network.weights():
         gradient = torch.zeros_like(weight)
@@ -113,13 +163,10 @@ def test_every_kind_of_relu_counts(relu: nn.Module) -> None:
     assert math.isfinite(naswot(network))
 
 
-def test_equal_samples_have_the_lowest_score() -> None:
+def test_equal_samples_and_networks_without_relus_have_the_lowest_score() -> None:
     samples, labels = batches(samples=4)[0]
     network = untrained(mlp(), [(samples[:1].repeat(4, 1), labels)])
     assert naswot(network) == -math.inf
-
-
-def test_a_network_without_relus_has_the_lowest_score() -> None:
     assert naswot(untrained(mlp(activation="tanh"), batches())) == -math.inf
 
 
@@ -200,3 +247,34 @@ def test_a_block_that_cuts_the_network_has_the_worst_trainability() -> None:
 
     network = untrained(Chain(nn.Linear(5, 3).double(), Constant()), batches())
     assert trainability(network) < -1e5
+
+
+def test_weights_keep_the_variance_through_relus_and_biases_are_zero() -> None:
+    net = nn.Sequential(nn.Conv2d(8, 64, 3), nn.ReLU(), nn.Linear(64, 500))
+    initialize(net, torch.Generator().manual_seed(0))
+    assert net[0].weight.std().item() == pytest.approx(math.sqrt(2 / 72), rel=0.05)
+    assert net[2].weight.std().item() == pytest.approx(math.sqrt(2 / 64), rel=0.05)
+    assert not net[0].bias.any()
+    assert not net[2].bias.any()
+
+
+@pytest.mark.parametrize("kind", ["module", "function"])
+def test_dropout_is_off(kind: str) -> None:
+    if kind == "module":
+        net = Chain(nn.Linear(5, 3).double(), nn.Dropout(0.9))
+    else:
+        net = Network(mlp().genotype, classes=3, in_channels=5, dropout=0.9).double()
+    network = untrained(net, batches())
+    losses = {network.loss(network.batches[0]).item() for _ in range(3)}
+    assert len(losses) == 1
+
+
+def test_scores_do_not_depend_on_each_other() -> None:
+    def network() -> Any:
+        return untrained(mlp("batch"), batches(2, samples=20))
+
+    together = score_network(network(), SCORES)
+    reverse = score_network(network(), reversed(SCORES))
+    for name in SCORES:
+        alone = score_network(network(), [name])[name]
+        assert together[name] == reverse[name] == alone, name

@@ -21,14 +21,8 @@ class Interrupted(Exception):
 class FakeSupernet:
     """An implementation of ``darts.methods.discretization.SearchedSupernet``.
 
-    Args:
-        space: Name of the space.
-        value: Score of masks, by group ``(edges, operations)``.
-        interrupt_after_saves: Number of saves after which it raises ``Interrupted``.
-        interrupt_at: Number of the call of ``save_if_due`` that raises it.
-
-    Attributes:
-        log: Batches of each score, ``("train", epochs, lr)`` and ``"save"``.
+    ``value`` is the score of masks. Interrupts come after a number of saves, or at a number of the
+    calls of ``save_if_due``.
     """
 
     def __init__(

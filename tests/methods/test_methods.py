@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from slow_cases import slow_except
 
 import conf
 from darts.config import ConfigError, compose, launch
@@ -66,13 +67,6 @@ EVERYDAY = {
 }
 
 
-def slow_except_everyday(cases: list[tuple[str, str]]) -> list[Any]:
-    """Mark cases as slow, except those of the everyday run."""
-    return [
-        case if case in EVERYDAY else pytest.param(*case, marks=pytest.mark.slow) for case in cases
-    ]
-
-
 @pytest.fixture(autouse=True, scope="module")
 def _no_figures() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
@@ -82,7 +76,6 @@ def _no_figures() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def texts(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
-    """Return overrides for a search on labeled texts."""
     folder = tmp_path_factory.mktemp("texts")
     rows = [f"{('cold', 'hot')[i % 2]},{('ice', 'fire')[i % 2]} and so on" for i in range(32)]
     for split in ("train", "test"):
@@ -92,12 +85,10 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
 
 
 def run(*overrides: str) -> dict[str, Any]:
-    """Run a search in this process and return its summary."""
     return launch("search", search.check, search.search, list(overrides))
 
 
 def check_characteristics(method: str, rows: list[dict[str, Any]], content: Any) -> None:
-    """Check the characteristic steps of a method in metrics and checkpoint."""
     searcher = content["searcher"]
     if method == "random_sharing":
         assert rows[0]["arch_grad_norm"] == 0  # the alphas are frozen
@@ -125,7 +116,7 @@ def check_characteristics(method: str, rows: list[dict[str, Any]], content: Any)
         assert content["discretization"]["decisions"] == []
 
 
-@pytest.mark.parametrize(("method", "space"), slow_except_everyday(CASES))
+@pytest.mark.parametrize(("method", "space"), slow_except(CASES, EVERYDAY))
 def test_method_searches_a_space(
     method: str, space: str, texts: tuple[str, ...], tmp_path: Path
 ) -> None:

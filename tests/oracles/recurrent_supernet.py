@@ -70,7 +70,6 @@ class EdgewiseCell(MixedCell):
         return torch.stack(states[1:]).mean(0)
 
     def batch_norm(self, x: Tensor) -> Tensor:
-        """Normalize ``(B, H)``."""
         normalized: Tensor = self.norm(x[:, :, None, None])
         return normalized[:, :, 0, 0]
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import pytest
 import torch
 import torch.nn.functional as F
 from oracles import nas201_supernet
@@ -47,20 +46,8 @@ ORACLES = {
 }
 
 
-def slow_except(rows: Iterable[Any], everyday: Collection[Any]) -> list[Any]:
-    """Return the rows of a parametrized test, all marked slow except the everyday ones."""
-    return [
-        row
-        if row in everyday
-        else pytest.param(*(row if isinstance(row, tuple) else (row,)), marks=pytest.mark.slow)
-        for row in rows
-    ]
-
-
 @dataclass
 class Pair:
-    """An edge-wise and a fast supernet of the same function."""
-
     slow: Any
     fast: Any
     fuse: Fuse
@@ -98,7 +85,6 @@ def assert_same_state(pair: Pair) -> None:
 
 
 def backward(net: nn.Module, x: Tensor) -> Tensor:
-    """Compute the gradients of the loss and return the logits."""
     logits = net(x)
     F.cross_entropy(logits, labels(len(x)).to(x.device)).backward()
     return logits.detach()

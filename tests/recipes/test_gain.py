@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from slow_cases import slow_except
 from tiny_tasks import CASES
 
 from darts import evaluate
@@ -28,7 +29,6 @@ def trained(directory: Path, *overrides: str) -> Path:
 
 
 def mlp(units: int) -> str:
-    """Return the override for a genotype with one hidden layer."""
     return f'genotype={{"space": "mlp", "layers": ["relu_{units}"]}}'
 
 
@@ -103,13 +103,7 @@ def test_a_split_is_scored_once_per_network(
 # All tasks.
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        name if name in ("table", "language_model") else pytest.param(name, marks=pytest.mark.slow)
-        for name in CASES
-    ],
-)
+@pytest.mark.parametrize("name", slow_except(CASES, ("table", "language_model")))
 def test_each_task_has_intervals_of_all_its_metrics(name: str, tmp_path: Path) -> None:
     case = CASES[name]
     overrides = [*case.data(tmp_path / "data"), *case.retrain, f"genotype={case.genotype}"]

@@ -1,4 +1,4 @@
-"""The printed command of a search on the user's own data: its recipe follows from the data."""
+"""The printed command of a search on own data, and the rules of ``docs/recipes.md``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,14 @@ import pytest
 
 from darts.config import compose
 from darts.recipes.retrain_command import retrain_command
-from darts.recipes.rules import DataFacts, max_epochs, recipe
+from darts.recipes.rules import (
+    DataFacts,
+    batch_size,
+    max_epochs,
+    recipe,
+    settings,
+    validation_share,
+)
 from darts.spaces import SPACES
 
 DIRECTORY = Path("run")
@@ -90,6 +97,7 @@ def test_published_data_and_experiments_keep_their_recipe(overrides: list[str]) 
 MEDIUM = {
     "imagefolder": (DataFacts("images", 2560, 4, (3, 32, 32), 0.2), "cnn"),
     "npz": (DataFacts("images", 2560, 4, (3, 32, 32), 0.2), "cnn"),
+    "challenge": (DataFacts("images", 2560, 4, (3, 32, 32), 0.2), "cnn"),
     "audiofolder": (DataFacts("audio", 2560, 4, (1, 64, 101), 0.2), "cnn"),
     "csv": (DataFacts("rows", 1280, 2, (1, 1, 9), 0.2), "mlp"),
     "text": (DataFacts("text", 614_400, 60, ()), "recurrent"),
@@ -108,3 +116,64 @@ def test_the_defaults_are_the_rules_for_medium_data(dataset: str) -> None:
     follow |= {f"space.{key}" for key in SPACES[space].size_keys}
     follow.add("task.window")  # only language modeling has it, and conf/defaults are for every task
     assert set(given) - follow <= {"genotype", "dataset", "space", "task"}
+
+
+KINDS = ("images", "audio", "rows", "text", "documents", "pairs")
+
+
+def facts(kind: str = "images", samples: int = 5000) -> DataFacts:
+    return DataFacts(kind, samples, 10, (3, 32, 24) if kind in ("images", "audio") else (7,))
+
+
+@pytest.mark.parametrize(
+    ("samples", "expected"), [(100, 16), (640, 16), (1300, 32), (5000, 128), (1_000_000, 128)]
+)
+def test_an_epoch_has_about_forty_steps(samples: int, expected: int) -> None:
+    assert batch_size(facts(samples=samples)) == expected
+
+
+@pytest.mark.parametrize(
+    ("samples", "share"), [(100, 0.2), (8000, 0.2), (16_000, 0.125), (50_000, 0.1)]
+)
+def test_about_two_thousand_samples_are_held_out(samples: int, share: float) -> None:
+    assert validation_share(samples) == share
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_settings_differ_from_the_recipe(kind: str) -> None:
+    values = recipe(facts(kind))
+    options = settings(facts(kind), values, set())
+    assert len({option.name for option in options}) == len(options) >= 4
+    for option in options:
+        assert all(value != values.get(key) for key, value in option.values.items())
+    rates = sorted(
+        float(str(o.values.get("optimizer.lr", values["optimizer.lr"]))) for o in options
+    )
+    assert rates[0] < float(str(values["optimizer.lr"])) < rates[-1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "samples", "epochs"),
+    [
+        ("images", 100, 17),  # 6 steps of 16 images
+        ("images", 5000, 3),  # 39 steps of 128 images
+        ("images", 100_000, 1),
+        ("text", 2000, 100),  # one window
+        ("text", 600_000, 1),
+    ],
+)
+def test_the_learning_rate_rises_in_about_a_hundred_steps(
+    kind: str, samples: int, epochs: int
+) -> None:
+    assert recipe(facts(kind, samples))["optimizer.warmup_epochs"] == epochs
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_mirroring_and_its_opposite_are_compared(flip: bool) -> None:
+    """Images are mirrored in training and in evaluation, or in neither."""
+    assert "dataset.flip" not in recipe(facts())  # as in the configuration of the data set
+    values = recipe(facts()) | {"dataset.flip": flip}
+    flips = [o for o in settings(facts(), values, set()) if "dataset.flip" in o.values]
+    (name,) = (option.name for option in flips)
+    assert name == ("no_flip" if flip else "flip")
+    assert flips[0].values == {"dataset.flip": not flip, "mirror": not flip}

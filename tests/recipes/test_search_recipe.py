@@ -1,22 +1,42 @@
-"""The first samples of a search, which fit layers of its supernet."""
+"""The recipe of a search, and which searches and retrainings run as CUDA graphs."""
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
-from darts.config import Invocation, SearchConfig, compose
-from darts.recipes.search import Search
+from darts.config import Invocation, RetrainConfig, SearchConfig, WeightOptimizerConfig, compose
+from darts.methods.relaxation import Softmax
+from darts.methods.relaxation_sampled import Concrete, Gumbel
+from darts.plugins import conf_folder
+from darts.recipes.checks import retrain_obstacle, search_obstacle
+from darts.recipes.cost_callbacks import LatencyModels
+from darts.recipes.search import Search, configured_callbacks
+from darts.recipes.search_callbacks import (
+    MIN_PREFERENCE,
+    AlphaRate,
+    is_check_due,
+    strongest_preference,
+)
+from darts.registry import can_capture
+from darts.searching.flaws import uniform_alphas
 from darts.spaces.macro.fast_layers import WhitenedPatches
 from darts.spaces.network import FITTED_SAMPLES, first_samples
+from darts.tasks.classification import Classification
 from darts.training.distributed import Ranks
+from darts.training.graphs import GraphedStep
 from darts.training.run import TrainingRun
+from darts.typed_values import Misfit
 
 
 def make_recipe(folder: Path, *overrides: str) -> Search:
-    """Return a search."""
     config: SearchConfig = compose(
         "search",
         [
@@ -59,3 +79,206 @@ def test_the_first_samples_end_with_a_batch_or_the_epoch(tmp_path: Path) -> None
     samples = first_samples(many)
     assert len(samples) == FITTED_SAMPLES == 64 * 8
     assert samples[8:16].equal(many.batch(0, 1)[0])
+
+
+def slow_preference(probabilities: dict[str, Tensor]) -> float:
+    """Return the largest ``best / second - 1`` with Python's sort, one edge at a time."""
+    strengths = []
+    for p in probabilities.values():
+        for row in p.double().tolist():
+            kept = sorted((value for value in row if value > 0), reverse=True)
+            if len(kept) > 1:
+                strengths.append(kept[0] / kept[1] - 1)
+    return max(strengths, default=math.inf)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 0.1, 2.0])
+def test_the_clearest_edge_of_all_groups_counts(scale: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    probabilities = {
+        "a": (scale * torch.randn(5, 4, generator=generator)).softmax(-1),
+        "b": (scale * torch.randn(3, 6, generator=generator)).sigmoid(),
+    }
+    probabilities["a"][0, 1:] = 0  # one candidate is left, so this edge has no choice
+    probabilities["a"][1, 2:] = 0
+    expected = slow_preference(probabilities)
+    assert strongest_preference(probabilities) == pytest.approx(expected, rel=1e-9)
+    # Edge weights multiply all candidates of an edge.
+    weighted = {group: p * torch.rand(len(p), 1) for group, p in probabilities.items()}
+    assert strongest_preference(weighted) == pytest.approx(expected, rel=1e-5, abs=1e-6)
+
+
+def due_epochs(updated: list[int], first: int, length: int) -> list[int]:
+    return [epoch for epoch in range(200) if is_check_due(epoch, updated, first, length)]
+
+
+def test_checks_follow_each_tenth_of_the_updated_epochs_except_the_last() -> None:
+    assert due_epochs(list(range(50)), 0, 50) == [4, 9, 14, 19, 24, 29, 34, 39, 44]
+    assert due_epochs(list(range(15, 50)), 0, 50) == [18, 22, 26, 30, 34, 38, 42, 46]
+    assert due_epochs(list(range(15)), 0, 15) == [1, 3, 5, 7, 9, 11, 13]
+    assert due_epochs([0, 1], 0, 2) == [0]
+    assert due_epochs([0], 0, 1) == []
+    assert due_epochs([], 0, 50) == []
+
+
+def test_checks_count_anew_in_a_stage_with_new_alphas() -> None:
+    """Two stages of 30 epochs, each with 10 epochs of frozen alphas."""
+    updated = [*range(10, 30), *range(40, 60)]
+    assert due_epochs(updated, 0, 30) == [11, 13, 15, 17, 19, 21, 23, 25, 27]
+    assert due_epochs(updated, 30, 30) == [41, 43, 45, 47, 49, 51, 53, 55, 57]
+
+
+@pytest.mark.parametrize(
+    ("override", "raises"),
+    [
+        (None, True),
+        ("arch_optimizer.raises=0", False),
+        ("method=random_sharing", False),
+        ("relaxation=uniform", False),
+    ],
+)
+def test_the_rate_is_never_raised_if_turned_off_or_without_alphas(
+    override: str | None, raises: bool
+) -> None:
+    search: Any = SimpleNamespace(
+        config=compose("search", ["dataset=synthetic", *([] if override is None else [override])]),
+        state=SimpleNamespace(parts={}),
+    )
+    assert any(isinstance(part, AlphaRate) for part in configured_callbacks(search)) == raises
+
+
+def test_a_weaker_preference_after_a_tenth_of_the_updates_ends_uniform() -> None:
+    """Ten times the distance of the alphas gives an edge that counts as uniform."""
+    alphas = torch.zeros(1, 8, dtype=torch.float64)
+    alphas[0, 3] = math.log1p(MIN_PREFERENCE)
+    assert strongest_preference({"a": alphas.softmax(-1)}) == pytest.approx(MIN_PREFERENCE)
+    assert uniform_alphas({"a": (10 * alphas).softmax(-1)}) is not None
+
+
+def part(*words: str) -> LatencyModels:
+    """Return the part of a search that a checkpoint saves."""
+    config = compose("search", ["dataset=synthetic", "space=nas201", *words])
+    search: Any = SimpleNamespace(config=config, state=SimpleNamespace(parts={}))
+    made = LatencyModels(search)
+    assert search.state.parts == {"latency_models": made}
+    return made
+
+
+def models(folder: Path) -> list[str]:
+    """Write a fitted model and a lookup table; return the words that select them."""
+    (folder / "phone.json").write_text("{}")
+    (folder / "phone.csv").write_text("row")
+    (folder / "phone.yaml").write_text("classes: 10")
+    limit = ["limit.latency_ms=3", f"limit.device={folder / 'phone.json'}"]
+    return [*limit, "front.cost=latency_ms", f"front.device={folder / 'phone.csv'}"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "key"), [("phone.json", "limit"), ("phone.csv", "front"), ("phone.yaml", "front")]
+)
+def test_a_changed_model_is_refused_on_resume(tmp_path: Path, changed: str, key: str) -> None:
+    words = models(tmp_path)
+    saved = part(*words).state_dict()
+    part(*words).load_state_dict(saved)
+    (tmp_path / changed).write_text("other")
+    with pytest.raises(Misfit, match=rf"the file of {key}\.device=\S+ has changed since"):
+        part(*words).load_state_dict(saved)
+
+
+METHODS = sorted(path.stem for path in (conf_folder() / "method").glob("*.yaml"))
+OBSTACLES = {
+    "gdas": "relaxation=gumbel",
+    "lambda_darts": "regularizer=alignment",
+    "oles": "freezing=gradient_matching",
+    "random_sharing": "relaxation=uniform",
+    "sdarts_adv": "perturbation=adversarial",
+}
+
+
+@pytest.fixture(scope="module")
+def config() -> SearchConfig:
+    found: SearchConfig = compose("search", ["dataset=synthetic"])
+    assert search_obstacle(found, Ranks("cpu")) is None
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
+def test_methods_that_cannot_be_captured_name_their_component(method: str) -> None:
+    expected = OBSTACLES.get(method)
+    config: SearchConfig = compose("search", ["dataset=synthetic", f"method={method}"])
+    found = search_obstacle(config, Ranks("cpu"))
+    assert found == (None if expected is None else f"{expected} does not support them")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"precision": "fp16"}, "precision=fp16: the CPU reads whether a gradient overflows"),
+        ({"memory": "checkpoint"}, "memory=checkpoint: it saves and restores"),
+        ({"task": Classification(loss="own")}, "task.loss=own is your own code"),
+        ({"relaxation": Gumbel()}, "relaxation=gumbel does not support them"),
+        ({"relaxation": Concrete()}, ""),
+        ({"precision": "bf16"}, ""),
+    ],
+)
+def test_settings_that_cannot_be_captured_are_named(
+    config: SearchConfig, change: dict[str, Any], reason: str
+) -> None:
+    found = search_obstacle(replace(config, **change), Ranks("cpu"))
+    assert (found or "").startswith(reason)
+    assert (found is None) == (not reason)
+
+
+def test_several_ranks_are_an_obstacle(config: SearchConfig) -> None:
+    ranks = Ranks("cpu")
+    ranks.size = 2
+    assert search_obstacle(config, ranks) == "there are several ranks"
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({}, None),
+        ({"warmup": 0.1}, "warmup=0.1: the learning rate changes with each step"),
+        ({"ema_decay": 0.9}, "the CPU reads how many steps are averaged"),
+        ({"averaging_patience": 3}, "the CPU reads how many steps are averaged"),
+        ({"average_power": 8.0}, "the CPU reads how many steps are averaged"),
+        ({"optimizer": WeightOptimizerConfig(schedule="stable")}, "optimizer.schedule=stable"),
+        ({"precision": "fp16"}, "precision=fp16: the CPU reads whether a gradient overflows"),
+    ],
+)
+def test_settings_of_a_retraining_that_cannot_be_captured_are_named(
+    change: dict[str, Any], reason: str | None
+) -> None:
+    config: RetrainConfig = compose("retrain", ["dataset=synthetic", "genotype=DARTS_V2"])
+    found = retrain_obstacle(replace(config, **change), Ranks("cpu"))
+    assert found is None if reason is None else (found or "").startswith(reason)
+
+
+@dataclass
+class CountingSoftmax(Softmax):
+    """Could count its calls in Python, which a graph would not repeat."""
+
+    name: str = "counting"
+
+
+def test_a_subclass_does_not_inherit_the_declaration() -> None:
+    assert can_capture(Softmax())
+    assert not can_capture(CountingSoftmax())
+
+
+def test_graphs_change_nothing_on_the_cpu() -> None:
+    calls, lines = list[Any](), list[str]()
+    step: GraphedStep[None] = GraphedStep(
+        lambda *batches: calls.append(batches),
+        torch.device("cpu"),
+        enabled=True,
+        obstacle="of a rule",
+    )
+    step.connect(lines.append)
+    batch = (torch.zeros(1), torch.zeros(1))
+    for _ in range(3):
+        step(batch, batch)
+    assert calls == [(batch, batch)] * 3
+    assert lines == []

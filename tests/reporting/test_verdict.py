@@ -1,16 +1,21 @@
-"""The first sentences of the article of a run."""
+"""Articles of runs on the page, pages of ``darts.find``, and model cards."""
 
 from __future__ import annotations
 
+import csv
+import dataclasses
 import html
+import json
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from darts.reporting import RunRecord, render_page
+from darts.reporting import RunRecord, read_run, render_model_card, render_page
 from darts.reporting.verdict import next_command
+from darts.spaces.cnn import PUBLISHED
+from darts.spaces.macro.genotype import PRIMITIVES
 
 
 def record(command: str, **values: Any) -> RunRecord:
@@ -101,3 +106,299 @@ def test_a_configuration_cannot_put_other_words_into_the_next_command() -> None:
     config["space"] = {"name": "mlp"}
     run = record("search", summary=SEARCH, overrides=[], config=config)
     assert next_command(run) == "python -m darts.retrain genotype='runs/my run' task= space=mlp"
+
+
+WIDTHS = ["relu_8", "relu_16", "tanh_8"]
+# By space and group, the names of the edges and the candidates of each edge.
+SPACES: dict[str, Any] = {
+    "macro": {
+        "first": (["0→1", "2→3", "4→5"], list(PRIMITIVES[:-1])),
+        "rest": (["1→2", "3→4", "5→6"], list(PRIMITIVES)),
+    },
+    "mlp": {"first": (["0→1"], WIDTHS), "rest": (["1→2", "2→3"], [*WIDTHS, "skip_connect"])},
+}
+
+
+def write_run(directory: Path, genotype: dict[str, Any], epochs: int = 2) -> Path:
+    """Write the files of a search that a page reads to show the alphas; return the directory."""
+    alphas = {
+        group: {
+            "edges": edges,
+            "operations": [names] * len(edges),
+            "epochs": [[[1 / len(names)] * len(names)] * len(edges)] * epochs,
+        }
+        for group, (edges, names) in SPACES[genotype["space"]].items()
+    }
+    for name, content in (
+        ("config.yaml", {"name": "run"}),
+        ("summary.json", {"command": "search"}),
+        ("genotype.json", genotype),
+        ("alphas.json", alphas),
+    ):
+        (directory / name).write_text(json.dumps(content))
+    return directory
+
+
+@pytest.mark.parametrize(
+    ("genotype", "chosen"),
+    [
+        (
+            {"space": "macro", "blocks": ["mb_k3_e3", "skip_connect", *["mb_k5_e6"] * 4]},
+            {"0→1 mb_k3_e3", "1→2 skip_connect"}
+            | {f"{number}→{number + 1} mb_k5_e6" for number in range(2, 6)},
+        ),
+        # The genotype has two of three layers; the other one is skipped.
+        (
+            {"space": "mlp", "layers": ["tanh_8", "relu_16"]},
+            {"0→1 tanh_8", "1→2 relu_16", "2→3 skip_connect"},
+        ),
+    ],
+)
+def test_chosen_operations_are_marked_in_groups_that_are_not_cells(
+    genotype: dict[str, Any], chosen: set[str], tmp_path: Path
+) -> None:
+    text = render_page([read_run(write_run(tmp_path, genotype))])
+    marked = set()
+    for group, (edges, operations) in SPACES[genotype["space"]].items():
+        part = text.split(f"<h4>{group}</h4>")[1].split("<h4>")[0]
+        for row, column in re.findall(r'id="figure-\d+-chosen-(\d+)-(\d+)"', part):
+            marked.add(f"{edges[int(row)]} {operations[int(column)]}")
+    assert marked == chosen
+
+
+def test_genotype_that_does_not_match_the_alphas_marks_nothing(tmp_path: Path) -> None:
+    """The two files may come from different epochs of an unfinished search."""
+    genotype = {"space": "macro", "blocks": ["mb_k3_e3"] * 3}
+    text = render_page([read_run(write_run(tmp_path, genotype))])
+    assert ">0→1</text>" in text
+    assert "chosen-" not in text
+
+
+@pytest.mark.parametrize("operations", [2, 41])
+def test_candidates_that_differ_are_listed_and_large_groups_are_not_drawn(
+    tmp_path: Path, operations: int
+) -> None:
+    directory = write_run(tmp_path, {"space": "mlp", "layers": ["tanh_8"]})
+    history = {
+        "edges": ["1→2", "2→3"],
+        "operations": [[f"relu_{edge}_{n}" for n in range(operations)] for edge in range(2)],
+        "epochs": [[[1 / operations] * operations] * 2],
+    }
+    (directory / "alphas.json").write_text(json.dumps({"some": history}))
+    text = render_page([read_run(directory)])
+    assert "<td>2→3</td><td>relu_1_0</td><td>relu_1_1</td>" in text
+    assert ("too many edges or operations" in text) == (operations == 41)
+    assert (">candidate 1</text>" in text) == (operations == 2)
+
+
+GENOTYPE = '{"space": "mlp", "layers": ["relu_128"]}'
+CANDIDATES = [
+    {"candidate": "linear", "origin": "baseline", "genotype": "x", "valid_perplexity": 9.5},
+    {"candidate": "wide", "origin": "neighbor", "genotype": GENOTYPE, "valid_perplexity": 7.25},
+]
+SUMMARY = {
+    "command": "find",
+    "metric": "perplexity",
+    "test_perplexity": 7.5,
+    "genotype": GENOTYPE,
+    "family": "mlp",
+    "setting": "lr_high",
+    "final_epochs": 3,
+    "winner_seconds": 100.0,
+    "verdict": "The found network is better.",
+    "outlook": "More training would help.",
+}
+
+
+def write_race(directory: Path, *, complete: bool = True, table: bool = True) -> Path:
+    """Write the files that a page about a race reads; return the directory."""
+    files: dict[str, Any] = {
+        "config.yaml": {"name": "run", "metric": None},
+        "overrides.json": {"command": "find", "overrides": ["dataset=csv"]},
+    }
+    if complete:
+        files["summary.json"] = SUMMARY
+    for name, content in files.items():
+        (directory / name).write_text(json.dumps(content))
+    slices = [
+        {"time": 30.0, "candidate": "linear", "score": 9.5, "seconds": 25.0},
+        {"time": 60.0, "candidate": "wide", "score": 8.0, "seconds": 30.0},
+        {"time": 99.0, "candidate": "wide", "score": 7.25, "seconds": 75.0},
+    ]
+    rows = [{**row, "epochs": 4, "leader": row["candidate"]} for row in slices]
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (directory / "race.jsonl").write_text(text + '{"time": ')
+    if table:
+        names = ("candidate", "origin", "family", "setting", "valid_perplexity", "valid_loss",
+                 "seconds", "runs", "genotype")  # fmt: skip
+        common = {"family": "mlp", "setting": "lr_high", "runs": 1, "valid_loss": 2.0}
+        with (directory / "candidates.csv").open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, names)
+            writer.writeheader()
+            for row, seconds in zip(CANDIDATES, (25.0, 75.0), strict=True):
+                writer.writerow({**common, **row, "seconds": seconds})
+    return directory
+
+
+def page_of(directory: Path) -> str:
+    return html.unescape(render_page([read_run(directory)]))
+
+
+def times_of(page: str) -> dict[str, tuple[str, ...]]:
+    """Return the rows of the first table of the section about the race."""
+    first = page.split("<h3>race</h3>")[1].split("</table>")[0]
+    rows = (re.findall(r"<td[^>]*>([^<]*)</td>", row) for row in first.split("<tr>"))
+    return {row[0]: tuple(row[1:]) for row in rows if row}
+
+
+def test_verdict_and_outlook_come_before_the_race_and_its_picture(tmp_path: Path) -> None:
+    page = page_of(write_race(tmp_path))
+    parts = (
+        "The found network is better.",
+        "More training would help.",
+        "<h3>race</h3>",
+        "winner: 7.25",
+        "All candidates",
+    )
+    places = [page.index(part) for part in parts]
+    assert places == sorted(places)
+    assert "best baseline: 9.5" in page
+    assert "valid perplexity (lower is better)" in page
+
+
+def test_the_times_are_those_of_the_winner_of_all_others_and_of_the_final_run(
+    tmp_path: Path,
+) -> None:
+    assert times_of(page_of(write_race(tmp_path))) == {
+        "winner wide": ("0:01:15", "60 %"),
+        "1 other candidate": ("0:00:25", "20 %"),
+        "final run of the winner": ("0:00:25", "20 %"),
+    }
+
+
+@pytest.mark.parametrize("table", [True, False])
+def test_an_interrupted_run_shows_its_race_and_the_command_that_resumes_it(
+    tmp_path: Path, table: bool
+) -> None:
+    page = page_of(write_race(tmp_path, complete=False, table=table))
+    assert "This run is not finished: 2 candidates" in page
+    assert f"python -m darts.find resume={tmp_path}" in page
+    assert "leader: 7.25" in page
+    assert f"valid {'perplexity' if table else 'score'} (lower is better)" in page
+    assert times_of(page) == {
+        "leader wide": ("0:01:15", "75 %"),
+        "1 other candidate": ("0:00:25", "25 %"),
+    }
+    candidates = page.split("All candidates")[1].split("</table>")[0]
+    assert ">linear<" in candidates
+    assert ">7.25<" in candidates
+
+
+def test_a_run_that_has_just_begun_has_a_page(tmp_path: Path) -> None:
+    write_race(tmp_path, complete=False, table=False)
+    (tmp_path / "race.jsonl").unlink()
+    page = page_of(tmp_path)
+    assert "This run is not finished: 0 candidates" in page
+    assert "<h3>race</h3>" not in page
+
+
+def finished(**changes: Any) -> RunRecord:
+    """Return the record of a finished retraining with some attributes changed."""
+    summary = {
+        "epoch": 3,
+        "epochs": 5,
+        "seed": 7,
+        "device": "cpu",
+        "parameters": 1234,
+        "macs": 56789,
+        "valid_accuracy": 0.75,
+        "test_accuracy": 0.625,
+        "valid_loss": 1.5,
+        "git_revision": "abc123",
+        "metric": "accuracy",
+    }
+    phases = [
+        {"phase": phase, "source": source, "seconds": 60.0, "joules": joules, "gco2e": 1.0}
+        for phase, source, joules in (
+            ("training", "nvml", 1000.0),
+            ("training", "rapl", 20.0),
+            ("test", "nvml", 500.0),
+        )
+    ]
+    return dataclasses.replace(
+        RunRecord(
+            directory=Path("run"),
+            command="retrain",
+            config={
+                "name": "pipes | and *stars*",
+                "selection": "best",
+                "metric": "accuracy",
+                "epochs": 5,
+                "task": {"name": "classification"},
+                "dataset": {"name": "digits"},
+                "space": {"name": "cnn", "channels": 12},
+                "optimizer": {"lr": 0.025},
+            },
+            summary=summary,
+            phases=phases,
+            gco2_per_kwh=480.0,
+            genotype=PUBLISHED["DARTS_V2"].genotype,
+            samples={"train": 1200, "valid": 100},
+        ),
+        **changes,
+    )
+
+
+def test_card_shows_scores_genotype_data_settings_and_commands() -> None:
+    card = render_model_card(finished())
+    for text in (
+        "# pipes \\| and \\*stars\\*",
+        "classification",
+        "digits",
+        "epoch 3 of 5",
+        "| accuracy | 75.00 % | 62.50 % |",
+        "| loss | 1.5 |  |",
+        "1,234",
+        "56,789",
+        str(PUBLISHED["DARTS_V2"].genotype),
+        "| train | 1,200 |",
+        "| valid | 100 |",
+        "| optimizer.lr | 0.025 |",
+        "480 g",
+        "seed 7",
+        "`abc123`",
+        "darts.evaluate checkpoint=RUN",
+        "darts.export checkpoint=RUN",
+    ):
+        assert text in card
+
+
+def test_costs_are_summed_over_phases_but_not_over_sources() -> None:
+    card = render_model_card(finished())
+    assert "| nvml | 0:02:00 | 1,500 | 2 |" in card
+    assert "| rapl | 0:01:00 | 20 | 1 |" in card
+    assert "1,520" not in card
+
+
+def test_limitations_name_missing_scores_and_a_selected_epoch() -> None:
+    both = render_model_card(finished())  # validation and test scores
+    assert "selected on the validation data" in both
+    assert "scored once" in both
+    summary = {k: v for k, v in finished().summary.items() if not k.startswith(("test_", "valid_"))}
+    last = {**finished().config, "selection": "last"}
+    neither = render_model_card(finished(summary=summary, config=last))
+    assert "There is no test score." in neither
+    assert "No data was held out" in neither
+    assert "selected on the validation data" not in neither
+    assert "scored once" not in neither
+
+
+def test_card_without_support_for_export_omits_the_command() -> None:
+    assert "darts.export" not in render_model_card(finished(), exports=False)
+
+
+def test_search_or_unfinished_retraining_raises() -> None:
+    with pytest.raises(ValueError, match="is not a finished retraining"):
+        render_model_card(finished(command="search"))
+    with pytest.raises(ValueError, match="is not a finished retraining"):
+        render_model_card(finished(summary={}))

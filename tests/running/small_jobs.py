@@ -44,6 +44,11 @@ def make_job(kind: str, folder: Path, *more: str, name: str = "", **options: Any
     return Job(name, command, folder / name, (*kept, *more), **options)
 
 
+def named_job(name: str) -> Job:
+    """Return a job for executors that do not execute it."""
+    return Job(name, "retrain", Path("unused", name), ())
+
+
 def when_exists(file: Path, action: Callable[[], object]) -> threading.Thread:
     """Call a function in another thread as soon as a file exists."""
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import errno
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import CancelledError, wait
-from pathlib import Path
 
 import pytest
+from small_jobs import named_job
 from waiting import wait_until
 
 from darts.running import pool
@@ -24,12 +24,8 @@ TIMEOUT = 30
 class FakeWorker(Worker):
     """A worker in a thread.
 
-    Args:
-        starts: What happens at each start: an error is raised; afterwards, starts succeed.
-        runs: What happens to each job: an error is raised, other values are returned; afterwards,
-            jobs complete.
-        gate: Jobs wait for it, or for ``stop`` and ``kill``.
-        start_gate: Starts wait for it, or for ``stop`` and ``kill``.
+    Starts and jobs raise or return the first of ``starts`` and ``runs``, if there is one, and wait
+    for their gates, or for ``stop`` and ``kill``.
     """
 
     def __init__(
@@ -102,11 +98,6 @@ def _poll_often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def make_job(tmp_path: Path) -> Callable[[str], Job]:
-    return lambda name: Job(name, "retrain", tmp_path / name, ())
-
-
-@pytest.fixture
 def closed() -> Iterator[threading.Event]:
     """Return a gate that opens at the end of the test, if not before."""
     gate = threading.Event()
@@ -118,12 +109,10 @@ def died() -> WorkerDied:
     return WorkerDied("was killed by SIGKILL")
 
 
-def test_a_job_that_waits_for_a_worker_is_cancelled_at_once(
-    make_job: Callable[[str], Job], closed: threading.Event
-) -> None:
+def test_a_job_that_waits_for_a_worker_is_cancelled_at_once(closed: threading.Event) -> None:
     """The worker does not start, for example because the cluster has no free resources."""
     with PoolExecutor([FakeWorker(start_gate=closed)], 1) as executor:
-        future = executor.submit(make_job("a"))
+        future = executor.submit(named_job("a"))
         assert future.place == ""
         assert future.cancel()
         assert wait([future], 0).done == {future}
@@ -132,23 +121,19 @@ def test_a_job_that_waits_for_a_worker_is_cancelled_at_once(
             future.result()
 
 
-def test_a_job_that_has_lost_its_worker_is_cancelled_at_once(
-    make_job: Callable[[str], Job], closed: threading.Event
-) -> None:
+def test_a_job_that_has_lost_its_worker_is_cancelled_at_once(closed: threading.Event) -> None:
     worker = FakeWorker()
     with PoolExecutor([worker], 1) as executor:
-        assert executor.submit(make_job("first")).result(TIMEOUT) == DONE
+        assert executor.submit(named_job("first")).result(TIMEOUT) == DONE
         worker.runs, worker.start_gate = [died()], closed
-        future = executor.submit(make_job("a"))
+        future = executor.submit(named_job("a"))
         wait_until(lambda: worker.log[-2:] == ["a", "start"])
         assert future.place == "worker"
         assert future.cancel()
         assert future.cancelled()
 
 
-def test_a_lost_job_continues_with_the_next_idle_worker(
-    make_job: Callable[[str], Job], closed: threading.Event
-) -> None:
+def test_a_lost_job_continues_with_the_next_idle_worker(closed: threading.Event) -> None:
     """It precedes jobs that have not begun, and does not wait for the restart of its worker."""
 
     class StartsOnce(FakeWorker):
@@ -160,9 +145,9 @@ def test_a_lost_job_continues_with_the_next_idle_worker(
     first = StartsOnce("first", start_gate=begin, runs=[died()])
     second = FakeWorker("second", gate=gate)
     with PoolExecutor([first, second], 1) as executor:
-        futures = [executor.submit(make_job("a"))]
+        futures = [executor.submit(named_job("a"))]
         wait_until(lambda: "a" in second.log)
-        futures += [executor.submit(make_job(name)) for name in ("b", "c")]
+        futures += [executor.submit(named_job(name)) for name in ("b", "c")]
         begin.set()
         wait_until(lambda: first.log == ["start", "b", "start"])
         gate.set()
@@ -172,52 +157,46 @@ def test_a_lost_job_continues_with_the_next_idle_worker(
         assert [future.losses for future in futures] == [0, 1, 0]
 
 
-def test_a_job_fails_after_its_fourth_loss(make_job: Callable[[str], Job]) -> None:
+def test_a_job_fails_after_its_fourth_loss() -> None:
     """A worker that has died while it was idle does not count."""
     worker = FakeWorker(runs=[DONE, *[died() for _ in range(MAX_RESTARTS + 1)]])
     with PoolExecutor([worker], 1) as executor:
-        assert executor.submit(make_job("first")).result(TIMEOUT) == DONE
+        assert executor.submit(named_job("first")).result(TIMEOUT) == DONE
         worker.alive = False
-        future, other = executor.submit(make_job("a")), executor.submit(make_job("b"))
+        future, other = executor.submit(named_job("a")), executor.submit(named_job("b"))
         assert future.result(TIMEOUT) == Outcome(None, "its worker was killed by SIGKILL")
         assert other.result(TIMEOUT) == DONE
     assert worker.log.count("a") == MAX_RESTARTS + 1
 
 
-def test_a_lost_job_that_had_ended_is_not_repeated(
-    make_job: Callable[[str], Job], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_lost_job_that_had_ended_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queues, "earlier_outcome", lambda job: DONE)
     worker = FakeWorker(runs=[died()])
     with PoolExecutor([worker], 1) as executor:
-        assert executor.submit(make_job("a")).result(TIMEOUT) == DONE
+        assert executor.submit(named_job("a")).result(TIMEOUT) == DONE
     assert worker.log.count("a") == 1
 
 
-def test_a_signal_from_elsewhere_does_not_stop_a_job(make_job: Callable[[str], Job]) -> None:
+def test_a_signal_from_elsewhere_does_not_stop_a_job() -> None:
     worker = FakeWorker(runs=[None, None])
     with PoolExecutor([worker], 1) as executor:
-        assert executor.submit(make_job("a")).result(TIMEOUT) == DONE
+        assert executor.submit(named_job("a")).result(TIMEOUT) == DONE
     assert worker.log.count("a") == 3
 
 
-def test_workers_that_do_not_start_are_an_error_of_the_executor(
-    make_job: Callable[[str], Job],
-) -> None:
+def test_workers_that_do_not_start_are_an_error_of_the_executor() -> None:
     """Later jobs are executed if the cause is gone."""
     deaths = [WorkerDied("exited with code 1") for _ in range(3)]
     full = WriteError(errno.ENOSPC, "cannot write: disk is full")
     with PoolExecutor([FakeWorker(starts=[*deaths, full])], 1) as executor:
         with pytest.raises(ExecutorError, match=r"^3 workers in a row died .* code 1$"):
-            executor.submit(make_job("a")).result(TIMEOUT)
+            executor.submit(named_job("a")).result(TIMEOUT)
         with pytest.raises(WriteError, match="full"):
-            executor.submit(make_job("b")).result(TIMEOUT)
-        assert executor.submit(make_job("c")).result(TIMEOUT) == DONE
+            executor.submit(named_job("b")).result(TIMEOUT)
+        assert executor.submit(named_job("c")).result(TIMEOUT) == DONE
 
 
-def test_workers_that_die_before_they_get_a_job_are_an_error_of_the_executor(
-    make_job: Callable[[str], Job],
-) -> None:
+def test_workers_that_die_before_they_get_a_job_are_an_error_of_the_executor() -> None:
     """Their starts succeed. Later jobs are executed if the cause is gone."""
 
     class Fragile(FakeWorker):
@@ -227,20 +206,20 @@ def test_workers_that_die_before_they_get_a_job_are_an_error_of_the_executor(
     worker = Fragile()
     with PoolExecutor([worker], 1) as executor:
         with pytest.raises(ExecutorError, match=r"^a worker died 4 times in a row while it was id"):
-            executor.submit(make_job("a")).result(TIMEOUT)
-        assert executor.submit(make_job("b")).result(TIMEOUT) == DONE
+            executor.submit(named_job("a")).result(TIMEOUT)
+        assert executor.submit(named_job("b")).result(TIMEOUT) == DONE
     assert worker.log == [*["start"] * (MAX_FAILED_STARTS + 2), "b", "end"]
 
 
-def test_deaths_between_jobs_do_not_add_up(make_job: Callable[[str], Job]) -> None:
+def test_deaths_between_jobs_do_not_add_up() -> None:
     worker = FakeWorker()
     with PoolExecutor([worker], 1) as executor:
         for number in range(MAX_FAILED_STARTS + 2):
-            assert executor.submit(make_job(f"{number}")).result(TIMEOUT) == DONE
+            assert executor.submit(named_job(f"{number}")).result(TIMEOUT) == DONE
             worker.alive = False
 
 
-def test_errors_of_a_library_are_errors_of_the_executor(make_job: Callable[[str], Job]) -> None:
+def test_errors_of_a_library_are_errors_of_the_executor() -> None:
     """They are one line, no job waits for ever, and later jobs are executed."""
 
     class Broken(FakeWorker):
@@ -253,28 +232,24 @@ def test_errors_of_a_library_are_errors_of_the_executor(make_job: Callable[[str]
     with PoolExecutor([worker], 1) as executor:
         for name, problem in (("a", "no such resource"), ("b", "no answer"), ("c", "no pickle")):
             with pytest.raises(ExecutorError, match=f"^{problem}$"):
-                executor.submit(make_job(name)).result(TIMEOUT)
-        assert executor.submit(make_job("d")).result(TIMEOUT) == DONE
+                executor.submit(named_job(name)).result(TIMEOUT)
+        assert executor.submit(named_job("d")).result(TIMEOUT) == DONE
     assert worker.log == ["start", "start", "start", "c", "d", "end"]
 
 
-def test_the_end_of_the_context_cancels_all_jobs(
-    make_job: Callable[[str], Job], closed: threading.Event
-) -> None:
+def test_the_end_of_the_context_cancels_all_jobs(closed: threading.Event) -> None:
     """One worker executes a job, one never starts, and jobs wait. A later job is also cancelled."""
     workers = [FakeWorker(gate=closed), FakeWorker(start_gate=closed)]
     with PoolExecutor(workers, 1) as executor:
-        futures = [executor.submit(make_job(f"{n}")) for n in range(3)]
+        futures = [executor.submit(named_job(f"{n}")) for n in range(3)]
         wait_until(lambda: "0" in workers[0].log)
-    futures.append(executor.submit(make_job("late")))
+    futures.append(executor.submit(named_job("late")))
     assert all(future.cancelled() for future in futures)
     assert workers[0].log == ["start", "0", "end"]
     assert workers[1].log == ["start", "end"]
 
 
-def test_a_start_that_misses_the_first_request_ends(
-    make_job: Callable[[str], Job], closed: threading.Event
-) -> None:
+def test_a_start_that_misses_the_first_request_ends(closed: threading.Event) -> None:
     """A request has no effect before the process of the worker exists."""
 
     class Slow(FakeWorker):
@@ -286,13 +261,11 @@ def test_a_start_that_misses_the_first_request_ends(
                 super().stop()
 
     with PoolExecutor([Slow(start_gate=closed)], 1) as executor:
-        future = executor.submit(make_job("a"))
+        future = executor.submit(named_job("a"))
     assert future.cancelled()
 
 
-def test_ctrl_c_at_the_end_kills_the_workers(
-    make_job: Callable[[str], Job], closed: threading.Event
-) -> None:
+def test_ctrl_c_at_the_end_kills_the_workers(closed: threading.Event) -> None:
     class Stubborn(FakeWorker):
         """Saves for a long time after a request; the second request comes with a Ctrl-C."""
 
@@ -307,7 +280,7 @@ def test_ctrl_c_at_the_end_kills_the_workers(
 
     def interrupted() -> None:
         with PoolExecutor([worker], 1) as executor:
-            futures.extend(executor.submit(make_job(name)) for name in ("a", "b"))
+            futures.extend(executor.submit(named_job(name)) for name in ("a", "b"))
             wait_until(lambda: "a" in worker.log)
 
     futures: list[Future] = []
@@ -318,15 +291,13 @@ def test_ctrl_c_at_the_end_kills_the_workers(
     assert not worker.alive
 
 
-def test_ctrl_c_in_the_context_kills_the_workers(
-    make_job: Callable[[str], Job], closed: threading.Event
-) -> None:
+def test_ctrl_c_in_the_context_kills_the_workers(closed: threading.Event) -> None:
     worker = FakeWorker(gate=closed)
     worker.stop = lambda: None  # type: ignore[method-assign]  # never stops
 
     def interrupted() -> None:
         with PoolExecutor([worker], 1) as executor:
-            futures.append(executor.submit(make_job("a")))
+            futures.append(executor.submit(named_job("a")))
             wait_until(lambda: "a" in worker.log)
             raise KeyboardInterrupt
 

@@ -23,15 +23,7 @@ from small_jobs import end_state, make_job
 from waiting import wait_for, wait_until
 
 from darts.running import processes, worker_process
-from darts.running.jobs import (
-    MAX_RESTARTS,
-    ExecutorError,
-    Future,
-    Job,
-    Outcome,
-    is_complete,
-    log_file,
-)
+from darts.running.jobs import ExecutorError, Future, Job, Outcome, is_complete, log_file
 from darts.running.pool import WorkerDied
 from darts.running.processes import ProcessExecutor, ProcessWorker
 from darts.writing import WriteError
@@ -54,14 +46,12 @@ def executor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProcessExecut
 
 @pytest.fixture(scope="module")
 def whole(executor: ProcessExecutor, tmp_path_factory: pytest.TempPathFactory) -> Job:
-    """Return the job of an uninterrupted long run."""
     job = make_job("retrain", tmp_path_factory.mktemp("whole"), LONG)
     assert executor.submit(job).result(TIMEOUT).summary is not None
     return job
 
 
 def worker_pid(executor: ProcessExecutor) -> int:
-    """Return the process ID of the only worker."""
     (worker,) = executor._workers
     wait_until(lambda: worker.process is not None)
     return worker.process.pid
@@ -156,30 +146,6 @@ def test_the_run_of_a_killed_worker_continues_in_another_one(
     assert end_state(job) == end_state(whole)
 
 
-@pytest.mark.slow
-def test_a_run_that_kills_four_workers_has_failed(
-    executor: ProcessExecutor, tmp_path: Path
-) -> None:
-    """The next job is not affected, and a worker that dies while it is idle costs nothing."""
-    job, other = make_job("retrain", tmp_path, ENDLESS), make_job("search", tmp_path)
-    os.kill(worker_pid(executor), signal.SIGKILL)
-    time.sleep(0.5)
-    future, next_future = executor.submit(job), executor.submit(other)
-    log = log_file(job.directory)
-
-    def starts() -> int:
-        text = log.read_text() if log.exists() else ""
-        return text.count("training in") + text.count("resuming")
-
-    for number in range(1, MAX_RESTARTS + 2):
-        wait_until(lambda number=number: starts() == number)
-        wait_for(job.directory / "checkpoint.safetensors")
-        os.kill(worker_pid(executor), signal.SIGKILL)
-    reason = "its worker was killed by SIGKILL (out of memory?)"
-    assert future.result(TIMEOUT) == Outcome(None, reason)
-    assert next_future.result(TIMEOUT).summary is not None
-
-
 def test_a_worker_that_cannot_write_raises(executor: ProcessExecutor, tmp_path: Path) -> None:
     """A limit on the size of files acts like a full disk. The executor remains usable."""
     job = make_job("retrain", tmp_path)
@@ -263,7 +229,7 @@ def test_a_worker_that_dies_while_it_replies_has_died(tmp_path: Path) -> None:
     worker.process = SimpleNamespace(join=lambda: None, exitcode=-9)  # type: ignore[assignment]
     os.write(other_end.fileno(), struct.pack("!i", 1000) + b"a part")
     other_end.close()
-    with pytest.raises(WorkerDied, match="was killed by SIGKILL"):
+    with pytest.raises(WorkerDied, match=r"was killed by SIGKILL \(out of memory\?\)"):
         worker._receive()
 
 

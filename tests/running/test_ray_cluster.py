@@ -15,11 +15,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from small_jobs import named_job
 from waiting import wait_until
 
 from darts.config import ConfigError
 from darts.config.executors import RayConfig
-from darts.running.jobs import ExecutorError, Job, Outcome
+from darts.running.jobs import ExecutorError, Outcome
 from darts.running.pool import WorkerDied
 from darts.writing import WriteError
 
@@ -31,17 +32,13 @@ from darts.running import pool, ray_cluster
 from darts.running.ray_cluster import Host, RayExecutor, RayWorker
 
 DONE = Outcome({"epochs": 1})
+JOB = named_job("a")
 CONFIG = RayConfig("ray", cores=2)
 TIMEOUT = 30
 
 
 class FakeActor:
-    """The handle of an actor.
-
-    Attributes:
-        answers: What each method returns or raises; a function is called for it.
-        calls: The names of called methods.
-    """
+    """The handle of an actor, whose methods return, raise or call their ``answers``."""
 
     def __init__(self, options: dict[str, object], arguments: tuple[Any, ...]) -> None:
         self.options, self.arguments = options, arguments
@@ -66,15 +63,7 @@ class FakeActor:
 
 
 class FakeRay:
-    """The functions of the module ``ray``.
-
-    Attributes:
-        actors: All actors so far.
-        prepare: Called with each new actor.
-        resources: The resources of each node.
-        is_connected: Whether ``init`` was called, without a later ``shutdown``.
-        timeouts: The limits of all calls of ``get``.
-    """
+    """The functions of the module ``ray``; ``prepare`` is called with each new actor."""
 
     def __init__(self) -> None:
         self.actors: list[FakeActor] = []
@@ -139,11 +128,6 @@ def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[No
     logging.getLogger("ray").setLevel(level)
 
 
-@pytest.fixture
-def job(tmp_path: Path) -> Job:
-    return Job("a", "retrain", tmp_path / "a", ())
-
-
 def started(fake: FakeRay, folder: Path, config: RayConfig = CONFIG) -> tuple[RayWorker, FakeActor]:
     worker = RayWorker(config, folder / "0.log", folder / "shared")
     worker.start()
@@ -198,7 +182,7 @@ def test_whether_an_idle_worker_lives_is_known_to_its_host(fake: FakeRay, tmp_pa
         assert not worker.is_alive()
 
 
-def test_errors_of_the_host_pass(fake: FakeRay, tmp_path: Path, job: Job) -> None:
+def test_errors_of_the_host_pass(fake: FakeRay, tmp_path: Path) -> None:
     worker, actor = started(fake, tmp_path)
     causes = (
         WorkerDied("exited with code 1"),
@@ -210,15 +194,15 @@ def test_errors_of_the_host_pass(fake: FakeRay, tmp_path: Path, job: Job) -> Non
     for cause in causes:
         actor.answers["run"] = task_error(cause)
         with pytest.raises(type(cause)) as caught:
-            worker.run(job)
+            worker.run(JOB)
         assert caught.value is cause
 
 
-def test_the_loss_of_a_node_names_place_and_reason(fake: FakeRay, tmp_path: Path, job: Job) -> None:
+def test_the_loss_of_a_node_names_place_and_reason(fake: FakeRay, tmp_path: Path) -> None:
     worker, actor = started(fake, tmp_path)
     actor.answers["run"] = RayActorError(error_msg="The node has died.\nSee the logs.")
     with pytest.raises(WorkerDied, match=r"^was lost, on node 1: .*died\. See the logs"):
-        worker.run(job)
+        worker.run(JOB)
     assert actor.is_killed  # it may only be unreachable
     assert not worker.is_alive()
 
@@ -249,9 +233,7 @@ def test_a_request_to_stop_ends_a_start_and_reaches_a_run(fake: FakeRay, tmp_pat
     assert fake.actors[-1].is_killed
 
 
-def test_an_executor_connects_when_its_context_begins(
-    fake: FakeRay, tmp_path: Path, job: Job
-) -> None:
+def test_an_executor_connects_when_its_context_begins(fake: FakeRay, tmp_path: Path) -> None:
     """A command without jobs that are left needs no cluster."""
     before = signal.getsignal(signal.SIGTERM)
     executor = RayExecutor(CONFIG, 5, tmp_path)
@@ -259,7 +241,7 @@ def test_an_executor_connects_when_its_context_begins(
     with executor:
         assert fake.is_connected
         assert executor.workers == 2  # with two cores each
-        assert executor.submit(job).result(TIMEOUT) == DONE
+        assert executor.submit(JOB).result(TIMEOUT) == DONE
         assert [path.name[:7] for path in (tmp_path / "workers").iterdir()] == ["shared-"]
     assert not fake.is_connected
     assert list((tmp_path / "workers").iterdir()) == []
@@ -272,9 +254,7 @@ def test_two_commands_in_a_folder_have_different_shared_files(tmp_path: Path) ->
     assert first != second
 
 
-def test_a_job_that_waits_for_resources_is_cancelled(
-    fake: FakeRay, tmp_path: Path, job: Job
-) -> None:
+def test_a_job_that_waits_for_resources_is_cancelled(fake: FakeRay, tmp_path: Path) -> None:
     """The start of an actor takes until the cluster has free resources, or for ever."""
 
     def block(actor: FakeActor) -> None:
@@ -286,10 +266,10 @@ def test_a_job_that_waits_for_resources_is_cancelled(
 
     fake.prepare = block
     with RayExecutor(CONFIG, 1, tmp_path) as executor:
-        future = executor.submit(job)
+        future = executor.submit(JOB)
         assert future.cancel()
         assert wait([future], 0).done
-        waiting = executor.submit(job)
+        waiting = executor.submit(JOB)
     assert waiting.cancelled()
 
 

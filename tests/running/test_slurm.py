@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from small_jobs import named_job
 from waiting import wait_until
 
 from darts.config import ConfigError
@@ -74,14 +75,8 @@ class FakeHandle:
 class FakeCluster:
     """An executor of submitit.
 
-    Attributes:
-        folder: Folder of its files.
-        batches: Numbers of jobs that were submitted together.
-        handles: Handles of all jobs, in the order of their submission.
-        problems: Errors of the next submissions, the next one last; None for no error.
-        terminated: Jobs that got SIGTERM.
-        ignores_signals: Whether SIGTERM ends no job.
-        forced: Whether Slurm was asked for the states of jobs.
+    The last of ``problems`` is the error of the next submission, None for no error. ``forced``:
+    whether Slurm was asked for the states of jobs.
     """
 
     folder: str = ""
@@ -131,11 +126,6 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
     return cluster
 
 
-@pytest.fixture
-def make_job(tmp_path: Path) -> Callable[[str], Job]:
-    return lambda name: Job(name, "retrain", tmp_path / name, ())
-
-
 def remote(workers: int = 2, **options: Any) -> SlurmExecutor:
     return SlurmExecutor(SlurmConfig("slurm", **options), workers)
 
@@ -150,12 +140,10 @@ def lost() -> UncompletedJobError:
     return UncompletedJobError("it has not produced any output")
 
 
-def test_jobs_that_are_submitted_together_are_an_array(
-    cluster: FakeCluster, make_job: Callable[[str], Job]
-) -> None:
+def test_jobs_that_are_submitted_together_are_an_array(cluster: FakeCluster) -> None:
     options = {"slurm_qos": "long"}
     with remote(2, cores=3, gpus=1, minutes=60, options=options) as executor:
-        futures = executor.submit_all([make_job(name) for name in ("a", "b", "c")])
+        futures = executor.submit_all([named_job(name) for name in ("a", "b", "c")])
         handle_of(cluster, 2).end(Outcome(None, "it diverged"))
         cluster.handles[0].end(DONE)
         cluster.handles[1].end(DONE)
@@ -184,11 +172,9 @@ def test_each_executor_has_a_folder_of_its_own(cluster: FakeCluster) -> None:
     assert [folder.parent for folder in folders] == [Path("runs/jobs")] * 2
 
 
-def test_a_lost_job_is_submitted_again_three_times(
-    cluster: FakeCluster, make_job: Callable[[str], Job]
-) -> None:
+def test_a_lost_job_is_submitted_again_three_times(cluster: FakeCluster) -> None:
     with remote() as executor:
-        future = executor.submit(make_job("a"))
+        future = executor.submit(named_job("a"))
         for number in range(MAX_RESTARTS + 1):
             handle_of(cluster, number).end(lost())
         outcome = future.result(TIMEOUT)
@@ -196,20 +182,16 @@ def test_a_lost_job_is_submitted_again_three_times(
     assert len(cluster.handles) == MAX_RESTARTS + 1
 
 
-def test_jobs_that_reach_their_time_limit_continue_without_a_limit(
-    cluster: FakeCluster, make_job: Callable[[str], Job]
-) -> None:
+def test_jobs_that_reach_their_time_limit_continue_without_a_limit(cluster: FakeCluster) -> None:
     with remote() as executor:
-        future = executor.submit(make_job("a"))
+        future = executor.submit(named_job("a"))
         for number in range(2 * MAX_RESTARTS):
             handle_of(cluster, number).end(None)
         handle_of(cluster, 2 * MAX_RESTARTS).end(DONE)
         assert future.result(TIMEOUT) == DONE
 
 
-def test_the_signal_before_the_time_limit_stops_a_run(
-    make_job: Callable[[str], Job], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_signal_before_the_time_limit_stops_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """The handler of submitit would raise an error in the run."""
 
     def execute(job: Job) -> Outcome:
@@ -221,65 +203,55 @@ def test_the_signal_before_the_time_limit_stops_a_run(
     monkeypatch.setattr(execution, "execute", execute)
     before = signal.getsignal(signal.SIGUSR2)
     try:
-        assert run_alone(make_job("a")) is None
+        assert run_alone(named_job("a")) is None
     finally:
         signal.signal(signal.SIGUSR2, before)
 
 
-def test_a_failure_of_the_machine_is_raised(
-    cluster: FakeCluster, make_job: Callable[[str], Job]
-) -> None:
+def test_a_failure_of_the_machine_is_raised(cluster: FakeCluster) -> None:
     with remote() as executor:
-        future = executor.submit(make_job("a"))
+        future = executor.submit(named_job("a"))
         handle_of(cluster, 0).end(WriteError(errno.ENOSPC, "cannot write: disk is full"))
         with pytest.raises(WriteError, match="full"):
             future.result(TIMEOUT)
 
 
-def test_an_unexpected_error_of_a_job_names_its_log(
-    cluster: FakeCluster, make_job: Callable[[str], Job]
-) -> None:
+def test_an_unexpected_error_of_a_job_names_its_log(cluster: FakeCluster) -> None:
     """For example, the node lacks this package."""
     with remote() as executor:
-        future = executor.submit(make_job("a"))
+        future = executor.submit(named_job("a"))
         handle_of(cluster, 0).end(FailedJobError("Traceback ..."))
         with pytest.raises(ExecutorError, match=r"^executor=slurm: job 7_0: .* see 7_0\.err$"):
             future.result(TIMEOUT)
     assert len(cluster.handles) == 1
 
 
-def test_an_error_of_sbatch_affects_only_its_jobs(
-    cluster: FakeCluster, make_job: Callable[[str], Job]
-) -> None:
+def test_an_error_of_sbatch_affects_only_its_jobs(cluster: FakeCluster) -> None:
     cluster.problems = [FailedJobError("sbatch: error: invalid\npartition")]
     with remote() as executor:
-        future = executor.submit(make_job("a"))
+        future = executor.submit(named_job("a"))
         with pytest.raises(ExecutorError, match="cannot submit jobs: sbatch: error: invalid part"):
             future.result(TIMEOUT)
-        later = executor.submit(make_job("b"))
+        later = executor.submit(named_job("b"))
         handle_of(cluster, 0).end(DONE)
         assert later.result(TIMEOUT) == DONE
 
 
-def test_a_local_job_that_does_not_start_affects_no_other_one(
-    cluster: FakeCluster, make_job: Callable[[str], Job]
-) -> None:
+def test_a_local_job_that_does_not_start_affects_no_other_one(cluster: FakeCluster) -> None:
     """In a batch, the handles of processes that had started before it would be lost."""
     cluster.problems = [BlockingIOError(errno.EAGAIN, "no more processes"), None]
     with remote(2, cluster="local") as executor:
-        futures = executor.submit_all([make_job("a"), make_job("b")])
+        futures = executor.submit_all([named_job("a"), named_job("b")])
         with pytest.raises(ExecutorError, match="no more processes"):
             futures[1].result(TIMEOUT)
         handle_of(cluster, 0).end(DONE)
         assert futures[0].result(TIMEOUT) == DONE
 
 
-def test_an_error_of_a_look_affects_only_its_job(
-    cluster: FakeCluster, make_job: Callable[[str], Job]
-) -> None:
+def test_an_error_of_a_look_affects_only_its_job(cluster: FakeCluster) -> None:
     """The job is cancelled, because nobody looks at it any more."""
     with remote() as executor:
-        futures = executor.submit_all([make_job("a"), make_job("b")])
+        futures = executor.submit_all([named_job("a"), named_job("b")])
         handle_of(cluster, 1)
         cluster.handles[0].problem = OSError(errno.ESTALE, "Stale file handle")
         with pytest.raises(ExecutorError, match="Stale file handle"):
@@ -289,12 +261,10 @@ def test_an_error_of_a_look_affects_only_its_job(
     assert cluster.terminated == ["7_0"]
 
 
-def test_a_cancelled_job_ends_without_a_look_at_its_result(
-    cluster: FakeCluster, make_job: Callable[[str], Job]
-) -> None:
+def test_a_cancelled_job_ends_without_a_look_at_its_result(cluster: FakeCluster) -> None:
     """A job that has not begun has no result, for which submitit would wait."""
     with remote() as executor:
-        futures = executor.submit_all([make_job("a"), make_job("b")])
+        futures = executor.submit_all([named_job("a"), named_job("b")])
         handle_of(cluster, 1)
         assert not cluster.forced
         assert futures[0].cancel()
@@ -308,13 +278,13 @@ def test_a_cancelled_job_ends_without_a_look_at_its_result(
 
 
 def test_without_accounting_a_cancelled_job_ends_when_slurm_kills_it(
-    cluster: FakeCluster, make_job: Callable[[str], Job], monkeypatch: pytest.MonkeyPatch
+    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Slurm never says that it has ended. A job in a known state may still save a checkpoint."""
     monkeypatch.setattr(slurm, "_KILL_WAIT", 0.1)
     cluster.ignores_signals = True
     with remote() as executor:
-        futures = executor.submit_all([make_job(name) for name in ("a", "b", "c")])
+        futures = executor.submit_all([named_job(name) for name in ("a", "b", "c")])
         handle_of(cluster, 2).state = "UNKNOWN"
         cluster.handles[0].state, cluster.handles[1].state = "UNKNOWN", "RUNNING"
         for future in futures[:2]:
@@ -334,37 +304,33 @@ def test_submitit_prints_nothing(cluster: FakeCluster) -> None:
         assert not logging.getLogger("submitit").isEnabledFor(logging.ERROR)
 
 
-def test_the_end_of_the_context_cancels_all_jobs(
-    cluster: FakeCluster, make_job: Callable[[str], Job]
-) -> None:
+def test_the_end_of_the_context_cancels_all_jobs(cluster: FakeCluster) -> None:
     """None of them is submitted again, and later jobs are cancelled at once."""
     with remote() as executor:
-        futures = executor.submit_all([make_job(name) for name in ("a", "b", "c")])
+        futures = executor.submit_all([named_job(name) for name in ("a", "b", "c")])
         handle_of(cluster, 2)
         cluster.handles[0].end(lost())
-    futures.append(executor.submit(make_job("late")))
+    futures.append(executor.submit(named_job("late")))
     assert all(future.cancelled() for future in futures)
     assert all(handle.is_over for handle in cluster.handles)
 
 
 def test_jobs_that_were_not_submitted_yet_are_cancelled(
-    cluster: FakeCluster, make_job: Callable[[str], Job], monkeypatch: pytest.MonkeyPatch
+    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(slurm, "_POLL", 1.0)
     with remote() as executor:
-        futures = executor.submit_all([make_job(name) for name in ("a", "b")])
+        futures = executor.submit_all([named_job(name) for name in ("a", "b")])
     assert all(future.cancelled() for future in futures)
     assert cluster.handles == []
 
 
-def test_ctrl_c_cancels_jobs_without_waiting_for_them(
-    cluster: FakeCluster, make_job: Callable[[str], Job]
-) -> None:
+def test_ctrl_c_cancels_jobs_without_waiting_for_them(cluster: FakeCluster) -> None:
     cluster.ignores_signals = True  # for example, they write large checkpoints
 
     def interrupted() -> None:
         with remote() as executor:
-            futures.append(executor.submit(make_job("a")))
+            futures.append(executor.submit(named_job("a")))
             handle_of(cluster, 0)
             raise KeyboardInterrupt
 
@@ -375,12 +341,10 @@ def test_ctrl_c_cancels_jobs_without_waiting_for_them(
     assert "7_0" in cluster.terminated
 
 
-def test_local_jobs_are_as_many_as_workers(
-    cluster: FakeCluster, make_job: Callable[[str], Job]
-) -> None:
+def test_local_jobs_are_as_many_as_workers(cluster: FakeCluster) -> None:
     """A job that waits for another one is dropped at once."""
     with remote(2, cluster="local") as executor:
-        futures = executor.submit_all([make_job(f"{n}") for n in range(5)])
+        futures = executor.submit_all([named_job(f"{n}") for n in range(5)])
         handle_of(cluster, 1)
         assert [future.place for future in futures[2:]] == ["", "", ""]
         assert futures[2].cancel()
@@ -394,13 +358,11 @@ def test_local_jobs_are_as_many_as_workers(
     assert cluster.batches == [1, 1, 1, 1]
 
 
-def test_a_local_job_gets_sigterm_until_it_ends(
-    cluster: FakeCluster, make_job: Callable[[str], Job]
-) -> None:
+def test_a_local_job_gets_sigterm_until_it_ends(cluster: FakeCluster) -> None:
     """The cancellation of submitit would kill the run before it has saved."""
     cluster.ignores_signals = True  # as a process that is just starting
     with remote(2, cluster="local") as executor:
-        future = executor.submit(make_job("a"))
+        future = executor.submit(named_job("a"))
         handle = handle_of(cluster, 0)
         future.cancel()
         wait_until(lambda: len(cluster.terminated) >= 3, seconds=TIMEOUT)
@@ -410,7 +372,7 @@ def test_a_local_job_gets_sigterm_until_it_ends(
 
 
 def test_the_variables_of_an_outer_job_are_hidden_from_sbatch(
-    cluster: FakeCluster, make_job: Callable[[str], Job], monkeypatch: pytest.MonkeyPatch
+    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Outside of a job, they are settings of the user."""
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
@@ -424,10 +386,10 @@ def test_the_variables_of_an_outer_job_are_hidden_from_sbatch(
 
     monkeypatch.setattr(cluster, "submit", watch)
     with remote() as executor:
-        executor.submit(make_job("a"))
+        executor.submit(named_job("a"))
         handle_of(cluster, 0)
         monkeypatch.setenv("SLURM_JOB_ID", "5")
-        executor.submit(make_job("b"))
+        executor.submit(named_job("b"))
         handle_of(cluster, 1)
         wait_until(lambda: "SBATCH_ACCOUNT" in os.environ, seconds=TIMEOUT)
     assert seen == ["mine", None]

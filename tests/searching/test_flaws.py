@@ -85,14 +85,12 @@ def test_a_broken_network_has_no_further_flaws() -> None:
 def run_main(
     monkeypatch: pytest.MonkeyPatch, command: str, directory: Path, *overrides: str
 ) -> None:
-    """Call the entry point of a command."""
     arguments = [*TINY, *overrides, f"hydra.run.dir={directory}"]
     monkeypatch.setattr(sys, "argv", [f"darts.{command}", *arguments])
     importlib.import_module(f"darts.{command}").main()
 
 
 def one_line(capsys: pytest.CaptureFixture[str]) -> str:
-    """Return the only line on standard error."""
     (line,) = capsys.readouterr().err.splitlines()
     return line
 

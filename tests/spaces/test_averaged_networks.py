@@ -17,8 +17,6 @@ COUNTS = (3, 1, 2)
 
 
 def naive_mean(outputs: list[Tensor], targets: str) -> Tensor:
-    """Return the outputs for the mean prediction without care for large numbers."""
-
     def mean(values: list[Tensor]) -> Tensor:
         pairs = zip(COUNTS, values, strict=True)
         return torch.stack([count * value for count, value in pairs]).sum(0) / sum(COUNTS)

@@ -16,6 +16,7 @@ import torch
 import torch.distributed as dist
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracles.comparing import HYPERGRADIENTS
 from several_ranks import on_ranks
 from space_cases import (
     CASES,
@@ -31,7 +32,6 @@ from space_cases import (
 from torch import Tensor, nn
 
 from darts.data.loader import rank_slice
-from darts.methods.bilevel import first_order, unrolled
 from darts.methods.relaxation import RELAXATIONS
 from darts.ops.sync_batch_norm import convert_sync_batch_norm
 from darts.spaces import SPACES, Mixture, NetworkBase, SearchContext, parse_genotype, space_of
@@ -222,7 +222,6 @@ def test_all_genotypes_have_one_point_and_one_probability(
 
 @pytest.mark.parametrize("name", [name for name in CASES if name.endswith("-list")])
 def test_a_list_of_candidates_limits_genotypes(name: str) -> None:
-    """They are all drawn, and others are not in the space."""
     space = CASES[name].space
     candidates = space.supernet(**CASES[name].sizes).candidates
     generator = torch.Generator().manual_seed(0)
@@ -373,9 +372,7 @@ def test_gradients_of_the_alphas_match_finite_differences(case: Case) -> None:
 
 
 @every_space
-@pytest.mark.parametrize(
-    ("call", "options"), [(first_order, {}), (unrolled, {}), (unrolled, {"hvp": "exact"})]
-)
+@pytest.mark.parametrize(("call", "options"), HYPERGRADIENTS.values(), ids=HYPERGRADIENTS)
 def test_hypergradients_leave_the_supernet_unchanged(
     case: Case, call: Callable[..., dict[str, Tensor]], options: dict[str, str]
 ) -> None:
@@ -483,12 +480,16 @@ def test_every_relaxation_trains_the_supernet(name: str, relaxation: str) -> Non
 
 
 @every_case
-def test_networks_share_their_base(case: Case) -> None:
+def test_networks_share_their_base_and_train(case: Case) -> None:
     genotype = case.random(3)
     net = case.network(genotype)
     assert isinstance(net, NetworkBase)
     assert net.genotype is genotype
     assert (net.drop_path, net.auxiliary) == (0.0, None)
+    loss_of(net, case.batch()).backward()
+    gradients = [p.grad for p in net.parameters() if p.grad is not None]
+    assert gradients
+    assert all(gradient.isfinite().all() for gradient in gradients)
     net.eval()
     logits = outputs(net, case.batch())
     assert logits.isfinite().all()
@@ -498,15 +499,6 @@ def test_networks_share_their_base(case: Case) -> None:
         for edge in range(len(genotype.edges(cell))):
             modules = net.edge_modules(cell, edge)
             assert modules is None or all(hasattr(module, name) for module, name in modules)
-
-
-@every_case
-def test_networks_train(case: Case) -> None:
-    net = case.network(case.random(4))
-    loss_of(net, case.batch()).backward()
-    gradients = [p.grad for p in net.parameters() if p.grad is not None]
-    assert gradients
-    assert all(gradient.isfinite().all() for gradient in gradients)
 
 
 @pytest.mark.parametrize(

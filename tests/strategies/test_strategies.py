@@ -1,4 +1,4 @@
-"""Proposals of each strategy, directly and in an Optuna study."""
+"""Strategies on small problems and on spaces, and extrapolated learning curves."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 from optuna.trial import TrialState
 
-from darts.spaces import nas201
+from darts.spaces import macro, mlp, nas201
 from darts.spaces.parameters import Choice, Parameter, Parameters, Point, Range, point_key
 from darts.strategies import STRATEGIES, Setup
 from darts.strategies.evolution import Evolution
 from darts.strategies.greedy import CLIMB, Greedy
+from darts.strategies.judges import MIN_EPOCHS, extrapolate
 from darts.strategies.point_sampler import Observation
 from darts.strategies.strategy import silence_optuna_warnings, suggest_point
 
@@ -208,3 +210,63 @@ def test_threads_restore_the_filters_of_warnings() -> None:
         thread.join(10)
     assert overlaps == [False]
     assert list(warnings.filters) == before
+
+
+SMALL: dict[str, Any] = {
+    "macro": macro.Macro(cells=1),
+    "mlp": mlp.Mlp(cells=2, widths=[4, 8], activations=["relu", "tanh"]),
+}
+
+
+@pytest.mark.parametrize("space_name", SMALL)
+@pytest.mark.parametrize("name", ["random", "greedy", "evolution"])
+def test_every_genotype_of_a_small_space_is_proposed(space_name: str, name: str) -> None:
+    """The scores are random; some trials fail and some are still running."""
+    space = SMALL[space_name]
+    parameters = Parameters(space.parameters())
+    every = {space.decode(point) for point in parameters.points(2)}
+    options = {"population": 5, "tournament": 1} if name == "evolution" else {}
+    strategy, history = STRATEGIES[name](**options), []
+    for number in range(4 * len(every)):
+        random = Random(f"1 {number}")
+        point, attributes = strategy.propose(Setup(parameters, 1), history, random)
+        loss = None if random.random() < 0.1 else random.choice([random.random(), float("inf")])
+        history.append(Observation(point, point_key(point), loss, attributes=attributes))
+    assert {space.decode(observation.point) for observation in history} == every
+
+
+EPOCHS = np.arange(1, 11)
+
+
+@pytest.mark.parametrize("exponent", [0.25, 0.5, 1.0, 2.0])
+@pytest.mark.parametrize(("asymptote", "scale"), [(0.9, -0.6), (0.3, 2.0), (25.0, 400.0)])
+def test_power_laws_continue_exactly(exponent: float, asymptote: float, scale: float) -> None:
+    curve = asymptote + scale * EPOCHS**-exponent
+    expected = asymptote + scale * 200.0**-exponent
+    assert extrapolate(curve.tolist(), 200) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.slow
+def test_the_prediction_is_the_mean_over_a_fine_grid_of_all_parameters() -> None:
+    """The marginal likelihood is compared with sums over a grid of a, b and the deviation."""
+    scores = np.array([0.40, 0.52, 0.55, 0.60, 0.61])
+    t = np.arange(1, 6)
+    a, b = np.meshgrid(np.linspace(0.2, 1.6, 281), np.linspace(-1.4, 0.2, 321), indexing="ij")
+    total, mean = 0.0, 0.0
+    for exponent in np.linspace(0.25, 2.0, 36):
+        squares = np.zeros_like(a)
+        for epoch, score in zip(t, scores, strict=True):
+            squares += (score - a - b * float(epoch) ** -exponent) ** 2
+        likelihood = np.zeros_like(a)
+        for log_deviation in np.linspace(np.log(1e-3), np.log(1.0), 200):
+            likelihood += np.exp(-5 * log_deviation - squares / 2 * np.exp(-2 * log_deviation))
+        total += likelihood.sum()
+        mean += (likelihood * (a + b * 40.0**-exponent)).sum()
+    assert extrapolate(scores.tolist(), 40) == pytest.approx(mean / total, abs=0.01)
+
+
+def test_short_and_undefined_curves_are_refused() -> None:
+    with pytest.raises(ValueError, match="3 epochs is too short; 4 are needed"):
+        extrapolate([0.1] * (MIN_EPOCHS - 1), 10)
+    with pytest.raises(ValueError, match="infinite or undefined"):
+        extrapolate([0.1, 0.2, float("nan"), 0.3], 10)

@@ -1,20 +1,29 @@
-"""Losses of classification, compared with plain Python."""
+"""Losses, scores and chance levels of classification."""
 
 from __future__ import annotations
 
 import math
+from itertools import product
 from typing import Any
 
 import pytest
 import torch
+from sklearn import metrics as sklearn
 from torch import Tensor
 
+from darts.tasks.chance import CHANCE, guessed_class, guessed_tokens
+from darts.tasks.metrics import CLASSIFICATION_METRICS
 from darts.tasks.task import TASKS, ObjectiveSpec
 
 DRAW = torch.Generator().manual_seed(0)
 LOGITS = torch.randn(6, 5, generator=DRAW, dtype=torch.float64) * 3
 AUXILIARY = torch.randn(6, 5, generator=DRAW, dtype=torch.float64)
 LABELS = torch.tensor([0, 4, 2, 2, 1, 3])
+
+
+def objective_of(classes: int, **options: float) -> Any:
+    spec = ObjectiveSpec(tuple(map(str, range(classes))), **options)
+    return TASKS["classification"]().make_objective(spec)
 
 
 def by_hand(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> float:
@@ -29,8 +38,6 @@ def by_hand(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> float:
 
 
 class ConstantNetwork(torch.nn.Module):
-    """Returns constant logits."""
-
     def __init__(self, auxiliary: torch.nn.Module | None) -> None:
         super().__init__()
         self.auxiliary = auxiliary
@@ -41,9 +48,7 @@ class ConstantNetwork(torch.nn.Module):
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
 def test_loss_is_the_mean_cross_entropy_with_label_smoothing(smoothing: float) -> None:
-    objective = TASKS["classification"]().make_objective(
-        ObjectiveSpec(tuple("abcde"), label_smoothing=smoothing)
-    )
+    objective = objective_of(5, label_smoothing=smoothing)
     expected = pytest.approx(by_hand(LOGITS, LABELS, smoothing), rel=1e-12)
     assert float(objective.loss(LOGITS, LABELS)) == expected
     loss, logits = objective.supernet_loss(lambda images: LOGITS, (torch.zeros(6, 1), LABELS))
@@ -52,9 +57,7 @@ def test_loss_is_the_mean_cross_entropy_with_label_smoothing(smoothing: float) -
 
 
 def test_the_auxiliary_loss_is_added_with_its_factor() -> None:
-    objective = TASKS["classification"]().make_objective(
-        ObjectiveSpec(tuple("abcde"), label_smoothing=0.1, auxiliary=0.4)
-    )
+    objective = objective_of(5, label_smoothing=0.1, auxiliary=0.4)
     batch = (torch.zeros(6, 1), LABELS)
     loss, logits = objective.network_loss(ConstantNetwork(torch.nn.Identity()), batch)
     main, extra = by_hand(LOGITS, LABELS, 0.1), by_hand(AUXILIARY, LABELS, 0.1)
@@ -62,3 +65,141 @@ def test_the_auxiliary_loss_is_added_with_its_factor() -> None:
     assert logits is LOGITS
     loss, _ = objective.network_loss(ConstantNetwork(None), batch)
     assert float(loss) == pytest.approx(main, rel=1e-12)
+
+
+def sample(classes: int, count: int = 200, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Return logits with a bias to the true class, and unbalanced labels."""
+    draw = torch.Generator().manual_seed(seed)
+    labels = (torch.rand(count, generator=draw) ** 2 * classes).long()
+    logits = torch.randn(count, classes, generator=draw)
+    logits[torch.arange(count), labels] += 1
+    return logits, labels
+
+
+def scored(logits: Tensor, labels: Tensor, *sizes: int) -> dict[str, float]:
+    """Return the scores, computed in batches of the given sizes or in one batch."""
+    scores = objective_of(logits.shape[1]).scores()
+    parts = sizes or (len(labels),)
+    for piece, truth in zip(logits.split(parts), labels.split(parts), strict=True):
+        scores.update(piece, (piece, truth))
+    return scores.compute()
+
+
+@pytest.mark.parametrize("classes", [2, 3, 5, 6, 10, 100])
+def test_scores_equal_those_of_scikit_learn(classes: int) -> None:
+    logits, labels = sample(classes)
+    actual = scored(logits, labels)
+    predicted, truth = logits.argmax(1).numpy(), labels.numpy()
+    every = list(range(classes))
+    assert actual["accuracy"] == pytest.approx(sklearn.accuracy_score(truth, predicted))
+    assert actual["macro_f1"] == pytest.approx(sklearn.f1_score(truth, predicted, average="macro"))
+    assert actual["micro_f1"] == pytest.approx(sklearn.f1_score(truth, predicted, average="micro"))
+    probabilities = logits.double().softmax(1).numpy()
+    assert actual["loss"] == pytest.approx(
+        sklearn.log_loss(truth, probabilities, labels=every), rel=1e-5
+    )
+    if classes > 5:
+        expected = sklearn.top_k_accuracy_score(truth, logits.numpy(), k=5, labels=every)
+        assert actual["top5_accuracy"] == pytest.approx(expected)
+    else:  # always 1 for up to five classes
+        assert "top5_accuracy" not in actual
+    assert set(actual) <= set(CLASSIFICATION_METRICS)
+    assert all(type(value) is float for value in actual.values())
+
+
+@pytest.mark.parametrize("classes", [2, 10, 200])
+def test_the_confusion_matrix_equals_that_of_scikit_learn(classes: int) -> None:
+    logits, labels = sample(classes, count=500)
+    objective = objective_of(classes)
+    assert objective.confusion_matrix() is None
+    scores = objective.scores()
+    for piece, truth in zip(logits.split(150), labels.split(150), strict=True):
+        scores.update(piece, (piece, truth))
+    scores.compute()
+    expected = sklearn.confusion_matrix(labels, logits.argmax(1), labels=list(range(classes)))
+    assert objective.confusion_matrix().tolist() == expected.tolist()
+
+
+def test_many_classes_have_no_confusion_matrix() -> None:
+    objective = objective_of(201)
+    scores = objective.scores()
+    logits, labels = sample(201)
+    scores.update(logits, (logits, labels))
+    scores.compute()
+    assert objective.confusion_matrix() is None
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_diverged_network_has_a_nan_loss(value: float) -> None:
+    logits, labels = sample(10)
+    logits[150:] = value
+    actual = scored(logits, labels, 50, 50, 50, 50)
+    assert math.isnan(actual["loss"])
+
+
+def test_the_better_score_is_preferred_and_the_later_of_equal_ones() -> None:
+    accuracy, loss = CLASSIFICATION_METRICS["accuracy"], CLASSIFICATION_METRICS["loss"]
+    assert accuracy.prefers(0.6, 0.5)
+    assert not accuracy.prefers(0.5, 0.6)
+    assert loss.prefers(0.5, 0.6)
+    assert not loss.prefers(0.6, 0.5)
+    for metric in CLASSIFICATION_METRICS.values():
+        assert metric.prefers(0.5, 0.5)
+        assert metric.prefers(0.0, None)
+
+
+def test_nan_is_never_preferred() -> None:
+    for metric in CLASSIFICATION_METRICS.values():
+        assert not metric.prefers(float("nan"), 0.0)
+        assert not metric.prefers(float("nan"), None)
+
+
+def test_the_word_error_rate_counts_words_of_class_names() -> None:
+    objective = TASKS["speech"]().make_objective(ObjectiveSpec(("turn left", "turn right", "stop")))
+    scores = objective.scores()
+    logits = torch.eye(3)[[1, 2, 2]] * 9
+    scores.update(logits, (logits, torch.tensor([0, 2, 1])))
+    actual = scores.compute()
+    # One of two words of "turn left" is wrong, and two of "turn right", of five words in all.
+    assert actual["word_error_rate"] == pytest.approx(3 / 5)
+    assert actual["accuracy"] == pytest.approx(1 / 3)
+    assert set(actual) <= set(objective.metrics)
+
+
+@pytest.mark.parametrize("counts", [(1, 1), (3, 2, 1), (7, 3)])
+def test_the_limit_equals_that_of_all_outcomes(counts: tuple[int, ...]) -> None:
+    labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+    trials, share = len(labels), max(counts) / sum(counts)
+    weights = {1: share, 0: 1 - share}
+
+    def tail(k: int) -> float:
+        outcomes = product((0, 1), repeat=trials)
+        return math.fsum(math.prod(weights[x] for x in one) for one in outcomes if sum(one) >= k)
+
+    limit = round(guessed_class(labels).limit * trials)
+    assert tail(limit) > CHANCE
+    assert limit == trials or tail(limit + 1) <= CHANCE
+
+
+def test_an_accuracy_must_beat_a_lucky_guess_of_the_most_frequent_class() -> None:
+    chance = guessed_class(torch.arange(1000) % 10)
+    assert chance.metric == "accuracy"
+    assert 0.1 < chance.limit < 0.13
+    assert all(map(chance.explains, (0.0, 0.1, chance.limit, math.nan)))
+    assert not chance.explains(chance.limit + 0.001)
+    unbalanced = guessed_class(torch.tensor([0] * 900 + [1] * 100))
+    assert unbalanced.explains(0.91)
+    assert not unbalanced.explains(0.95)
+
+
+def test_one_class_says_nothing() -> None:
+    assert guessed_class(torch.zeros(5, dtype=torch.int64)).explains(1.0)
+
+
+def test_a_loss_must_be_below_the_entropy_of_the_tokens() -> None:
+    chance = guessed_tokens(torch.tensor([7, 7, 3, 3]))
+    assert chance.metric == "loss"
+    assert chance.limit == pytest.approx(math.log(2))
+    assert chance.explains(chance.limit)
+    assert chance.explains(math.inf)
+    assert not chance.explains(0.69)

@@ -1,8 +1,11 @@
-"""Console output on terminals and in logs, with a clock that the tests control."""
+"""Console output on terminals, in logs and by mode, with a clock that the tests control."""
 
 from __future__ import annotations
 
+import io
+import json
 import re
+import sys
 from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +14,15 @@ import numpy as np
 import pytest
 import torch
 
-from darts.tracking import Console, format_duration, format_genotype, format_value, print_summary
+from darts.log_mode import LOG_VARIABLE, take_log_mode
+from darts.tracking import (
+    Console,
+    format_duration,
+    format_genotype,
+    format_value,
+    print_lines,
+    print_summary,
+)
 from darts.tracking import console as console_module
 
 
@@ -249,3 +260,53 @@ def test_summary_in_a_log_is_aligned_lines(capsys: pytest.CaptureFixture[str]) -
         "parameters      1,930,618",
         "seconds         0:01:01",
     ]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def output(mode: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv(LOG_VARIABLE, "auto")  # restored after the test
+    assert take_log_mode(["epochs=1", f"log={mode}", "name=log=x"]) == ["epochs=1", "name=log=x"]
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stdout", stream)
+    with Console(total_steps=4, name="search") as console:
+        console.info("starting in \x1b[31m r\u00e4d")
+        console.step(2, loss=float("nan"))
+        console.epoch(1, 2, accuracy=0.5, genotype=GENOTYPE)
+        console.warn("careful")
+    print_summary("search", {"accuracy": 0.5, "epochs": 2})
+    print_lines("", "Train it:", "  python")
+    return stream.getvalue()
+
+
+def test_plain_lines_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = output("plain", monkeypatch)
+    assert "\x1b" not in text
+    assert "epoch 1/2 accuracy 50.00 %" in text
+    assert text.splitlines()[-1] == "  python"
+
+
+def test_quiet_prints_only_warnings(monkeypatch: pytest.MonkeyPatch) -> None:
+    (line,) = output("quiet", monkeypatch).splitlines()
+    assert line.endswith("warning: careful")
+
+
+def test_json_prints_an_object_per_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = output("json", monkeypatch)
+    assert text.isascii()
+    first, epoch, warning, summary, lines = map(json.loads, text.splitlines())
+    assert first["message"] == "starting in \x1b[31m r\u00e4d"
+    assert (epoch["epoch"], epoch["accuracy"], epoch["percent"]) == ("1/2", 0.5, 50)
+    assert "loss" not in epoch
+    assert warning["message"] == "warning: careful"
+    assert {first["command"], epoch["command"]} == {"search"}
+    assert summary == {"summary": "search", "accuracy": 0.5, "epochs": 2}
+    assert lines["message"] == "Train it:\n  python"
+
+
+def test_an_unknown_mode_raises() -> None:
+    with pytest.raises(ValueError, match="log=loud: choose from auto, plain, quiet, json"):
+        take_log_mode(["log=loud"])

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from matplotlib.figure import Figure
+from slow_cases import slow_except
 
 from darts.config import ConfigError
 from darts.tracking.trackers import TRACKERS, Board, TrackedRun, Tracker
@@ -32,7 +33,6 @@ EXPECTED = {
 
 
 def mlflow_run(key: str) -> Any:
-    """Return the run of MLflow with a key."""
     from mlflow.tracking import MlflowClient
 
     client = MlflowClient()
@@ -121,9 +121,7 @@ def open_board(folder: Path, *names: str, resumed_at: int | None = None) -> Boar
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of wandb and MLflow
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n == "wandb")) for n in READERS]
-)
+@pytest.mark.parametrize("name", slow_except(READERS, ("mlflow",)))
 def test_a_resumed_run_has_every_step_once(name: str, tmp_path: Path) -> None:
     board = open_board(tmp_path, name)
     for step, scalars in FIRST.items():
@@ -216,8 +214,6 @@ def test_wandb_without_a_key_asks_for_nothing(
 
 
 class Recorder(Tracker):
-    """Keeps the numbers."""
-
     name = "recorder"
 
     def __init__(self, run: TrackedRun) -> None:

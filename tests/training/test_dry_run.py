@@ -1,4 +1,4 @@
-"""A dry run extrapolates a few measured steps, and advises changes that fit the budget."""
+"""Costs of networks, and dry runs, which extrapolate a few measured steps and give advice."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from fake_loader import FakeLoader
+from torch import nn
 
 from darts.config import compose
 from darts.config.options import TrackingConfig
 from darts.tracking.energy import Energy
 from darts.training import dry_run as module
+from darts.training.cost import count_macs, count_parameters
 from darts.training.distributed import Ranks
 from darts.training.dry_run import CostEstimate, advice, estimate_cost, find_savings
 from darts.training.loop import EpochReport, Recipe, StepReport
@@ -47,13 +50,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 class FakeRecipe(Recipe):
-    """A recipe whose steps take a given time.
-
-    Args:
-        clock: Spends the seconds.
-        steps: Steps per epoch.
-        step_seconds: Returns the seconds of a step, given epoch and step.
-    """
+    """A recipe whose steps take a given time on a clock."""
 
     def __init__(
         self, clock: Clock, *, steps: int, step_seconds: Callable[[int, int], float]
@@ -211,3 +208,21 @@ def test_savings_are_valid_overrides_that_make_the_run_cheaper() -> None:
     assert {"bilevel=first_order", "precision=bf16"} < found
     for override in found:
         compose("search", ["method=darts_v2", override])
+
+
+def test_macs_and_parameters_of_layers_equal_a_count_by_hand() -> None:
+    net = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1, bias=False),  # on 10x12
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.Conv2d(8, 8, 5, stride=2, padding=2, groups=8, bias=False),  # to 5x6
+        nn.Conv2d(8, 16, 1),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(16, 7),
+    )
+    by_hand = 10 * 12 * 8 * 3 * 9 + 5 * 6 * 8 * 25 + 5 * 6 * 16 * 8 + 16 * 7
+    assert count_macs(net, torch.zeros(1, 3, 10, 12)) == by_hand
+    weights = 8 * 3 * 9 + 2 * 8 + 8 * 25 + (16 * 8 + 16) + (16 * 7 + 7)
+    assert count_parameters(net.parameters()) == weights
+    assert count_parameters([]) == 0

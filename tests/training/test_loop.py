@@ -1,7 +1,10 @@
-"""The training loop calls a recipe in order, logs its epochs and saves checkpoints."""
+"""The training loop calls a recipe in order and saves checkpoints; signals are recorded."""
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ from darts.config import Invocation, RetrainConfig, compose
 from darts.tracking import read_metrics
 from darts.training.checkpoint import load_checkpoint
 from darts.training.distributed import Ranks
+from darts.training.interrupt import Interrupt
 from darts.training.loop import EpochReport, Recipe, StepReport, TrainingLoop
 from darts.training.restarts import LowerRateRestarts
 from darts.training.run import TrainingRun
@@ -25,11 +29,7 @@ STEPS = 2  # per epoch
 class FakeRecipe(Recipe):
     """A recipe that records its calls, and the progress of the checkpoint at each call.
 
-    Args:
-        path: Run directory.
-        overrides: Overrides of the configuration.
-        on_step: Called in each step with epoch and step; returns the loss.
-        last_epoch: Epoch after which the recipe is finished; None for the last one of the run.
+    ``on_step`` gets epoch and step and returns the loss; after ``last_epoch``, it is finished.
     """
 
     def __init__(
@@ -82,7 +82,6 @@ class FakeRecipe(Recipe):
 
 
 def fit(recipe: FakeRecipe, epochs: int = 2) -> None:
-    """Train to the end and close the logs."""
     try:
         with recipe.run, TrainingLoop(recipe, epochs=epochs, name="retrain") as loop:
             loop.fit()
@@ -119,12 +118,15 @@ def test_a_finished_recipe_ends_the_loop_early(tmp_path: Path) -> None:
     assert load_checkpoint(recipe.run.checkpoint)["epoch"] == 2
 
 
+@pytest.mark.parametrize("steps_per_read", [1, 50])  # on the CPU and on a GPU
 def test_rows_contain_means_scores_norms_and_the_report(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    steps_per_read: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Means are weighted by samples: the first batch has one, the second three."""
     recipe = FakeRecipe(tmp_path / "run", on_step=lambda epoch, step: [4.0, 2.0][step])
-    fit(recipe)
+    with recipe.run, TrainingLoop(recipe, epochs=2, name="retrain") as loop:
+        loop._steps_per_read = steps_per_read
+        loop.fit()
     rows = read_metrics(tmp_path / "run" / "metrics.jsonl")
     assert [row["step"] for row in rows] == [2, 4]
     expected = {
@@ -137,16 +139,53 @@ def test_rows_contain_means_scores_norms_and_the_report(
         "extra": 1,
     }
     assert {name: rows[1][name] for name in expected} == expected
+    assert rows[0]["train_loss"] == expected["train_loss"]
     assert rows[1]["seconds"] >= rows[0]["seconds"] > 0
     out = capsys.readouterr().out
     assert out.count("warning of epoch") == 2
     assert "epoch 2/2" in out
 
 
-def test_the_values_of_many_steps_are_read_at_once_on_a_gpu(tmp_path: Path) -> None:
-    recipe = FakeRecipe(tmp_path / "run", on_step=lambda epoch, step: [4.0, 2.0][step])
-    with recipe.run, TrainingLoop(recipe, epochs=2, name="retrain") as loop:
-        loop._steps_per_read = 50
-        loop.fit()
-    rows = read_metrics(tmp_path / "run" / "metrics.jsonl")
-    assert [row["train_loss"] for row in rows] == [pytest.approx((4 + 3 * 2) / 4)] * 2
+def send(number: signal.Signals) -> None:
+    """Send a signal to this process and wait for its handler."""
+    os.kill(os.getpid(), number)
+    time.sleep(0.001)
+
+
+def handlers() -> list[object]:
+    return [signal.getsignal(number) for number in Interrupt.SIGNALS]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_recorded_and_the_handlers_are_restored(number: signal.Signals) -> None:
+    before = handlers()
+    with Interrupt() as interrupt:
+        assert interrupt.received is None
+        send(number)
+        assert interrupt.received == number
+    assert handlers() == before
+
+
+def test_a_second_ctrl_c_raises_at_once() -> None:
+    before = handlers()
+    with pytest.raises(KeyboardInterrupt), Interrupt():  # noqa: PT012
+        send(signal.SIGINT)
+        send(signal.SIGINT)
+        raise AssertionError("not interrupted")
+    assert handlers() == before
+
+
+def test_nested_interrupts_share_a_signal() -> None:
+    """In a tuning run, a signal can arrive before the training of a trial or during it."""
+    before = handlers()
+    with Interrupt() as outer:
+        send(signal.SIGTERM)
+        with Interrupt() as inner:
+            assert inner.received == signal.SIGTERM
+    with Interrupt() as outer:
+        with Interrupt() as inner:
+            send(signal.SIGINT)
+        assert outer.received == inner.received == signal.SIGINT
+    with Interrupt() as alone:
+        assert alone.received is None
+    assert handlers() == before

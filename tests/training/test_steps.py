@@ -1,15 +1,20 @@
-"""Learning rates, optimizer steps, running means, and the error for losses that are not finite."""
+"""Optimizer steps, learning rates, averaged weights and scores equal explicit computations."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from darts.config import ConfigError, WeightOptimizerConfig
+from darts.tasks.task import TASKS, ObjectiveSpec
+from darts.training.averaging import Averaging
 from darts.training.device import loss_scaler
+from darts.training.schedules import rate_of_epoch, stable_rate, warmup_cosine
+from darts.training.scoring import evaluate, memorizes
 from darts.training.steps import (
     check_weight_optimizer,
     optimizer_steps,
@@ -27,7 +32,6 @@ def test_nesterov_momentum_needs_sgd_with_momentum(options: dict[str, Any]) -> N
 
 
 def equal_nets() -> tuple[nn.Linear, nn.Linear]:
-    """Return two layers with equal weights."""
     torch.manual_seed(0)
     first, second = nn.Linear(4, 3), nn.Linear(4, 3)
     second.load_state_dict(first.state_dict())
@@ -111,3 +115,277 @@ def test_earlier_layers_learn_at_lower_rates() -> None:
     assert (ordered[0], ordered[-1]) == (pytest.approx(0.1 * 0.5**7), 0.1)
     few = weight_optimizer(weights[:2], WeightOptimizerConfig(layer_decay=0.5))
     assert len(few.param_groups) == 2
+
+
+@pytest.mark.parametrize(
+    ("steps", "warmup", "rising"),
+    [
+        (40, 0.25, 10),
+        (30, 0.1, 3),
+        (7, 0.5, 4),
+        (10, 0.01, 1),
+        (4, 0.99, 3),
+        (9, 0.0, 0),
+        (1, 0.5, 0),
+    ],
+)
+def test_the_rate_rises_linearly_and_then_follows_the_cosine_of_torch(
+    steps: int, warmup: float, rising: int
+) -> None:
+    """Rise and fall meet in one step at the highest rate; the first rate is above 0."""
+    high, low = 0.1, 0.01
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=high)
+    rise = torch.linspace(0, high, rising + 2, dtype=torch.float64)[1:-1].tolist()
+    fall = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps - rising, eta_min=low)
+    expected = list(rise)
+    for _ in range(steps - rising):
+        expected.append(fall.get_last_lr()[0])
+        optimizer.step()
+        fall.step()
+    rates = [warmup_cosine(step, steps, warmup, high, low) for step in range(steps)]
+    assert rates == pytest.approx(expected, rel=1e-9)
+    assert max(rates) == rates[rising] == high
+    assert warmup_cosine(steps, steps, warmup, high, low) == pytest.approx(low)
+
+
+def test_the_exponential_schedule_equals_that_of_torch() -> None:
+    config = WeightOptimizerConfig(lr=0.1, lr_min=0.0, schedule="exponential", decay=0.97)
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.97)
+    for epoch in range(20):
+        assert rate_of_epoch(config, epoch, 250) == pytest.approx(schedule.get_last_lr()[0], 1e-9)
+        optimizer.step()
+        schedule.step()
+    floor = WeightOptimizerConfig(lr=0.1, lr_min=0.05, schedule="exponential", decay=0.5)
+    assert rate_of_epoch(floor, 9, 10) == 0.05
+
+
+def stable(warmup: int, cooldown: float) -> WeightOptimizerConfig:
+    return WeightOptimizerConfig(
+        lr=0.1, schedule="stable", warmup_epochs=warmup, cooldown=cooldown, lr_min=0.0
+    )
+
+
+@pytest.mark.parametrize(
+    ("epochs", "steps", "warmup", "decay"),
+    [(6, 4, 2, 3), (2, 5, 1, 1), (3, 1, 1, 1), (5, 3, 0, 2), (4, 3, 2, 0), (3, 2, 0, 0)],
+)
+def test_the_stable_schedule_rises_is_constant_and_falls(
+    epochs: int, steps: int, warmup: int, decay: int
+) -> None:
+    """Neither rise nor fall contains 0; without warm-up or decay, there is none."""
+    rise, fall = (
+        torch.linspace(0, 1, count * steps + 2, dtype=torch.float64)[1:-1]
+        for count in (warmup, decay)
+    )
+    constant = torch.ones((epochs - warmup - decay) * steps, dtype=torch.float64)
+    expected = (0.1 * torch.cat([rise, constant, 1 - fall.sqrt()])).tolist()
+    config = stable(warmup, decay / epochs)
+    rates = [stable_rate(config, step, epochs, steps) for step in range(epochs * steps)]
+    assert rates == pytest.approx(expected, rel=1e-9)
+
+
+def test_without_a_cooldown_the_stable_schedule_does_not_depend_on_the_number_of_epochs() -> None:
+    rates = [[stable_rate(stable(3, 0), step, epochs, 4) for step in range(8)] for epochs in (2, 9)]
+    assert rates[0] == rates[1]
+
+
+def test_with_a_time_limit_the_rate_falls_with_the_time() -> None:
+    shares = [1.0, 0.6, 0.5, 0.25, 0.0, -0.1]  # the last step may end too late
+    for step in (0, 900):  # the number of epochs is far away
+        rates = [stable_rate(stable(0, 0.5), step, 10**6, 10, time_left=left) for left in shares]
+        assert rates == pytest.approx([0.1, 0.1, 0.1, 0.1 - 0.1 * 0.5**0.5, 0.0, 0.0])
+    assert stable_rate(stable(0, 0.0), 5, 10**6, 10, time_left=0.0) == 0.1
+
+
+def test_with_a_timescale_the_rate_decays_with_the_slow_steps() -> None:
+    config = replace(stable(0, 0.0), timescale=100)
+    assert stable_rate(config, 0, 9, 50) == stable_rate(config, 300, 9, 50) == 0.1
+    assert stable_rate(config, 300, 9, 50, slow_steps=300) == pytest.approx(0.05)
+    falling = replace(config, cooldown=1.0)
+    for left, rate in ((0.75, 0.025), (0.0, 0.0)):
+        found = stable_rate(falling, 300, 10**6, 50, time_left=left, slow_steps=300)
+        assert found == pytest.approx(rate)
+
+
+@pytest.mark.parametrize("option", [{"cooldown": 0.5}, {"timescale": 10}])
+def test_options_of_the_stable_schedule_need_it(option: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"=[0-9.]+: set optimizer\.schedule=stable"):
+        check_weight_optimizer(WeightOptimizerConfig(**option))
+
+
+ACCURACY = TASKS["classification"].metrics["accuracy"]
+PERPLEXITY = TASKS["language_model"].metrics["perplexity"]
+
+
+def take_steps(
+    net: nn.Linear, averaging: Averaging, steps: int, seed: int = 0
+) -> list[torch.Tensor]:
+    """Change the weights at random and return them after each step."""
+    generator = torch.Generator().manual_seed(seed)
+    weights = []
+    for _ in range(steps):
+        with torch.no_grad():
+            net.weight.add_(torch.randn(net.weight.shape, generator=generator))
+        averaging.step()
+        weights.append(net.weight.detach().clone())
+    return weights
+
+
+def test_an_exponential_average_weighs_recent_steps_more() -> None:
+    net = nn.Linear(3, 2)
+    averaging = Averaging(net, decay=0.8)
+    first, *others = take_steps(net, averaging, 6)
+    expected = first
+    for weight in others:
+        expected = 0.8 * expected + 0.2 * weight
+    torch.testing.assert_close(averaging.scored_net.weight, expected)
+    assert not averaging.end_epoch(0.1, ACCURACY)  # it started with the first step
+
+
+@pytest.mark.parametrize("power", [0.5, 1, 8])
+@pytest.mark.parametrize("steps", [1, 2, 7, 30])
+def test_a_polynomial_average_weighs_each_step_by_a_power(power: float, steps: int) -> None:
+    """Step t has the weight t (t + 1) ... (t + p - 1): about t to the power p, and 1 for t = 1."""
+    net = nn.Linear(3, 2)
+    averaging = Averaging(net, power=power)
+    values = torch.stack(take_steps(net, averaging, steps))
+    times = torch.arange(1, steps + 1, dtype=torch.float64)
+    weights = (torch.lgamma(times + power) - torch.lgamma(times)).softmax(0)
+    expected = (weights[:, None, None] * values).sum(0).float()
+    torch.testing.assert_close(averaging.scored_net.weight, expected)
+
+
+def test_a_mean_starts_after_epochs_without_improvement() -> None:
+    net = nn.Linear(3, 2)
+    averaging = Averaging(net, patience=2)
+    # With patience=2, 85 is compared with 100 only.
+    for score in (100.0, 90.0, 80.0, 85.0):
+        take_steps(net, averaging, 3)
+        assert averaging.scored_net is net
+        assert not averaging.end_epoch(score, PERPLEXITY)
+    take_steps(net, averaging, 3)
+    assert averaging.end_epoch(90.5, PERPLEXITY)  # worse than 90, three epochs before
+    weights = take_steps(net, averaging, 4, seed=1)
+    assert not averaging.end_epoch(200.0, PERPLEXITY)
+    weights += take_steps(net, averaging, 4, seed=2)
+    torch.testing.assert_close(averaging.scored_net.weight, torch.stack(weights).mean(0))
+
+
+def first_averaged_epoch(scores: list[float], patience: int) -> int | None:
+    """Return the epoch in which averaging starts by algorithm 1 of Merity et al.
+
+    It is the first t > n with a loss above the minimum of logs[0 : t-n], arXiv:1708.02182.
+    """
+    logs: list[float] = []
+    for t, value in enumerate(scores):
+        if t > patience and value > min(logs[: t - patience]):
+            return t
+        logs.append(value)
+    return None
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("patience", [1, 3])
+def test_a_mean_starts_in_the_epoch_of_the_published_algorithm(seed: int, patience: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    falling = torch.linspace(5, 0, 15) + 2 * torch.rand(15, generator=generator)
+    for metric, sign in ((PERPLEXITY, 1), (ACCURACY, -1)):
+        averaging = Averaging(nn.Linear(1, 1), patience=patience)
+        starts = [averaging.end_epoch(sign * score, metric) for score in falling.tolist()]
+        expected = first_averaged_epoch(falling.tolist(), patience)
+        assert [epoch for epoch, value in enumerate(starts) if value] == (
+            [] if expected is None else [expected]
+        )
+
+
+@pytest.mark.parametrize("options", [{"decay": 0.9}, {"power": 3.0}, {"patience": 1}, {}])
+def test_a_resumed_average_equals_an_uninterrupted_one(options: dict[str, Any]) -> None:
+    unbroken_net, net = nn.Linear(3, 2), nn.Linear(3, 2)
+    unbroken = Averaging(unbroken_net, **options)
+    take_steps(unbroken_net, unbroken, 2)
+    for score in (2.0, 1.0, 3.0):
+        unbroken.end_epoch(score, PERPLEXITY)
+    take_steps(unbroken_net, unbroken, 3, seed=1)
+    net.load_state_dict(unbroken_net.state_dict())
+    resumed = Averaging(net, **options)
+    resumed.load_state_dict(unbroken.state_dict())
+    for module, averaging in ((unbroken_net, unbroken), (net, resumed)):
+        take_steps(module, averaging, 3, seed=2)
+    assert torch.equal(unbroken.scored_net.weight, resumed.scored_net.weight)
+    assert (unbroken.scored_net is unbroken_net) == (resumed.scored_net is net) == (not options)
+
+
+CPU = torch.device("cpu")
+OBJECTIVE = TASKS["classification"]().make_objective(ObjectiveSpec(tuple("abcd")))
+
+
+def make_net() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.BatchNorm1d(12), nn.Dropout(0.5), nn.Linear(12, 4))
+
+
+def make_batches(*sizes: int) -> list[tuple[Tensor, Tensor]]:
+    draw = torch.Generator().manual_seed(0)
+    images = torch.randn(sum(sizes), 3, 2, 2, generator=draw)
+    labels = torch.randint(4, (sum(sizes),), generator=draw)
+    return list(zip(images.split(sizes), labels.split(sizes), strict=True))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_scores_use_evaluation_mode_and_do_not_change_the_network(training: bool) -> None:
+    model = make_net().train(training)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    batches = make_batches(5, 5, 1)  # batch norm refuses the last batch in training mode
+    scores = evaluate(model, batches, OBJECTIVE, device=CPU)
+    assert model.training is training
+    assert all(layer.training is training for layer in model)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert all(p.grad is None for p in model.parameters())
+    model.eval()
+    correct = sum(int((model(x).argmax(1) == y).sum()) for x, y in batches)
+    assert scores["accuracy"] == pytest.approx(correct / 11)
+    with torch.no_grad():
+        loss = nn.functional.cross_entropy(
+            model(torch.cat([x for x, _ in batches])), torch.cat([y for _, y in batches])
+        )
+    assert scores["loss"] == pytest.approx(float(loss), rel=1e-5)
+
+
+def test_a_custom_forward_function_runs_without_gradients_in_evaluation_mode() -> None:
+    model = make_net()
+    modes: list[bool] = []
+
+    def forward(images: Tensor) -> Tensor:
+        modes.append(model.training or torch.is_grad_enabled())
+        return torch.eye(4)[[0, 1, 2]].float()
+
+    batches = [(torch.zeros(3, 3, 2, 2), torch.tensor([0, 1, 3]))]
+    scores = evaluate(model, batches, OBJECTIVE, device=CPU, forward=forward)
+    assert scores["accuracy"] == pytest.approx(2 / 3)
+    assert modes == [False]
+
+
+def test_forward_passes_use_the_precision_and_losses_use_float32() -> None:
+    model = make_net()
+    dtypes: list[Any] = []
+    model.register_forward_hook(lambda module, inputs, output: dtypes.append(output.dtype))
+    half = evaluate(model, make_batches(6), OBJECTIVE, device=CPU, precision="bf16")
+    full = evaluate(model, make_batches(6), OBJECTIVE, device=CPU)
+    assert dtypes == [torch.bfloat16, torch.float32]
+    assert half["loss"] == pytest.approx(full["loss"], rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ({"train_accuracy": 0.9, "valid_accuracy": 0.9, "train_loss": 1, "valid_loss": 2}, False),
+        ({"train_accuracy": 0.91, "valid_accuracy": 0.9, "train_loss": 2, "valid_loss": 1}, True),
+        ({"train_loss": 1.0, "valid_loss": 1.0, "valid_accuracy": 0.5}, False),
+        ({"train_loss": 0.9, "valid_loss": 1.0}, True),
+    ],
+)
+def test_a_network_memorizes_if_it_is_better_on_training_samples(
+    row: dict[str, float], expected: bool
+) -> None:
+    assert memorizes(row) == expected

@@ -138,6 +138,7 @@ def describe_input(spec: InputSpec, one_sample: bool) -> dict[str, object]:
     }
     if spec.mean is not None and spec.std is not None:
         description |= {"mean": list(spec.mean), "std": list(spec.std)}
+        description["full_scale"] = spec.full_scale
     return description
 
 

@@ -135,8 +135,7 @@ class EdgewiseSupernet(SupernetBase):
         auxiliary_skip: Whether each edge has a skip connection in addition to its candidates
             (DARTS-, arXiv:2009.01027, section 3.2); its weight is the last column of a mixture.
 
-    Shape: images ``(B, in_channels, H, W)`` with sides of at least 8 pixels -> logits
-    ``(B, classes)``.
+    Shape: images ``(B, in_channels, H, W)`` of any size -> logits ``(B, classes)``.
 
     References:
         ``skip_dropout``: P-DARTS, arXiv:1904.12760, section 3.3; identities only. ``drop_path``:

@@ -100,8 +100,7 @@ class Network(NetworkBase):
         drop_path: Probability of dropping the output of an operation for a sample, in training;
             identities are never dropped.
 
-    Shape: images ``(B, in_channels, H, W)`` with sides of at least 8 pixels -> logits
-    ``(B, classes)``.
+    Shape: images ``(B, in_channels, H, W)`` of any size -> logits ``(B, classes)``.
     """
 
     cell_class: ClassVar[type[nn.Module]] = Cell

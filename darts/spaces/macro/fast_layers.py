@@ -59,9 +59,12 @@ class WhitenedPatches(FittedLayer):
     def whiten(self, images: Tensor) -> None:
         """Compute the filters from images ``(N, C, H, W)``.
 
-        Without two different patches, the filters stay as they are.
+        Sides shorter than a patch are padded as in the forward pass. Without two different patches,
+        the filters stay as they are.
         """
-        patches = F.unfold(images.double(), SIDE, stride=SIDE).transpose(1, 2).flatten(0, 1)
+        height, width = images.shape[2:]
+        images = F.pad(images.double(), (0, max(SIDE - width, 0), 0, max(SIDE - height, 0)))
+        patches = F.unfold(images, SIDE, stride=SIDE).transpose(1, 2).flatten(0, 1)
         if len(patches) < 2:
             return
         values, vectors = torch.linalg.eigh(torch.cov(patches.t()))

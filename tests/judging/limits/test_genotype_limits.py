@@ -1,4 +1,4 @@
-"""Genotypes within limits: never beyond them, and the best ones by the probabilities."""
+"""The most probable genotypes within limits and budgets, compared with enumerations."""
 
 from __future__ import annotations
 
@@ -8,27 +8,31 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from slow_cases import slow_except
 from tiny_search import CLASSES, IMAGE, context_and_supernet, small_space
 from torch import Tensor
 
-from darts.config import ConfigError
+from darts.config import ConfigError, compose
+from darts.data_modules import make_data_module
+from darts.judging.devices.cell_features import is_connected
 from darts.judging.devices.memory import count_weights, memory
 from darts.judging.limits.costs import CostMeter
 from darts.judging.limits.decisions import GenotypeDecisions
-from darts.judging.limits.genotype_limits import GenotypeLimits
+from darts.judging.limits.front_budgets import Budgets, check_front
+from darts.judging.limits.genotype_limits import GenotypeLimits, best_choice
 from darts.searching.expected_cost import ExpectedCost
 from darts.spaces import AnyGenotype, SearchContext
+from darts.spaces.nas201.genotype import PRIMITIVES, Genotype
 from darts.training.cost import count_macs, count_parameters
+from darts.training.distributed import Ranks
 
 IMAGE_SPACES = ("cnn", "nas201", "macro", "mlp")
 TEXT_SPACES = ("recurrent", "transformer")
 QUICK = ("mlp", "recurrent")
-ALL = [
-    name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
-    for name in (*IMAGE_SPACES, *TEXT_SPACES)
-]
+ALL = slow_except((*IMAGE_SPACES, *TEXT_SPACES), QUICK)
 Costs = dict[str, Callable[[AnyGenotype], float]]
 
 
@@ -258,3 +262,171 @@ def test_dropped_operations_come_back_only_if_nothing_else_fits() -> None:
     case.limited({"parameters": smallest + 4.5 / 6 * (largest - smallest)})
     genotype: Any = context.derive(p)
     assert list(genotype.operations).count("nor_conv_3x3") == 4
+
+
+def problem(
+    seed: int, decisions: int, options: int, costs: int, *, integers: bool = False
+) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
+    """Return random scores and costs, and a limit that about a third of all choices keep."""
+    draw = np.random.default_rng(seed)
+    scores = [draw.normal(size=options) for _ in range(decisions)]
+    tables = [draw.uniform(size=(options, costs)) for _ in range(decisions)]
+    if integers:
+        tables = [np.floor(4 * table) for table in tables]
+    picks = draw.integers(options, size=(500, decisions))
+    sums = np.sum([tables[n][picks[:, n]] for n in range(decisions)], axis=0)
+    return scores, tables, np.quantile(sums, 0.3, axis=0)
+
+
+def total(tables: list[np.ndarray], choice: tuple[int, ...]) -> np.ndarray:
+    return np.sum([table[option] for table, option in zip(tables, choice, strict=True)], axis=0)
+
+
+def by_trial(
+    scores: list[np.ndarray], tables: list[np.ndarray], limits: np.ndarray
+) -> tuple[int, ...] | None:
+    """Return the best of all choices."""
+    choices = itertools.product(*(range(len(own)) for own in scores))
+    fitting = [choice for choice in choices if (total(tables, choice) <= limits).all()]
+    return max(fitting, key=lambda choice: float(total(scores, choice)), default=None)
+
+
+@pytest.mark.parametrize("costs", [1, 3])
+@pytest.mark.parametrize("integers", [False, True])
+@pytest.mark.parametrize("seed", range(10))
+def test_the_choice_is_optimal(seed: int, integers: bool, costs: int) -> None:
+    scores, tables, limits = problem(seed, 5, 4, costs, integers=integers)
+    expected, found = by_trial(scores, tables, limits), best_choice(scores, tables, limits)
+    assert (expected is None) == (found is None)
+    if expected is None or found is None:
+        return
+    assert (total(tables, found) <= limits + 1e-6).all()
+    assert float(total(scores, found)) == pytest.approx(float(total(scores, expected)), abs=1e-9)
+
+
+def test_excluded_choices_are_followed_by_the_next_best() -> None:
+    scores, tables, limits = problem(0, 4, 3, 1)
+    choices = itertools.product(range(3), repeat=4)
+    fitting = [choice for choice in choices if total(tables, choice) <= limits]
+    fitting.sort(key=lambda choice: -float(total(scores, choice)))
+    for count in range(len(fitting)):
+        assert best_choice(scores, tables, limits, fitting[:count]) == fitting[count]
+    assert best_choice(scores, tables, limits, fitting) is None
+
+
+def test_options_that_almost_never_fit_do_not_hide_small_differences() -> None:
+    scores = [np.array([0.0, -1e-3, -1e6]), np.array([-2e-3, 0.0, -1e6])]
+    tables = [np.array([[2.0], [1.0], [0.0]]), np.array([[1.0], [2.0], [0.0]])]
+    assert best_choice(scores, tables, np.array([3.0])) == (1, 1)
+    assert best_choice(scores, tables, np.array([2.0])) == (1, 0)
+    assert best_choice(scores, tables, np.array([1.0])) in {(1, 2), (2, 0)}
+
+
+TINY = ("dataset=synthetic", "dataset.samples=64", "space=nas201", "space.channels=2")
+TINY += ("space.cells=1", "front.cost=macs")
+
+
+def make_budgets(*words: str) -> tuple[Budgets, SearchContext]:
+    config = compose("search", [*TINY, *words])
+    check_front(config)
+    data = make_data_module(config, Ranks("cpu"))
+    sizes: dict[str, Any] = {**data.network_sizes(config.space)}
+    context = SearchContext.from_supernet(config.space, config.space.supernet(**sizes))
+    return Budgets(config, context, data), context
+
+
+def derived(
+    budgets: Budgets, context: SearchContext, p: Any, share: float, above: float | None = None
+) -> AnyGenotype:
+    limit = budgets.limit_at(share, above)
+    return context.space.derive(limit.restrict(p), context.candidates)
+
+
+def has_effect(operations: tuple[str, ...]) -> bool:
+    genotype = Genotype.from_operations(*operations)
+    return genotype == genotype.simplified() and is_connected(genotype)
+
+
+def test_budgets_span_the_costs_of_random_networks() -> None:
+    budgets, context = make_budgets("front.points=5")
+    assert budgets.shares() == [0, 0.25, 0.5, 0.75, 1]
+    assert budgets.at(0.5) == pytest.approx((budgets.least + budgets.most) / 2)
+    genotype = context.space.random(torch.Generator().manual_seed(1))
+    network = context.space.network(genotype, classes=10, in_channels=3).eval()
+    cost = count_macs(network, torch.zeros(1, 3, 8, 8))
+    assert budgets.cost(genotype) == cost
+    assert budgets.least <= cost <= budgets.most
+    own, _ = make_budgets("front.least=1e4", "front.most=2e4")
+    assert (own.least, own.most) == (1e4, 2e4)
+
+
+@pytest.mark.parametrize(
+    ("above", "share"), [(None, 0.1), (None, 0.4), (None, 1.0), (0.2, 0.5), (0.5, 0.9)]
+)
+def test_the_best_genotype_of_each_budget(above: float | None, share: float) -> None:
+    budgets, context = make_budgets()
+    draw = torch.Generator().manual_seed(4 if above is None else 5)
+    logits = 2 * torch.randn(6, 5, generator=draw).double()
+    if above is not None:  # the most probable genotypes are too cheap
+        logits = logits / 2
+        logits[:, PRIMITIVES.index("skip_connect")] += 3
+    p = logits.softmax(-1)
+    least = -math.inf if above is None else budgets.at(above)
+    logs = p.log().tolist()
+
+    def fits(genotype: AnyGenotype) -> bool:
+        return least < budgets.cost(genotype) <= budgets.at(share)
+
+    def score(operations: tuple[str, ...]) -> float:
+        return sum(logs[n][PRIMITIVES.index(name)] for n, name in enumerate(operations))
+
+    if above is not None:
+        assert budgets.cost(derived(budgets, context, {"cell": p}, 1.0)) < budgets.at(0.25)
+    found = derived(budgets, context, {"cell": p}, share, above)
+    assert fits(found)
+    fitting = [
+        score(own)
+        for own in itertools.islice(itertools.product(PRIMITIVES, repeat=6), 0, None, 7)
+        if has_effect(own) and fits(Genotype.from_operations(*own))
+    ]
+    assert len(fitting) > 20 or above is None
+    assert score(found.operations) >= max(fitting, default=-math.inf) - 1e-9
+
+
+def test_a_genotype_that_costs_exactly_the_smaller_budget_does_not_exceed_it() -> None:
+    budgets, context = make_budgets()
+    p = torch.full((6, 5), 0.01).double()
+    p[:, PRIMITIVES.index("skip_connect")] = 0.96  # as cheap as the smallest budget
+    assert budgets.cost(derived(budgets, context, {"cell": p}, 0.0)) == budgets.least
+    assert budgets.cost(derived(budgets, context, {"cell": p}, 0.5, 0.0)) > budgets.least
+
+
+def test_every_cell_of_a_front_has_a_path_from_input_to_output() -> None:
+    budgets, context = make_budgets()
+    p = torch.full((6, 5), 0.02).double()
+    p[:, PRIMITIVES.index("none")] = 0.92
+    for share in (0.0, 0.5):
+        assert is_connected(derived(budgets, context, {"cell": p}, share))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("front.cost=none", "front.points=3"), "front.points=3: has no effect unless front.cost"),
+        (("discretize=perturbation",), "front.cost=macs: discretize=perturbation cannot keep"),
+        (("discretize.edges=all",), "discretize.edges=all cannot keep"),
+        (("method=drnas",), "the stages of method=drnas drop candidates that other budgets need"),
+        (("limit.sizes.foo=1",), "space=nas201 has no size foo"),
+        (("method=random_sharing",), "front.cost=macs: method=random_sharing does not learn"),
+        (("stopping=curvature",), "stopping=curvature may return the genotype of an earlier"),
+        (("collapse.action=stop",), "collapse.action=stop may return the genotype of an earlier"),
+        (("front.device=phone",), "front.device=phone: has no effect unless front.cost"),
+        (("front.least=2", "front.most=1"), "front.least=2: must be below front.most=1"),
+        (("front.most=1",), "front.cost=macs: the smallest budget is "),
+    ],
+)
+def test_wrong_fronts_end_in_one_line(words: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        make_budgets(*words)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -1,24 +1,21 @@
-"""A quadratic bilevel problem whose hypergradient is derived by hand.
-
-    L_train(w, a) = |w - A a|^2 / 2        L_valid(w, a) = |w - b|^2 / 2 + c . a
-
-The gradient is grad_w L_train = w - A a, and d2 L_train / (d a d w) = -A'. The step
-w' = w - lr * s * grad + ... has the derivative lr * s * A with respect to a. Therefore
-
-    d L_valid(w'(a), a) / d a = c + A' (lr * s * (w' - b)),
-
-where s is the factor of the current gradient in the step, which depends on the momentum.
-"""
+"""Architecture gradients in closed form, and the eigenvalue of the Hessian of the alphas."""
 
 from __future__ import annotations
 
+import copy
+from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from tiny_search import make_batch, make_searcher
 from torch import Tensor, nn
 
-from darts.methods.bilevel import compare_products, first_order, unrolled
+from darts.methods.bilevel import first_order, unrolled
+from darts.methods.bilevel.curvature import AlphaHessian, dominant_eigenvalue
+from darts.spaces.cnn import Supernet
 
 HVP = ["finite_difference", "exact"]
 
@@ -73,41 +70,47 @@ def test_first_order_is_the_direct_term() -> None:
 @pytest.mark.parametrize("hvp", HVP)
 @pytest.mark.parametrize("weight_decay", [0.0, 0.2])
 @pytest.mark.parametrize(
-    ("momentum", "dampening", "nesterov"),
-    [(0.0, 0.0, False), (0.9, 0.0, False), (0.9, 0.4, False), (0.5, 0.0, True)],
+    ("momentum", "dampening", "nesterov", "maximize"),
+    [
+        *((0.0, 0.0, False, False), (0.9, 0.0, False, False), (0.9, 0.4, False, False)),
+        *((0.5, 0.0, True, False), (0.9, 0.4, False, True), (0.5, 0.0, True, True)),
+    ],
 )
-def test_momentum_dampening_nesterov_and_weight_decay(
-    momentum: float, dampening: float, nesterov: bool, weight_decay: float, hvp: str
+def test_all_options_of_sgd(
+    momentum: float, dampening: float, nesterov: bool, maximize: bool, weight_decay: float, hvp: str
 ) -> None:
-    net, lr = Toy(), 0.3
+    """The second weight gets its first gradient, and so its momentum buffer, at the second step."""
+    net, lr, sign = Toy(), 0.3, -1.0 if maximize else 1.0
     optimizer = torch.optim.SGD(
         net.weight_parameters(),
         lr=lr,
         momentum=momentum,
         dampening=dampening,
         nesterov=nesterov,
+        maximize=maximize,
         weight_decay=weight_decay,
     )
-    velocity = None
-    for _ in range(3):
+    velocity = torch.zeros(5, dtype=torch.float64)
+    begun = velocity  # 1 where the optimizer has a momentum buffer
+    for step in range(3):
         w, a = net.w.detach(), net.a.detach()
-        downhill = w - net.A @ a + weight_decay * w
-        factor = 1.0  # factor of the gradient in the velocity
-        if velocity is None:
-            velocity = downhill
-        else:
-            factor = 1 - dampening
-            velocity = momentum * velocity + factor * downhill
+        downhill = sign * (w - net.A @ a) + weight_decay * w
+        factor = sign * (1 - dampening * begun)  # of the gradient in the velocity
+        velocity = momentum * velocity + (1 - dampening * begun) * downhill
         if nesterov:
             stepped = w - lr * (downhill + momentum * velocity)
-            factor = 1 + momentum * factor
+            factor = sign + momentum * factor
         else:
             stepped = w - lr * velocity
-        wanted = net.c + lr * factor * net.A.T @ (stepped - net.b)
+        wanted = net.c + lr * net.A.T @ (factor * (stepped - net.b))
         torch.testing.assert_close(gradient(net, optimizer, hvp), wanted, rtol=1e-9, atol=1e-11)
         optimizer.zero_grad()
         loss_fn(net, "train").backward()
+        if step == 0:
+            net.second.grad = None
         optimizer.step()
+        begun = torch.tensor([1.0] * 3 + [float(step > 0)] * 2, dtype=torch.float64)
+        velocity, stepped = begun * velocity, w + begun * (stepped - w)
         torch.testing.assert_close(net.w.detach(), stepped, rtol=1e-12, atol=1e-13)
 
 
@@ -142,6 +145,7 @@ def test_negative_clipping_is_refused() -> None:
     [
         ({"lr": 0.01}, {"lr": 0.5, "weight_decay": 0.1}, (0.01, 0.5), (0.0, 0.1)),
         ({"lr": 0.2}, None, (0.2, 0.0), (0.0, 0.0)),  # outside the optimizer
+        ({"lr": 0.0}, {"lr": 0.0}, (0.0, 0.0), (0.0, 0.0)),  # the gradient of the first order
         ({"maximize": True}, {"maximize": True}, (-0.2, -0.2), (0.0, 0.0)),
     ],
 )
@@ -165,21 +169,110 @@ def test_each_weight_steps_with_the_options_of_its_group(
     torch.testing.assert_close(gradient(net, optimizer, hvp), wanted, rtol=1e-9, atol=1e-11)
 
 
-def test_both_products_agree_on_a_quadratic_problem() -> None:
-    net = Toy()
-    optimizer = torch.optim.SGD(net.weight_parameters(), lr=0.3)
-    w, a = net.w.detach(), net.a.detach()
-    stepped = w - 0.3 * (w - net.A @ a)
-    product = -0.3 * net.A.T @ (stepped - net.b)
-    report = compare_products(net, loss_fn, "train", "valid", optimizer)
-    assert report.keys() == {
-        "product_cosine",
-        "product_relative_difference",
-        "gradient_cosine",
-        "product_share",
-    }
-    assert all(isinstance(value, float) for value in report.values())
-    assert report["product_cosine"] == pytest.approx(1, abs=1e-12)
-    assert report["gradient_cosine"] == pytest.approx(1, abs=1e-12)
-    assert report["product_relative_difference"] < 1e-10
-    assert report["product_share"] == pytest.approx(float(product.norm() / net.c.norm()))
+def make_net() -> Supernet:
+    """Return a supernet with one normal and two reduction cells in float64."""
+    torch.manual_seed(0)
+    net = Supernet(
+        channels=2,
+        cells=3,
+        classes=3,
+        nodes=2,
+        operations=("max_pool_3x3", "skip_connect", "sep_conv_3x3"),
+    ).double()
+    for alpha in net.alphas.values():
+        nn.init.normal_(alpha)
+    return net
+
+
+def loss_of(net: Any, batch: tuple[Tensor, Tensor]) -> Tensor:
+    images, labels = batch
+    return F.cross_entropy(net(images.double()), labels)
+
+
+def dense(net: Supernet, batch: tuple[Tensor, Tensor]) -> Tensor:
+    net = copy.deepcopy(net)
+    alphas = list(net.alphas.values())
+    gradients = torch.autograd.grad(loss_of(net, batch), alphas, create_graph=True)
+    rows = []
+    for entry in torch.cat([gradient.flatten() for gradient in gradients]):
+        row = torch.autograd.grad(entry, alphas, retain_graph=True)
+        rows.append(torch.cat([part.flatten() for part in row]))
+    return torch.stack(rows)
+
+
+def test_products_and_largest_eigenvalue_match_the_dense_hessian() -> None:
+    net, batch = make_net(), make_batch(1, size=6)
+    matrix = dense(net, batch)
+    torch.testing.assert_close(matrix, matrix.T)
+    hessian = AlphaHessian(net, loss_of, batch)
+    assert hessian.size == len(matrix) == 30
+    vector = torch.randn(30, generator=torch.Generator().manual_seed(2)).double()
+    torch.testing.assert_close(hessian.times(vector), matrix @ vector)
+    values = torch.linalg.eigvalsh(matrix)
+    assert values[0] < 0 < values[-1]
+    assert dominant_eigenvalue(hessian) == pytest.approx(float(values[-1]), rel=1e-3)
+
+
+def test_largest_eigenvalue_is_found_despite_larger_negative_ones() -> None:
+    """The eigenvalue of largest magnitude of this quadratic is negative."""
+    values = torch.tensor([-9.0, -1.0, 0.5, 2.0, 3.5], dtype=torch.float64)
+    rotation, _ = np.linalg.qr(np.random.default_rng(0).standard_normal((5, 5)))
+    q = torch.from_numpy(rotation)
+    matrix = q @ torch.diag(values) @ q.T
+
+    class Quadratic(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.alphas = nn.ParameterDict({"a": torch.randn(2).double()})
+            self.alphas["b"] = torch.randn(3).double()
+            self.scale = nn.Parameter(torch.ones(()).double())
+
+        def weight_parameters(self) -> list[nn.Parameter]:
+            return [self.scale]
+
+    def quadratic(net: Any, batch: Any) -> Tensor:
+        point = torch.cat(list(net.alphas.values()))
+        return 0.5 * net.scale * point @ matrix @ point
+
+    hessian = AlphaHessian(Quadratic(), quadratic, None)
+    assert dominant_eigenvalue(hessian) == pytest.approx(3.5, rel=0.01)
+    assert dominant_eigenvalue(hessian, tolerance=1e-9) == pytest.approx(3.5)
+    assert dominant_eigenvalue(hessian, tolerance=1e-9, max_products=1) < 3.4
+    doubled = AlphaHessian(Quadratic(), quadratic, None, lambda parts: [2 * p for p in parts])
+    assert dominant_eigenvalue(doubled, tolerance=1e-9) == pytest.approx(7.0)
+
+
+def test_unused_groups_have_a_zero_hessian() -> None:
+    """In a supernet without normal cells, the Hessian of their alphas is 0."""
+    torch.manual_seed(0)
+    net = Supernet(channels=2, cells=1, classes=3, nodes=2).double()
+    hessian = AlphaHessian(net, loss_of, make_batch(1))
+    product = hessian.times(torch.ones(hessian.size).double())
+    assert net.counts == {"normal": 0, "reduce": 1}
+    assert not product[:40].any()
+    assert product[40:].any()
+    rows = [hessian.times(row) for row in torch.eye(hessian.size).double()]
+    largest = float(torch.linalg.eigvalsh(torch.stack(rows))[-1])
+    assert dominant_eigenvalue(hessian) == pytest.approx(largest, rel=1e-3)
+
+
+@pytest.mark.parametrize("relaxation", ["softmax", "dirichlet", "concrete"])
+def test_random_relaxations_use_the_mean_mixture(relaxation: str) -> None:
+    """Dirichlet samples cannot be differentiated twice."""
+    searcher = make_searcher(f"relaxation={relaxation}", "space=nas201", "space.cells=1")
+    net, (images, labels) = searcher.net.double(), make_batch(1, size=6)
+    nn.init.normal_(net.alphas["cell"])  # elu has no second derivative at 0
+    batch = images.double(), labels
+    vector = torch.randn(30, generator=torch.Generator().manual_seed(3)).double()
+    random = torch.get_rng_state()
+    actual = AlphaHessian(net, partial(searcher.arch_loss, deterministic=True), batch).times(vector)
+    step, gradients = 1e-4, []
+    alpha = net.alphas["cell"]
+    for sign in (1, -2):
+        with torch.no_grad():
+            alpha += sign * step * vector.view_as(alpha)
+        gradients += torch.autograd.grad(searcher.arch_loss(net, batch, deterministic=True), alpha)
+    difference = (gradients[0] - gradients[1]).flatten() / (2 * step)
+    torch.testing.assert_close(actual, difference, rtol=1e-3, atol=1e-6)
+    assert actual.any()
+    assert torch.get_rng_state().equal(random)

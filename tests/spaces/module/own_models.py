@@ -52,8 +52,6 @@ class SmallNet(nn.Module):
 
 
 class Noisy(nn.Module):
-    """Add noise."""
-
     def __init__(self, scale: float = 3.0) -> None:
         super().__init__()
         self.scale = scale

@@ -1,13 +1,22 @@
-"""Expected costs of models of the user's own equal the costs of their networks."""
+"""Costs of models with choices, choices of inputs, and repeated blocks."""
 
 from __future__ import annotations
 
 import copy
 import itertools
+from typing import Any
 
 import pytest
 import torch
-from own_models import SmallNet, convolution
+from own_models import (
+    CHAIN_ANSWER,
+    Chain,
+    PlantedChain,
+    Scale,
+    SmallNet,
+    convolution,
+    search_planted,
+)
 from torch import Tensor, nn
 
 import darts
@@ -17,7 +26,8 @@ from darts.judging.limits.genotype_limits import GenotypeLimits
 from darts.searching.expected_cost import MEASURES, ExpectedCost
 from darts.spaces import AnyGenotype, SearchContext
 from darts.spaces.module import Module
-from darts.spaces.module.space import Network
+from darts.spaces.module.choice import BaseChoice
+from darts.spaces.module.space import Network, Supernet
 from darts.spaces.module.targets import passed
 from darts.training.cost import count_macs, count_parameters
 
@@ -178,3 +188,136 @@ def test_limits_hold_for_own_models() -> None:
             decisions, {"flash_kb": cost}, {"flash_kb": bound}, context.uniform()
         )
         assert cost(context.derive(masks(sample[-1]))) <= bound < cost(sample[-1])
+
+
+def by_hand(model: Any, x: Tensor, tables: dict[str, Tensor]) -> Tensor:
+    """Return the logits of a mixture that is written out."""
+    merge, depth = tables["choices3"]
+    (inner,) = tables["choices2"]
+    x = model.stem(x)
+    inputs = [x, x**2, -x]
+    pairs = [inputs[0] + inputs[1], inputs[0] + inputs[2], inputs[1] + inputs[2]]
+    x = merge[0] * pairs[0] + merge[1] * pairs[1] + merge[2] * pairs[2]
+    one = model.depth.blocks[0](x)
+    two = inner[0] * model.depth.blocks[1].candidates["conv"](one) + inner[1] * one
+    x = depth[0] * x + depth[1] * one + depth[2] * two
+    return model.classifier(x.mean((2, 3)))
+
+
+def test_logits_and_gradients_equal_those_of_a_mixture_written_by_hand() -> None:
+    torch.manual_seed(0)
+    net = Supernet(Chain(), 3).double()
+    assert [row.key for row in net.rows] == ["merge", "depth", "depth.blocks.1"]
+    assert net.rows[0].names == ("0+1", "0+2", "1+2")
+    assert net.rows[1].names == ("0", "1", "2")
+    with torch.no_grad():
+        for alpha in net.alphas.values():
+            alpha.copy_(torch.randn_like(alpha))
+    x = torch.randn(5, 3, 8, 8, dtype=torch.float64)
+    parameters = [*net.alphas.values(), *net.weight_parameters()]
+    tables = {group: alpha.softmax(-1) for group, alpha in net.alphas.items()}
+    expected, actual = by_hand(net.model, x, tables), net(x)
+    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-12)
+    target = torch.randn_like(actual)
+    ours = torch.autograd.grad((actual * target).sum(), parameters)
+    theirs = torch.autograd.grad((expected * target).sum(), parameters)
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-9)
+
+
+def test_outside_of_a_search_all_candidates_have_equal_weights() -> None:
+    inputs = [torch.randn(2, 3) for _ in range(4)]
+    merged = darts.InputChoice(inputs=4, keep=2)(*inputs)
+    torch.testing.assert_close(merged, sum(inputs) / 2)
+    chain = darts.Repeat(lambda: Scale(3.0), min=1, max=3)
+    torch.testing.assert_close(chain(inputs[0]), (3 + 9 + 27) / 3 * inputs[0])
+
+
+def test_the_network_of_a_genotype_runs_what_was_chosen_and_nothing_else() -> None:
+    torch.manual_seed(0)
+    model = Chain().eval()
+    x = torch.randn(2, 3, 8, 8)
+    with passed(model):
+        space = Module(target="own_models:Chain")
+        net = Supernet(model, 3)
+        generator = torch.Generator().manual_seed(0)
+        genotypes = {space.random(generator) for _ in range(300)}
+        assert len(genotypes) == 3 * 3 * 2
+        for genotype in genotypes:
+            assert space.decode(space.encode(genotype)) == genotype
+            masks = {g: m.float() for g, m in space.mask(genotype, net.candidates).items()}
+            assert space.derive(masks, net.candidates) == genotype
+            network = Network(genotype, copy.deepcopy(model), 3).plain()
+            assert not any(isinstance(m, BaseChoice) for m in network.modules())
+            torch.testing.assert_close(network(x), by_hand(model, x, masks))
+
+
+def test_a_network_has_the_weights_of_a_model_without_choices() -> None:
+    """Its ``state_dict`` fits a model that is written with PyTorch's modules only."""
+
+    class Plain(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem = convolution(3, 4, 3)
+            self.depth = nn.Sequential(convolution(4, 4, 1), convolution(4, 4, 1))
+            self.classifier = nn.Linear(4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.stem(x)
+            return self.classifier(self.depth(x + x.square()).mean((2, 3)))
+
+    with passed(Chain()):
+        point = {"merge": "0+1", "depth": "2", "depth.blocks.1": "conv"}
+        genotype = Module().decode(point)
+    network = Network(genotype, Chain(), 3).plain().eval()
+    plain = Plain().eval()
+    plain.load_state_dict(network.state_dict())
+    x = torch.randn(2, 3, 8, 8)
+    torch.testing.assert_close(plain(x), network(x))
+
+
+def test_blocks_beyond_the_active_depths_do_not_run() -> None:
+    chain = darts.Repeat(lambda: Scale(2.0), min=0, max=4)
+    ran: list[int] = []
+    for number, block in enumerate(chain.blocks):
+        block.register_forward_hook(lambda *_, number=number: ran.append(number))
+    x = torch.ones(1)
+    for depth in range(5):
+        ran.clear()
+        chain.mix(torch.eye(5)[depth], (depth,))
+        assert chain(x) == 2.0**depth
+        assert ran == list(range(depth))
+
+
+@pytest.mark.usefixtures("cwd")
+def test_a_search_finds_the_planted_answer() -> None:
+    torch.manual_seed(0)
+    assert search_planted(PlantedChain(), "darts_v1", []) == CHAIN_ANSWER
+
+
+def test_operations_that_can_be_frozen_are_the_blocks() -> None:
+    rows = Supernet(Chain(), 3).operation_rows()
+    assert list(rows) == ["depth.0.1", "depth.0.2", "depth.blocks.1.0.conv"]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: darts.InputChoice(3, 3), "cannot keep 3 of 3 inputs"),
+        (lambda: darts.InputChoice(3, 0), "cannot keep 0 of 3 inputs"),
+        (lambda: darts.InputChoice(20, 10), "has 184,756 candidates; at most 1,000"),
+        (lambda: darts.InputChoice(2, key="a b"), "the name 'a b' must be an identifier"),
+        (lambda: darts.Repeat(nn.Identity, min=2, max=2), "min=2 to max=2 blocks: needs"),
+        (lambda: darts.Repeat(nn.Identity, min=-1, max=2), "needs 0 <= min < max"),
+        (lambda: darts.Repeat(itertools.repeat(nn.Identity()).__next__, min=0, max=2),
+         "must return a new block"),
+        (lambda: darts.InputChoice(2)(torch.ones(1)), "has 2 inputs, but got 1"),
+        (lambda: darts.InputChoice(2)(torch.ones(1), torch.ones(2)), r"shape, not 0 \(1,\), 1 \("),
+        (lambda: darts.InputChoice(2)([1, torch.ones(2)]), "one shape, not 0 int"),
+        (lambda: darts.Repeat(lambda: nn.Linear(4, 2), min=0, max=1)(torch.ones(1, 4)),
+         r"Repeat\(0, 1\): outputs must be .* of one shape, not 0 \(1, 4\), 1 \(1, 2\)"),
+    ],
+)  # fmt: skip
+def test_wrong_arguments_are_rejected_in_one_line(make: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        make()
+    assert len(str(caught.value).splitlines()) == 1

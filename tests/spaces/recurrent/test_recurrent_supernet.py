@@ -1,21 +1,104 @@
-"""``MixedCell`` equals the oracle ``EdgewiseCell``."""
+"""Genotypes of recurrent cells and their space, and supernets that equal their oracle."""
 
 from __future__ import annotations
 
 import copy
+import itertools
 from typing import Any, NamedTuple
 
 import pytest
 import torch
 import torch.nn.functional as F
-from oracles.comparing import EXACT, assert_same, gradients
+from oracles.comparing import EXACT, HYPERGRADIENTS, assert_same, gradients, hypergradients
 from oracles.recurrent_supernet import EdgewiseSupernet
 from torch import Tensor, nn
-from torch.optim import SGD
 
-from darts.methods.bilevel import first_order, unrolled
-from darts.spaces.recurrent import DropoutRates
+from darts.spaces import SearchContext
+from darts.spaces.cnn import PUBLISHED as CNN
+from darts.spaces.describe import difference, is_chain
+from darts.spaces.recurrent import PUBLISHED, DropoutRates, Genotype, Recurrent
+from darts.spaces.recurrent.genotype import PRIMITIVES
 from darts.spaces.recurrent.supernet import Supernet
+
+PAIRS: Any = [("tanh", 0), ("relu", 1), ("identity", 1)]
+CELL = Genotype(PAIRS, range(1, 4))
+
+
+def test_the_order_of_outputs_does_not_matter() -> None:
+    other = Genotype(PAIRS, [3, 1, 2])
+    assert other != CELL
+    assert other.canonical() == CELL.canonical()
+    assert other.canonical() != Genotype(PAIRS, [3, 1]).canonical()
+    assert str(other).endswith("concat=[3, 1, 2])")
+
+
+def test_a_sequence_of_nodes_with_several_outputs_is_not_a_chain() -> None:
+    row: Any = [("tanh", 0), ("tanh", 1)]
+    assert not is_chain(Genotype(row, (1, 2)), "recurrent")
+    assert is_chain(Genotype(row, (2,)), "recurrent")
+    assert difference(Genotype(row, (1, 2)), Genotype(row, (2,))) == [
+        "recurrent, output: node 1, node 2 vs. node 2"
+    ]
+
+
+def test_published_entries_are_complete() -> None:
+    assert set(PUBLISHED) == {"DARTS_RNN_V1", "DARTS_RNN_V2", "ENAS_RNN"}
+    assert not set(PUBLISHED) & set(CNN)
+    for name, entry in PUBLISHED.items():
+        assert entry.name == name
+        assert 55 < float(entry.result) < 59
+
+
+THREE_NODES: dict[str, Any] = {"nodes": 3, "embedding": 4, "hidden": 4}
+WORDS = 9
+
+
+def context_and_supernet(**options: Any) -> tuple[SearchContext, Any]:
+    torch.manual_seed(0)
+    space = Recurrent(**THREE_NODES | options)
+    net = space.supernet(vocab_size=WORDS)
+    return SearchContext.from_supernet(space, net), net
+
+
+def random_table(seed: int, edges: int = 6) -> Tensor:
+    draw = torch.Generator().manual_seed(seed)
+    return torch.randn(edges, 5, generator=draw, dtype=torch.float64).softmax(-1)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_derive_keeps_the_most_probable_candidate_of_each_node(seed: int) -> None:
+    context, _ = context_and_supernet()
+    table = random_table(seed)
+    table[:, 0] += 0.5 * (seed % 2)  # none is never kept, however probable
+    table = table / table.sum(-1, keepdim=True)
+    actual = context.space.derive({"recurrent": table}, context.candidates)
+    first = 0
+    for node, pair in enumerate(actual.recurrent, 1):
+        choices = itertools.product(range(node), range(1, 5))
+        source, column = max(choices, key=lambda c: float(table[first + c[0], c[1]]))
+        assert pair == (PRIMITIVES[column], source)
+        first += node
+    assert actual.outputs == (1, 2, 3)
+
+
+def test_encode_rejects_genotypes_of_other_sizes() -> None:
+    for genotype in (PUBLISHED["ENAS_RNN"].genotype, Genotype([("tanh", 0)] * 8, (1, 2))):
+        with pytest.raises(ValueError, match=r"must have space\.nodes=8 nodes, and its output"):
+            Recurrent().encode(genotype)
+    Recurrent().encode(PUBLISHED["DARTS_RNN_V1"].genotype)
+
+
+def test_expected_usage_sums_to_one_edge_per_node() -> None:
+    context, _ = context_and_supernet()
+    table = random_table(0).requires_grad_()
+    usage = context.space.expected_usage({"recurrent": table}, context.candidates)["recurrent"]
+    assert [float(rows.detach().sum()) for rows in usage.split([1, 2, 3])] == pytest.approx(
+        [1, 1, 1]
+    )
+    assert not usage[:, 0].any()
+    usage[0, 1].backward()
+    assert table.grad[0, 1:].any()
+
 
 SMALL: dict[str, Any] = {"vocab_size": 7, "embedding": 5, "hidden": 5, "nodes": 3}
 WITH_DROPOUT = DropoutRates(word=0.2, embedding=0.3, input=0.4, hidden=0.3, output=0.4)
@@ -64,14 +147,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def run(net: Any, seed: int = 5) -> Any:
-    """Return the outputs for a seed, and leave the gradients of the loss in the network."""
-    torch.manual_seed(seed)
-    loss_of(net, batch()).backward()
-    torch.manual_seed(seed)
-    return copy.deepcopy(net)(batch().tokens, hidden=batch().hidden)
-
-
 @pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 def test_outputs_gradients_and_running_statistics_equal_the_oracle(
@@ -84,7 +159,10 @@ def test_outputs_gradients_and_running_statistics_equal_the_oracle(
             torch.manual_seed(2)
             net(batch(2).tokens)
         net.train(training)
-        actual.append(run(net)._asdict())
+        torch.manual_seed(5)
+        loss_of(net, batch()).backward()
+        torch.manual_seed(5)
+        actual.append(copy.deepcopy(net)(batch().tokens, hidden=batch().hidden)._asdict())
     assert_same(actual[1], actual[0])
     assert_same(gradients(fast), gradients(oracle))
     assert_same(dict(fast.named_buffers()), dict(oracle.named_buffers()))
@@ -92,27 +170,13 @@ def test_outputs_gradients_and_running_statistics_equal_the_oracle(
     assert updates == 4 * (fast.cell.nodes + 1)  # steps of a sequence times states of a cell
 
 
-@pytest.mark.parametrize("method", ["first_order", "finite_difference", "exact"])
+@pytest.mark.parametrize("method", HYPERGRADIENTS)
 def test_hypergradients_equal_the_oracle(method: str) -> None:
-    actual = []
-    for kind in (EdgewiseSupernet, Supernet):
-        net = make(kind, dropouts=WITH_DROPOUT)
-        optimizer = SGD(net.weight_parameters(), lr=0.05, momentum=0.9, weight_decay=3e-3)
-        for seed in (11, 12):
-            net.zero_grad()
-            torch.manual_seed(seed)
-            loss_of(net, batch(seed)).backward()
-            optimizer.step()
-        arguments = (net, loss_of, batch(1), batch(2), optimizer)
-        torch.manual_seed(7)
-        if method == "first_order":
-            actual.append(first_order(*arguments)["recurrent"])
-        else:
-            actual.append(unrolled(*arguments, hvp=method)["recurrent"])
+    nets = [make(kind, dropouts=WITH_DROPOUT) for kind in (EdgewiseSupernet, Supernet)]
+    slow, fast = (hypergradients(method, net, loss_of, batch) for net in nets)
     # A finite difference divides the rounding of its two losses by a small number.
-    exact = EXACT if method != "finite_difference" else {"rtol": 1e-7, "atol": 1e-9}
-    torch.testing.assert_close(actual[1], actual[0], **exact)
-    assert bool((actual[0][:, 1:] != 0).all())
+    assert_same(fast, slow, **({"rtol": 1e-7, "atol": 1e-9} if "difference" in method else EXACT))
+    assert bool((slow["recurrent"][:, 1:] != 0).all())
 
 
 def test_the_default_supernet_has_the_published_size() -> None:

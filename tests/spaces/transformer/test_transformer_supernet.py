@@ -1,18 +1,68 @@
-"""The supernets of the transformer space equal their oracles."""
+"""Genotypes of the transformer space, and supernets that equal their oracles."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
-from oracles.comparing import EXACT, assert_same, gradients
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from oracles.comparing import EXACT, HYPERGRADIENTS, assert_same, gradients, hypergradients
 from torch import Tensor
-from torch.optim import SGD
 from transformer_supernets import TASKS, Batch, batch, loss_of, make_pair
 
 from darts.data.words import PADDING
-from darts.methods.bilevel import first_order, unrolled
+from darts.spaces import parse_genotype, space_of
+from darts.spaces.describe import difference
+from darts.spaces.transformer.genotype import (
+    FEED_FORWARDS,
+    MIXERS,
+    NETWORK_FEED_FORWARDS,
+    NETWORK_MIXERS,
+    Genotype,
+)
+
+NETWORK_BLOCKS = st.lists(
+    st.tuples(
+        st.sampled_from(MIXERS[:-1] + NETWORK_MIXERS),
+        st.sampled_from(FEED_FORWARDS + NETWORK_FEED_FORWARDS),
+    ),
+    min_size=1,
+    max_size=4,
+)
+SMALL = Genotype((("attention_4", "gelu_2"), ("conv_7", "relu_1")))
+
+
+@given(NETWORK_BLOCKS)
+@settings(deadline=None, max_examples=30)
+def test_operations_of_networks_only_round_trip_and_have_no_point(blocks: Any) -> None:
+    genotype = Genotype(tuple(blocks))
+    for text in (str(genotype), genotype.to_json()):
+        assert parse_genotype(text) == genotype
+    space: Any = space_of(genotype)
+    if not {name for pair in blocks for name in pair} & {"lstm", "identity"}:
+        assert space.decode(space.encode(genotype)) == genotype
+        return
+    with pytest.raises(ValueError, match=r"(lstm|identity) is not a candidate of block") as caught:
+        space.encode(genotype)
+    assert "\n" not in str(caught.value)
+
+
+def test_differences_are_described_by_node() -> None:
+    other = Genotype((("attention_4", "gelu_4"), ("identity", "relu_1")))
+    assert difference(SMALL, SMALL) == []
+    assert difference(SMALL, other) == [
+        "blocks, node 2: gelu_2 vs. gelu_4",
+        "blocks, node 3: conv_7 vs. identity",
+    ]
+    assert difference(SMALL, Genotype(SMALL.blocks[:1])) == [
+        "blocks: 4 nodes vs. 2",
+        "blocks, node 3: conv_7 vs. no edge",
+        "blocks, node 4: relu_1 vs. no edge",
+    ]
+
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -29,11 +79,6 @@ def outputs(net: Any, data: Batch) -> dict[str, Tensor]:
     return {"logits": out} if isinstance(out, Tensor) else out._asdict()
 
 
-def backward(net: Any, data: Batch) -> None:
-    torch.manual_seed(5)
-    loss_of(net, data).backward()
-
-
 @pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 @both_tasks
@@ -44,33 +89,22 @@ def test_outputs_and_gradients_equal_the_oracle(
     assert_same(fast.state_dict(), oracle.state_dict())
     for net in (oracle, fast):
         net.train(training)
-        backward(net, batch(task))
+        torch.manual_seed(5)
+        loss_of(net, batch(task)).backward()
     assert_same(outputs(fast, batch(task)), outputs(oracle, batch(task)))
     assert_same(gradients(fast), gradients(oracle))
     for name, gradient in gradients(fast).items():
         assert bool(gradient.any()), name
 
 
-@pytest.mark.parametrize("method", ["first_order", "finite_difference", "exact"])
+@pytest.mark.parametrize("method", HYPERGRADIENTS)
 @both_tasks
 def test_hypergradients_equal_the_oracle(task: str, method: str) -> None:
-    actual = []
-    for net in make_pair(task, dropout=0.3):
-        optimizer = SGD(net.weight_parameters(), lr=0.05, momentum=0.9, weight_decay=3e-3)
-        for seed in (11, 12):
-            net.zero_grad()
-            backward(net, batch(task, seed))
-            optimizer.step()
-        arguments = (net, loss_of, batch(task, 1), batch(task, 2), optimizer)
-        torch.manual_seed(7)
-        if method == "first_order":
-            actual.append(first_order(*arguments))
-        else:
-            actual.append(unrolled(*arguments, hvp=method))
+    nets = make_pair(task, dropout=0.3)
+    slow, fast = (hypergradients(method, net, loss_of, partial(batch, task)) for net in nets)
     # A finite difference divides the rounding of its two losses by a small number.
-    exact = EXACT if method != "finite_difference" else {"rtol": 1e-6, "atol": 1e-8}
-    assert_same(actual[1], actual[0], **exact)
-    assert all(bool(gradient.all()) for gradient in actual[1].values())
+    assert_same(fast, slow, **({"rtol": 1e-6, "atol": 1e-8} if "difference" in method else EXACT))
+    assert all(bool(gradient.all()) for gradient in fast.values())
 
 
 def test_an_empty_text_gives_finite_logits_and_gradients() -> None:

@@ -47,7 +47,6 @@ def make(supernet_class: Any, options: dict[str, int], cells: int = 2, **sizes: 
 
 
 def make_pair(task: str, **options: Any) -> tuple[Any, Any]:
-    """Return the oracle and the fast supernet."""
     oracle, fast = (make(kind, TASKS[task], **options) for kind in (EdgewiseSupernet, Supernet))
     return oracle, fast
 

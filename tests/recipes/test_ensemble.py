@@ -1,0 +1,287 @@
+"""The greedy selection of an ensemble, and its checkpoint in every command that takes one."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import darts
+from darts import evaluate
+from darts.config import ConfigError, Invocation, compose
+from darts.reading import read_json
+from darts.recipes.ensemble import fits_together, greedy_selection, save_ensemble
+from darts.recipes.exporting import export
+from darts.recipes.exporting.formats import FORMATS
+from darts.recipes.exporting.network import ExportableNetwork
+from darts.recipes.trained import TrainedNetwork
+from darts.training.checkpoint import NETWORK, CheckpointError, load_checkpoint, save_checkpoint
+
+Score = Callable[[Tensor], float]
+
+
+def selected(predictions: Tensor, score: Score, rounds: int) -> list[int]:
+    """Return the selection for a score of the mean of predictions ``(networks, samples, K)``."""
+
+    def of_counts(counts: Sequence[int]) -> float:
+        weights = torch.tensor(counts, dtype=predictions.dtype) / sum(counts)
+        used = weights > 0  # also if another prediction is not a number
+        return score((weights[used].view(-1, 1, 1) * predictions[used]).sum(0))
+
+    return greedy_selection(len(predictions), of_counts, rounds=rounds)
+
+
+def obvious_selection(predictions: Tensor, score: Score, rounds: int) -> list[int]:
+    """Score the mean of every list of networks that extends the current one by one network."""
+
+    def mean_score(names: list[int]) -> float:
+        return score(torch.stack([predictions[name] for name in names]).mean(0))
+
+    chosen: list[int] = []
+    while len(chosen) < rounds:
+        options = [[*chosen, name] for name in range(len(predictions))]
+        found = min(options, key=lambda option: (-mean_score(option), len(set(option)), option[-1]))
+        if chosen and mean_score(found) <= mean_score(chosen):
+            break
+        chosen = found
+    return [chosen.count(name) for name in range(len(predictions))]
+
+
+def accuracy_for(classes: Tensor) -> Score:
+    return lambda mean: float((mean.argmax(-1) == classes).double().mean())
+
+
+def negative_loss_for(classes: Tensor) -> Score:
+    rows = torch.arange(len(classes))
+    return lambda mean: float(mean[rows, classes].log().mean())
+
+
+@pytest.mark.parametrize("make_score", [accuracy_for, negative_loss_for])
+@pytest.mark.parametrize("seed", range(8))
+def test_it_chooses_like_the_obvious_implementation(
+    make_score: Callable[[Tensor], Score], seed: int
+) -> None:
+    draw = torch.Generator().manual_seed(seed)
+    classes = torch.randint(0, 3, (30,), generator=draw)
+    logits = torch.randn(6, 30, 3, generator=draw, dtype=torch.float64)
+    logits[..., 0] += 2 * (classes == 0)
+    predictions = logits.softmax(-1)
+    for rounds in (1, 5, 12):
+        expected = obvious_selection(predictions, make_score(classes), rounds)
+        found = selected(predictions, make_score(classes), rounds)
+        assert found == expected
+        assert 1 <= sum(found) <= rounds
+
+
+def test_equal_scores_keep_the_smaller_ensemble() -> None:
+    same = torch.full((3, 4, 2), 0.5)
+    assert selected(same, lambda mean: 1.0, 10) == [1, 0, 0]
+
+
+def test_a_score_that_is_not_a_number_is_the_worst() -> None:
+    predictions = torch.tensor([[[torch.nan]], [[1.0]], [[2.0]]])
+    assert selected(predictions, lambda mean: float(mean.sum()), 5) == [0, 0, 1]
+    never = selected(predictions, lambda mean: torch.nan, 5)
+    assert never == [1, 0, 0]
+
+
+QUIET = ["tracking.tensorboard=false", "tracking.figures=false", "evaluate_test=false"]
+CELL = "|nor_conv_3x3~0|+|nor_conv_3x3~0|none~1|+|skip_connect~0|none~1|nor_conv_1x1~2|"
+SMALL = ["dataset.samples=96", "space.channels=4", "space.cells=1", "loader.batch_size=16"]
+COUNTS = (2, 3, 1)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Retrainings of networks of two spaces; one averages mirror images, one has a second head."""
+    folder = tmp_path_factory.mktemp("runs")
+    settings = [
+        ("DARTS_V2", ["auxiliary=0.4", "space.cells=2"]),
+        (CELL, ["space=nas201", "mirror=true"]),
+        ("DARTS_V2", []),
+    ]
+    return [
+        darts.retrain(
+            genotype,
+            data="synthetic",
+            epochs=2,
+            seed=seed,
+            out=folder / f"run{seed}",
+            overrides=[*QUIET, *SMALL, *more],
+        ).directory
+        for seed, (genotype, more) in enumerate(settings)
+    ]
+
+
+@pytest.fixture(scope="module")
+def ensemble(runs: list[Path]) -> Path:
+    """The directory of an ensemble, with the validation samples of its first member."""
+    folder = runs[0].parent / "ensemble"
+    save_ensemble(folder, runs, COUNTS)
+    shutil.copy(runs[0] / "split.npz", folder)
+    return folder
+
+
+def test_predictions_are_the_mean_of_those_of_the_members(runs: list[Path], ensemble: Path) -> None:
+    images = torch.rand(5, 3, 8, 8)
+    pairs = zip(COUNTS, runs, strict=True)
+    terms = [count * darts.predict(run, images).probabilities for count, run in pairs]
+    found = darts.predict(ensemble, images)
+    torch.testing.assert_close(found.probabilities, torch.stack(terms).sum(0) / sum(COUNTS))
+    assert found.names == darts.load(runs[0]).classes
+
+
+def exported(checkpoint: Path, directory: Path, name: str) -> Any:
+    """Export a network; return the summary."""
+    config = compose("export", [f"checkpoint={checkpoint}", f"format={name}"])
+    return export.export(config, Invocation(directory, ()))
+
+
+def test_a_shared_file_has_the_same_network(ensemble: Path, tmp_path: Path) -> None:
+    exported(ensemble, tmp_path, "safetensors")
+    images = torch.rand(3, 3, 8, 8)
+    expected = darts.predict(ensemble, images).probabilities
+    assert darts.predict(tmp_path / "network.safetensors", images).probabilities.equal(expected)
+    assert str(ensemble.parent).encode() not in (tmp_path / "network.safetensors").read_bytes()
+
+
+def test_no_training_continues_from_it(runs: list[Path], ensemble: Path, tmp_path: Path) -> None:
+    message = "was written by find or export, not by retrain"
+    with pytest.raises(CheckpointError, match=message):
+        darts.retrain(
+            "DARTS_V2",
+            data="synthetic",
+            epochs=1,
+            out=tmp_path / "start",
+            overrides=[*QUIET, *SMALL, f"start={ensemble}"],
+        )
+    continued = Path(shutil.copytree(runs[0], tmp_path / "run"))
+    shutil.copy(ensemble / "checkpoint.safetensors", continued)
+    with pytest.raises(CheckpointError, match=message):
+        darts.retrain(resume=continued)
+
+
+def test_it_has_no_edges_to_remove(ensemble: Path, tmp_path: Path) -> None:
+    config = compose("evaluate", [f"checkpoint={ensemble}", "importance=true"])
+    with pytest.raises(ConfigError, match="importance=true: an ensemble has no edges to remove"):
+        evaluate.evaluate(config, Invocation(tmp_path, ()))
+
+
+# Networks that do not fit together.
+
+
+def test_networks_fit_together_whatever_their_space_and_training(runs: list[Path]) -> None:
+    first, *others = (TrainedNetwork.load(str(run)) for run in runs)
+    assert all(fits_together(first, other) and fits_together(other, first) for other in others)
+
+
+def test_members_that_cannot_be_averaged_are_refused(
+    runs: list[Path], ensemble: Path, tmp_path: Path
+) -> None:
+    other = darts.retrain(
+        "DARTS_V2",
+        data="synthetic",
+        epochs=1,
+        out=tmp_path / "other",
+        overrides=[*QUIET, *SMALL, "dataset.samples=64"],
+    ).directory
+    with pytest.raises(ConfigError) as caught:
+        save_ensemble(tmp_path / "e", [runs[0], other], [1, 1])
+    message = str(caught.value)
+    assert str(runs[0]) in message
+    assert str(other) in message
+    assert "cannot form an ensemble: " in message
+    with pytest.raises(ConfigError, match="is an ensemble, which cannot be a member"):
+        save_ensemble(tmp_path / "e", [runs[0], ensemble], [1, 1])
+    for counts in ([0, 0, 0], [1, -1, 1]):
+        with pytest.raises(ConfigError, match="must be >= 0, and at least one above 0"):
+            save_ensemble(tmp_path / "e", runs, counts)
+    assert not (tmp_path / "e").exists()
+
+
+# Damaged checkpoints.
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda members: members[1].update(count=0), r"members\[1\].count: Expected int >= 1"),
+        (
+            lambda members: members[1]["config"].update(task={"name": "multi_label"}),
+            r"members\[1\] cannot be in an ensemble of task=classification",
+        ),
+        (
+            lambda members: members[2]["config"]["space"].update(channels=2**20),  # a terabyte
+            "the weights do not fit the network, in members.2.",
+        ),
+    ],
+)
+def test_a_damaged_checkpoint_is_refused(
+    damage: Callable[[Any], None], message: str, ensemble: Path, tmp_path: Path
+) -> None:
+    content = load_checkpoint(ensemble / "checkpoint.safetensors", NETWORK)
+    damage(content["members"])
+    entries = {key: value for key, value in content.items() if key not in ("format", "kind")}
+    save_checkpoint(tmp_path / "checkpoint.safetensors", NETWORK, entries)
+    with pytest.raises(CheckpointError, match=message) as caught:
+        darts.load(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+# Files that run without this package.
+
+
+@pytest.fixture(scope="module")
+def mlp_runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two retrainings that predict two numbers from two columns of a table, and their ensemble."""
+    folder = tmp_path_factory.mktemp("regression")
+    with (folder / "houses.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["price", "size", "a", "b"])
+        for a, b in np.random.default_rng(0).normal(size=(80, 2)).tolist():
+            writer.writerow([300_000 + 50_000 * a, 90 + 20 * b, a, b])
+    overrides = [
+        *QUIET, "dataset=csv", f"dataset.root={folder / 'houses.csv'}", "space=mlp",
+        "dataset.labels=[price,size]",
+    ]  # fmt: skip
+    made = [
+        darts.retrain(
+            f'{{"space": "mlp", "layers": ["relu_{width}"]}}',
+            task="regression",
+            epochs=2,
+            seed=width,
+            out=folder / f"run{width}",
+            overrides=overrides,
+        ).directory
+        for width in (16, 32)
+    ]
+    save_ensemble(folder / "ensemble", made, COUNTS[:2])
+    return [*made, folder / "ensemble"]
+
+
+@pytest.mark.parametrize("name", ["onnx", "torch_export"])
+def test_an_exported_file_computes_the_same(
+    name: str, mlp_runs: list[Path], tmp_path: Path
+) -> None:
+    pytest.importorskip("onnxruntime")
+    summary = exported(mlp_runs[-1], tmp_path, name)
+    assert summary["difference"] < 1e-5
+    model, rows = darts.load(mlp_runs[-1]), torch.randn(5, 2, 1, 1)
+    chosen = FORMATS[name]
+    trained = TrainedNetwork.load(str(mlp_runs[-1]))
+    network = ExportableNetwork(trained.build().eval(), trained.input_specs, trained.target_scale)
+    (found,) = chosen.load(tmp_path / f"network{chosen.suffix}", network)([rows])
+    torch.testing.assert_close(found, model(rows), rtol=1e-5, atol=1e-4)
+    assert read_json(tmp_path / "network.json")["names"] == list(trained.target_names)
+    assert summary["parameters"] == sum(
+        parameter.numel()
+        for run in mlp_runs[:-1]
+        for parameter in TrainedNetwork.load(str(run)).build().parameters()
+    )

@@ -1,0 +1,225 @@
+"""The mlp space: genotypes, networks, costs, and supernets that equal weighted sums."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from oracles.comparing import EXACT, images, mixing
+from torch import Tensor, nn
+
+from darts.searching.expected_cost import MEASURES, ExpectedCost
+from darts.spaces.mixture import Mixture
+from darts.spaces.mlp import Genotype, Mlp
+from darts.spaces.mlp.space import Network
+from darts.spaces.mlp.supernet import Supernet
+from darts.training.cost import count_macs, count_parameters
+
+SMALL: dict[str, Any] = {"widths": [4, 2], "activations": ["relu", "tanh"]}
+
+
+def test_derive_keeps_the_most_probable_candidates_and_drops_skipped_layers() -> None:
+    space = Mlp(cells=3, **SMALL)
+    candidates = space.supernet(classes=4, in_channels=12).candidates
+    p = {"first": torch.tensor([[0.1, 0.2, 0.6, 0.1]])}
+    p["rest"] = torch.tensor([[0.1, 0.1, 0.1, 0.1, 0.6], [0.0, 0.4, 0.2, 0.2, 0.2]])
+    assert space.derive(p, candidates).layers == ("tanh_4", "relu_2")
+    used = space.derived_mask(p, candidates)
+    assert used["rest"].tolist() == [[False] * 4 + [True], [False, True, False, False, False]]
+    uniform = {group: torch.full_like(value, 0.2) for group, value in p.items()}
+    assert space.derive(uniform, candidates).layers == ("relu_4",) * 3  # the lower column
+    with pytest.raises(ValueError, match=r"groups \['first'\] must be \['first', 'rest'\]"):
+        space.derive({"first": p["first"]}, candidates)
+
+
+def test_the_number_of_networks_may_exceed_the_range_of_floats() -> None:
+    deep = Mlp(cells=50).random(torch.Generator().manual_seed(0))
+    assert 48 <= len(deep.layers) <= 50
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        (("relu_4",) * 3, "3 layers, more than space.cells=2"),
+        (("relu_5",), r"relu_5 is not in .* space.widths=\[4, 2\]"),
+        (("gelu_4",), r"gelu_4 is not in space.activations=\['relu', 'tanh'\]"),
+    ],
+)
+def test_encode_rejects_genotypes_outside_the_space(layers: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Mlp(cells=2, **SMALL).encode(Genotype(layers))
+
+
+LAYERS = Genotype(("relu_5", "tanh_3"))
+
+
+@pytest.mark.parametrize(("normalization", "per_unit"), [("batch", 2), ("layer", 3), ("none", 1)])
+def test_the_number_of_parameters_matches_a_hand_count(normalization: str, per_unit: int) -> None:
+    """Matrices; scale, shift and bias of each unit, but no bias before batch norm."""
+    net = Network(LAYERS, classes=4, in_channels=12, normalization=normalization)
+    matrices = 12 * 5 + 5 * 3 + 3 * 4
+    assert count_parameters(net.parameters()) == matrices + per_unit * (5 + 3) + 4
+    assert count_macs(net, torch.zeros(1, 3, 2, 2)) == matrices
+
+
+@pytest.mark.parametrize("normalization", ["batch", "layer", "none"])
+def test_the_network_equals_its_layers_written_out(normalization: str) -> None:
+    torch.manual_seed(0)
+    net = Network(LAYERS, classes=4, in_channels=12, normalization=normalization).double()
+    x = torch.randn(6, 3, 2, 2, dtype=torch.float64)
+    y, layers = x.flatten(1), zip(net.layers, (F.relu, torch.tanh), strict=True)
+    for (linear, _, _), activation in layers:
+        y = F.linear(y, linear.weight, linear.bias)
+        if normalization == "batch":
+            y = F.batch_norm(y, None, None, training=True)
+        if normalization == "layer":
+            y = F.layer_norm(y, [y.shape[1]])
+        y = activation(y)
+    expected = F.linear(y, net.classifier.weight, net.classifier.bias)
+    torch.testing.assert_close(net(x), expected)
+
+
+def test_dropout_acts_only_in_training() -> None:
+    torch.manual_seed(0)
+    net = Network(LAYERS, classes=4, in_channels=12, normalization="none", dropout=0.5)
+    x = torch.randn(6, 12)
+    assert not torch.equal(net(x), net(x))
+    net.eval()
+    assert torch.equal(net(x), net(x))
+    plain = Network(LAYERS, classes=4, in_channels=12, normalization="none")
+    plain.load_state_dict(net.state_dict())
+    assert torch.equal(net(x), plain(x))
+
+
+@pytest.mark.parametrize("normalization", ["batch", "none"])
+@pytest.mark.parametrize("cells", [1, 3])
+def test_expected_costs_are_the_mean_over_all_networks(normalization: str, cells: int) -> None:
+    space = Mlp(
+        cells=cells, widths=[3, 8], activations=["relu", "tanh"], normalization=normalization
+    )
+    candidates = space.supernet(classes=4, in_channels=6).candidates
+    draw = torch.Generator().manual_seed(0)
+    p = {
+        group: torch.randn(len(rows), len(rows[0]), generator=draw).double().softmax(-1)
+        for group, rows in candidates.items()
+    }
+    rows = [
+        list(zip(names, values.tolist(), strict=True))
+        for group in candidates
+        for names, values in zip(candidates[group], p[group], strict=True)
+    ]
+    expected = {"flops": 0.0, "parameters": 0.0}
+    for choice in itertools.product(*rows):
+        probability = torch.tensor([p for _, p in choice]).double().prod().item()
+        layers = tuple(name for name, _ in choice if name != "skip_connect")
+        net = space.network(Genotype(layers), classes=4, in_channels=6)
+        expected["flops"] += probability * 2 * count_macs(net, torch.zeros(1, 6))
+        expected["parameters"] += probability * count_parameters(net.parameters())
+    for name in expected:
+        cost = ExpectedCost.measured(
+            space,
+            candidates,
+            classes=4,
+            sample_shape=(6, 1, 1),
+            measure=MEASURES[name],
+            device=torch.device("cpu"),
+        )
+        leaves = {group: value.clone().requires_grad_() for group, value in p.items()}
+        actual = cost(leaves)
+        assert float(actual.detach()) == pytest.approx(expected[name])
+        actual.backward()
+        assert all(bool(leaf.grad.any()) for leaf in leaves.values())  # type: ignore[union-attr]
+
+
+CLASSES = 4
+CHOICES: dict[str, Any] = {"activations": ("sigmoid", "relu", "tanh"), "widths": (3, 7, 5)}
+
+
+def make(normalization: str = "batch", cells: int = 3, **options: Any) -> Supernet:
+    torch.manual_seed(0)
+    sizes = {"classes": CLASSES, "in_channels": 12, "cells": cells, **CHOICES, **options}
+    return Supernet(normalization=normalization, **sizes).double()
+
+
+def by_definition(net: Any, normalization: str, x: Tensor, weights: dict[str, Tensor]) -> Tensor:
+    """Sum over the candidates, each with its linear map, norm and zero padding."""
+    x = x.flatten(1)
+    rows = [(group, row) for group, (count, _) in net.shapes.items() for row in range(count)]
+    for layer, (group, row) in zip(net.layers, rows, strict=True):
+        total = torch.zeros(len(x), max(CHOICES["widths"]), dtype=x.dtype)
+        for column, name in enumerate(net.candidates[group][row]):
+            if name == "skip_connect":
+                y = x
+            else:
+                activation, _, width = name.rpartition("_")
+                bias = None if layer.linear.bias is None else layer.linear.bias[: int(width)]
+                z = F.linear(x, layer.linear.weight[: int(width)], bias)
+                if normalization == "batch":
+                    z = (z - z.mean(0)) / (z.var(0, False) + 1e-5).sqrt()
+                elif normalization == "layer":
+                    mean, variance = z.mean(1, keepdim=True), z.var(1, False, keepdim=True)
+                    z = (z - mean) / (variance + 1e-5).sqrt()
+                z = getattr(torch, activation)(z)
+                y = torch.cat([z, torch.zeros(len(x), total.shape[1] - int(width)).double()], 1)
+            total = total + weights[group][row, column] * y
+        x = total
+    return F.linear(x, net.classifier.weight, net.classifier.bias)
+
+
+@pytest.mark.parametrize("cells", [1, 3])
+@pytest.mark.parametrize("normalization", ["batch", "layer", "none"])
+def test_the_output_is_the_weighted_sum_of_the_candidates(normalization: str, cells: int) -> None:
+    net, x = make(normalization, cells), images(5, 3, 2, 2).requires_grad_()
+    weights = {group: w.requires_grad_() for group, w in mixing(net).items()}
+    sources = [x, *weights.values(), *net.weight_parameters()]
+    actual, expected = net(x, weights), by_definition(net, normalization, x, weights)
+    torch.testing.assert_close(actual, expected, **EXACT)
+    direction = images(5, CLASSES, seed=3)
+    outputs = (actual, expected)
+    first, second = (
+        torch.autograd.grad((y * direction).sum(), sources, retain_graph=True) for y in outputs
+    )
+    for a, b in zip(first, second, strict=True):
+        torch.testing.assert_close(a, b, **EXACT)
+        assert bool(b.any())
+
+
+def test_activations_without_active_candidates_do_not_run() -> None:
+    net, x = make(), images(2, 12)
+    active = {
+        "first": torch.tensor([[False] * 3 + [True, False, True] + [False] * 3]),  # relu
+        "rest": torch.tensor([[True] + [False] * 5 + [True] * 4, [False] * 9 + [True]]),
+    }
+    ran: list[str] = []
+    for name, module in net.named_modules():
+        if ".activations." in name:
+            module.register_forward_hook(lambda *_, name=name: ran.append(name))
+    net(x, Mixture(mixing(net), active=active))
+    # One activation of the first layer and two of the second run; the third layer is skipped.
+    assert ran == ["layers.0.activations.1", "layers.1.activations.0", "layers.1.activations.2"]
+
+
+def test_dropout_of_units_and_skips_acts_only_in_training() -> None:
+    net, x = make("none"), images(64, 12)
+    skips = {"first": F.one_hot(torch.tensor([3]), 9).double()}
+    skips["rest"] = F.one_hot(torch.tensor([9, 9]), 10).double()
+    layers = {**skips, "rest": F.one_hot(torch.tensor([3, 3]), 10).double()}
+    kept = [net(x, skips), net(x, layers)]
+    net.skip_dropout = 0.5
+    assert not torch.allclose(net(x, skips), kept[0])
+    assert torch.equal(net(x, layers), kept[1])
+    net.skip_dropout, net.dropout = 0.0, 0.5
+    assert not torch.allclose(net(x, layers), kept[1])
+    net.classifier = nn.Identity()
+    net.dropout = 0.0
+    whole = net(x, skips)
+    net.dropout = 0.25
+    ratio = net(x, skips) / whole.where(whole != 0, torch.nan)  # dropout in the first layer only
+    ratio = ratio[ratio.isfinite()].detach()
+    assert set(ratio.round(decimals=9).unique().tolist()) == {0.0, round(4 / 3, 9)}
+    assert float(ratio.mean()) == pytest.approx(1, abs=0.15)
+    net.eval()
+    torch.testing.assert_close(net(x, skips), whole)
