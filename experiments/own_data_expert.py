@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from own_data_baselines import count_weights, read_images
+from own_data_baselines import Samples, count_weights, read_images
 from own_data_result import Limits, Result
 from own_data_sets import DataSet
 from torch import Tensor, nn
@@ -101,14 +101,27 @@ def augmented(padded: Tensor) -> Tensor:
 def train_expert(dataset: DataSet, folder: Path, limits: Limits) -> Result:
     """Train the expert's network on a data set of images in its prepared folder."""
     begin = limits.clock()
-    torch.manual_seed(limits.seed)
     classes = sorted(path.name for path in (folder / "train").iterdir())
-    (train, labels), (test, answers) = (
-        read_images(folder / split, classes) for split in ("train", "test")
-    )
+    return train_on(*(read_images(folder / split, classes) for split in ("train", "test")),
+                    classes=len(classes), limits=limits, begin=begin)  # fmt: skip
+
+
+def train_on(
+    train_part: Samples, test_part: Samples, *, classes: int, limits: Limits, begin: float
+) -> Result:
+    """Train the expert's network on images.
+
+    Args:
+        train_part, test_part: Images and labels.
+        classes: Number of classes.
+        limits: Limits of time, and the seed.
+        begin: Time of the start, by the clock of the limits.
+    """
+    torch.manual_seed(limits.seed)
+    (train, labels), (test, answers) = train_part, test_part
     mean, std = train.mean((0, 2, 3), keepdim=True), train.std((0, 2, 3), keepdim=True)
     train, test = (train - mean) / std, (test - mean) / std
-    net = ExpertNet(train, len(classes)).to(limits.device)
+    net = ExpertNet(train, classes).to(limits.device)
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster on CPUs
     padded = F.pad(train, [SHIFT] * 4, mode="reflect").to(limits.device)
     labels = labels.to(limits.device)

@@ -1,0 +1,200 @@
+"""``darts.find`` and other ways to a network on data that resembles no published benchmark.
+
+    python experiments/unseen.py prepare --data DIR --out runs/unseen
+    python experiments/unseen.py run --out runs/unseen --minutes 10 --seeds 0 1
+    python experiments/unseen.py table
+
+``--data`` holds the published data in folders ``cifar10``, ``fashion_mnist`` and ``fsdd``. Each way
+gets the same arrays and the same time. ``--only`` selects data sets, ``--ways`` selects ways.
+Finished rows are not repeated, and an interrupted run of ``darts.find`` is resumed. The results are
+written to results/unseen.json, the table to docs/unseen.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from own_data_baselines import Samples
+from own_data_expert import train_on
+from own_data_result import Limits, Result
+from own_data_samples import correct_samples, pack, paired_interval, unpack
+from records import HERE, Row, grouped, mean_and_deviation, record, table
+from runs import run
+from unseen_networks import random_cell, resnet18, train_network
+from unseen_sets import UNSEEN, load_split
+
+from darts.writing import write_atomically
+
+KEY = ("data", "way", "seed", "minutes", "device")
+WATTS = 10  # estimate per busy core, as in darts.find
+DATA_SETS = {dataset.name: dataset for dataset in UNSEEN}
+
+
+def read_samples(folder: Path, split: str) -> Samples:
+    """Return samples, float32, and labels of a split; uint8 pixels are scaled to [0, 1]."""
+    x, y = load_split(folder, split)
+    scale = 255 if x.dtype == np.uint8 else 1
+    return torch.from_numpy(x).float() / scale, torch.from_numpy(y.astype(np.int64))
+
+
+def _expert(train: Samples, test: Samples, classes: int, limits: Limits) -> Result:
+    return train_on(train, test, classes=classes, limits=limits, begin=limits.clock())
+
+
+NETWORKS: dict[str, Callable[[Samples, Samples, int, Limits], Result]] = {
+    "expert": _expert,
+    "resnet18": partial(train_network, resnet18),
+    "random_cell": partial(train_network, random_cell),
+}
+"""Ways that train one network in this process."""
+
+SEARCHES: dict[str, tuple[str, ...]] = {"find": ()}
+"""Overrides of the ways that run ``darts.find``."""
+
+WAYS = (*SEARCHES, *NETWORKS)
+
+
+def train(folder: Path, key: Row) -> Row:
+    """Train the network of a way; return its scores."""
+    train_part, test_part = (read_samples(folder, split) for split in ("train", "test"))
+    classes = int(train_part[1].max()) + 1
+    begin, processor = time.monotonic(), time.process_time()
+    limits = Limits(60 * key["minutes"], 0, key["seed"], key["device"])
+    result = NETWORKS[key["way"]](train_part, test_part, classes, limits)
+    assert result.correct is not None
+    used = time.process_time() - processor
+    return {
+        "test": result.test,
+        "samples": result.samples,
+        "correct": pack(result.correct),
+        "weights": result.weights,
+        "epochs": result.epochs,
+        "seconds": round(time.monotonic() - begin, 1),
+        "joules": round(WATTS * used),
+    }
+
+
+def find(folder: Path, key: Row, out: Path) -> Row:
+    """Run ``darts.find``; return the scores of its answer."""
+    directory = out / key["way"] / f"{key['minutes']:g}_minutes" / f"{key['data']}-{key['seed']}"
+    summary = run(
+        "find",
+        directory,
+        "dataset=challenge",
+        f"dataset.root={folder.resolve()}",
+        f"budget.minutes={key['minutes']:g}",
+        f"seed={key['seed']}",
+        f"device={key['device']}",
+        *SEARCHES[key["way"]],
+    )
+    correct = correct_samples(directory, key["device"])
+    kept = ("family", "setting", "winner_seconds", "epochs", "joules")
+    return {
+        "test": summary["test_accuracy"],
+        "samples": len(correct),
+        "correct": pack(correct),
+        "weights": summary.get("parameters"),
+        **{name: summary.get(name) for name in kept},
+        "seconds": round(summary["seconds"], 1),
+    }
+
+
+def run_all(args: argparse.Namespace) -> None:
+    """Run the missing rows."""
+    done = [tuple(row[name] for name in KEY) for row in record("unseen", KEY, [])]
+    selected = itertools.product(args.seeds, args.only or DATA_SETS, args.ways or WAYS)
+    for seed, name, way in selected:
+        key: Row = dict(zip(KEY, (name, way, seed, args.minutes, args.device), strict=True))
+        if tuple(key.values()) in done:
+            continue
+        dataset, folder = DATA_SETS[name], args.out / "data" / name
+        row = (
+            find(dataset, folder, key, args.out) if way in SEARCHES else train(dataset, folder, key)
+        )
+        record("unseen", KEY, [{**key, **row}])
+        print(f"{name} {way} seed {seed}: {row['test']:.4f}, {row['seconds']:.0f} s", flush=True)
+
+
+def ranks(scores: Sequence[float]) -> list[float]:
+    """Return the rank of each score, 1 for the highest; equal scores share the mean rank."""
+    return [
+        sum(other > score for other in scores) + (sum(other == score for other in scores) + 1) / 2
+        for score in scores
+    ]
+
+
+def interval(ours: Sequence[Row], theirs: Sequence[Row]) -> tuple[float, float]:
+    """Return the 95 % interval of the difference of two accuracies, paired by test sample."""
+    flags = [[unpack(row["correct"], row["samples"]) for row in rows] for rows in (ours, theirs)]
+    return paired_interval(*flags)
+
+
+def cell(rows: Sequence[Row], ours: Sequence[Row]) -> str:
+    """Return the accuracy of a way in %, and the difference to ``darts.find`` with its interval."""
+    if not rows:
+        return ""
+    text = mean_and_deviation([100 * row["test"] for row in rows])
+    if not ours or rows is ours:
+        return text
+    low, high = (100 * bound for bound in interval(rows, ours))
+    return f"{text} [{low:+.1f}, {high:+.1f}]"
+
+
+def write_table(args: argparse.Namespace) -> None:
+    """Write the table of the results with a budget into docs/unseen.md."""
+    rows = [row for row in record("unseen", KEY, []) if row["minutes"] == args.minutes]
+    by_set = {name: grouped(own, "way") for (name,), own in grouped(rows, "data").items()}
+    lines = []
+    complete: list[list[float]] = []
+    for name in filter(by_set.__contains__, DATA_SETS):
+        by_way = [by_set[name].get((way,), []) for way in WAYS]
+        ours = by_way[0]
+        lines.append([f"`{name}`", *(cell(own, ours) for own in by_way)])
+        if all(by_way):
+            complete.append(ranks([statistics.mean(r["test"] for r in own) for own in by_way]))
+    if complete:
+        means = [f"{statistics.mean(own):.2f}" for own in zip(*complete, strict=True)]
+        lines.append([f"mean rank on {len(complete)} sets", *means])
+    for title, unit in (("seconds", "seconds"), ("joules", "joules")):
+        values = [[row[unit] for row in rows if row["way"] == way and row[unit]] for way in WAYS]
+        lines.append([title, *(f"{statistics.mean(own):,.0f}" if own else "" for own in values)])
+    page = HERE.parent / "docs" / "unseen.md"
+    before, _, rest = page.read_text(encoding="utf-8").partition("<!-- table -->\n")
+    after = rest.partition("<!-- end of table -->")[2]
+    text = table(["data", *WAYS], lines)
+    print(text)
+    write_atomically(page, f"{before}<!-- table -->\n{text}\n<!-- end of table -->{after}")
+
+
+def main() -> None:
+    """Run one of the commands."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("command", choices=("prepare", "run", "table"))
+    parser.add_argument("--data", default=Path("data"), type=Path, help="the published data")
+    parser.add_argument("--out", default=Path("runs/unseen"), type=Path)
+    parser.add_argument("--only", nargs="+", choices=DATA_SETS, metavar="NAME")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, metavar="WAY")
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
+    parser.add_argument("--device", default="cpu")
+    args = parser.parse_args()
+    if args.command == "prepare":
+        for name in args.only or DATA_SETS:
+            DATA_SETS[name].prepare(args.data, args.out / "data" / name)
+            print(f"{args.out / 'data' / name}: {DATA_SETS[name].content}", flush=True)
+    elif args.command == "run":
+        run_all(args)
+    else:
+        write_table(args)
+
+
+if __name__ == "__main__":
+    main()
