@@ -115,10 +115,8 @@ def run_all(args: argparse.Namespace) -> None:
         key: Row = dict(zip(KEY, (name, way, seed, args.minutes, args.device), strict=True))
         if tuple(key.values()) in done:
             continue
-        dataset, folder = DATA_SETS[name], args.out / "data" / name
-        row = (
-            find(dataset, folder, key, args.out) if way in SEARCHES else train(dataset, folder, key)
-        )
+        folder = args.out / "data" / name
+        row = find(folder, key, args.out) if way in SEARCHES else train(folder, key)
         record("unseen", KEY, [{**key, **row}])
         print(f"{name} {way} seed {seed}: {row['test']:.4f}, {row['seconds']:.0f} s", flush=True)
 

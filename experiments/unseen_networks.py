@@ -30,7 +30,7 @@ def resnet18(channels: int, classes: int, seed: int) -> nn.Module:
     """Return a ResNet-18 whose first convolution takes small samples: stride 1."""
     from torchvision.models import resnet18 as published
 
-    net = published(num_classes=classes)
+    net: nn.Module = published(num_classes=classes)
     net.conv1 = nn.Conv2d(channels, 64, 7, padding=3, bias=False)
     return net
 

@@ -85,12 +85,14 @@ def _combined(label_of: Callable[[Labels], Labels], data: Path) -> Splits:
 def sums(classes: Labels) -> Labels:
     """Return the sum of three class numbers minus 1 if the sum is 1 to 20, otherwise -1."""
     total = classes.sum(1)
-    return np.where((total >= 1) & (total <= 20), total - 1, -1)
+    labels: Labels = np.where((total >= 1) & (total <= 20), total - 1, -1)
+    return labels
 
 
 def products(classes: Labels) -> Labels:
     """Return the last digit of the product of three class numbers."""
-    return classes.prod(1) % 10
+    digits: Labels = classes.prod(1) % 10
+    return digits
 
 
 PATTERNS = ((4,), (2, 2), (2, 1, 1), (1, 1, 1, 1))
