@@ -24,6 +24,7 @@ from records import Row, mean_and_deviation, parser_of, put_table, record, table
 
 from darts.config import FindConfig, compose
 from darts.finding.setup import make_networks
+from darts.recipes.commands import merge_overrides
 from darts.recipes.rules import TIMESCALE, Values
 from darts.running.jobs import Job
 from darts.running.processes import ProcessExecutor
@@ -54,7 +55,6 @@ def job(
     networks = next(iter(make_networks(cast("FindConfig", compose("find", words)))[1].values()))
     changes: Values = {
         "optimizer.lr": ratio * networks.config.loader.batch_size,
-        "optimizer.timescale": timescale or None,
         "optimizer.cooldown": cooldown,
         "dataset.flip": mirrored,
         "mirror": mirrored,
@@ -63,8 +63,9 @@ def job(
         "epochs": epochs,
     }
     overrides = networks.overrides(next(iter(networks.baselines.values())), changes)
+    words = merge_overrides([*overrides, f"optimizer.timescale={timescale or 'null'}"])
     run = f"{name}-{ratio:.5f}-{timescale}-{cooldown}-{seed}"
-    return Job(run, "retrain", args.out.resolve() / run, overrides)
+    return Job(run, "retrain", args.out.resolve() / run, tuple(words))
 
 
 def write_table() -> None:
