@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
+import command_calls as commands
 import pytest
 from tiny_pretrained import save_weights
 
@@ -20,7 +20,7 @@ PLAN = (
 
 
 def test_networks_with_trained_weights_take_part_in_the_race(
-    commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Their weights are in the checkpoint, so the file is needed once only."""
     monkeypatch.setattr(setup, "FAMILIES", {"images": FAMILIES["images"][:1]})
@@ -45,9 +45,7 @@ def test_networks_with_trained_weights_take_part_in_the_race(
     assert (exported.directory / "network.onnx").is_file()
 
 
-def test_a_search_from_trained_weights_is_retrained_from_them(
-    commands: Any, tmp_path: Path
-) -> None:
+def test_a_search_from_trained_weights_is_retrained_from_them(tmp_path: Path) -> None:
     own = ("space=pretrained", f"space.weights={save_weights(tmp_path)}", "epochs=1")
     found = commands.run("search", tmp_path / "search", *own, "optimizer.lr=0.01")
     assert f"space.weights={save_weights(tmp_path)}" in found.out
@@ -65,11 +63,7 @@ def test_a_search_from_trained_weights_is_retrained_from_them(
     ],
 )
 def test_errors_name_the_key(
-    words: tuple[str, ...],
-    message: str,
-    commands: Any,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
     monkeypatch.chdir(tmp_path)

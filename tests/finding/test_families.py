@@ -99,7 +99,7 @@ def test_networks_learn_from_small_and_from_long_thin_images(
         for net in (own.space.network(baseline, **sizes), own.space.supernet(**sizes)):
             for layer in net.modules():
                 if isinstance(layer, FittedLayer):
-                    layer.fit(images)
+                    layer.whiten(images)
             net(images).logsumexp(1).sum().backward()
             assert all(w.grad is None or w.grad.isfinite().all() for w in net.parameters())
 
