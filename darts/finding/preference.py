@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
-from darts.finding.results import Result, ranked
+from darts.finding.results import Result, ranked, signed
 from darts.judging.statistics import LEVEL
 from darts.recipes.gain import validation_interval
 from darts.tasks.metrics import Metric
@@ -31,21 +32,32 @@ def is_better(
     return bounds is None or bounds[0] > 0
 
 
-def augmented(metric: tuple[str, Metric], result: Result, equal: Iterable[Result]) -> Result:
+def augmented(
+    metric: tuple[str, Metric], result: Result, equal: Iterable[Result], before: float | None
+) -> Result:
     """Return the best variant of a result with more augmentation, unless all are much worse.
 
     Winners train for several times as long as in the comparison, and longer training gains more
-    from augmentation. Where mirroring harms, as on letters and digits, it is much worse soon.
+    from augmentation. A variant is not much worse if it has at least half of the improvement of the
+    last stage: where mirroring harms, it had less than 0.4 of it, also while scores rise quickly;
+    where it does not, more than 0.5 (experiments/README.md). Nor is one that is not significantly
+    worse, since small improvements are noise.
 
     Args:
         metric: Name of the steering metric and its direction.
         result: The result.
         equal: Results after equal training.
+        before: Signed score of the result a stage before, with which the variants began; None if
+            unknown.
     """
-    name = result.candidate.name
+    name, score = result.candidate.name, signed(result.score, metric[1])
     variants = [r for r in equal if r.candidate.start.parent == name]
-    level = _level(metric, result, [r for r in variants if r.candidate.setting.augments])
-    return next(iter(ranked(level, metric[1])), result)
+    variants = [r for r in variants if r.candidate.setting.augments]
+    half = math.inf if before is None else (before + score) / 2
+    for variant in ranked(variants, metric[1]):
+        if signed(variant.score, metric[1]) >= half or _level(metric, result, [variant]):
+            return variant
+    return result
 
 
 def larger(metric: tuple[str, Metric], result: Result, equal: Iterable[Result]) -> Result:

@@ -346,7 +346,9 @@ class Race:
 
     def augmented(self, result: Result) -> Result:
         """Return a result with more augmentation after equal training, unless this harms."""
-        return augmented(self.metric, result, self.equal(result))
+        scores = self.standings[result.candidate.name].scores
+        before = scores[-2] if len(scores) > 1 else None
+        return augmented(self.metric, result, self.equal(result), before)
 
     def equal(self, result: Result) -> list[Result]:
         """Return the results after equal training, including the given one."""

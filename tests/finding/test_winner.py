@@ -96,6 +96,19 @@ def test_augmentation_is_preferred_unless_it_is_significantly_worse(
     assert not chosen.doubtful
 
 
+@pytest.mark.parametrize(("flipped", "name"), [(0.86, "flip"), (0.84, LEADER)])
+def test_augmentation_that_keeps_half_of_the_improvement_is_preferred(
+    flipped: float, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def scores(name: str, epochs: int) -> float:
+        best = 0.8 if epochs == 1 else 0.9
+        return flipped if "flip" in name else best if name == LEADER else 0.1
+
+    monkeypatch.setattr(preference, "validation_interval", lambda *_, **__: (0.01, 0.03))
+    race, _ = explored(tmp_path, *SHORT, scores=scores)
+    assert name in duel(race).winner.candidate.name
+
+
 @pytest.mark.parametrize(
     ("words", "now", "tried"),
     [
