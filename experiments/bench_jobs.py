@@ -85,6 +85,10 @@ class SleepingHost:
         return Outcome({})
 
 
+WARM = 90.0
+"""Seconds in which all actors begin."""
+
+
 def cluster(folder: Path, nodes: int, count: int, seconds: float) -> Row:
     """Return the overhead of many jobs on many nodes, and the memory that they leave behind."""
     from darts.running import ray_cluster
@@ -95,7 +99,8 @@ def cluster(folder: Path, nodes: int, count: int, seconds: float) -> Row:
     subprocess.run([executable, "start", *words], check=True, capture_output=True)
     config = RayConfig(name="ray", address="auto")
     with ray_cluster.RayExecutor(config, nodes, folder) as executor:
-        warm = [executor.submit(sleeping(folder, f"warm{n}", 0.01)) for n in range(nodes)]
+        # Each actor has one of them, because the last actor begins before the first job ends.
+        warm = [executor.submit(sleeping(folder, f"warm{n}", WARM)) for n in range(nodes)]
         for future in warm:
             future.result()
         memory, begin = peak_memory(), time.perf_counter()
