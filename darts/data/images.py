@@ -108,7 +108,8 @@ class MemoryImages:
         center = mean.view(-1, 1, 1)
         squares = [(chunk.double() - center).square().sum((0, 2, 3)) for chunk in chunks]
         deviation = (torch.stack(squares).sum(0) / count).sqrt()
-        # Deviation 1 keeps a channel finite that is constant as far as float32 can tell.
+        # A channel is constant if rounding to float32 explains its deviation. It must not be
+        # divided by about 0, so its deviation counts as 1.
         limits = torch.finfo(torch.float32)
         constant = deviation <= 8 * limits.eps * mean.abs() + limits.tiny
         return tuple(mean.tolist()), tuple(deviation.masked_fill(constant, 1.0).tolist())

@@ -61,23 +61,22 @@ def augmented(
 
 
 def larger(metric: tuple[str, Metric], result: Result, equal: Iterable[Result]) -> Result:
-    """Return the result with the fewest epochs of those that are not much worse.
+    """Return the baseline with the fewest epochs of those that are not significantly worse.
 
     After equal time, a network that needed fewer epochs for the same score is usually larger. It is
-    better per epoch, so it is ahead as soon as both have trained for many epochs, unless they then
-    know the training samples by heart. A network that memorizes them therefore stays the same. A
-    found network does not replace a baseline.
+    better per epoch, so it is ahead when both have trained for many epochs. This does not hold if
+    they then know the training samples by heart, so a result that memorizes them stays the same. So
+    does a found network, which is compared with the best baseline.
 
     Args:
         metric: Name of the steering metric and its direction.
         result: The result.
         equal: Results after equal training.
     """
-    if result.memorizes:
+    if result.memorizes or not result.candidate.is_baseline:
         return result
-    is_baseline = result.candidate.is_baseline
-    others = [r for r in equal if r.candidate.is_baseline >= is_baseline]
-    return min([result, *_level(metric, result, others)], key=lambda each: each.epochs)
+    level = _level(metric, result, [r for r in equal if r.candidate.is_baseline])
+    return min([result, *level], key=lambda each: each.epochs)
 
 
 def _level(metric: tuple[str, Metric], result: Result, others: Iterable[Result]) -> list[Result]:

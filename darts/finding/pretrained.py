@@ -44,8 +44,8 @@ def pretrained_families(
         return ()
     if facts.kind != "images" or "space" in user_keys:
         raise ConfigError(
-            f"pretrained.weights={name}: adds networks of images to those of other spaces; leave "
-            "it out, or leave out space="
+            f"pretrained.weights={name}: needs images, and darts.find must choose the space; "
+            "leave it out, or leave out space="
         )
     try:
         weights = find_weights(name)

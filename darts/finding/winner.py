@@ -111,8 +111,10 @@ def _compare(race: Race) -> tuple[Result, Result, Result]:
     baseline = race.train_to(baseline.candidate, stage) or race.best(baseline=True)
     best = race.train_to(best.candidate, stage) or race.best()
     best = ranked([best, baseline], race.metric[1])[0]
-    winner = best if best == baseline or is_better(race.metric, best, baseline) else baseline
-    return race.augmented(_larger(race, winner)), best, baseline
+    if best != baseline and is_better(race.metric, best, baseline):
+        return race.augmented(best), best, baseline
+    large = _larger(race, baseline)
+    return race.augmented(large), large if best == baseline else best, large
 
 
 def _larger(race: Race, result: Result) -> Result:

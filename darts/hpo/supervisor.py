@@ -24,7 +24,7 @@ from darts.running.executors import make_executor
 from darts.running.jobs import Executor
 from darts.training.interrupt import Interrupt, Interrupted
 
-_POLL = 0.2  # seconds between two looks at the trials
+_POLL = 0.2  # seconds between two checks of the trials
 _PATIENCE = 1.0  # seconds in which threads may queue their trials again after a second Ctrl-C
 
 

@@ -21,7 +21,7 @@ from darts.spaces import AnyGenotype, space_of
 from darts.strategies.judges import TrialSpec
 from darts.tracking.metrics import read_metrics
 
-_POLL = 0.2  # seconds between two looks at the epochs of a run
+_POLL = 0.2  # seconds between two reads of the epochs of a run
 
 
 class TrialTools:

@@ -32,7 +32,7 @@ from darts.running.jobs import ExecutorError, Future, Job, Outcome, Reply
 from darts.running.processes import ctrl_c_blocked
 from darts.running.queue import QueueExecutor
 
-_POLL = 0.5  # seconds between two looks at the jobs
+_POLL = 0.5  # seconds between two queries of the jobs
 _KILL_WAIT = 30.0  # seconds until Slurm kills a cancelled job, by default
 
 

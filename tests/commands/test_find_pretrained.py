@@ -57,7 +57,7 @@ def test_a_search_from_trained_weights_is_retrained_from_them(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("dataset=csv", "dataset.root=rows.csv"), "weights=resnet18: adds networks of images"),
+        (("dataset=csv", "dataset.root=rows.csv"), "weights=resnet18: needs images"),
         ((*IMAGES, "space=cnn"), "leave out space="),
         (IMAGES, "pretrained.weights=resnet18: .* is missing; download https"),
     ],

@@ -153,7 +153,10 @@ def test_of_level_networks_the_one_with_the_fewest_epochs_wins(
     assert race.stage(race.results[name]) == race.stage(race.results[LEADER]) == 2
     summary = {**race.results[name].summary, "epochs": 1}
     race.results[name] = replace(race.results[name], summary=summary)
-    assert duel(race).winner.candidate.name == (name if wins else LEADER)
+    chosen = duel(race)
+    assert chosen.winner.candidate.name == (name if wins else LEADER)
+    assert chosen.baseline.candidate == chosen.winner.candidate  # the verdict names it
+    assert not chosen.doubtful
 
 
 def test_rounds_after_the_duel_keep_the_answer(

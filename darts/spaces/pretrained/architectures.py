@@ -77,7 +77,8 @@ def structure(name: str) -> Structure:
 def _blocks(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, str]]:
     """Yield the paths of modules with parts in an ``nn.Sequential``, but not inside of them.
 
-    With each path, yield that of the module before it in the ``nn.Sequential``.
+    The second string of each pair is the path of the module before it in the ``nn.Sequential``, or
+    empty for the first one.
     """
     before = ""
     for name, child in module.named_children():

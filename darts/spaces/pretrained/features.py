@@ -29,8 +29,8 @@ def training_features(
 ) -> tuple[Tensor, Tensor]:
     """Return features ``(N, F)`` of training images without augmentation, and their targets.
 
-    A run reads the images of the split in one random order, and uses those of its loader. Runs that
-    hold out other images therefore share the features, which are equal bit for bit.
+    All runs read the images of the split in the same random order, and each uses the features of
+    its own training images. Runs with other validation images therefore share one file.
 
     Args:
         backbone: Network in evaluation mode that computes the features.

@@ -42,7 +42,8 @@ class Backbone(nn.Module):
     def __init__(self, weights: Weights, size: int) -> None:
         super().__init__()
         self.weights, self.size = weights, size
-        # From the inputs of the run, which have mean 0 and deviation 1, to those of the network.
+        # The inputs of the run have mean 0 and deviation 1 on its own data. The trained network
+        # needs inputs that are normalized with the statistics of its training.
         self.register_buffer("scale", torch.ones(3, 1, 1))
         self.register_buffer("shift", torch.zeros(3, 1, 1))
         self.net = make_backbone(weights.network)

@@ -136,8 +136,9 @@ class Weights:
 def find_weights(name: str) -> Weights:
     """Return weights by their name or file, which gets an absolute path.
 
-    ``AUTO`` stands for those of a package, or else for the smallest file in the cache of
-    torchvision. A file without a network has the name of one, as published files have.
+    ``AUTO`` returns the weights of an installed package; without one, the smallest file in the
+    cache of torchvision. If only a file is given, its name must begin with the name of a network, as the
+    names of published files do.
     """
     if name == AUTO:
         return _installed()
@@ -157,7 +158,7 @@ def find_weights(name: str) -> Weights:
 
 
 def _networks() -> list[str]:
-    """Return the names of all networks that may have weights, those of packages first."""
+    """Return the names of all networks with published weights: first those of ``NETWORKS``."""
     from torchvision import models
 
     return [*NETWORKS, *models.list_models(module=models)]
