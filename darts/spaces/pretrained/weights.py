@@ -137,8 +137,8 @@ def find_weights(name: str) -> Weights:
     """Return weights by their name or file, which gets an absolute path.
 
     ``AUTO`` returns the weights of an installed package; without one, the smallest file in the
-    cache of torchvision. If only a file is given, its name must begin with the name of a network, as the
-    names of published files do.
+    cache of torchvision. If only a file is given, its name must begin with the name of a
+    network, as the names of published files do.
     """
     if name == AUTO:
         return _installed()
