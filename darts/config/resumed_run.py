@@ -27,6 +27,7 @@ from darts.config.overrides import is_plain_override, quoted
 from darts.process import rank_and_size
 from darts.reading import YAML_LIMIT, FileError, one_line, read_json_object, read_text, read_yaml
 from darts.typed_values import Misfit, Name, typed
+from darts.writing import is_machine_failure
 
 C = TypeVar("C", bound=Dataclass)
 
@@ -127,7 +128,7 @@ def config_digest(text: str) -> str:
 
 @contextmanager
 def _reading(place: str, file: Path) -> Iterator[None]:
-    """Raise a ConfigError if a file of a run directory cannot be read."""
+    """Raise a ConfigError if the user can change why a file of a run directory cannot be read."""
     try:
         yield
     except FileNotFoundError:
@@ -137,6 +138,8 @@ def _reading(place: str, file: Path) -> Iterator[None]:
             f"{place}: {file.name} is damaged, or from another version: {error}"
         ) from None
     except (FileError, OSError) as error:
+        if isinstance(error, OSError) and is_machine_failure(error):
+            raise
         raise ConfigError(f"{place} is not a run directory: {one_line(error)}") from None
 
 

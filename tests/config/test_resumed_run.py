@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -257,6 +258,18 @@ def test_a_damaged_command_line_is_refused_in_one_line(
     with pytest.raises(ConfigError, match=r"overrides\.json is damaged") as caught:
         ResumedRun.load("search", str(tmp_path))
     assert "\n" not in str(caught.value)
+
+
+def test_a_failure_of_the_machine_is_not_an_error_of_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> str:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), "config.yaml")
+
+    begin_run(tmp_path)
+    monkeypatch.setattr("darts.config.resumed_run.read_text", fail)
+    with pytest.raises(OSError, match="Input/output error"):
+        ResumedRun.load("search", str(tmp_path))
 
 
 def test_resume_and_multirun_are_mutually_exclusive(tmp_path: Path) -> None:
