@@ -19,7 +19,7 @@ from darts.finding.decisions import Decisions
 from darts.finding.execution import Execution
 from darts.finding.folds import combine
 from darts.finding.policy import WORST, Entry, Standing, promoted
-from darts.finding.preference import augmented
+from darts.finding.preference import augmented, larger
 from darts.finding.proposals import Pool
 from darts.finding.results import FoldRun, Result, ranked, signed
 from darts.finding.searches import GradientSearches
@@ -121,8 +121,9 @@ class Race:
     def _plan(self, until: float) -> list[Entry]:
         """Return what trains in the next round: promoted candidates, then new ones."""
         names = promoted(list(self.standings.values()))
-        if names:  # with more augmentation, the leader stays comparable
-            names.append(self.augmented(self.results[names[0]]).candidate.name)
+        if names:  # what may be ahead of the leader after longer training stays comparable
+            leader = self.results[names[0]]
+            names += [self.larger(leader).candidate.name, self.augmented(leader).candidate.name]
         entries = [
             Entry(name, self.standings[name].stage)
             for name in dict.fromkeys(names)
@@ -349,6 +350,10 @@ class Race:
         scores = self.standings[result.candidate.name].scores
         before = scores[-2] if len(scores) > 1 else None
         return augmented(self.metric, result, self.equal(result), before)
+
+    def larger(self, result: Result) -> Result:
+        """Return the largest baseline that is level with a result after equal training."""
+        return larger(self.metric, result, self.equal(result))
 
     def equal(self, result: Result) -> list[Result]:
         """Return the results after equal training, including the given one."""

@@ -15,7 +15,7 @@ from functools import partial
 from darts.finding.answer import write_answer
 from darts.finding.final_run import begin_of_final_runs
 from darts.finding.policy import Entry
-from darts.finding.preference import is_better, larger
+from darts.finding.preference import is_better
 from darts.finding.race import EXPLORED, Race
 from darts.finding.results import Result, ranked
 from darts.finding.slices import counted
@@ -105,7 +105,7 @@ def _decided(race: Race) -> SavedDuel:
 
 def _compare(race: Race) -> tuple[Result, Result, Result]:
     """Return the winner, the best candidate and the best baseline after equal training."""
-    _try_augmentation(race, _larger(race, race.best()))
+    _try_augmentation(race, race.larger(race.best()))
     best, baseline = race.best(), race.best(baseline=True)
     stage = max(race.standings[r.candidate.name].stage for r in (best, baseline)) - 1
     baseline = race.train_to(baseline.candidate, stage) or race.best(baseline=True)
@@ -113,12 +113,8 @@ def _compare(race: Race) -> tuple[Result, Result, Result]:
     best = ranked([best, baseline], race.metric[1])[0]
     if best != baseline and is_better(race.metric, best, baseline):
         return race.augmented(best), best, baseline
-    large = _larger(race, baseline)
+    large = race.larger(baseline)
     return race.augmented(large), large if best == baseline else best, large
-
-
-def _larger(race: Race, result: Result) -> Result:
-    return larger(race.metric, result, race.equal(result))
 
 
 def _try_augmentation(race: Race, result: Result) -> None:

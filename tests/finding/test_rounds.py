@@ -132,6 +132,21 @@ def test_later_settings_include_an_augmentation_unless_it_harms(
     assert stages == [3, 2 if harms else 3]  # otherwise, they stay comparable
 
 
+def test_a_level_larger_network_trains_as_long_as_the_leader(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is among the worse half."""
+    large = BASELINES[1]
+    monkeypatch.setattr(
+        "darts.finding.race.larger",
+        lambda metric, result, equal: next(r for r in equal if r.candidate.name == large),
+    )
+    scores = dict(zip(BASELINES, (0.7, 0.6, 0.8, 0.9), strict=True))
+    race, _ = explored(tmp_path, *SHORT, scores=lambda name, _: scores.get(name, 0.5))
+    stages = [race.standings[name].stage for name in BASELINES]
+    assert stages == [1, 2, 2, 2]
+
+
 def test_each_round_saves_the_best_network(tmp_path: Path) -> None:
     race, _ = explored(tmp_path, *SHORT)
     best = race.best()
