@@ -61,19 +61,18 @@ def augmented(
 
 
 def larger(metric: tuple[str, Metric], result: Result, equal: Iterable[Result]) -> Result:
-    """Return the baseline with the fewest epochs of those that are not significantly worse.
+    """Return a baseline with fewer epochs that is not significantly worse, or else the result.
 
     After equal time, a network that needed fewer epochs for the same score is usually larger. It is
     better per epoch, so it is ahead when both have trained for many epochs. This does not hold if
-    they then know the training samples by heart, so a result that memorizes them stays the same. So
-    does a found network, which is compared with the best baseline.
+    they then know the training samples by heart, so a result that memorizes them stays the same.
 
     Args:
         metric: Name of the steering metric and its direction.
         result: The result.
         equal: Results after equal training.
     """
-    if result.memorizes or not result.candidate.is_baseline:
+    if result.memorizes:
         return result
     level = _level(metric, result, [r for r in equal if r.candidate.is_baseline])
     return min([result, *level], key=lambda each: each.epochs)

@@ -111,9 +111,11 @@ def _compare(race: Race) -> tuple[Result, Result, Result]:
     baseline = race.train_to(baseline.candidate, stage) or race.best(baseline=True)
     best = race.train_to(best.candidate, stage) or race.best()
     best = ranked([best, baseline], race.metric[1])[0]
-    if best != baseline and is_better(race.metric, best, baseline):
+    large = race.larger(best)
+    if large == best != baseline and is_better(race.metric, best, baseline):
         return race.augmented(best), best, baseline
-    large = race.larger(baseline)
+    if not large.candidate.is_baseline:
+        large = race.larger(baseline)
     return race.augmented(large), large if best == baseline else best, large
 
 

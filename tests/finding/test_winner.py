@@ -59,6 +59,25 @@ def test_a_found_network_must_be_better_than_by_chance_after_equal_training(
     assert chosen.doubtful == (not found)
 
 
+@pytest.mark.parametrize("smaller", [True, False])
+def test_a_found_network_with_more_epochs_must_be_better_at_95_percent(
+    smaller: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is smaller, so the baseline may be ahead after longer training."""
+    monkeypatch.setattr(
+        preference, "validation_interval", lambda *_, level, **__: (0.8 - level, 0.1 + level)
+    )
+    words, trained = (*SHORT, "plan.settings=false"), lambda name: 0.05
+    race, _ = explored(tmp_path, *words, scores=led_by_a_neighbor, trained=trained)
+    neighbor = race.best().candidate.name
+    summary = {**race.results[LEADER].summary, "epochs": 1 if smaller else 2}
+    race.results[LEADER] = replace(race.results[LEADER], summary=summary)
+    chosen = duel(race)
+    assert race.results[neighbor].epochs == 2
+    assert chosen.winner.candidate.name == (LEADER if smaller else neighbor)
+    assert chosen.doubtful == smaller
+
+
 def test_a_baseline_that_leads_is_not_compared(tmp_path: Path) -> None:
     race, _ = explored(tmp_path, *SHORT, "plan.settings=false")
     chosen = duel(race)
