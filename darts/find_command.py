@@ -22,13 +22,12 @@ from darts.config import ConfigError, ExportConfig, FindConfig, Invocation, comp
 from darts.config.executors import ProcessesConfig
 from darts.data_modules.data_module import keep_data
 from darts.finding.answer import write_answer
-from darts.finding.budget import Stopwatch, budget_seconds
 from darts.finding.candidates import Candidate, Networks
 from darts.finding.conclusion import Conclusion
 from darts.finding.decisions import FILE, Decisions
 from darts.finding.ending import PREDICTIONS, run_to_the_end, write_predictions
 from darts.finding.ensemble import check_ensemble
-from darts.finding.execution import Execution, Stopped
+from darts.finding.execution import Execution, Stopwatch, budget_seconds
 from darts.finding.folds import choose_folds
 from darts.finding.pretrained import share_features, worth_of_weights
 from darts.finding.proposals import Pool
@@ -151,7 +150,7 @@ def run_race(
         try:
             race.restore()
             conclusion = run_to_the_end(race)
-        except (Stopped, Interrupted):
+        except Interrupted:
             stopwatch.save()
             print_interrupted(race)
             raise Interrupted(128 + (interrupt.received or 0)) from None

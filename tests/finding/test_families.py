@@ -17,10 +17,9 @@ import torch
 from fake_race import DATA, networks_of
 
 from darts.config import FindConfig, compose
-from darts.finding.budget import Stopwatch
 from darts.finding.candidates import BASELINE, Candidate, Networks
 from darts.finding.decisions import Decisions
-from darts.finding.execution import Execution
+from darts.finding.execution import Execution, Stopwatch
 from darts.finding.families import BASELINES, FAMILIES, PLAIN_CELL, RESNET_CELL, Family
 from darts.finding.limited_baselines import (
     largest_architecture,

@@ -15,9 +15,9 @@ import pytest
 import torch
 
 from darts.config import ConfigError, FindBudgetConfig
-from darts.finding.budget import Stopwatch, budget_seconds
 from darts.finding.candidates import Candidate
 from darts.finding.decisions import Decisions
+from darts.finding.execution import Stopwatch, budget_seconds
 from darts.finding.folds import choose_folds, combine
 from darts.finding.results import FIRST_EPOCHS, FoldRun, Result, ranked, signed
 from darts.reading import FileError
