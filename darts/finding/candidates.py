@@ -11,7 +11,7 @@ import torch
 
 from darts.comparing.plan import as_overrides
 from darts.config import RetrainConfig, compose
-from darts.data_modules import DataModule, load_options, make_data_module
+from darts.data_modules import DataModule, make_data_module
 from darts.finding.families import Family
 from darts.judging.devices.cell_features import is_connected
 from darts.judging.devices.memory import count_weights
@@ -118,7 +118,6 @@ class Networks:
         seed: Seed of all runs.
         metric: Steering metric; None for that of the task.
         limits: Hard limits of the networks.
-        loaded: Data that was loaded so far, by its configuration; families share it.
         baselines: Baselines within the limits, by name.
     """
 
@@ -128,7 +127,6 @@ class Networks:
     seed: int
     metric: str | None
     limits: CostMeter = field(default_factory=CostMeter)
-    loaded: dict[str, DataModule] = field(default_factory=dict)
     baselines: Mapping[str, AnyGenotype] = field(default_factory=dict)
     _costs: dict[tuple[AnyGenotype, str], dict[str, float]] = field(default_factory=dict)
 
@@ -175,17 +173,10 @@ class Networks:
         """The space of the family."""
         return self.config.space
 
-    @property
+    @cached_property
     def data(self) -> DataModule:
-        """The data module; families that read the same data share the loaded data set."""
-        config = self.config
-        key = f"{config.dataset} {config.task} {config.loader} {config.validation}"
-        if key not in self.loaded:
-            options = load_options(config)
-            sources = (m.source for m in self.loaded.values() if load_options(m.config) == options)
-            ranks = Ranks(config.device)
-            self.loaded[key] = make_data_module(config, ranks, next(sources, None))
-        return self.loaded[key]
+        """The data module; within ``keep_data``, families share the loaded data set."""
+        return make_data_module(self.config, Ranks(self.config.device))
 
     def fits(self, genotype: AnyGenotype) -> bool:
         """Return whether the network of an architecture is within all limits."""

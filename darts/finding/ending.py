@@ -103,7 +103,7 @@ def score_answer(
         the winner is a found network.
     """
     networks = race.pool.networks[winner.candidate.family]
-    if networks.data.held_out_loader("test", networks.data.subsets) is None:
+    if networks.data.held_out_loader("test", {}) is None:
         return {}, None
     race.console.info("scoring the test split")
     metric, device, folder = race.metric[0], networks.config.device, race.directory / DUEL

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import cast
 
@@ -97,8 +96,7 @@ def make_networks(config: FindConfig) -> tuple[DataFacts, dict[str, Networks]]:
     networks = {}
     for family in families:
         resized = facts.resized(family.values.get("dataset.size"))
-        values = recipe(resized, fine_tunes=family.fine_tunes) | own
-        made = dataclasses.replace(_networks(config, family, values), loaded=first.loaded)
+        made = _networks(config, family, recipe(resized, fine_tunes=family.fine_tunes) | own)
         if made.limits.model is not None:
             require_sizes("limit.device", made.limits.model, made.space, made.data.sample_shape)
         baselines = family.genotypes()
@@ -106,8 +104,9 @@ def make_networks(config: FindConfig) -> tuple[DataFacts, dict[str, Networks]]:
             largest = largest_architecture(made)
             baselines = {n: g for n, g in baselines.items() if g != largest}
             baselines["largest"] = largest
-        if fitting := within_limits(made, baselines):
-            networks[family.name] = dataclasses.replace(made, baselines=fitting)
+        made.baselines = within_limits(made, baselines)
+        if made.baselines:
+            networks[family.name] = made
     if not networks:
         raise ConfigError(f"{first.limits}: no baseline is within the limits; raise the limits")
     return facts, networks

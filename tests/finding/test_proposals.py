@@ -11,6 +11,7 @@ from fake_race import BASELINES, DATA, networks_of
 from PIL import Image
 
 from darts.config import compose
+from darts.data_modules.data_module import keep_data
 from darts.finding.candidates import BASELINE, Candidate, Start
 from darts.finding.families import FAMILIES
 from darts.finding.image_sizes import image_sizes, median_side, with_sizes
@@ -242,8 +243,9 @@ def test_networks_train_on_their_sizes_with_fitting_augmentation(tmp_path: Path)
 def test_networks_for_one_size_share_the_pixels(tmp_path: Path) -> None:
     root = write_images(tmp_path, 64, 40)
     config = compose("find", ["dataset=imagefolder", f"dataset.root={root}"])
-    facts, networks = make_networks(config)
-    sources = {name: id(own.data.source) for name, own in networks.items()}
+    with keep_data():
+        facts, networks = make_networks(config)
+        sources = {name: id(own.data.source) for name, own in networks.items()}
     assert sources["fast_32"] == sources["darts"] != sources["fast_32_64px"]
     assert facts.samples == 26  # 40 without a fifth for tests, and a fifth of the others
 
