@@ -158,7 +158,7 @@ def run_race(
     write_results(race, winner, conclusion.directory)
     predicted = write_predictions(run.path, networks[winner.family])
     stopwatch.save()
-    costs = networks[winner.family].costs(winner.genotype)
+    costs = networks[winner.family].costs(winner.architecture)
     runs = [path for path in sorted((run.path / "runs").iterdir()) if is_complete(path)]
     return run.finish(
         {
@@ -181,8 +181,8 @@ def benchmark_scores(benchmark: Benchmark | None, conclusion: Conclusion) -> Jso
     """Return the true scores of winner and baseline from a table that no decision uses."""
     if benchmark is None:
         return {}
-    found = benchmark.scores(conclusion.winner.candidate.genotype)
-    baseline = benchmark.scores(conclusion.baseline.candidate.genotype)
+    found = benchmark.scores(conclusion.winner.candidate.architecture)
+    baseline = benchmark.scores(conclusion.baseline.candidate.architecture)
     return {**found, "baseline_true_accuracy": baseline["true_accuracy"]}
 
 
@@ -242,7 +242,7 @@ def write_results(race: Race, winner: Candidate, directory: Path) -> None:
         winner: The best candidate.
         directory: Run directory with its checkpoint.
     """
-    write_answer(race.directory, directory, winner.genotype)
+    write_answer(race.directory, directory, winner.architecture)
     rows = [result.row(race.metric[0]) for result in race.results.values()]
     write_table(race.directory / "candidates.csv", rows)
     baselines = {name for name, candidate in race.candidates.items() if candidate.is_baseline}

@@ -25,8 +25,8 @@ from darts.spaces.lookup import find_genotype
 from darts.spaces.parameters import Parameters, Point
 from darts.training.distributed import Ranks
 
-# A placeholder: a configuration of a retraining can be composed only with a genotype.
-ANY_GENOTYPE = "genotype=DARTS_V2"
+ANY_GENOTYPE = "DARTS_V2"
+"""A placeholder: a configuration of a retraining can be composed only with a genotype."""
 
 QUIET = ("tracking.tensorboard=false", "tracking.figures=false", "evaluate_test=false")
 
@@ -59,7 +59,7 @@ class Candidate:
     Attributes:
         name: Unique name, which is also that of its run directory.
         family: Name of the family.
-        genotype: The architecture.
+        genotype: The architecture as text.
         origin: Where the architecture comes from: "baseline", "neighbor", or the method of the
             search that found it.
         setting: Hyperparameters that differ from the recipe.
@@ -68,10 +68,15 @@ class Candidate:
 
     name: str
     family: str
-    genotype: AnyGenotype
+    genotype: str
     origin: str
     setting: Setting = DEFAULT
     start: Start = Start()
+
+    @cached_property
+    def architecture(self) -> AnyGenotype:
+        """The genotype that the text denotes."""
+        return find_genotype(self.genotype)[1]
 
     @property
     def is_baseline(self) -> bool:
@@ -81,30 +86,7 @@ class Candidate:
     def key(self) -> tuple[str, str, str, int, bool]:
         """Equal keys mean that two candidates would train in the same way."""
         values = repr(sorted(self.setting.values.items()))
-        return self.family, self.genotype.function, values, self.start.stage, self.start.best
-
-    def save(self) -> SavedCandidate:
-        """Return what ``decisions.json`` holds of the candidate."""
-        return SavedCandidate(
-            self.name, self.family, str(self.genotype), self.origin, self.setting, self.start
-        )
-
-
-@dataclass(frozen=True)
-class SavedCandidate:
-    """A candidate in ``decisions.json``, whose genotype is text."""
-
-    name: str
-    family: str
-    genotype: str
-    origin: str
-    setting: Setting
-    start: Start
-
-    def restore(self) -> Candidate:
-        """Return the candidate."""
-        genotype = find_genotype(self.genotype)[1]
-        return Candidate(self.name, self.family, genotype, self.origin, self.setting, self.start)
+        return self.family, self.architecture.function, values, self.start.stage, self.start.best
 
 
 @dataclass
@@ -131,7 +113,7 @@ class Networks:
     _costs: dict[tuple[AnyGenotype, str], dict[str, float]] = field(default_factory=dict)
 
     def overrides(
-        self, genotype: AnyGenotype | None, values: Values | None = None
+        self, genotype: AnyGenotype | str = ANY_GENOTYPE, values: Values | None = None
     ) -> tuple[str, ...]:
         """Return the overrides of a retraining.
 
@@ -150,7 +132,7 @@ class Networks:
             *as_overrides(accepted),
             *self.user,
             *([] if self.metric is None else [f"metric={self.metric}"]),
-            ANY_GENOTYPE if genotype is None else f"genotype={genotype}",
+            f"genotype={genotype}",
         ]
         return tuple(merge_overrides(overrides))
 
@@ -164,7 +146,7 @@ class Networks:
         """The checked configuration of a retraining of some architecture of the family."""
         genotype = next(iter(self.family.genotypes().values()), None)
         if genotype is None:
-            declared: RetrainConfig = compose("retrain", self.overrides(None))
+            declared: RetrainConfig = compose("retrain", self.overrides())
             genotype = declared.space.random(torch.Generator().manual_seed(0))
         return retrain_config(self.overrides(genotype))
 

@@ -59,7 +59,7 @@ class Conclusion:
             values["gain"] = 0.0
         return {
             **values,
-            "genotype": str(winner.candidate.genotype),
+            "genotype": winner.candidate.genotype,
             "origin": winner.candidate.origin,
             "family": winner.candidate.family,
             "setting": winner.candidate.setting.name,
@@ -69,7 +69,7 @@ class Conclusion:
             **({} if self.ensemble is None else self.ensemble.summary()),
             "winner_seconds": self._final_training()[1] + winner.seconds * len(winner.runs),
             "baseline": baseline.candidate.name,
-            "baseline_genotype": str(baseline.candidate.genotype),
+            "baseline_genotype": baseline.candidate.genotype,
             "baseline_parameters": baseline.summary["parameters"],
             "baseline_macs": baseline.summary["macs"],
             "baseline_seconds": baseline.seconds,

@@ -31,7 +31,7 @@ class Pool:
         """Return the baselines: the first one of each family, then the second ones, and so on."""
         by_family = [
             [
-                Candidate(f"{family}-{name}", family, genotype, BASELINE)
+                Candidate(f"{family}-{name}", family, str(genotype), BASELINE)
                 for name, genotype in networks.baselines.items()
             ]
             for family, networks in self.networks.items()
@@ -100,11 +100,11 @@ class Pool:
     def _neighbors(self, leader: Candidate, random: Random) -> Iterator[Candidate]:
         networks = self.networks[leader.family]
         known = {each.function for each in networks.baselines.values()}
-        for genotype in filter(networks.fits, networks.neighbors(leader.genotype, random)):
+        for genotype in filter(networks.fits, networks.neighbors(leader.architecture, random)):
             yield dataclasses.replace(
                 leader,
                 name=f"{leader.family}-neighbor",
-                genotype=genotype,
+                genotype=str(genotype),
                 origin=BASELINE if genotype.function in known else "neighbor",
                 start=Start(),
             )
@@ -114,5 +114,5 @@ class Pool:
             for name, genotype in networks.baselines.items():
                 label = f"+{leader.setting.name}" if leader.setting.values else ""
                 yield Candidate(
-                    f"{family}-{name}{label}", family, genotype, BASELINE, leader.setting
+                    f"{family}-{name}{label}", family, str(genotype), BASELINE, leader.setting
                 )

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from darts.config import ConfigError
 from darts.finding.answer import write_answer
-from darts.finding.candidates import Candidate, SavedCandidate
+from darts.finding.candidates import Candidate
 from darts.finding.decisions import Decisions
 from darts.finding.execution import Execution
 from darts.finding.folds import combine
@@ -154,7 +154,7 @@ class Race:
         for start in {c.start for c in new if c.start.parent}:
             self.slices.save_start(self.results[start.parent], start)
         self.candidates = {candidate.name: candidate for candidate in (*self.known(), *new)}
-        self.decisions.record("candidates", [c.save() for c in self.candidates.values()])
+        self.decisions.record("candidates", list(self.candidates.values()))
 
     def fitting(self, entries: Sequence[Entry], until: float) -> list[Entry]:
         """Return the first entries that end before a share of the budget is used."""
@@ -201,8 +201,8 @@ class Race:
 
         Slices that were interrupted end now, so that their candidates have scores.
         """
-        saved = self.decisions.decide("candidates", list[SavedCandidate], list)
-        self.candidates = {candidate.name: candidate.restore() for candidate in saved}
+        saved = self.decisions.decide("candidates", list[Candidate], list)
+        self.candidates = {candidate.name: candidate for candidate in saved}
         self.rounds = self.decisions.decide("rounds", int, lambda: 0)
         self.standings = self.decisions.decide("standings", dict[str, Standing], dict)
         slices = {name: self.slices.jobs(self.candidates[name]) for name in self.standings}
@@ -368,7 +368,7 @@ class Race:
             f"{format_duration(used)} of {format_duration(total)} used"
         )
         if "duel" not in self.decisions:  # then the winner is the answer, whatever leads
-            write_answer(self.directory, first.directory, first.candidate.genotype)
+            write_answer(self.directory, first.directory, first.candidate.architecture)
 
     def describe(self, result: Result) -> str:
         """Return name, score and training time of a candidate."""

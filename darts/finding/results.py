@@ -112,7 +112,7 @@ class Result:
             "joules": sum_costs([run.summary for run in self.runs])["joules"],
             "runs": len(self.runs),
             "directory": self.directory.name,
-            "genotype": str(self.candidate.genotype),
+            "genotype": self.candidate.genotype,
         }
 
 

@@ -67,8 +67,8 @@ class GradientSearches:
                 continue
             genotype = find_genotype(str(directory))[1].simplified()
             if is_connected(genotype) and self._networks.fits(genotype):
-                family = self._networks.family.name
-                yield Candidate(f"{family}-{method}", family, genotype, method, leader.setting)
+                family, text = self._networks.family.name, str(genotype)
+                yield Candidate(f"{family}-{method}", family, text, method, leader.setting)
 
     @property
     def _networks(self) -> Networks:

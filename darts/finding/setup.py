@@ -119,7 +119,8 @@ def config_chooses_space(config: FindConfig) -> bool:
 
 def _declared(config: FindConfig) -> RetrainConfig:
     """Return a retraining's configuration: task, data set and, if the user chose one, space."""
-    return cast("RetrainConfig", compose("retrain", [*user_overrides(config), ANY_GENOTYPE]))
+    words = [*user_overrides(config), f"genotype={ANY_GENOTYPE}"]
+    return cast("RetrainConfig", compose("retrain", words))
 
 
 def _families(config: FindConfig, declared: RetrainConfig, kind: str) -> tuple[Family, ...]:

@@ -198,5 +198,5 @@ def train_winner(race: Race, chosen: Duel, reserve: float, *, refits: bool) -> R
 
 def _saved_answer(race: Race, result: Result) -> Result:
     race.console.info(f"winner: {race.describe(result)}")
-    write_answer(race.directory, result.directory, result.candidate.genotype)
+    write_answer(race.directory, result.directory, result.candidate.architecture)
     return result

@@ -249,7 +249,7 @@ def make_searches(folder: Path, *words: str) -> tuple[GradientSearches, Result]:
     config, facts, networks = networks_of((*DATA, *LIMITED, *words))
     pool = Pool(config, networks, facts)
     setting = Setting("flip", {"dataset.flip": True})
-    genotype = networks["mlp"].baselines["mlp_128"]
+    genotype = str(networks["mlp"].baselines["mlp_128"])
     leader = Candidate("mlp-mlp_128+flip", "mlp", genotype, BASELINE, setting)
     summary = {"epochs": 20, "epoch": 20, "seconds": 10.0}
     result = Result(leader, (FoldRun(folder, summary),), summary, 0.5)
@@ -296,7 +296,7 @@ def test_genotypes_of_searches_become_candidates(tmp_path: Path) -> None:
     (candidate,) = searches.candidates(leader.candidate)  # the other one is beyond the limit
     assert (candidate.name, candidate.origin) == ("mlp-darts_v2", "darts_v2")
     assert candidate.setting == leader.candidate.setting
-    assert str(candidate.genotype) == '{"space": "mlp", "layers": ["relu_64"]}'
+    assert candidate.genotype == '{"space": "mlp", "layers": ["relu_64"]}'
 
 
 class FakeExecutor(Executor):

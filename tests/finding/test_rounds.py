@@ -138,7 +138,7 @@ def test_each_round_saves_the_best_network(tmp_path: Path) -> None:
     assert (
         tmp_path / "checkpoint.safetensors"
     ).read_text() == f"{best.candidate.name} {best.epochs}"
-    assert (tmp_path / "genotype.json").read_text() == best.candidate.genotype.to_json()
+    assert (tmp_path / "genotype.json").read_text() == best.candidate.architecture.to_json()
     rows = [json.loads(line) for line in (tmp_path / "race.jsonl").read_text().splitlines()]
     assert [row["candidate"] for row in rows[:4]] == BASELINES
     assert rows[-1]["leader"] == best.candidate.name
