@@ -206,7 +206,7 @@ def total_seconds(config: FindConfig, run: RunDirectory, decisions: Decisions) -
 def choose_precision(networks: Mapping[str, Networks], kind: str, decisions: Decisions) -> None:
     """Use bfloat16 in networks for images and recordings if it is faster on this machine."""
     first = next(iter(networks.values()))
-    if kind not in ("images", "audio") or "precision" in first.user_keys:
+    if kind not in ("images", "audio") or "precision" in first.user:
         return
     genotype = next(iter(first.baselines.values()))
     precision = decisions.decide(

@@ -96,7 +96,7 @@ class Networks:
     Attributes:
         family: The family.
         values: Settings of the retrainings from the recipe, by dotted key.
-        user: Overrides of the user; they take precedence.
+        user: Overrides of the user by key; they take precedence.
         seed: Seed of all runs.
         metric: Steering metric; None for that of the task.
         limits: Hard limits of the networks.
@@ -105,7 +105,7 @@ class Networks:
 
     family: Family
     values: Values
-    user: tuple[str, ...]
+    user: Mapping[str, str]
     seed: int
     metric: str | None
     limits: CostMeter = field(default_factory=CostMeter)
@@ -130,16 +130,11 @@ class Networks:
             f"seed={self.seed}",
             f"space={self.family.space}",
             *as_overrides(accepted),
-            *self.user,
+            *self.user.values(),
             *([] if self.metric is None else [f"metric={self.metric}"]),
             f"genotype={genotype}",
         ]
         return tuple(merge_overrides(overrides))
-
-    @property
-    def user_keys(self) -> set[str]:
-        """The keys that the user has set."""
-        return {item.partition("=")[0].lstrip("+") for item in self.user}
 
     @cached_property
     def config(self) -> RetrainConfig:

@@ -198,7 +198,7 @@ def held_out_share(race: Race, candidate: Candidate) -> float:
     A published validation split does not count, because a run without validation does not read it.
     """
     networks = race.pool.networks[candidate.family]
-    keys = ("validation", "validation_fold", "selection")
-    if networks.data.held_out_loader("valid", {}) is not None or networks.user_keys & set(keys):
+    is_set = networks.user.keys() & {"validation", "validation_fold", "selection"}
+    if is_set or networks.data.held_out_loader("valid", {}) is not None:
         return 0.0
     return float(networks.config.validation)

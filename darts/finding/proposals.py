@@ -81,7 +81,7 @@ class Pool:
         """Yield changes of the leader's setting that do not take back an earlier change."""
         networks = self.networks[leader.family]
         recipe = networks.values | networks.family.values
-        for change in settings(self.facts, recipe | leader.setting.values, networks.user_keys):
+        for change in settings(self.facts, recipe | leader.setting.values, networks.user.keys()):
             names = [leader.setting.name] if leader.setting.values else []
             values = {
                 key: value

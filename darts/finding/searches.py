@@ -125,7 +125,7 @@ class GradientSearches:
                 f"space={networks.family.space}",
                 *as_overrides(sizes),
                 *as_overrides(recipe),
-                *(item for item in networks.user if item.startswith(SEARCHED_KEYS)),
+                *(item for item in networks.user.values() if item.startswith(SEARCHED_KEYS)),
                 f"method={method}",
                 f"epochs={epochs}",
             ]

@@ -32,6 +32,7 @@ from darts.finding.searches import GradientSearches
 from darts.finding.setup import make_networks
 from darts.judging.devices.cell_features import is_connected
 from darts.judging.limits.costs import CostMeter
+from darts.recipes.commands import overrides_by_key
 from darts.recipes.rules import Setting, settings
 from darts.running.jobs import Executor, ExecutorError, Future, Job, Outcome
 from darts.spaces import SPACES, AnyGenotype
@@ -52,7 +53,8 @@ EARLY = genotype("|none~0|+|nor_conv_3x3~0|none~1|+|none~0|none~1|skip_connect~2
 
 def networks(space: str, *more: str) -> Networks:
     family = Family(space, space, {}, {})
-    return Networks(family, {}, (*TINY, f"space={space}", *more), seed=0, metric=None)
+    user = overrides_by_key([*TINY, f"space={space}", *more])
+    return Networks(family, {}, user, seed=0, metric=None)
 
 
 @pytest.mark.parametrize("kind", FAMILIES)
@@ -139,7 +141,7 @@ def test_the_user_takes_precedence_over_the_recipe() -> None:
     config: FindConfig = compose("find", [*TINY, "space=mlp", "optimizer.lr=0.5"])
     (own,) = make_networks(config)[1].values()
     assert own.config.optimizer.lr == 0.5
-    assert own.user_keys >= {"dataset", "space", "optimizer.lr"}
+    assert own.user.keys() >= {"dataset", "space", "optimizer.lr"}
 
 
 def test_the_largest_cell_of_nas_bench_201_has_only_3x3_convolutions() -> None:

@@ -11,12 +11,12 @@ from fake_race import BASELINES, DATA, networks_of
 from PIL import Image
 
 from darts.config import compose
+from darts.data.folders import median_side
 from darts.data_modules.data_module import keep_data
 from darts.finding.candidates import BASELINE, Candidate, Start
 from darts.finding.families import FAMILIES
-from darts.finding.image_sizes import image_sizes, median_side, with_sizes
 from darts.finding.proposals import Pool
-from darts.finding.setup import make_networks
+from darts.finding.setup import image_sizes, make_networks, with_sizes
 from darts.recipes.rules import DataFacts, Setting, settings
 
 IMAGES = DATA[:4]
