@@ -9,7 +9,7 @@ from random import Random
 
 import torch
 
-from darts.comparing.plan import as_overrides
+from darts.comparing.plan import QUIET, as_overrides
 from darts.config import RetrainConfig, compose
 from darts.data_modules import DataModule, make_data_module
 from darts.finding.families import Family
@@ -27,8 +27,6 @@ from darts.training.distributed import Ranks
 
 ANY_GENOTYPE = "DARTS_V2"
 """A placeholder: a configuration of a retraining can be composed only with a genotype."""
-
-QUIET = ("tracking.tensorboard=false", "tracking.figures=false", "evaluate_test=false")
 
 BASELINE = "baseline"
 
@@ -127,6 +125,7 @@ class Networks:
         }
         overrides = [
             *QUIET,
+            "evaluate_test=false",
             f"seed={self.seed}",
             f"space={self.family.space}",
             *as_overrides(accepted),
@@ -172,10 +171,8 @@ class Networks:
             point = self.space.encode(genotype)
         except ValueError:
             return
-        for changed in Parameters(self.space.parameters()).neighbors(point, random):
-            varied = self.architecture(changed)
-            if varied is not None:
-                yield varied
+        changed = Parameters(self.space.parameters()).neighbors(point, random)
+        yield from (varied for varied in map(self.architecture, changed) if varied is not None)
 
     def architecture(self, point: Point) -> AnyGenotype | None:
         """Return the architecture of a point, without operations that have no effect.
