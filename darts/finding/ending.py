@@ -12,9 +12,8 @@ from darts.finding.candidates import Networks
 from darts.finding.conclusion import Conclusion
 from darts.finding.ensemble import FOLDER, EnsembleResult, make_ensemble, train_finalists
 from darts.finding.final_run import anew_seconds, final_run, held_out_share, seconds_left
-from darts.finding.preference import is_better
 from darts.finding.race import EXPLORED, Race
-from darts.finding.results import Result, ranked
+from darts.finding.results import Result, is_better, ranked
 from darts.finding.winner import DUEL, Duel, duel, duel_again, duel_seconds, train_winner
 from darts.reading import JsonObject, read_json_object
 from darts.recipes.gain import Gain, measure_gain

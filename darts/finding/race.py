@@ -19,9 +19,8 @@ from darts.finding.decisions import Decisions
 from darts.finding.execution import Execution
 from darts.finding.folds import combine
 from darts.finding.policy import WORST, Entry, Standing, promoted
-from darts.finding.preference import augmented
 from darts.finding.proposals import Pool
-from darts.finding.results import FoldRun, Result, ranked, signed
+from darts.finding.results import FoldRun, Result, augmented, ranked, signed
 from darts.finding.searches import GradientSearches
 from darts.finding.slices import LONGEST, Slices, timed
 from darts.running.jobs import Job, Outcome, is_complete, read_summary
@@ -347,8 +346,7 @@ class Race:
     def augmented(self, result: Result) -> Result:
         """Return a result with more augmentation after equal training, unless this harms."""
         scores = self.standings[result.candidate.name].scores
-        before = scores[-2] if len(scores) > 1 else None
-        return augmented(self.metric, result, self.equal(result), before)
+        return augmented(self.metric, result, self.equal(result), scores)
 
     def equal(self, result: Result) -> list[Result]:
         """Return the results after equal training, including the given one."""

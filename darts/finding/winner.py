@@ -15,10 +15,10 @@ from functools import partial
 from darts.finding.answer import write_answer
 from darts.finding.final_run import begin_of_final_runs
 from darts.finding.policy import Entry
-from darts.finding.preference import is_better, larger
 from darts.finding.race import EXPLORED, Race
-from darts.finding.results import Result, ranked
+from darts.finding.results import Result, is_better, ranked
 from darts.finding.slices import counted
+from darts.judging.statistics import LEVEL
 from darts.reading import JsonObject
 
 FALLING = (1 - EXPLORED) / EXPLORED
@@ -118,7 +118,18 @@ def _compare(race: Race) -> tuple[Result, Result, Result]:
 
 
 def _larger(race: Race, result: Result) -> Result:
-    return larger(race.metric, result, race.equal(result))
+    """Return the baseline with the fewest epochs of those that are not significantly worse.
+
+    After equal time, a network that needed fewer epochs for the same score is usually larger. It is
+    better per epoch, so it is ahead when both have trained for many epochs. This does not hold if
+    they then know the training samples by heart, so a result that memorizes them stays the same. So
+    does a found network, which is compared with the best baseline.
+    """
+    if result.memorizes or not result.candidate.is_baseline:
+        return result
+    baselines = [r for r in race.equal(result) if r.candidate.is_baseline]
+    level = [r for r in baselines if not is_better(race.metric, result, r, LEVEL)]
+    return min([result, *level], key=lambda each: each.epochs)
 
 
 def _try_augmentation(race: Race, result: Result) -> None:

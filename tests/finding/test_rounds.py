@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from darts.config import ConfigError
-from darts.finding import preference
+from darts.finding import results
 from darts.finding.candidates import Candidate, Start
 from darts.finding.final_run import final_run
 from darts.finding.policy import Standing, promoted
@@ -119,7 +119,7 @@ def test_later_settings_include_an_augmentation_unless_it_harms(
 ) -> None:
     """The leader ranks higher than its variant with the augmentation."""
     bounds = (0.01, 0.03) if harms else (-0.01, 0.03)
-    monkeypatch.setattr(preference, "validation_interval", lambda *_, **__: bounds)
+    monkeypatch.setattr(results, "validation_interval", lambda *_, **__: bounds)
 
     def scores(name: str, epochs: int) -> float:
         return 0.8 if "+flip" in name else 0.9 if name == BASELINES[3] else 0.1
@@ -311,7 +311,7 @@ def test_a_run_that_is_killed_anywhere_ends_in_the_same_way(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(preference, "validation_interval", lambda *_, **__: bounds)
+    monkeypatch.setattr(results, "validation_interval", lambda *_, **__: bounds)
 
     def scores(name: str, epochs: int) -> float:
         return (0.7 if "neighbor" in name else len(name) / 100) + 0.05 * epochs

@@ -13,7 +13,7 @@ import pytest
 from fake_race import BASELINES, LEADER, SHORT, FakeExecutor, make_race
 from fake_race import explored as explored_race
 
-from darts.finding import ending, preference
+from darts.finding import ending, results
 from darts.finding.candidates import Start
 from darts.finding.ending import run_to_the_end
 from darts.finding.final_run import PLANNED, final_run, final_runs, held_out_share, useful_epochs
@@ -44,7 +44,7 @@ def test_a_found_network_must_be_better_than_by_chance_after_equal_training(
 ) -> None:
     compared: list[list[list[Path]]] = []
     monkeypatch.setattr(
-        preference, "validation_interval", lambda *runs, **_: compared.append([*runs]) or bounds
+        results, "validation_interval", lambda *runs, **_: compared.append([*runs]) or bounds
     )
     race, _ = explored(tmp_path, *SHORT, "plan.settings=false", scores=led_by_a_neighbor)
     neighbor = race.best().candidate.name
@@ -88,7 +88,7 @@ def test_augmentation_is_preferred_unless_it_is_significantly_worse(
     def scores(name: str, epochs: int) -> float:
         return flipped if "flip" in name else led_by_a_baseline(name, epochs)
 
-    monkeypatch.setattr(preference, "validation_interval", lambda *_, level, **__: bounds(level))
+    monkeypatch.setattr(results, "validation_interval", lambda *_, level, **__: bounds(level))
     race, _ = explored(tmp_path, *SHORT, scores=scores)
     chosen = duel(race)
     assert name in chosen.winner.candidate.name
@@ -104,7 +104,7 @@ def test_augmentation_that_keeps_half_of_the_improvement_is_preferred(
         best = 0.8 if epochs == 1 else 0.9
         return flipped if "flip" in name else best if name == LEADER else 0.1
 
-    monkeypatch.setattr(preference, "validation_interval", lambda *_, **__: (0.01, 0.03))
+    monkeypatch.setattr(results, "validation_interval", lambda *_, **__: (0.01, 0.03))
     race, _ = explored(tmp_path, *SHORT, scores=scores)
     assert name in duel(race).winner.candidate.name
 
@@ -146,7 +146,7 @@ def test_of_level_networks_the_one_with_the_fewest_epochs_wins(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(preference, "validation_interval", lambda *_, **__: bounds)
+    monkeypatch.setattr(results, "validation_interval", lambda *_, **__: bounds)
     words = (*SHORT, "plan.settings=false")
     race, _ = explored(tmp_path, *words, trained=lambda name: 1.0 if memorizes else 0.8)
     name = BASELINES[0]
@@ -163,7 +163,7 @@ def test_rounds_after_the_duel_keep_the_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A network that leads, but was not clearly better in the duel, does not replace it."""
-    monkeypatch.setattr(preference, "validation_interval", lambda *_, **__: (-0.1, 0.2))
+    monkeypatch.setattr(results, "validation_interval", lambda *_, **__: (-0.1, 0.2))
     race, _ = explored(tmp_path, *TIMED, scores=led_by_a_neighbor)
     winner = train_winner(race, duel(race), 0.0, refits=True)
     answer = (tmp_path / "checkpoint.safetensors").read_text()
@@ -178,7 +178,7 @@ def test_rounds_after_the_duel_keep_the_answer(
 def test_with_more_time_a_winner_does_not_compete_again_with_less_trained_baselines(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(preference, "validation_interval", lambda *_, **__: (0.1, 0.2))
+    monkeypatch.setattr(results, "validation_interval", lambda *_, **__: (0.1, 0.2))
     race, executor = explored(tmp_path, *TIMED, scores=led_by_a_neighbor)
     first = duel(race)
     epochs = first.winner.epochs
@@ -203,7 +203,7 @@ def test_a_duel_without_a_clearly_better_winner_changes_nothing(
     def score(name: str, epochs: int) -> float:
         return scores["neighbor"] if "neighbor" in name else led_by_a_baseline(name, epochs)
 
-    monkeypatch.setattr(preference, "validation_interval", lambda *_, **__: (-0.1, 0.1))
+    monkeypatch.setattr(results, "validation_interval", lambda *_, **__: (-0.1, 0.1))
     race, _ = explored(tmp_path, *TIMED, scores=score)
     first = duel(race)
     decided = (tmp_path / "decisions.json").read_text()
@@ -214,7 +214,7 @@ def test_a_duel_without_a_clearly_better_winner_changes_nothing(
     assert not (tmp_path / "duel").exists()
     saved = [json.loads(text) for text in (decided, (tmp_path / "decisions.json").read_text())]
     assert saved[0]["decisions"]["duel"] == saved[1]["decisions"]["duel"]
-    monkeypatch.setattr(preference, "validation_interval", lambda *_, **__: (0.1, 0.2))
+    monkeypatch.setattr(results, "validation_interval", lambda *_, **__: (0.1, 0.2))
     second = duel_again(race, first, race.results[LEADER])
     assert "neighbor" in second.winner.candidate.name
     assert duel(race) == second
