@@ -281,13 +281,13 @@ def run_all(folder: Path, words: tuple[str, ...], **options: Any) -> list[Any]:
     race.restore()
     race.explore(EXPLORED)
     chosen = duel(race)
-    trained = train_winner(race, chosen, 0.0, refits=True)
+    trained = train_winner(race, chosen.winner, 0.0, refits=True)
     final = final_run(race, trained, 0.0, refits=True)
     copies = [(p.parent.name, p.read_text()) for p in sorted(folder.glob("duel/*/*.safetensors"))]
     decisions = json.loads((folder / "decisions.json").read_text())["decisions"]
     return [
         {key: value for key, value in decisions.items() if key != "seconds"},
-        (chosen.baseline.candidate, chosen.baseline.summary, chosen.doubtful),
+        (race.candidates[chosen.baseline], chosen.baseline_summary, chosen.doubtful),
         (trained.candidate, trained.summary, final.summary),
         copies,
         [(race.candidates[name], standing) for name, standing in race.standings.items()],
