@@ -22,13 +22,12 @@ from darts.config import ConfigError, ExportConfig, FindConfig, Invocation, comp
 from darts.config.executors import ProcessesConfig
 from darts.data_modules.data_module import keep_data
 from darts.finding.answer import write_answer
-from darts.finding.budget import Stopwatch, budget_seconds
 from darts.finding.candidates import Candidate, Networks
 from darts.finding.conclusion import Conclusion
 from darts.finding.decisions import FILE, Decisions
 from darts.finding.ending import PREDICTIONS, run_to_the_end, write_predictions
 from darts.finding.ensemble import check_ensemble
-from darts.finding.execution import Execution, Stopped
+from darts.finding.execution import Execution, Stopwatch, budget_seconds
 from darts.finding.folds import choose_folds
 from darts.finding.pretrained import share_features, worth_of_weights
 from darts.finding.proposals import Pool
@@ -151,7 +150,7 @@ def run_race(
         try:
             race.restore()
             conclusion = run_to_the_end(race)
-        except (Stopped, Interrupted):
+        except Interrupted:
             stopwatch.save()
             print_interrupted(race)
             raise Interrupted(128 + (interrupt.received or 0)) from None
@@ -159,7 +158,7 @@ def run_race(
     write_results(race, winner, conclusion.directory)
     predicted = write_predictions(run.path, networks[winner.family])
     stopwatch.save()
-    costs = networks[winner.family].costs(winner.genotype)
+    costs = networks[winner.family].costs(winner.architecture)
     runs = [path for path in sorted((run.path / "runs").iterdir()) if is_complete(path)]
     return run.finish(
         {
@@ -182,8 +181,8 @@ def benchmark_scores(benchmark: Benchmark | None, conclusion: Conclusion) -> Jso
     """Return the true scores of winner and baseline from a table that no decision uses."""
     if benchmark is None:
         return {}
-    found = benchmark.scores(conclusion.winner.candidate.genotype)
-    baseline = benchmark.scores(conclusion.baseline.candidate.genotype)
+    found = benchmark.scores(conclusion.winner.candidate.architecture)
+    baseline = benchmark.scores(conclusion.baseline.candidate.architecture)
     return {**found, "baseline_true_accuracy": baseline["true_accuracy"]}
 
 
@@ -207,7 +206,7 @@ def total_seconds(config: FindConfig, run: RunDirectory, decisions: Decisions) -
 def choose_precision(networks: Mapping[str, Networks], kind: str, decisions: Decisions) -> None:
     """Use bfloat16 in networks for images and recordings if it is faster on this machine."""
     first = next(iter(networks.values()))
-    if kind not in ("images", "audio") or "precision" in first.user_keys:
+    if kind not in ("images", "audio") or "precision" in first.user:
         return
     genotype = next(iter(first.baselines.values()))
     precision = decisions.decide(
@@ -243,7 +242,7 @@ def write_results(race: Race, winner: Candidate, directory: Path) -> None:
         winner: The best candidate.
         directory: Run directory with its checkpoint.
     """
-    write_answer(race.directory, directory, winner.genotype)
+    write_answer(race.directory, directory, winner.architecture)
     rows = [result.row(race.metric[0]) for result in race.results.values()]
     write_table(race.directory / "candidates.csv", rows)
     baselines = {name for name, candidate in race.candidates.items() if candidate.is_baseline}

@@ -140,7 +140,7 @@ def describe(candidate: Candidate, directory: Path, metric: str, sign: int) -> R
         "family": candidate.family,
         "origin": candidate.origin,
         "setting": candidate.setting.name,
-        "genotype": str(candidate.genotype),
+        "genotype": candidate.genotype,
         **curve(directory, metric, sign),
     }
 

@@ -33,7 +33,7 @@ RANDOM, RANDOM_SEARCH = "random", "random_search"
 RANDOM_BASELINES = (RANDOM, RANDOM_SEARCH)
 """Baselines without a supernet: a random architecture, and the best of several random ones."""
 
-_QUIET = ("tracking.tensorboard=false", "tracking.figures=false")
+QUIET = ("tracking.tensorboard=false", "tracking.figures=false")
 
 
 class SearchCost(NamedTuple):
@@ -86,7 +86,7 @@ class ComparisonPlan:
 
     def _overrides(self, settings: Mapping[str, object], name: str, *own: str) -> list[str]:
         config = self.config
-        common = [*_QUIET, *config.base, *config.overrides, *as_overrides(settings)]
+        common = [*QUIET, *config.base, *config.overrides, *as_overrides(settings)]
         common.append(f"metric={config.metric}")
         return merge_overrides([*common, *as_overrides(config.settings.get(name) or {}), *own])
 

@@ -9,17 +9,19 @@ is the test split; for ImageNet this is customary, because its test labels are n
 from __future__ import annotations
 
 import os
+import statistics
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from darts.data.decode import SUFFIXES
+from darts.data.decode import SUFFIXES, image_shape
 from darts.data.images import DiskImages
 from darts.data.randomness import seed_for
 from darts.data.source import NoOptions, Options, Request, Source, memory_source
 from darts.data.split import stratified_split
 
+SAMPLED_FILES = 50  # of which ``median_side`` reads the shape
 VALIDATION_FOLDERS = ("val", "valid", "validation")
 _MEMORY_LIMIT = 512 * 2**20  # bytes of pixels that storage=auto keeps in memory
 _IMAGENET_STATISTICS = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -154,3 +156,14 @@ def list_files(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
         for file in files
         if file.lower().endswith(suffixes) and not file.startswith(".")
     )
+
+
+def median_side(root: Path) -> int | None:
+    """Return the median of the shorter sides of images below a folder, in pixels.
+
+    The images are a sample. None if none of them can be read.
+    """
+    paths = list_files(root, SUFFIXES)
+    step = max(len(paths) // SAMPLED_FILES, 1)
+    shapes = [shape for path in paths[::step] if (shape := image_shape(path)) is not None]
+    return round(statistics.median(min(shape) for shape in shapes)) if shapes else None

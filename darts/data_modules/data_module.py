@@ -297,16 +297,12 @@ def keep_data() -> Iterator[None]:
         _kept = before
 
 
-def make_data_module(
-    config: SearchConfig | RetrainConfig, ranks: Ranks, source: object | None = None
-) -> DataModule:
-    """Return the data module for the configured data set; see ``DataModule`` for ``source``."""
+def make_data_module(config: SearchConfig | RetrainConfig, ranks: Ranks) -> DataModule:
+    """Return the data module for the configured data set."""
     kind = data_kind(config)
     key = f"{kind} {config.task.targets} {config.dataset.name} {load_options(config)}"
-    if source is None and _kept is not None:
-        source = _kept.get(key)
     module = next(own for own in DATA_MODULES.values() if kind in own.data_kinds)
-    made = module(config, ranks, source)
+    made = module(config, ranks, None if _kept is None else _kept.get(key))
     if _kept is not None:
         _kept[key] = made.source
     return made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from darts.plotting.genotype import save_genotype
@@ -22,10 +23,15 @@ def write_answer(run: Path, source: Path, genotype: AnyGenotype) -> None:
     answer that this one lacks are removed.
     """
     write_atomically(run / "genotype.json", genotype.to_json())
-    for file in reversed(ANSWER_FILES):
-        if (source / file).exists():
-            write_atomically(run / file, (source / file).read_bytes())
-        else:
-            (run / file).unlink(missing_ok=True)
+    copy_files(source, run, reversed(ANSWER_FILES))
     with optional(run / "genotype.svg"):
         save_genotype(genotype, run / "genotype.svg", title="the found network")
+
+
+def copy_files(source: Path, target: Path, files: Iterable[str]) -> None:
+    """Copy files of a run directory to a folder; remove those that the directory lacks."""
+    for file in files:
+        if (source / file).exists():
+            write_atomically(target / file, (source / file).read_bytes())
+        else:
+            (target / file).unlink(missing_ok=True)

@@ -9,9 +9,9 @@ from random import Random
 
 import torch
 
-from darts.comparing.plan import as_overrides
+from darts.comparing.plan import QUIET, as_overrides
 from darts.config import RetrainConfig, compose
-from darts.data_modules import DataModule, load_options, make_data_module
+from darts.data_modules import DataModule, make_data_module
 from darts.finding.families import Family
 from darts.judging.devices.cell_features import is_connected
 from darts.judging.devices.memory import count_weights
@@ -25,10 +25,8 @@ from darts.spaces.lookup import find_genotype
 from darts.spaces.parameters import Parameters, Point
 from darts.training.distributed import Ranks
 
-# A placeholder: a configuration of a retraining can be composed only with a genotype.
-ANY_GENOTYPE = "genotype=DARTS_V2"
-
-QUIET = ("tracking.tensorboard=false", "tracking.figures=false", "evaluate_test=false")
+ANY_GENOTYPE = "DARTS_V2"
+"""A placeholder: a configuration of a retraining can be composed only with a genotype."""
 
 BASELINE = "baseline"
 
@@ -59,7 +57,7 @@ class Candidate:
     Attributes:
         name: Unique name, which is also that of its run directory.
         family: Name of the family.
-        genotype: The architecture.
+        genotype: The architecture as text.
         origin: Where the architecture comes from: "baseline", "neighbor", or the method of the
             search that found it.
         setting: Hyperparameters that differ from the recipe.
@@ -68,10 +66,15 @@ class Candidate:
 
     name: str
     family: str
-    genotype: AnyGenotype
+    genotype: str
     origin: str
     setting: Setting = DEFAULT
     start: Start = Start()
+
+    @cached_property
+    def architecture(self) -> AnyGenotype:
+        """The genotype that the text denotes."""
+        return find_genotype(self.genotype)[1]
 
     @property
     def is_baseline(self) -> bool:
@@ -81,30 +84,7 @@ class Candidate:
     def key(self) -> tuple[str, str, str, int, bool]:
         """Equal keys mean that two candidates would train in the same way."""
         values = repr(sorted(self.setting.values.items()))
-        return self.family, self.genotype.function, values, self.start.stage, self.start.best
-
-    def save(self) -> SavedCandidate:
-        """Return what ``decisions.json`` holds of the candidate."""
-        return SavedCandidate(
-            self.name, self.family, str(self.genotype), self.origin, self.setting, self.start
-        )
-
-
-@dataclass(frozen=True)
-class SavedCandidate:
-    """A candidate in ``decisions.json``, whose genotype is text."""
-
-    name: str
-    family: str
-    genotype: str
-    origin: str
-    setting: Setting
-    start: Start
-
-    def restore(self) -> Candidate:
-        """Return the candidate."""
-        genotype = find_genotype(self.genotype)[1]
-        return Candidate(self.name, self.family, genotype, self.origin, self.setting, self.start)
+        return self.family, self.architecture.function, values, self.start.stage, self.start.best
 
 
 @dataclass
@@ -114,26 +94,24 @@ class Networks:
     Attributes:
         family: The family.
         values: Settings of the retrainings from the recipe, by dotted key.
-        user: Overrides of the user; they take precedence.
+        user: Overrides of the user by key; they take precedence.
         seed: Seed of all runs.
         metric: Steering metric; None for that of the task.
         limits: Hard limits of the networks.
-        loaded: Data that was loaded so far, by its configuration; families share it.
         baselines: Baselines within the limits, by name.
     """
 
     family: Family
     values: Values
-    user: tuple[str, ...]
+    user: Mapping[str, str]
     seed: int
     metric: str | None
     limits: CostMeter = field(default_factory=CostMeter)
-    loaded: dict[str, DataModule] = field(default_factory=dict)
     baselines: Mapping[str, AnyGenotype] = field(default_factory=dict)
     _costs: dict[tuple[AnyGenotype, str], dict[str, float]] = field(default_factory=dict)
 
     def overrides(
-        self, genotype: AnyGenotype | None, values: Values | None = None
+        self, genotype: AnyGenotype | str = ANY_GENOTYPE, values: Values | None = None
     ) -> tuple[str, ...]:
         """Return the overrides of a retraining.
 
@@ -147,26 +125,22 @@ class Networks:
         }
         overrides = [
             *QUIET,
+            "evaluate_test=false",
             f"seed={self.seed}",
             f"space={self.family.space}",
             *as_overrides(accepted),
-            *self.user,
+            *self.user.values(),
             *([] if self.metric is None else [f"metric={self.metric}"]),
-            ANY_GENOTYPE if genotype is None else f"genotype={genotype}",
+            f"genotype={genotype}",
         ]
         return tuple(merge_overrides(overrides))
-
-    @property
-    def user_keys(self) -> set[str]:
-        """The keys that the user has set."""
-        return {item.partition("=")[0].lstrip("+") for item in self.user}
 
     @cached_property
     def config(self) -> RetrainConfig:
         """The checked configuration of a retraining of some architecture of the family."""
         genotype = next(iter(self.family.genotypes().values()), None)
         if genotype is None:
-            declared: RetrainConfig = compose("retrain", self.overrides(None))
+            declared: RetrainConfig = compose("retrain", self.overrides())
             genotype = declared.space.random(torch.Generator().manual_seed(0))
         return retrain_config(self.overrides(genotype))
 
@@ -175,17 +149,10 @@ class Networks:
         """The space of the family."""
         return self.config.space
 
-    @property
+    @cached_property
     def data(self) -> DataModule:
-        """The data module; families that read the same data share the loaded data set."""
-        config = self.config
-        key = f"{config.dataset} {config.task} {config.loader} {config.validation}"
-        if key not in self.loaded:
-            options = load_options(config)
-            sources = (m.source for m in self.loaded.values() if load_options(m.config) == options)
-            ranks = Ranks(config.device)
-            self.loaded[key] = make_data_module(config, ranks, next(sources, None))
-        return self.loaded[key]
+        """The data module; within ``keep_data``, families share the loaded data set."""
+        return make_data_module(self.config, Ranks(self.config.device))
 
     def fits(self, genotype: AnyGenotype) -> bool:
         """Return whether the network of an architecture is within all limits."""
@@ -204,10 +171,8 @@ class Networks:
             point = self.space.encode(genotype)
         except ValueError:
             return
-        for changed in Parameters(self.space.parameters()).neighbors(point, random):
-            varied = self.architecture(changed)
-            if varied is not None:
-                yield varied
+        changed = Parameters(self.space.parameters()).neighbors(point, random)
+        yield from (varied for varied in map(self.architecture, changed) if varied is not None)
 
     def architecture(self, point: Point) -> AnyGenotype | None:
         """Return the architecture of a point, without operations that have no effect.

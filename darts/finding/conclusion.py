@@ -10,7 +10,6 @@ from darts.finding.ensemble import EnsembleResult
 from darts.finding.results import Result
 from darts.reading import JsonObject
 from darts.recipes.gain import Gain
-from darts.tasks.metrics import Metric
 from darts.tracking.formats import format_duration, is_fraction
 
 
@@ -23,10 +22,11 @@ class Conclusion:
         baseline: The best baseline, after as much training as the winner in the race.
         directory: Folder with the checkpoint of the answer.
         final: Final run of the winner; None if there is none.
-        scores: Test scores of the answer; empty without a test split.
+        test: Test scores of the answer, and of the winner alone if the answer is an ensemble; None
+            without a test split.
         gain: Difference between winner and baseline on the test split after equal training; None if
             a baseline wins, or without a test split.
-        metric: Name of the steering metric and its direction.
+        metric: Name of the steering metric.
         doubtful: Whether a found network ranked above the baseline that won, on validation data.
         ensemble: The ensemble that is the answer; the winner is then its best network.
     """
@@ -35,56 +35,53 @@ class Conclusion:
     baseline: Result
     directory: Path
     final: Result | None
-    scores: Mapping[str, float]
+    test: Gain | None
     gain: Gain | None
-    metric: tuple[str, Metric]
-    doubtful: bool = False
-    ensemble: EnsembleResult | None = None
+    metric: str
+    doubtful: bool
+    ensemble: EnsembleResult | None
 
     def summary(self) -> JsonObject:
         """Return scores, gain and description of the winner for ``summary.json``."""
-        winner, baseline = self.winner, self.baseline
-        values: JsonObject = {
-            "metric": self.metric[0],
-            **_valid_scores(winner.summary),
-            **({} if self.final is None else _valid_scores(self.final.summary)),
-            **{f"test_{name}": score for name, score in self.scores.items()},
-            **{f"baseline_{k}": v for k, v in _valid_scores(baseline.summary).items()},
-        }
+        winner, baseline, final = self.winner, self.baseline, self.final
+        values: JsonObject = {"metric": self.metric, **_valid_scores(winner.summary)}
+        if final is not None:
+            values |= _valid_scores(final.summary)
+        if self.test is not None:
+            values |= {f"test_{name}": score for name, score in self.test.found.items()}
+        values |= {f"baseline_{k}": v for k, v in _valid_scores(baseline.summary).items()}
         if self.gain is not None:
             values |= {f"raced_test_{n}": score for n, score in self.gain.found.items()}
             values |= {f"baseline_test_{n}": score for n, score in self.gain.baseline.items()}
             values |= {**self.gain.entries("gain"), "test_samples": self.gain.samples}
         elif winner.candidate.is_baseline:
             values["gain"] = 0.0
-        return {
-            **values,
-            "genotype": str(winner.candidate.genotype),
+        values |= {
+            "genotype": winner.candidate.genotype,
             "origin": winner.candidate.origin,
             "family": winner.candidate.family,
             "setting": winner.candidate.setting.name,
             **{name: winner.summary[name] for name in ("parameters", "macs", "flops", "device")},
             "epochs": winner.epochs,
-            **({} if self.final is None else {"final_epochs": self._final_training()[0]}),
-            **({} if self.ensemble is None else self.ensemble.summary()),
-            "winner_seconds": self._final_training()[1] + winner.seconds * len(winner.runs),
+        }
+        seconds = winner.seconds * len(winner.runs)
+        if final is not None:  # its result includes the training that it has continued
+            begins_anew = final.candidate.start.parent != winner.candidate.name
+            values["final_epochs"] = final.epochs - (0 if begins_anew else winner.epochs)
+            seconds += final.seconds - (0.0 if begins_anew else winner.seconds)
+        if self.ensemble is not None:
+            values |= self.ensemble.summary(self.test)
+        return {
+            **values,
+            "winner_seconds": seconds,
             "baseline": baseline.candidate.name,
-            "baseline_genotype": str(baseline.candidate.genotype),
+            "baseline_genotype": baseline.candidate.genotype,
             "baseline_parameters": baseline.summary["parameters"],
             "baseline_macs": baseline.summary["macs"],
             "baseline_seconds": baseline.seconds,
             "baseline_wins": winner.candidate.is_baseline,
             "verdict": self.verdict(),
         }
-
-    def _final_training(self) -> tuple[int, float]:
-        """Return epochs and seconds of the final run; the winner's own run does not count."""
-        final, winner = self.final, self.winner
-        if final is None:
-            return 0, 0.0
-        if final.candidate.start.parent == winner.candidate.name:
-            return final.epochs - winner.epochs, final.seconds - winner.seconds
-        return final.epochs, final.seconds
 
     def verdict(self) -> str:
         """Return one sentence that compares the winner with the best baseline."""
@@ -98,7 +95,7 @@ class Conclusion:
             return f"The baseline {name} is the result: no better architecture was found."
         if self.gain is None:
             return f"The found network beats {name} on validation data; there are no test labels."
-        unit = " points" if is_fraction(self.metric[0]) else ""
+        unit = " points" if is_fraction(self.metric) else ""
         factor, digits = (100, "+.2f") if unit else (1, "+.3g")
         difference = f"{factor * self.gain.difference:{digits}}{unit}"
         seconds = format_duration(self.baseline.seconds)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,16 +11,14 @@ import numpy as np
 from darts.data.targets import CLASSES
 from darts.finding.candidates import Networks
 from darts.finding.conclusion import Conclusion
-from darts.finding.ensemble import FOLDER, EnsembleResult, make_ensemble, train_finalists
+from darts.finding.ensemble import EnsembleResult, make_ensemble, train_finalists
 from darts.finding.final_run import anew_seconds, final_run, held_out_share, seconds_left
-from darts.finding.preference import is_better
 from darts.finding.race import EXPLORED, Race
-from darts.finding.results import Result, ranked
-from darts.finding.winner import DUEL, Duel, duel, duel_again, duel_seconds, train_winner
+from darts.finding.results import Result, is_better, ranked
+from darts.finding.winner import DUEL, Duel, duel, duel_seconds, train_winner
 from darts.reading import JsonObject, read_json_object
-from darts.recipes.gain import Gain, measure_gain
+from darts.recipes.gain import measure_gain
 from darts.recipes.model import load, predict
-from darts.recipes.timing import compare_costs
 from darts.training.device import resolve_device
 from darts.writing import open_atomically
 
@@ -34,10 +33,9 @@ def run_to_the_end(race: Race) -> Conclusion:
     if race.config.ensemble > 1:
         return end_with_ensemble(race, chosen)
     while True:
-        networks = race.pool.networks[chosen.winner.candidate.family]
-        reserve = scoring_seconds(networks, chosen)
-        refits = plan.refit and held_out_share(race, chosen.winner.candidate) > 0
-        winner = train_winner(race, chosen, reserve, refits=refits)
+        reserve = scoring_seconds(race, race.results[chosen.winner])
+        refits = plan.refit and held_out_share(race, race.candidates[chosen.winner]) > 0
+        winner = train_winner(race, chosen.winner, reserve, refits=refits)
         if plan.equal == "epochs" or not winner.is_exhausted:
             break
         # More training does not help, so the time that is left belongs to further candidates and
@@ -48,20 +46,15 @@ def run_to_the_end(race: Race) -> Conclusion:
             if race.rounds == before:
                 seconds = race.stopwatch.seconds + share * seconds_left(race, kept)
                 race.explore(seconds / race.stopwatch.total)
-        again, has_time = chosen, duel_seconds(race) < seconds_left(race, kept)
-        if has_time and is_better(race.metric, race.best(), winner):
-            again = duel_again(race, chosen, winner)
-        if again == chosen and race.rounds == before:
+        has_time = duel_seconds(race) < seconds_left(race, kept)
+        again = has_time and is_better(race.metric, race.best(), winner)
+        previous, chosen = chosen, duel(race, again=again)
+        if chosen == previous and race.rounds == before:
             break
-        chosen = again
     final = final_run(race, winner, reserve, refits=refits)
     if final is not None and not refits and ranked([winner, final], race.metric[1])[0] is winner:
         final = None
-    directory = winner.directory if final is None else final.directory
-    scores, gain = score_answer(race, winner, directory)
-    return Conclusion(
-        winner, chosen.baseline, directory, final, scores, gain, race.metric, chosen.doubtful
-    )
+    return conclude(race, chosen, winner, final, None)
 
 
 def end_with_ensemble(race: Race, chosen: Duel) -> Conclusion:
@@ -69,48 +62,38 @@ def end_with_ensemble(race: Race, chosen: Duel) -> Conclusion:
 
     Without such a choice, the winner of the duel is the answer; the ensemble is compared with it.
     """
-    networks = race.pool.networks[chosen.winner.candidate.family]
-    reserve = race.config.ensemble * scoring_seconds(networks, chosen)
-    finalists = train_finalists(race, chosen.winner, reserve)
-    single = next(f for f in finalists if f.candidate.name == chosen.winner.candidate.name)
-    counts = make_ensemble(race, finalists)
-    directory = race.directory / FOLDER if len(counts) > 1 else single.directory
-    scores, gain = score_answer(race, single, directory)
-    directories = {"ensemble": directory, "single": single.directory}
-    ensemble_gain = None
-    if scores and len(counts) > 1:
-        metric, device = race.metric[0], networks.config.device
-        ensemble_gain = measure_gain(directory, single.directory, metric=metric, device=device)
-    costs = compare_costs(directories, race.execution.executor.threads)
-    return Conclusion(
-        single, chosen.baseline, directory, None, scores, gain, race.metric, chosen.doubtful,
-        EnsembleResult(counts, ensemble_gain, costs),
-    )  # fmt: skip
+    winner = race.results[chosen.winner]
+    reserve = race.config.ensemble * scoring_seconds(race, winner)
+    finalists = train_finalists(race, winner, reserve)
+    single = next(f for f in finalists if f.candidate.name == chosen.winner)
+    return conclude(race, chosen, single, None, make_ensemble(race, finalists, single))
 
 
-def score_answer(
-    race: Race, winner: Result, directory: Path
-) -> tuple[Mapping[str, float], Gain | None]:
+def conclude(
+    race: Race, chosen: Duel, winner: Result, final: Result | None, ensemble: EnsembleResult | None
+) -> Conclusion:
     """Score the answer on the test split, once; compare a found network with the best baseline.
 
     Args:
         race: The race.
-        winner: The winner.
-        directory: Folder with the checkpoint of the answer.
-
-    Returns:
-        All scores of the answer, empty without a test split; and what the search contributed, if
-        the winner is a found network.
+        chosen: The duel.
+        winner: The network that has won it.
+        final: Final run of the winner, if there is one.
+        ensemble: The ensemble that is the answer, if there is one.
     """
-    networks = race.pool.networks[winner.candidate.family]
-    if networks.data.held_out_loader("test", networks.data.subsets) is None:
-        return {}, None
-    race.console.info("scoring the test split")
-    metric, device, folder = race.metric[0], networks.config.device, race.directory / DUEL
-    scores = measure_gain(directory, directory, metric=metric, device=device).found
-    if winner.candidate.is_baseline:
-        return scores, None
-    return scores, measure_gain(folder / "found", folder / "baseline", metric=metric, device=device)
+    single = (final or winner).directory
+    directory = single if ensemble is None else ensemble.directory
+    baseline = Result(race.candidates[chosen.baseline], (), chosen.baseline_summary, math.nan)
+    networks, test, gain = race.pool.networks[winner.candidate.family], None, None
+    if networks.data.held_out_loader("test", {}) is not None:
+        race.console.info("scoring the test split")
+        compare = partial(measure_gain, metric=race.metric[0], device=networks.config.device)
+        test = compare(directory, single)
+        if not winner.candidate.is_baseline:
+            gain = compare(race.directory / DUEL / "found", race.directory / DUEL / "baseline")
+    return Conclusion(
+        winner, baseline, directory, final, test, gain, race.metric[0], chosen.doubtful, ensemble
+    )
 
 
 def write_predictions(directory: Path, networks: Networks) -> JsonObject:
@@ -134,9 +117,10 @@ def write_predictions(directory: Path, networks: Networks) -> JsonObject:
     return {"predicted_samples": len(values)}
 
 
-def scoring_seconds(networks: Networks, chosen: Duel) -> float:
+def scoring_seconds(race: Race, result: Result) -> float:
     """Return about how many seconds scores on the test split, or predictions, will take."""
-    data, result = networks.data, chosen.winner
+    networks = race.pool.networks[result.candidate.family]
+    data = networks.data
     test, valid = data.held_out_loader("test", {}), data.retrain_loaders()[1]
     scored = 1 if result.candidate.is_baseline else 3
     batches = 0.0 if test is None else scored * len(test)

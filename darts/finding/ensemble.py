@@ -7,11 +7,12 @@ References:
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from darts.config import ConfigError
+from darts.finding.answer import copy_files
 from darts.finding.final_run import begin_of_final_runs, final_runs
 from darts.finding.race import Race
 from darts.finding.results import Result, ranked
@@ -19,9 +20,8 @@ from darts.finding.slices import counted, timed
 from darts.reading import JsonObject
 from darts.recipes.ensemble import choose_members, fits_together, save_ensemble
 from darts.recipes.gain import Gain
+from darts.recipes.timing import compare_costs
 from darts.recipes.trained import TrainedNetwork
-
-FOLDER = "ensemble"
 
 
 @dataclass(frozen=True)
@@ -29,31 +29,29 @@ class EnsembleResult:
     """An ensemble of networks of the race.
 
     Attributes:
+        directory: Folder with its checkpoint; with one network only, the run directory.
         counts: How often each network counts, by its name.
-        gain: Difference to the winner alone on the test split; None without a test split or with
-            one network only.
         costs: Parameters and milliseconds per sample, of the ensemble and of the winner alone.
     """
 
+    directory: Path
     counts: Mapping[str, int]
-    gain: Gain | None
     costs: Mapping[str, float]
 
-    def sentence(self) -> str:
-        """Return which networks are averaged, and how large they are together."""
-        if len(self.counts) == 1:
-            return "No ensemble has a better validation score than the best network alone."
-        names = ", ".join(f"{n} x {name}" for name, n in self.counts.items())
-        cost = self.costs["ensemble_parameters"] / self.costs["single_parameters"]
-        return f"The result averages {names}: {cost:.1f} times the parameters of the winner."
+    def summary(self, test: Gain | None) -> JsonObject:
+        """Return the entries of ``summary.json``.
 
-    def summary(self) -> JsonObject:
-        """Return the entries of ``summary.json``."""
-        values: JsonObject = {"ensemble": dict(self.counts), **self.costs}
-        values["ensemble_note"] = self.sentence()
-        if self.gain is not None:
-            values |= {f"single_test_{name}": v for name, v in self.gain.baseline.items()}
-            values |= self.gain.entries("ensemble_gain")
+        ``test`` compares the ensemble with the winner alone; None without a test split.
+        """
+        note = "No ensemble has a better validation score than the best network alone."
+        if len(self.counts) > 1:
+            names = ", ".join(f"{n} x {name}" for name, n in self.counts.items())
+            cost = self.costs["ensemble_parameters"] / self.costs["single_parameters"]
+            note = f"The result averages {names}: {cost:.1f} times the parameters of the winner."
+        values = {"ensemble": dict(self.counts), **self.costs, "ensemble_note": note}
+        if len(self.counts) > 1 and test is not None:
+            values |= {f"single_test_{name}": score for name, score in test.baseline.items()}
+            values |= test.entries("ensemble_gain")
         return values
 
 
@@ -81,7 +79,7 @@ def train_finalists(race: Race, winner: Result, reserve: float) -> list[Result]:
     )
     plan = race.config.plan
     if plan.equal == "time":
-        waves = math.ceil(len(names) / race.execution.executor.workers)
+        waves = math.ceil(len(names) / race.workers)
         trained = max(race.results[name].seconds for name in names)
         end = race.decisions.decide(
             f"end-{race.stopwatch.total:.0f}-ensemble",
@@ -111,19 +109,20 @@ def _finalists(race: Race, winner: Result) -> list[str]:
     return [winner.candidate.name, *fitting][: race.config.ensemble]
 
 
-def make_ensemble(race: Race, finalists: Sequence[Result]) -> dict[str, int]:
-    """Return how often each network counts in the ensemble with the best validation score.
+def make_ensemble(race: Race, finalists: Sequence[Result], single: Result) -> EnsembleResult:
+    """Return the ensemble with the best validation score; write its checkpoint.
 
-    Its checkpoint is written, unless it has one member only.
+    It is only the winner, ``single``, if no ensemble is better than one network.
     """
     name, metric = race.metric
     runs = [finalist.directory for finalist in finalists]
     counts = choose_members(runs, name, higher_is_better=metric.higher_is_better)
     chosen = {f.candidate.name: n for f, n in zip(finalists, counts, strict=True) if n}
+    directory = single.directory
     if len(chosen) > 1:
-        folder = race.directory / FOLDER
-        save_ensemble(folder, runs, counts)
-        for file in ("split.npz", "metrics.jsonl", "vocabulary.json"):
-            if (runs[0] / file).exists():
-                shutil.copyfile(runs[0] / file, folder / file)
-    return chosen
+        directory = race.directory / "ensemble"
+        save_ensemble(directory, runs, counts)
+        copy_files(runs[0], directory, ("split.npz", "metrics.jsonl", "vocabulary.json"))
+    directories = {"ensemble": directory, "single": single.directory}
+    costs = compare_costs(directories, race.execution.executor.threads)
+    return EnsembleResult(directory, chosen, costs)

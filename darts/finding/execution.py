@@ -1,24 +1,70 @@
-"""Execute the jobs of ``darts.find``, show the time that is left, and stop after a signal."""
+"""Execute the jobs of ``darts.find``, measure the time, and stop after a signal."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import CancelledError
-from concurrent.futures import Future as AnyFuture
-from concurrent.futures import wait as wait_for
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from darts.finding.budget import Stopwatch
-from darts.running.jobs import Executor, ExecutorError, Future, Job, Outcome
+from darts.config import ConfigError, FindBudgetConfig
+from darts.finding.decisions import Decisions
+from darts.running.jobs import Executor, ExecutorError, Job, Outcome
 from darts.tracking import Console
-from darts.training.interrupt import Interrupt
+from darts.training.interrupt import Interrupt, Interrupted
 
 _POLL = 0.2  # seconds between two checks for signals
 
 
-class Stopped(Exception):
-    """The user has interrupted the race; everything that is complete is saved."""
+def budget_seconds(config: FindBudgetConfig) -> float:
+    """Return the wall-clock time of the whole run in seconds."""
+    if config.hours is not None and config.minutes is not None:
+        raise ConfigError(
+            f"budget.hours={config.hours:g} and budget.minutes={config.minutes:g} are mutually "
+            "exclusive; use one of them, and null for the other"
+        )
+    if config.hours is not None:
+        return 3600 * config.hours
+    return 60 * (config.default_minutes if config.minutes is None else config.minutes)
+
+
+class Stopwatch:
+    """The running time, summed over all resumes.
+
+    If the process is killed, the time since the last ``save`` is lost, about a second.
+
+    Args:
+        total: The budget in seconds.
+        decisions: File that stores the time.
+        begin: Start of this process's part of the run, by the clock; None for now.
+        clock: Returns the time in seconds.
+    """
+
+    def __init__(
+        self,
+        total: float,
+        decisions: Decisions,
+        *,
+        begin: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.total, self._decisions, self._clock = total, decisions, clock
+        self._previous = decisions.decide("seconds", float, lambda: 0.0)
+        self._start = clock() if begin is None else begin
+
+    @property
+    def seconds(self) -> float:
+        """Running time in seconds."""
+        return self._previous + self._clock() - self._start
+
+    def until(self, share: float) -> float:
+        """Return the seconds until a share of the budget is used; negative afterwards."""
+        return share * self.total - self.seconds
+
+    def save(self) -> None:
+        """Save the running time."""
+        self._decisions.record("seconds", self.seconds)
 
 
 @dataclass
@@ -43,37 +89,32 @@ class Execution:
     def run(self, jobs: Sequence[Job]) -> dict[str, Outcome]:
         """Execute runs that are not long enough yet; return all outcomes by name.
 
-        Raise Stopped after a signal, and ExecutorError if no run can be executed.
+        Warn of a run that has failed. Raise Interrupted after a signal, when everything complete is
+        saved, and ExecutorError if no run can be executed.
         """
         if self._stopping():
-            raise Stopped
+            raise Interrupted
         futures = self.executor.submit_all(jobs)
-        waiting: set[AnyFuture[Outcome]] = set(futures)
+        waiting = set(futures)
         while waiting:
-            done, _ = wait_for(waiting, timeout=_POLL, return_when="FIRST_COMPLETED")
+            done, _ = wait(waiting, timeout=_POLL, return_when="FIRST_COMPLETED")
             waiting -= done
             if self._stopping():
                 for future in waiting:
                     future.cancel()
-                wait_for(waiting)
-                self.stopwatch.save()
-                raise Stopped
-            for future in futures:
-                if future in done:
-                    self.ended[future.job.directory] = self.stopwatch.seconds
-                    self._check(future)
+                wait(waiting)
+                raise Interrupted
+            for future in (own for own in futures if own in done):
+                self.ended[future.job.directory] = self.stopwatch.seconds
+                error = future.exception()
+                if isinstance(error, ExecutorError):  # without waiting for the other runs
+                    raise error
+                if error is None and (outcome := future.result()).summary is None:
+                    self.console.warn(f"{future.job.name}: {outcome.problem}")
         try:
             return {future.job.name: future.result() for future in futures}
         except CancelledError:
-            raise Stopped from None
-
-    def _check(self, future: Future) -> None:
-        """Warn of a run that has failed; raise ExecutorError without waiting for other runs."""
-        error = future.exception()
-        if isinstance(error, ExecutorError):
-            raise error
-        if error is None and (outcome := future.result()).summary is None:
-            self.console.warn(f"{future.job.name}: {outcome.problem}")
+            raise Interrupted from None
 
     def _stopping(self) -> bool:
         """Advance the progress bar; return whether a signal has arrived."""

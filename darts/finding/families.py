@@ -16,7 +16,7 @@ References:
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from darts.recipes.rules import Values
@@ -64,42 +64,38 @@ RESIDUAL_CELL = (
 """The plain cell with a residual connection from its input to its output."""
 
 
-def _macro(*blocks: str) -> str:
-    return json.dumps({"space": "macro", "blocks": blocks})
+def _genotype(space: str, **operations: Sequence[object]) -> str:
+    return json.dumps({"space": space, **operations})
 
 
-def _mlp(*layers: str) -> str:
-    return json.dumps({"space": "mlp", "layers": layers})
-
-
-def _transformer(*blocks: tuple[str, str]) -> str:
-    return json.dumps({"space": "transformer", "blocks": blocks})
-
-
-_MOBILENET = {"mobilenet": _macro(*["mb_k3_e3"] * 6)}
+_CELLS = {"resnet": RESNET_CELL, "residual_3x3": RESIDUAL_CELL}
+_MOBILENET = {"mobilenet": _genotype("macro", blocks=["mb_k3_e3"] * 6)}
+_RECURRENT = {"ENAS_RNN": "ENAS_RNN", "DARTS_RNN_V2": "DARTS_RNN_V2"}
 _ROWS = {
-    "mlp_128": _mlp("relu_128"),
-    "linear": _mlp("identity_64"),
-    "mlp_256x2": _mlp("relu_256", "relu_256"),
+    "mlp_128": _genotype("mlp", layers=["relu_128"]),
+    "linear": _genotype("mlp", layers=["identity_64"]),
+    "mlp_256x2": _genotype("mlp", layers=["relu_256", "relu_256"]),
 }
 _WIDE: Values = {"space.widths": [32, 64, 128, 256], "space.cells": 3}
 _TEXTS = {
-    "lstm_1": _transformer(("lstm", "identity")),
-    "lstm_2": _transformer(("lstm", "identity"), ("lstm", "identity")),
-    "transformer": _transformer(("attention_4", "gelu_4"), ("attention_4", "gelu_4")),
+    "lstm_1": _genotype("transformer", blocks=[("lstm", "identity")]),
+    "lstm_2": _genotype("transformer", blocks=[("lstm", "identity")] * 2),
+    "transformer": _genotype("transformer", blocks=[("attention_4", "gelu_4")] * 2),
 }
 _DOCUMENTS = {
-    "bag_of_words": _transformer(("identity", "identity")),
-    "word_vectors": _transformer(("identity", "gelu_1")),
-    "convolution": _transformer(("conv_3", "gelu_2")),
-    "transformer": _transformer(("attention_4", "gelu_2")),
+    "bag_of_words": _genotype("transformer", blocks=[("identity", "identity")]),
+    "word_vectors": _genotype("transformer", blocks=[("identity", "gelu_1")]),
+    "convolution": _genotype("transformer", blocks=[("conv_3", "gelu_2")]),
+    "transformer": _genotype("transformer", blocks=[("attention_4", "gelu_2")]),
 }
 
 
-def _fast(name: str, channels: int, skeleton: str, **baselines: str) -> Family:
-    cells = len(json.loads(next(iter(baselines.values())))["blocks"]) // 3  # blocks of a stage
+def _fast(name: str, channels: int, skeleton: str, **baselines: Sequence[str]) -> Family:
+    """Return a family of networks with three stages, which share the blocks of a baseline."""
+    cells = len(next(iter(baselines.values()))) // 3
     values: Values = {"space.skeleton": skeleton, "space.channels": channels, "space.cells": cells}
-    return Family(name, "macro", values, baselines)
+    known = {own: _genotype("macro", blocks=blocks) for own, blocks in baselines.items()}
+    return Family(name, "macro", values, known)
 
 
 def _text(name: str, hidden: int, cells: int, known: Mapping[str, str], *baselines: str) -> Family:
@@ -107,26 +103,20 @@ def _text(name: str, hidden: int, cells: int, known: Mapping[str, str], *baselin
     return Family(name, "transformer", values, {own: known[own] for own in baselines})
 
 
-_PLAIN_6 = _macro(*["conv_3x3"] * 6)
 _IMAGES = (
-    _fast("fast_32", 32, "fast", plain=_PLAIN_6),
-    _fast("grid_32", 32, "fast_grid", plain=_PLAIN_6),
-    _fast("fast_64", 64, "fast", plain=_PLAIN_6),
-    _fast("fast_16", 16, "fast", plain=_PLAIN_6),
+    _fast("fast_32", 32, "fast", plain=["conv_3x3"] * 6),
+    _fast("grid_32", 32, "fast_grid", plain=["conv_3x3"] * 6),
+    _fast("fast_64", 64, "fast", plain=["conv_3x3"] * 6),
+    _fast("fast_16", 16, "fast", plain=["conv_3x3"] * 6),
     _fast(
         "deep_32",
         32,
         "fast",
-        residual=_macro(*["conv_3x3", "conv_3x3", "res_3x3"] * 3),
-        convnext=_macro(*["conv_3x3", "convnext_k7", "convnext_k7"] * 3),
+        residual=["conv_3x3", "conv_3x3", "res_3x3"] * 3,
+        convnext=["conv_3x3", "convnext_k7", "convnext_k7"] * 3,
     ),
     Family("mobilenet", "macro", {"space.channels": 16, "space.cells": 2}, _MOBILENET),
-    Family(
-        "resnet",
-        "nas201",
-        {"space.channels": 16, "space.cells": 1},
-        {"resnet": RESNET_CELL, "residual_3x3": RESIDUAL_CELL},
-    ),
+    Family("resnet", "nas201", {"space.channels": 16, "space.cells": 1}, _CELLS),
     Family(
         "wide_resnet", "nas201", {"space.channels": 32, "space.cells": 2}, {"resnet": RESNET_CELL}
     ),
@@ -160,20 +150,15 @@ FAMILIES: Mapping[str, tuple[Family, ...]] = {
         _text("documents_128", 128, 1, _DOCUMENTS, "word_vectors", "convolution"),
     ),
     "pairs": (
-        Family(
-            "recurrent",
-            "recurrent",
-            {"space.embedding": 128, "space.hidden": 128},
-            {"ENAS_RNN": "ENAS_RNN", "DARTS_RNN_V2": "DARTS_RNN_V2"},
-        ),
+        Family("recurrent", "recurrent", {"space.embedding": 128, "space.hidden": 128}, _RECURRENT),
     ),
 }
 """The families by kind of data, the most promising first."""
 
 BASELINES: Mapping[str, Mapping[str, str]] = {
-    "nas201": {"resnet": RESNET_CELL, "residual_3x3": RESIDUAL_CELL, "all_3x3": PLAIN_CELL},
-    "mlp": FAMILIES["rows"][0].baselines,
+    "nas201": {**_CELLS, "all_3x3": PLAIN_CELL},
+    "mlp": _ROWS,
     "cnn": {"DARTS_V2": "DARTS_V2", "PC_DARTS_CIFAR": "PC_DARTS_CIFAR"},
-    "recurrent": FAMILIES["pairs"][0].baselines,
+    "recurrent": _RECURRENT,
 }
 """The baselines by name of the space, if the user chooses the space."""

@@ -13,12 +13,11 @@ from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
-from darts.config import quoted
 from darts.finding.candidates import Candidate, Start
 from darts.finding.folds import combine, mean_curve
 from darts.finding.race import Race
 from darts.finding.results import FoldRun, Result
-from darts.finding.slices import ENDLESS, counted
+from darts.finding.slices import ENDLESS, continued, counted
 from darts.recipes.rules import Values
 from darts.running.jobs import Job
 from darts.tracking import format_duration
@@ -65,35 +64,35 @@ def final_run(race: Race, winner: Result, reserve: float, *, refits: bool) -> Re
             return [f"epochs={useful_epochs(winner)}"]
         if anew or seconds < 1 or winner.is_exhausted or (race.folds > 1 and not refits):
             return []
-        return _continued(winner, seconds)
+        return _falling(winner, seconds)
 
     # A run that is continued with a larger budget ends with another final run.
-    name = f"final-{race.stopwatch.total:.0f}-{winner.candidate.name}" if is_timed else "final"
+    name = _name(race, winner) if is_timed else "final"
     length = race.decisions.decide(name, list[str], choose)
     if not length:
         return None
+    # Set if the run begins with random weights.
+    epochs = length[0].removeprefix("epochs=") if len(length) == 1 else ""
     how = " with the validation samples" if refits else ""
-    is_anew = len(length) == 1
-    until = f"{length[0].removeprefix('epochs=')} epochs" if is_anew else format_duration(seconds)
-    race.execution.console.info(f"final run of {winner.candidate.name}{how}: {until}")
+    until = f"{epochs} epochs" if epochs else format_duration(seconds)
+    race.console.info(f"final run of {winner.candidate.name}{how}: {until}")
     values: Values = {"validation": 0, "selection": "last"} if refits else {}
-    train = partial(
-        _train, race, values=values, threads=race.execution.executor.threads if is_timed else 1
-    )
-    if not is_anew:
-        return train({name: Run(winner.candidate, length, winner)}).get(name)
+    threads = race.execution.executor.threads if is_timed else 1
+    train = partial(_train, race, values=values, threads=threads)
 
-    def repeat(candidate: Candidate, end: int, name: str) -> Result | None:
+    def repeat(name: str, candidate: Candidate, end: int) -> Result | None:
         """Train a candidate anew up to an epoch, after the candidate that it has continued."""
-        before = None
-        if parent := candidate.start.parent:
-            begin = candidate.start.epochs
-            before = repeat(race.candidates[parent], begin, f"{name}-{begin}")
+        start, before = candidate.start, None
+        if start.parent:
+            own = f"{name}-{start.epochs}"
+            before = repeat(own, race.candidates[start.parent], start.epochs)
             if before is None:
                 return None
         return train({name: Run(candidate, counted(candidate, end), before)}).get(name)
 
-    return repeat(winner.candidate, int(length[0].removeprefix("epochs=")), name)
+    if epochs:
+        return repeat(name, winner.candidate, int(epochs))
+    return train({name: Run(winner.candidate, length, winner)}).get(name)
 
 
 def useful_epochs(result: Result) -> int:
@@ -114,19 +113,21 @@ def final_runs(race: Race, finalists: Sequence[Result], reserve: float) -> list[
 
     A network whose run fails keeps its result.
     """
-    waves = -(-len(finalists) // race.execution.executor.workers)
-    seconds = seconds_left(race, reserve) / waves
-    names = {f"final-{race.stopwatch.total:.0f}-{f.candidate.name}": f for f in finalists}
-    lengths = {
-        name: race.decisions.decide(name, list[str], partial(_continued, result, seconds))
-        for name, result in names.items()
-    }
-    runs = {n: Run(result.candidate, lengths[n], result) for n, result in names.items()}
+    seconds = seconds_left(race, reserve) / math.ceil(len(finalists) / race.workers)
+    runs = {}
+    for result in finalists:
+        name = _name(race, result)
+        length = race.decisions.decide(name, list[str], partial(_falling, result, seconds))
+        runs[name] = Run(result.candidate, length, result)
     finished = _train(race, runs, values={}, threads=None)
-    return [finished.get(name, result) for name, result in names.items()]
+    return [finished.get(_name(race, result), result) for result in finalists]
 
 
-def _continued(result: Result, seconds: float) -> list[str]:
+def _name(race: Race, result: Result) -> str:
+    return f"final-{race.stopwatch.total:.0f}-{result.candidate.name}"
+
+
+def _falling(result: Result, seconds: float) -> list[str]:
     """Return the overrides that continue a run for seconds, with a falling rate if this helps."""
     return [
         f"optimizer.cooldown={0 if result.memorizes else 1}",
@@ -140,31 +141,27 @@ def _train(
 ) -> dict[str, Result]:
     """Execute final runs; return the results of those that have not failed, by name."""
     jobs = []
-    for name, run in runs.items():
-        networks = race.pool.networks[run.candidate.family]
-        setting = {**run.candidate.setting.values, **values}
-        overrides = networks.overrides(run.candidate.genotype, setting)
-        if run.before is not None:
-            file = quoted(str(run.before.directory.resolve()))
-            overrides += (f"start={file}", "optimizer.warmup_epochs=0")
+    for name, (candidate, length, before) in runs.items():
+        networks = race.pool.networks[candidate.family]
+        words = networks.overrides(candidate.genotype, candidate.setting.values | values)
+        words += () if before is None else continued(before.directory)
         directory = race.directory / "runs" / name
-        jobs.append(Job(name, "retrain", directory, (*overrides, *run.length), threads=threads))
+        jobs.append(Job(name, "retrain", directory, (*words, *length), threads=threads))
     outcomes = race.execution.run(jobs)
     finished = {}
-    for job, (name, run) in zip(jobs, runs.items(), strict=True):
-        summary = outcomes[name].summary
+    for job, (candidate, _, before) in zip(jobs, runs.values(), strict=True):
+        summary = outcomes[job.name].summary
         if summary is not None:
-            before, start = run.before, Start()
+            start = Start()
             if before is not None:
                 start = Start(before.candidate.name, 0, before.seconds, before.epochs)
-            candidate = replace(run.candidate, start=start)
-            fold = FoldRun(job.directory, summary)
-            finished[name] = combine(candidate, [fold], race.metric, selection="last")
+            own, fold = replace(candidate, start=start), FoldRun(job.directory, summary)
+            finished[job.name] = combine(own, [fold], race.metric, selection="last")
     return finished
 
 
 def begin_of_final_runs(
-    race: Race, trained: float, reserve: float, waves: int, final_waves: float = 1.0
+    race: Race, trained: float, reserve: float, waves: int, final_waves: float
 ) -> float:
     """Return when final runs begin, so that they are as long as the training before.
 
@@ -198,7 +195,7 @@ def held_out_share(race: Race, candidate: Candidate) -> float:
     A published validation split does not count, because a run without validation does not read it.
     """
     networks = race.pool.networks[candidate.family]
-    keys = ("validation", "validation_fold", "selection")
-    if networks.data.held_out_loader("valid", {}) is not None or networks.user_keys & set(keys):
+    is_set = networks.user.keys() & {"validation", "validation_fold", "selection"}
+    if is_set or networks.data.held_out_loader("valid", {}) is not None:
         return 0.0
     return float(networks.config.validation)

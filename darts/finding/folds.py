@@ -18,7 +18,7 @@ from darts.config import ConfigError
 from darts.data import count_folds
 from darts.finding.candidates import Candidate, Networks
 from darts.finding.results import FoldRun, Result, signed
-from darts.reading import FileError, JsonObject
+from darts.reading import FileError
 from darts.tasks.metrics import Metric
 from darts.tracking.metrics import read_metrics
 
@@ -64,24 +64,21 @@ def combine(
         metric: Name of the steering metric and its direction.
         selection: ``selection`` of the runs: "best" or "last".
     """
-    name, direction = f"valid_{metric[0]}", metric[1]
-    if len(runs) == 1:
-        known = runs[0].summary.get(name)
-        score = float(known) if isinstance(known, int | float) else math.nan
-        return Result(candidate, tuple(runs), runs[0].summary, score)
-    means = mean_curve(runs)
-    epochs = [*means][-1:] if selection == "last" else [*means]
-    scored = [epoch for epoch in epochs if math.isfinite(means[epoch].get(name, math.nan))]
-    best = max(scored, key=lambda epoch: signed(means[epoch][name], direction), default=None)
-    summary: JsonObject = {
-        **{key: v for key, v in runs[0].summary.items() if not key.startswith("valid_")},
-        "epochs": max(means, default=0),
-        "seconds": statistics.fmean(float(run.summary["seconds"]) for run in runs),
-    }
-    if best is None:
-        return Result(candidate, tuple(runs), summary, math.nan)
-    summary |= {**means[best], "epoch": best}
-    return Result(candidate, tuple(runs), summary, means[best][name])
+    name, summary = f"valid_{metric[0]}", runs[0].summary
+    if len(runs) > 1:
+        means = mean_curve(runs)
+        epochs = [*means][-1:] if selection == "last" else [*means]
+        scored = [epoch for epoch in epochs if math.isfinite(means[epoch].get(name, math.nan))]
+        best = max(scored, key=lambda epoch: signed(means[epoch][name], metric[1]), default=None)
+        summary = {
+            **{key: v for key, v in summary.items() if not key.startswith("valid_")},
+            "epochs": max(means, default=0),
+            "seconds": statistics.fmean(float(run.summary["seconds"]) for run in runs),
+            **({} if best is None else {**means[best], "epoch": best}),
+        }
+    known = summary.get(name)
+    score = float(known) if isinstance(known, int | float) else math.nan
+    return Result(candidate, tuple(runs), summary, score)
 
 
 def mean_curve(runs: Sequence[FoldRun]) -> dict[int, dict[str, float]]:

@@ -17,9 +17,6 @@ from darts.spaces.pretrained import Pretrained
 from darts.spaces.pretrained.weights import find_weights
 from darts.tracking.formats import format_value
 
-NONE = "none"
-"""Value of ``pretrained.weights`` for races without trained weights."""
-
 SIZES = (96, 128, 64)
 """Sides of the images in pixels, the most promising first; the network enlarges smaller images.
 
@@ -40,7 +37,7 @@ def pretrained_families(
         user_keys: Keys that the user has set; the size of the images may be one of them.
         downloads: Whether a missing file may be downloaded.
     """
-    if name == NONE:
+    if name == "none":
         return ()
     if facts.kind != "images" or "space" in user_keys:
         raise ConfigError(
@@ -69,9 +66,8 @@ def pretrained_families(
 
 def share_features(networks: Mapping[str, Networks], directory: Path) -> None:
     """Let the runs of a race compute the features of the images once, in a folder of the race."""
-    for own in networks.values():
-        if own.family.fine_tunes:
-            own.values["space.features"] = str(directory / "features")
+    for own in networks.values():  # spaces without this key leave it out
+        own.values["space.features"] = str(directory / "features")
 
 
 def worth_of_weights(race: Race) -> JsonObject:

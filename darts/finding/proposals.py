@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from random import Random
 
 from darts.config import FindConfig
@@ -29,15 +29,12 @@ class Pool:
 
     def baselines(self) -> list[Candidate]:
         """Return the baselines: the first one of each family, then the second ones, and so on."""
-        by_family = [
-            [
-                Candidate(f"{family}-{name}", family, genotype, BASELINE)
-                for name, genotype in networks.baselines.items()
-            ]
+        found = [
+            (turn, Candidate(f"{family}-{name}", family, str(genotype), BASELINE))
             for family, networks in self.networks.items()
+            for turn, (name, genotype) in enumerate(networks.baselines.items())
         ]
-        turns = itertools.zip_longest(*by_family)
-        return [c for turn in turns for c in turn if c is not None]
+        return [candidate for _, candidate in sorted(found, key=itemgetter(0))]
 
     def variants(
         self, leader: Candidate, start: Start, known: Sequence[Candidate]
@@ -81,7 +78,7 @@ class Pool:
         """Yield changes of the leader's setting that do not take back an earlier change."""
         networks = self.networks[leader.family]
         recipe = networks.values | networks.family.values
-        for change in settings(self.facts, recipe | leader.setting.values, networks.user_keys):
+        for change in settings(self.facts, recipe | leader.setting.values, networks.user.keys()):
             names = [leader.setting.name] if leader.setting.values else []
             values = {
                 key: value
@@ -89,30 +86,21 @@ class Pool:
                 # A mirrored network has twice the MACs.
                 if recipe.get(key) != value and not (key == "mirror" and networks.limits.limits)
             }
-            if not leader.setting.values.keys() <= values.keys():
-                continue
-            setting = Setting("+".join([*names, change.name]), values)
-            stem = leader.name.partition("+")[0]
-            yield dataclasses.replace(
-                leader, name=f"{stem}+{setting.name}", setting=setting, start=start
-            )
+            if leader.setting.values.keys() <= values.keys():
+                setting = Setting("+".join([*names, change.name]), values)
+                name = f"{leader.name.partition('+')[0]}+{setting.name}"
+                yield dataclasses.replace(leader, name=name, setting=setting, start=start)
 
     def _neighbors(self, leader: Candidate, random: Random) -> Iterator[Candidate]:
         networks = self.networks[leader.family]
         known = {each.function for each in networks.baselines.values()}
-        for genotype in filter(networks.fits, networks.neighbors(leader.genotype, random)):
-            yield dataclasses.replace(
-                leader,
-                name=f"{leader.family}-neighbor",
-                genotype=genotype,
-                origin=BASELINE if genotype.function in known else "neighbor",
-                start=Start(),
-            )
+        name = f"{leader.family}-neighbor"
+        for genotype in filter(networks.fits, networks.neighbors(leader.architecture, random)):
+            origin = BASELINE if genotype.function in known else "neighbor"
+            yield Candidate(name, leader.family, str(genotype), origin, leader.setting)
 
     def _others(self, leader: Candidate) -> Iterator[Candidate]:
-        for family, networks in self.networks.items():
-            for name, genotype in networks.baselines.items():
-                label = f"+{leader.setting.name}" if leader.setting.values else ""
-                yield Candidate(
-                    f"{family}-{name}{label}", family, genotype, BASELINE, leader.setting
-                )
+        label = f"+{leader.setting.name}" if leader.setting.values else ""
+        families = list(self.networks)
+        for own in sorted(self.baselines(), key=lambda own: families.index(own.family)):
+            yield dataclasses.replace(own, name=f"{own.name}{label}", setting=leader.setting)

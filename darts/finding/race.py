@@ -8,22 +8,22 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from darts.config import ConfigError
 from darts.finding.answer import write_answer
-from darts.finding.candidates import Candidate, SavedCandidate
+from darts.finding.candidates import Candidate
 from darts.finding.decisions import Decisions
 from darts.finding.execution import Execution
 from darts.finding.folds import combine
 from darts.finding.policy import WORST, Entry, Standing, promoted
-from darts.finding.preference import augmented, larger
 from darts.finding.proposals import Pool
-from darts.finding.results import FoldRun, Result, ranked, signed
+from darts.finding.results import FoldRun, Result, augmented, is_better, ranked, signed
 from darts.finding.searches import GradientSearches
 from darts.finding.slices import LONGEST, Slices, timed
+from darts.judging.statistics import LEVEL
 from darts.running.jobs import Job, Outcome, is_complete, read_summary
 from darts.tasks.metrics import Metric
 from darts.tracking import format_duration, format_value
@@ -43,8 +43,6 @@ In the replay, 16 costs 0.3 points and 128 is level, but more slices have more o
 
 NEWCOMERS = 4
 """Candidates that enter in each round after the first. In the replay, 2 and 8 are level."""
-
-LOG = "race.jsonl"
 
 
 @dataclass
@@ -81,6 +79,7 @@ class Race:
     def __post_init__(self) -> None:
         self.config = self.pool.config
         self.stopwatch, self.console = self.execution.stopwatch, self.execution.console
+        self.workers = self.execution.executor.workers
         self.slices = Slices(self.directory, self.pool, self.decisions, self.folds)
         self.searches = GradientSearches(
             self.pool, self.decisions, self.directory / "runs", self.console.info
@@ -98,18 +97,16 @@ class Race:
                 if not planned:
                     return
                 self.decisions.record(name, planned)
-            entries = self.decisions.decide(name, list[Entry], list)
-            self.train(entries, self._searches() if self.rounds == 1 else [])
+            searches: list[Job] = []
+            if self.rounds == 1:  # in the family that leads
+                seconds = LONGEST * self.stopwatch.total
+                searches = self.searches.start(self.best(), seconds, self.workers)
+            self.train(self.decisions.decide(name, list[Entry], list), searches)
             if not self.results:  # before the round is saved: a resumed run repeats it
                 raise ConfigError(f"all runs failed: {self._problem}")
             self.rounds += 1
             self._save()
             self._report_round()
-
-    def _searches(self) -> list[Job]:
-        """Start the gradient searches in the family that leads."""
-        seconds = LONGEST * self.stopwatch.total
-        return self.searches.start(self.best(), seconds, self.execution.executor.workers)
 
     def _has_time(self, until: float) -> bool:
         plan = self.config.plan
@@ -124,18 +121,11 @@ class Race:
         if names:  # what may be ahead of the leader after longer training stays comparable
             leader = self.results[names[0]]
             names += [self.larger(leader).candidate.name, self.augmented(leader).candidate.name]
-        entries = [
-            Entry(name, self.standings[name].stage)
-            for name in dict.fromkeys(names)
-            if self.standings[name].is_open
-        ]
-        known = self.known()
-        new = list(self._newcomers(known))
+        new = self._newcomers(self.known())
         # A candidate that others continue trains to the same stage, so that they can be compared.
-        parents = {s.parent: s.stage for s in (c.start for c in new) if s.parent and not s.best}
-        trained = {entry.name for entry in entries}
-        trained |= {name for name, standing in self.standings.items() if not standing.is_open}
-        entries += [Entry(n, s) for n, s in parents.items() if n not in trained]
+        names += [c.start.parent for c in new if c.start.parent and not c.start.best]
+        standings = [self.standings[name] for name in dict.fromkeys(names)]
+        entries = [Entry(own.name, own.stage) for own in standings if own.is_open]
         entries += [Entry(c.name, c.start.stage) for c in new]
         if self.config.plan.equal == "time":
             entries = self.fitting(entries, until)
@@ -155,18 +145,18 @@ class Race:
         for start in {c.start for c in new if c.start.parent}:
             self.slices.save_start(self.results[start.parent], start)
         self.candidates = {candidate.name: candidate for candidate in (*self.known(), *new)}
-        self.decisions.record("candidates", [c.save() for c in self.candidates.values()])
+        self.decisions.record("candidates", list(self.candidates.values()))
 
     def fitting(self, entries: Sequence[Entry], until: float) -> list[Entry]:
         """Return the first entries that end before a share of the budget is used."""
-        workers = self.execution.executor.workers
         # The first round leaves time for the next ones, but trains one candidate per worker, and
         # one with and one without trained weights.
         kinds = {networks.family.fine_tunes for networks in self.pool.networks.values()}
-        least = max(workers, len(kinds))
+        least = max(self.workers, len(kinds))
         left = self.stopwatch.until(until if self.rounds else until / 2)
         chosen: list[Entry] = []
-        busy = [0.0] * workers  # until when, if each slice goes to the worker that is free first
+        # Until when each worker is busy, if a slice goes to the one that is free first.
+        busy = [0.0] * self.workers
         for entry in entries:
             after = list(busy)
             for _ in range(self.folds):
@@ -177,7 +167,7 @@ class Race:
                 busy = after
         return chosen
 
-    def _newcomers(self, known: Sequence[Candidate]) -> Collection[Candidate]:
+    def _newcomers(self, known: Sequence[Candidate]) -> list[Candidate]:
         """Return the baselines, later variants of the leader, and of the next if it has too few."""
         if not known:
             return self.pool.baselines()
@@ -202,23 +192,17 @@ class Race:
 
         Slices that were interrupted end now, so that their candidates have scores.
         """
-        saved = self.decisions.decide("candidates", list[SavedCandidate], list)
-        self.candidates = {candidate.name: candidate.restore() for candidate in saved}
+        saved = self.decisions.decide("candidates", list[Candidate], list)
+        self.candidates = {candidate.name: candidate for candidate in saved}
         self.rounds = self.decisions.decide("rounds", int, lambda: 0)
         self.standings = self.decisions.decide("standings", dict[str, Standing], dict)
         slices = {name: self.slices.jobs(self.candidates[name]) for name in self.standings}
         for name, jobs in slices.items():
             if all(is_complete(job.directory) for job in jobs):
-                runs = [FoldRun(job.directory, read_summary(job.directory)) for job in jobs]
-                self._combine(self.candidates[name], runs)
-        interrupted = {
-            name: jobs
-            for name, jobs in slices.items()
-            if name not in self.results and not self.standings[name].has_failed
-        }
-        outcomes = self.execution.run(list(itertools.chain.from_iterable(interrupted.values())))
-        for name, jobs in interrupted.items():
-            self.record(self.candidates[name], jobs, outcomes)
+                self._note(name, jobs, [Outcome(read_summary(job.directory)) for job in jobs])
+        interrupted = slices.keys() - self.results.keys()
+        interrupted -= {name for name, own in self.standings.items() if own.has_failed}
+        self._execute({name: jobs for name, jobs in slices.items() if name in interrupted})
         # The order decides between equal results.
         self.results = {n: self.results[n] for n in self.standings if n in self.results}
 
@@ -240,7 +224,7 @@ class Race:
         total = self.stopwatch.total / self.folds
         jobs, networks = [], self.pool.networks
         risen = (c for c in self.pool.baselines() if not networks[c.family].family.fine_tunes)
-        for candidate in itertools.islice(risen, self.execution.executor.workers):
+        for candidate in itertools.islice(risen, self.workers):
             rise = networks[candidate.family].config.optimizer.warmup_epochs
             length = (f"epochs={rise + 1}", f"max_seconds={LONGEST * total:g}")
             jobs.append(self.slices.jobs(candidate, length)[0])
@@ -250,30 +234,27 @@ class Race:
 
     def train(self, entries: Sequence[Entry], jobs: Sequence[Job] = ()) -> None:
         """Train candidates to their stages; execute other jobs at the same time."""
-        slices = {
-            c.name: self.slices.jobs(c, self.slices.length(c, entry.stage))
-            for entry in entries
-            for c in [self.candidates[entry.name]]
-        }
-        runs = list(itertools.chain.from_iterable(slices.values()))
-        before, begin = self._trained_seconds(slices), self.stopwatch.seconds
-        outcomes = self.execution.run([*jobs, *runs])
+        slices = {}
         for entry in entries:
-            name = entry.name
-            result = self.record(self.candidates[name], slices[name], outcomes)
-            self._enter(self.candidates[name], entry.stage, result)
-        if runs and not jobs:
-            busy = min(self.execution.executor.workers, len(runs))
-            spent = busy * (self.stopwatch.seconds - begin)
+            candidate = self.candidates[entry.name]
+            length = self.slices.length(candidate, entry.stage)
+            slices[entry.name] = self.slices.jobs(candidate, length)
+        before, begin = self._trained_seconds(slices), self.stopwatch.seconds
+        self._execute(slices, jobs)
+        for entry in entries:
+            self._enter(entry.name, entry.stage)
+        if not jobs:
+            runs = self.folds * len(entries)
+            spent = min(self.workers, runs) * (self.stopwatch.seconds - begin)
             trained = self._trained_seconds(slices) - before
-            self.overhead = max(spent - trained, 0.0) / len(runs)
+            self.overhead = max(spent - trained, 0.0) / runs
 
-    def _enter(self, candidate: Candidate, stage: int, result: Result | None) -> None:
-        """Note the result of a stage; None if the run has failed."""
-        new = Standing(candidate.name, first=candidate.start.stage)
-        standing = self.standings.setdefault(candidate.name, new)
+    def _enter(self, name: str, stage: int) -> None:
+        """Enter the newest score of a candidate as the score of a stage."""
+        result, first = self.results.get(name), self.candidates[name].start.stage
+        standing = self.standings.setdefault(name, Standing(name, first=first))
         score = WORST if result is None else signed(result.score, self.metric[1])
-        standing.scores[stage - standing.first :] = [score]
+        standing.scores[stage - first :] = [score]
         standing.is_open = result is not None and not result.is_exhausted
 
     def _trained_seconds(self, names: Iterable[str]) -> float:
@@ -287,25 +268,23 @@ class Race:
             name: self.slices.jobs(self.candidates[name], length, threads)
             for name, length in lengths.items()
         }
-        outcomes = self.execution.run(list(itertools.chain.from_iterable(slices.values())))
-        for name, jobs in slices.items():
-            before = self.results[name]
-            self.results[name] = self.record(self.candidates[name], jobs, outcomes) or before
+        before = dict(self.results)
+        self._execute(slices)
+        self.results = before | self.results
 
     def train_for(self, candidate: Candidate, seconds: float) -> Result:
         """Train a candidate alone to its next stage, or for some seconds if it is not reached."""
-        before = self.results[candidate.name]
-        stage = self.standings[candidate.name].stage
+        name, before = candidate.name, self.results[candidate.name]
+        stage = self.standings[name].stage
         while self.slices.seconds_after(stage) <= before.seconds:  # it has trained alone before
-            self._enter(candidate, stage, before)
+            self._enter(name, stage)
             stage += 1
         total = min(self.slices.seconds_after(stage), before.seconds + seconds)
-        self.train_up_to({candidate.name: timed(candidate, total)})
-        result = self.results[candidate.name]
-        if result != before and total == self.slices.seconds_after(stage):
-            self._enter(candidate, stage, result)
+        self.train_up_to({name: timed(candidate, total)})
+        if self.results[name] != before and total == self.slices.seconds_after(stage):
+            self._enter(name, stage)
             self._save()
-        return result
+        return self.results[name]
 
     def train_to(self, candidate: Candidate, stage: int) -> Result | None:
         """Train a candidate to a stage, if it has not reached it; return its result."""
@@ -315,27 +294,26 @@ class Race:
             self._save()
         return self.results.get(candidate.name)
 
-    def record(
-        self, candidate: Candidate, jobs: Sequence[Job], outcomes: dict[str, Outcome]
-    ) -> Result | None:
-        """Save and return the result of a candidate; None if one of its runs failed."""
+    def _execute(self, slices: Mapping[str, Sequence[Job]], jobs: Sequence[Job] = ()) -> None:
+        """Execute slices by candidate, and other jobs at the same time; note and log results."""
+        outcomes = self.execution.run([*jobs, *itertools.chain.from_iterable(slices.values())])
+        for name, own in slices.items():
+            self._note(name, own, [outcomes[job.name] for job in own])
+            if name in self.results:
+                self._log(self.results[name])
+
+    def _note(self, name: str, jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> None:
+        """Note the result of a candidate; it has none if one of its runs has failed."""
         runs = []
-        for job in jobs:
-            outcome = outcomes[job.name]
+        for job, outcome in zip(jobs, outcomes, strict=True):
             if outcome.summary is None:
                 self._problem = outcome.problem
-                self.results.pop(candidate.name, None)
-                return None
+                self.results.pop(name, None)
+                return
             runs.append(FoldRun(job.directory, outcome.summary))
-        result = self._combine(candidate, runs)
-        self._log(result)
-        return result
-
-    def _combine(self, candidate: Candidate, runs: Sequence[FoldRun]) -> Result:
+        candidate = self.candidates[name]
         selection = self.pool.networks[candidate.family].config.selection
-        result = combine(candidate, runs, self.metric, selection=selection)
-        self.results[candidate.name] = result
-        return result
+        self.results[name] = combine(candidate, runs, self.metric, selection=selection)
 
     # Results.
 
@@ -348,12 +326,21 @@ class Race:
     def augmented(self, result: Result) -> Result:
         """Return a result with more augmentation after equal training, unless this harms."""
         scores = self.standings[result.candidate.name].scores
-        before = scores[-2] if len(scores) > 1 else None
-        return augmented(self.metric, result, self.equal(result), before)
+        return augmented(self.metric, result, self.equal(result), scores)
 
     def larger(self, result: Result) -> Result:
-        """Return the largest baseline that is level with a result after equal training."""
-        return larger(self.metric, result, self.equal(result))
+        """Return a baseline with fewer epochs that is not significantly worse, or else the result.
+
+        After equal time, a network that needed fewer epochs for the same score is usually larger.
+        It is better per epoch, so it is ahead when both have trained for many epochs. This does not
+        hold if they then know the training samples by heart, so a result that memorizes them stays
+        the same.
+        """
+        if result.memorizes:
+            return result
+        baselines = [r for r in self.equal(result) if r.candidate.is_baseline]
+        level = [r for r in baselines if not is_better(self.metric, result, r, LEVEL)]
+        return min([result, *level], key=lambda each: each.epochs)
 
     def equal(self, result: Result) -> list[Result]:
         """Return the results after equal training, including the given one."""
@@ -373,7 +360,7 @@ class Race:
             f"{format_duration(used)} of {format_duration(total)} used"
         )
         if "duel" not in self.decisions:  # then the winner is the answer, whatever leads
-            write_answer(self.directory, first.directory, first.candidate.genotype)
+            write_answer(self.directory, first.directory, first.candidate.architecture)
 
     def describe(self, result: Result) -> str:
         """Return name, score and training time of a candidate."""
@@ -390,5 +377,5 @@ class Race:
             "epochs": result.epochs,
             "leader": self.best().candidate.name,
         }
-        with (self.directory / LOG).open("a", encoding="utf-8") as file:
+        with (self.directory / "race.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")

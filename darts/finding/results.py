@@ -1,15 +1,17 @@
-"""Results of the candidates of ``darts.find``, and their order."""
+"""Results of the candidates of ``darts.find``: their order, and which of two is preferred."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from darts.finding.candidates import Candidate
 from darts.finding.policy import WORST
+from darts.judging.statistics import LEVEL
 from darts.reading import JsonObject
+from darts.recipes.gain import validation_interval
 from darts.tasks.metrics import Metric
 from darts.tracking.ledger import sum_costs
 from darts.tracking.metrics import read_metrics
@@ -17,6 +19,10 @@ from darts.training.scoring import memorizes
 
 FIRST_EPOCHS = 3
 """Epochs after which the score of a network says something, at least."""
+
+CHOICE_LEVEL = 0.6
+"""Confidence level of the interval of a difference on validation data. A network replaces the best
+baseline if its interval lies above 0, which has a probability of about four fifths."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +118,7 @@ class Result:
             "joules": sum_costs([run.summary for run in self.runs])["joules"],
             "runs": len(self.runs),
             "directory": self.directory.name,
-            "genotype": str(self.candidate.genotype),
+            "genotype": self.candidate.genotype,
         }
 
 
@@ -134,7 +140,53 @@ def ranked(results: Iterable[Result], metric: Metric) -> list[Result]:
     """
 
     def key(result: Result) -> tuple[float, float, float]:
-        loss = math.inf if math.isnan(result.loss) else result.loss
-        return (-signed(result.score, metric), loss, float(result.summary.get("parameters") or 0))
+        size = float(result.summary.get("parameters") or 0)
+        return -signed(result.score, metric), result.loss, size
 
     return sorted(results, key=key)
+
+
+def is_better(
+    metric: tuple[str, Metric], new: Result, old: Result, level: float = CHOICE_LEVEL
+) -> bool:
+    """Return whether a network is clearly better than another one, on validation data.
+
+    Args:
+        metric: Name of the steering metric and its direction.
+        new: The network.
+        old: The other one.
+        level: Confidence level of the interval of the difference.
+    """
+    if ranked([old, new], metric[1])[0] == old:
+        return False
+    bounds = validation_interval(new.directories, old.directories, metric=metric[0], level=level)
+    return bounds is None or bounds[0] > 0
+
+
+def augmented(
+    metric: tuple[str, Metric], result: Result, equal: Iterable[Result], scores: Sequence[float]
+) -> Result:
+    """Return the best variant of a result with more augmentation, unless all are much worse.
+
+    Winners train for several times as long as in the comparison, and longer training gains more
+    from augmentation. A variant is not much worse if it has at least half of the improvement of the
+    last stage: where mirroring harms, it had less than 0.4 of it, also while scores rise quickly;
+    where it does not, more than 0.5 (experiments/README.md). Nor is one that is not significantly
+    worse, since small improvements are noise.
+
+    Args:
+        metric: Name of the steering metric and its direction.
+        result: The result.
+        equal: Results after equal training.
+        scores: Signed scores of the candidate after each stage; the variants began with the last
+            but one.
+    """
+    name, score = result.candidate.name, signed(result.score, metric[1])
+    variants = [r for r in equal if r.candidate.start.parent == name]
+    variants = [r for r in variants if r.candidate.setting.augments]
+    half = (scores[-2] + score) / 2 if len(scores) > 1 else math.inf
+    for variant in ranked(variants, metric[1]):
+        keeps_half = signed(variant.score, metric[1]) >= half
+        if keeps_half or not is_better(metric, result, variant, LEVEL):
+            return variant
+    return result

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from darts.comparing.plan import as_overrides
+from darts.comparing.plan import QUIET, as_overrides
 from darts.config import SearchConfig, compose
 from darts.finding.candidates import Candidate, Networks
 from darts.finding.decisions import Decisions
@@ -67,8 +67,8 @@ class GradientSearches:
                 continue
             genotype = find_genotype(str(directory))[1].simplified()
             if is_connected(genotype) and self._networks.fits(genotype):
-                family = self._networks.family.name
-                yield Candidate(f"{family}-{method}", family, genotype, method, leader.setting)
+                family, text = self._networks.family.name, str(genotype)
+                yield Candidate(f"{family}-{method}", family, text, method, leader.setting)
 
     @property
     def _networks(self) -> Networks:
@@ -101,9 +101,24 @@ class GradientSearches:
 
     def _jobs(self, epochs: int) -> list[Job]:
         """Return a job for each method that the space supports."""
+        networks, find = self._networks, self.pool.config
+        recipe = search_recipe(self.pool.facts, fine_tunes=networks.family.fine_tunes)
+        sizes = {k: v for k, v in networks.family.values.items() if k.startswith(SEARCHED_KEYS)}
         jobs = []
-        for method in self.pool.config.methods:
-            overrides = self._overrides(method, epochs)
+        for method in find.methods:
+            overrides = merge_overrides(
+                [
+                    *QUIET,
+                    *overrides_of_limits(find.limit, networks.space, method),
+                    f"seed={find.seed}",
+                    f"space={networks.family.space}",
+                    *as_overrides(sizes),
+                    *as_overrides(recipe),
+                    *(item for item in networks.user.values() if item.startswith(SEARCHED_KEYS)),
+                    f"method={method}",
+                    f"epochs={epochs}",
+                ]
+            )
             config = cast("SearchConfig", compose("search", overrides))
             if config.relaxation.partial > 1 and not config.space.supports_partial:
                 self.log(f"no search with {method}: {config.space.name} has no partial channels")
@@ -111,22 +126,3 @@ class GradientSearches:
             directory = self._directory(method)
             jobs.append(Job(directory.name, "search", directory, tuple(overrides)))
         return jobs
-
-    def _overrides(self, method: str, epochs: int) -> list[str]:
-        networks = self._networks
-        recipe = search_recipe(self.pool.facts, fine_tunes=networks.family.fine_tunes)
-        sizes = {k: v for k, v in networks.family.values.items() if k.startswith(SEARCHED_KEYS)}
-        return merge_overrides(
-            [
-                "tracking.tensorboard=false",
-                "tracking.figures=false",
-                *overrides_of_limits(self.pool.config.limit, networks.space, method),
-                f"seed={self.pool.config.seed}",
-                f"space={networks.family.space}",
-                *as_overrides(sizes),
-                *as_overrides(recipe),
-                *(item for item in networks.user if item.startswith(SEARCHED_KEYS)),
-                f"method={method}",
-                f"epochs={epochs}",
-            ]
-        )

@@ -2,50 +2,57 @@
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
 from darts.config import ConfigError, FindConfig, RetrainConfig, compose, one_of
+from darts.config.datasets import ImagesConfig
+from darts.data.folders import median_side
+from darts.data.images import MIN_SIDE
 from darts.data_modules.compatibility import data_kind
 from darts.data_modules.samples import SampleDataModule
 from darts.finding.candidates import ANY_GENOTYPE, Networks
 from darts.finding.families import BASELINES, FAMILIES, Family
-from darts.finding.image_sizes import image_sizes, median_side, with_sizes
 from darts.finding.limited_baselines import largest_architecture, within_limits
 from darts.finding.pretrained import pretrained_families
 from darts.judging.limits.costs import CostMeter, require_known_memory, require_sizes
 from darts.plugins import group_options
-from darts.recipes.commands import merge_overrides
+from darts.recipes.commands import overrides_by_key
 from darts.recipes.exporting.formats import check_export
 from darts.recipes.rules import MAX_SHARE, DataFacts, Values, recipe
 
 CLASSIFIED = (*SampleDataModule.data_kinds, "documents")
 """Kinds of data with separate samples, which ``darts.predict`` accepts."""
 
+SIZES = (32, 64, 128)
+"""Sides in pixels. A network needs about four times as long on images of the next size."""
+
+_OWN_KEYS = ("genotype", "resume", "dry_run", "evaluate_test", "start", "start_epoch")
+_SCHEDULE = "runs continue, so their learning rate must not depend on their length"
 _ADVICE = {  # for users who set keys of retrainings that darts.find sets itself
+    **dict.fromkeys(_OWN_KEYS, "leave it out"),
     "epochs": "set plan.epochs instead",
     "max_seconds": "set budget.minutes instead",
-    "optimizer.schedule": "runs continue, so their learning rate must not depend on their length",
-    "optimizer.cooldown": "runs continue, so their learning rate must not depend on their length",
+    "optimizer.schedule": _SCHEDULE,
+    "optimizer.cooldown": _SCHEDULE,
     "drop_path": "it depends on the number of epochs, which a race does not know; leave it out",
 }
-_OWN_KEYS = {"genotype", "resume", "dry_run", "evaluate_test", "start", "start_epoch", *_ADVICE}
 
 
 def check_config(config: FindConfig) -> None:
     """Check the settings that do not depend on the data."""
-    for item in user_overrides(config):
-        key = item.partition("=")[0]
-        if key in _OWN_KEYS:
-            advice = _ADVICE.get(key, "leave it out")
-            raise ConfigError(f"{item}: darts.find sets {key} itself; {advice}")
+    user = user_overrides(config)
+    for key, item in user.items():
+        if key in _ADVICE:
+            raise ConfigError(f"{item}: darts.find sets {key} itself; {_ADVICE[key]}")
     for method in config.methods:
         one_of("methods", method, group_options("method"))
     declared = _declared(config)
     if declared.validation == 0:
         raise ConfigError("validation=0: darts.find chooses by validation scores; leave it out")
-    if config.benchmark.table is not None and not config_chooses_space(config):
+    if config.benchmark.table is not None and "space" not in user:
         raise ConfigError(
             f"benchmark.table={config.benchmark.table}: a table covers one space; set space=, too"
         )
@@ -65,9 +72,9 @@ def check_config(config: FindConfig) -> None:
         require_known_memory(config.limit, _networks(config, family, {}).config.space)
 
 
-def user_overrides(config: FindConfig) -> tuple[str, ...]:
-    """Return the overrides of all runs: of the experiment, then of the command line."""
-    return tuple(merge_overrides([*config.base, *config.overrides]))
+def user_overrides(config: FindConfig) -> dict[str, str]:
+    """Return the overrides of all runs by key: of the experiment, then of the command line."""
+    return overrides_by_key([*config.base, *config.overrides])
 
 
 def make_networks(config: FindConfig) -> tuple[DataFacts, dict[str, Networks]]:
@@ -77,50 +84,44 @@ def make_networks(config: FindConfig) -> tuple[DataFacts, dict[str, Networks]]:
     within the limits remain. A space that the user chose also gets its largest architecture within
     the limits.
     """
-    declared = _declared(config)
-    kind = data_kind(declared)
+    declared, user = _declared(config), user_overrides(config)
+    kind, dataset = data_kind(declared), declared.dataset
     sizes = _image_sizes(config, declared)
     families = with_sizes(_families(config, declared, kind), sizes)
     first = _networks(config, families[0], {"validation": MAX_SHARE})
     facts = DataFacts.read(first.config, first.data)
     side = max(sizes, default=facts.side)
     # By default, data sets may be downloaded; weights only if the user has said so.
-    name, keys = config.pretrained.weights, first.user_keys
-    downloads = "dataset.download" in keys and getattr(first.config.dataset, "download", False)
-    added = pretrained_families(name, facts, side, keys, downloads=downloads)
+    downloads = "dataset.download" in user and getattr(dataset, "download", False)
+    weights = config.pretrained.weights
+    added = pretrained_families(weights, facts, side, user, downloads=downloads)
     families = (families[0], *added, *families[1:])
     own: Values = {"validation": facts.validation} if facts.validation > 0 else {}
-    if kind == "images":
-        flip = bool(getattr(declared.dataset, "flip", False))
-        crop = str(getattr(declared.dataset, "crop", "none"))
-        own |= {"dataset.flip": flip, "mirror": flip, "dataset.crop": crop}
+    if kind == "images" and isinstance(dataset, ImagesConfig):
+        own |= {"dataset.flip": dataset.flip, "mirror": dataset.flip, "dataset.crop": dataset.crop}
     networks = {}
     for family in families:
         resized = facts.resized(family.values.get("dataset.size"))
-        values = recipe(resized, fine_tunes=family.fine_tunes) | own
-        made = dataclasses.replace(_networks(config, family, values), loaded=first.loaded)
+        made = _networks(config, family, recipe(resized, fine_tunes=family.fine_tunes) | own)
         if made.limits.model is not None:
             require_sizes("limit.device", made.limits.model, made.space, made.data.sample_shape)
         baselines = family.genotypes()
-        if config_chooses_space(config):
+        if "space" in user:
             largest = largest_architecture(made)
             baselines = {n: g for n, g in baselines.items() if g != largest}
             baselines["largest"] = largest
-        if fitting := within_limits(made, baselines):
-            networks[family.name] = dataclasses.replace(made, baselines=fitting)
+        made.baselines = within_limits(made, baselines)
+        if made.baselines:
+            networks[family.name] = made
     if not networks:
         raise ConfigError(f"{first.limits}: no baseline is within the limits; raise the limits")
     return facts, networks
 
 
-def config_chooses_space(config: FindConfig) -> bool:
-    """Return whether the user has chosen the space."""
-    return any(item.startswith("space=") for item in user_overrides(config))
-
-
 def _declared(config: FindConfig) -> RetrainConfig:
     """Return a retraining's configuration: task, data set and, if the user chose one, space."""
-    return cast("RetrainConfig", compose("retrain", [*user_overrides(config), ANY_GENOTYPE]))
+    words = [*user_overrides(config).values(), f"genotype={ANY_GENOTYPE}"]
+    return cast("RetrainConfig", compose("retrain", words))
 
 
 def _families(config: FindConfig, declared: RetrainConfig, kind: str) -> tuple[Family, ...]:
@@ -129,7 +130,7 @@ def _families(config: FindConfig, declared: RetrainConfig, kind: str) -> tuple[F
     A latency model needs a chosen space, because it is for networks of one size.
     """
     model = CostMeter.from_config(config.limit).model
-    chosen = config_chooses_space(config)
+    chosen = "space" in user_overrides(config)
     if model is not None and (not chosen or declared.space.name != model.space_name):
         raise ConfigError(
             f"limit.device={config.limit.device}: the latency model is for "
@@ -147,13 +148,35 @@ def _image_sizes(config: FindConfig, declared: RetrainConfig) -> tuple[int, ...]
     There are none for other data, with a latency model, or if the user has chosen a size.
     """
     dataset = declared.dataset
-    chosen = config.limit.device is not None or any(
-        item.startswith("dataset.size=") for item in user_overrides(config)
-    )
-    if dataset.name != "imagefolder" or dataset.root is None or chosen:
+    chosen = config.limit.device is not None or "dataset.size" in user_overrides(config)
+    if dataset.name != "imagefolder" or chosen:
         return ()
     side = median_side(Path(dataset.root).expanduser())
     return () if side is None else image_sizes(side)
+
+
+def image_sizes(side: int) -> tuple[int, ...]:
+    """Return the sides of images to train on, the smallest first.
+
+    Small images keep their size. Larger ones are resized to several sizes, because details may or
+    may not matter; networks on small images can train for longer.
+    """
+    largest = min(max(side, MIN_SIDE), SIZES[-1])
+    return (*(size for size in SIZES if size < largest), largest)
+
+
+def with_sizes(families: Sequence[Family], sizes: Sequence[int]) -> tuple[Family, ...]:
+    """Return all families at the smallest size, and the first one at the other sizes.
+
+    Without sizes, the families stay as they are. Neighbors of a leader have its size.
+    """
+    entries = [(family, size, family.name) for family in families for size in sizes[:1]]
+    entries += [(families[0], size, f"{families[0].name}_{size}px") for size in sizes[1:]]
+    resized = (
+        replace(family, name=name, values={**family.values, "dataset.size": size})
+        for family, size, name in entries
+    )
+    return tuple(resized if sizes else families)
 
 
 def _networks(config: FindConfig, family: Family, values: Values) -> Networks:

@@ -69,12 +69,10 @@ class Slices:
         for part in range(self.folds):
             fold = (f"validation_fold={part}",) if self.folds > 1 else ()
             suffix = f".fold{part}" if fold else ""
-            start = []
+            start: tuple[str, ...] = ()
             if parent := candidate.start.parent:
-                file = self._saved_start(parent + suffix, candidate.start)
-                start = [f"start={quoted(str(file))}", "optimizer.warmup_epochs=0"]
-                if candidate.start.best:
-                    start.append("start_epoch=best")
+                start = continued(self._saved_start(parent + suffix, candidate.start))
+                start += ("start_epoch=best",) if candidate.start.best else ()
             words = tuple(merge_overrides([*overrides, *fold, *start, *length]))
             folder = self.directory / "runs" / f"{candidate.name}{suffix}"
             jobs.append(Job(folder.name, "retrain", folder, words, tuple(length), threads))
@@ -98,11 +96,18 @@ class Slices:
         """Save the training of a candidate, so that others can continue it."""
         for directory in result.directories:
             target = self._saved_start(directory.name, start)
-            target.parent.mkdir(exist_ok=True)
             write_atomically(target, (directory / "checkpoint.safetensors").read_bytes())
 
     def _saved_start(self, run: str, start: Start) -> Path:
-        return (self.directory / "starts" / f"{run}-{start.epochs}.safetensors").resolve()
+        return self.directory / "starts" / f"{run}-{start.epochs}.safetensors"
+
+
+def continued(path: Path) -> tuple[str, ...]:
+    """Return the overrides of a run that continues the training in a run directory or checkpoint.
+
+    The rate does not rise again.
+    """
+    return f"start={quoted(str(path.resolve()))}", "optimizer.warmup_epochs=0"
 
 
 def timed(candidate: Candidate, seconds: float) -> tuple[str, str]:

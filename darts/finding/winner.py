@@ -8,16 +8,14 @@ References:
 from __future__ import annotations
 
 import math
-import shutil
 from dataclasses import dataclass, replace
 from functools import partial
 
-from darts.finding.answer import write_answer
+from darts.finding.answer import copy_files, write_answer
 from darts.finding.final_run import begin_of_final_runs
 from darts.finding.policy import Entry
-from darts.finding.preference import is_better
 from darts.finding.race import EXPLORED, Race
-from darts.finding.results import Result, ranked
+from darts.finding.results import Result, is_better, ranked
 from darts.finding.slices import counted
 from darts.reading import JsonObject
 
@@ -34,19 +32,12 @@ class Duel:
     """The comparison of the best candidate with the best baseline after equal training.
 
     Attributes:
-        winner: The one that trains on: a found network only if it is clearly better.
-        baseline: The best baseline, with its scores of the duel but without its runs.
+        budget: The budget in seconds for which it was decided.
+        winner: Name of the one that trains on: a found network only if it is clearly better.
+        baseline: Name of the best baseline.
+        baseline_summary: Content of its ``summary.json`` after the comparison.
         doubtful: Whether a found network ranked higher than the baseline that wins.
     """
-
-    winner: Result
-    baseline: Result
-    doubtful: bool = False
-
-
-@dataclass(frozen=True)
-class SavedDuel:
-    """A ``Duel`` in ``decisions.json``, with the budget for which it was decided."""
 
     budget: float
     winner: str
@@ -55,34 +46,25 @@ class SavedDuel:
     doubtful: bool
 
 
-def duel(race: Race) -> Duel:
+def duel(race: Race, *, again: bool = False) -> Duel:
     """Train the best candidate and the best baseline for equally long, and compare both.
 
     The best of several networks often has the best score by chance, and the baseline is known to
-    work. With the same budget, the duel of a winner is not repeated, because the winner trains on
-    and the other does not.
+    work. The comparison is made once for each budget, because then the winner trains on and the
+    other does not. It is repeated if the winner has failed since then, or with ``again``. A new
+    winner must be clearly better than the winner so far.
     """
-    saved = _decided(race)
-    winner = race.results.get(saved.winner)
-    has_grown = race.config.plan.equal == "time" and saved.budget != race.stopwatch.total
-    if winner is None or (has_grown and winner != race.best()):
+    chosen = _decided(race)
+    winner = race.results.get(chosen.winner)
+    again |= race.config.plan.equal == "time" and chosen.budget != race.stopwatch.total
+    if winner is None or (again and winner != race.best()):
         compared = _compare(race)
         if winner is None or is_better(race.metric, compared[0], winner):
-            saved = _saved(race, *compared)
-    if winner is None or has_grown:
-        race.decisions.record("duel", replace(saved, budget=race.stopwatch.total))
-        winner = race.results[saved.winner]
-    baseline = Result(race.candidates[saved.baseline], (), saved.baseline_summary, math.nan)
-    return Duel(winner, baseline, saved.doubtful)
-
-
-def duel_again(race: Race, chosen: Duel, winner: Result) -> Duel:
-    """Return a new duel if its winner is clearly better than the winner so far."""
-    compared = _compare(race)
-    if not is_better(race.metric, compared[0], winner):
-        return chosen
-    race.decisions.record("duel", _saved(race, *compared))
-    return duel(race)
+            chosen = _new_duel(race, *compared)
+    if winner is None or again:
+        chosen = replace(chosen, budget=race.stopwatch.total)
+        race.decisions.record("duel", chosen)
+    return chosen
 
 
 def duel_seconds(race: Race) -> float:
@@ -90,7 +72,7 @@ def duel_seconds(race: Race) -> float:
     pair = race.best(), race.best(baseline=True)
     stage = max(race.standings[result.candidate.name].stage for result in pair) - 1
     seconds = race.slices.seconds_after(stage) - min(result.seconds for result in pair)
-    return (seconds + race.overhead) * math.ceil(race.folds / race.execution.executor.workers)
+    return (seconds + race.overhead) * math.ceil(race.folds / race.workers)
 
 
 def answer_so_far(race: Race) -> Result:
@@ -99,8 +81,8 @@ def answer_so_far(race: Race) -> Result:
     return winner or race.best()
 
 
-def _decided(race: Race) -> SavedDuel:
-    return race.decisions.decide("duel", SavedDuel, lambda: _saved(race, *_compare(race)))
+def _decided(race: Race) -> Duel:
+    return race.decisions.decide("duel", Duel, lambda: _new_duel(race, *_compare(race)))
 
 
 def _compare(race: Race) -> tuple[Result, Result, Result]:
@@ -114,8 +96,7 @@ def _compare(race: Race) -> tuple[Result, Result, Result]:
     large = race.larger(best)
     if large == best != baseline and is_better(race.metric, best, baseline):
         return race.augmented(best), best, baseline
-    if not large.candidate.is_baseline:
-        large = race.larger(baseline)
+    large = race.larger(baseline) if large == best else large
     return race.augmented(large), large if best == baseline else best, large
 
 
@@ -138,15 +119,13 @@ def _try_augmentation(race: Race, result: Result) -> None:
         race.explore(0.0)
 
 
-def _saved(race: Race, winner: Result, best: Result, baseline: Result) -> SavedDuel:
-    """Keep the checkpoints of both networks; return what ``decisions.json`` holds of the duel."""
+def _new_duel(race: Race, winner: Result, best: Result, baseline: Result) -> Duel:
+    """Return a duel after keeping the checkpoints of both networks."""
     if best != baseline:
         for name, result in (("found", best), ("baseline", baseline)):
-            target = race.directory / DUEL / name
-            target.mkdir(parents=True, exist_ok=True)
-            for file in ("checkpoint.safetensors", "split.npz"):  # what scores a network
-                shutil.copyfile(result.directory / file, target / file)
-    return SavedDuel(
+            files = ("checkpoint.safetensors", "split.npz")  # what scores a network
+            copy_files(result.directory, race.directory / DUEL / name, files)
+    return Duel(
         budget=race.stopwatch.total,
         winner=winner.candidate.name,
         baseline=baseline.candidate.name,
@@ -155,7 +134,7 @@ def _saved(race: Race, winner: Result, best: Result, baseline: Result) -> SavedD
     )
 
 
-def train_winner(race: Race, chosen: Duel, reserve: float, *, refits: bool) -> Result:
+def train_winner(race: Race, name: str, reserve: float, *, refits: bool) -> Result:
     """Train the winner until its final run begins; return its result.
 
     The final run begins earlier if the winner does not memorize the training samples. On
@@ -163,23 +142,21 @@ def train_winner(race: Race, chosen: Duel, reserve: float, *, refits: bool) -> R
 
     Args:
         race: The race.
-        chosen: The winner.
+        name: Name of the winner.
         reserve: Seconds to keep for test scores.
         refits: Whether the final run trains on the validation samples. Otherwise, there is only a
             final run with a falling rate.
     """
-    plan = race.config.plan
-    result = race.results.get(chosen.winner.candidate.name, chosen.winner)
+    plan, result = race.config.plan, race.results[name]
     if plan.equal == "epochs":
         if plan.epochs is not None:
-            race.train_up_to({result.candidate.name: counted(result.candidate, plan.epochs)})
-            result = _saved_answer(race, race.results[result.candidate.name])
+            race.train_up_to({name: counted(result.candidate, plan.epochs)})
+            result = _saved_answer(race, race.results[name])
         return result
-    waves = math.ceil(race.folds / race.execution.executor.workers)  # of the runs of the candidate
-
+    waves = math.ceil(race.folds / race.workers)  # of the runs of the candidate
     begin = partial(begin_of_final_runs, race, result.seconds, reserve, waves)
     ends = race.decisions.decide(
-        f"end-{race.stopwatch.total:.0f}-{result.candidate.name}",
+        f"end-{race.stopwatch.total:.0f}-{name}",
         list[float],
         lambda: [begin(float(refits)), begin(FALLING)],
     )
@@ -196,5 +173,5 @@ def train_winner(race: Race, chosen: Duel, reserve: float, *, refits: bool) -> R
 
 def _saved_answer(race: Race, result: Result) -> Result:
     race.console.info(f"winner: {race.describe(result)}")
-    write_answer(race.directory, result.directory, result.candidate.genotype)
+    write_answer(race.directory, result.directory, result.candidate.architecture)
     return result

@@ -76,5 +76,9 @@ def _composed(target: str, overrides: Sequence[str], run: ResumedRun | None = No
 
 def merge_overrides(overrides: Sequence[str]) -> list[str]:
     """Return the last override of each key, because Hydra rejects two options of a config group."""
-    by_key = {override.partition("=")[0].lstrip("+"): override for override in overrides}
-    return list(by_key.values())
+    return list(overrides_by_key(overrides).values())
+
+
+def overrides_by_key(overrides: Sequence[str]) -> dict[str, str]:
+    """Return the last override of each key, such as ``epochs`` of ``+epochs=3``."""
+    return {override.partition("=")[0].lstrip("+"): override for override in overrides}

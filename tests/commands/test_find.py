@@ -22,7 +22,7 @@ from slow_cases import slow_except
 
 from darts import find_command, predict
 from darts.config import launch
-from darts.finding import preference, setup
+from darts.finding import results, setup
 from darts.finding.decisions import FILE
 from darts.judging.devices.latency_model import LinearModel
 from darts.reading import read_json
@@ -97,7 +97,7 @@ def test_a_found_network_is_compared_with_the_baseline_on_test_data(
     small = parse_genotype('{"space": "mlp", "layers": ["relu_2"]}')
     monkeypatch.setattr(setup, "BASELINES", {"mlp": {}})
     monkeypatch.setattr(setup, "largest_architecture", lambda networks: small)
-    monkeypatch.setattr(preference, "validation_interval", lambda *_, **__: (0.1, 0.2))
+    monkeypatch.setattr(results, "validation_interval", lambda *_, **__: (0.1, 0.2))
     words = ("space.widths=[2,64]", "plan.settings=false", "plan.slice_epochs=3", "plan.epochs=6")
     run = commands.run("find", tmp_path / "run", *TINY, *words)
     summary = run.json("summary.json")

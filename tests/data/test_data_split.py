@@ -235,9 +235,9 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-def source(*overrides: str, given: object | None = None) -> object:
+def source(*overrides: str) -> object:
     config = compose("retrain", ["genotype=DARTS_V2", "dataset=synthetic", *overrides])
-    return make_data_module(config, Ranks(), given).source
+    return make_data_module(config, Ranks()).source
 
 
 def test_a_block_loads_each_data_set_once(loaded: list[str]) -> None:
@@ -250,14 +250,6 @@ def test_a_block_loads_each_data_set_once(loaded: list[str]) -> None:
     assert len(loaded) == 2
     assert source() is not first
     assert len(loaded) == 3
-
-
-def test_a_block_uses_data_that_are_loaded_already(loaded: list[str]) -> None:
-    given = source()
-    with keep_data():
-        assert source(given=given) is given
-        assert source() is given
-    assert len(loaded) == 1
 
 
 def test_both_loaders_read_all_samples_in_orders_of_their_own() -> None:

@@ -18,7 +18,6 @@ import replay_policies as policies
 
 from darts.finding.candidates import Candidate
 from darts.finding.results import Result
-from darts.spaces import parse_genotype
 
 # A small table is prepared in the same format.
 WINE = record_curves.DATA_SETS["wine"]
@@ -76,8 +75,7 @@ def test_a_curve_has_the_best_score_within_a_time(tmp_path):
     curve = recording.curves[0]
     scores = [recording.score(curve.value(seconds)) for seconds in (0.5, 1, 2.5, 100)]
     assert scores == pytest.approx([0.1, 0.2, 0.6, 0.6])  # first the worst of all first epochs
-    network = parse_genotype('{"space": "mlp", "layers": ["relu_8"]}')
-    candidate = Candidate("net", "mlp", network, "baseline")
+    candidate = Candidate("net", "mlp", '{"space": "mlp", "layers": ["relu_8"]}', "baseline")
     for seconds in range(1, 9):
         best = 1 if seconds == 1 else 2
         result = Result(candidate, (), {"epochs": seconds, "epoch": best}, 0.0)

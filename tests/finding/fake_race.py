@@ -12,10 +12,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from darts.config import FindConfig, compose
-from darts.finding.budget import Stopwatch
 from darts.finding.candidates import Networks
 from darts.finding.decisions import Decisions
-from darts.finding.execution import Execution
+from darts.finding.execution import Execution, Stopwatch
 from darts.finding.proposals import Pool
 from darts.finding.race import EXPLORED, Race
 from darts.finding.setup import make_networks

@@ -17,10 +17,9 @@ import torch
 from fake_race import DATA, networks_of
 
 from darts.config import FindConfig, compose
-from darts.finding.budget import Stopwatch
 from darts.finding.candidates import BASELINE, Candidate, Networks
 from darts.finding.decisions import Decisions
-from darts.finding.execution import Execution
+from darts.finding.execution import Execution, Stopwatch
 from darts.finding.families import BASELINES, FAMILIES, PLAIN_CELL, RESNET_CELL, Family
 from darts.finding.limited_baselines import (
     largest_architecture,
@@ -33,6 +32,7 @@ from darts.finding.searches import GradientSearches
 from darts.finding.setup import make_networks
 from darts.judging.devices.cell_features import is_connected
 from darts.judging.limits.costs import CostMeter
+from darts.recipes.commands import overrides_by_key
 from darts.recipes.rules import Setting, settings
 from darts.running.jobs import Executor, ExecutorError, Future, Job, Outcome
 from darts.spaces import SPACES, AnyGenotype
@@ -53,7 +53,8 @@ EARLY = genotype("|none~0|+|nor_conv_3x3~0|none~1|+|none~0|none~1|skip_connect~2
 
 def networks(space: str, *more: str) -> Networks:
     family = Family(space, space, {}, {})
-    return Networks(family, {}, (*TINY, f"space={space}", *more), seed=0, metric=None)
+    user = overrides_by_key([*TINY, f"space={space}", *more])
+    return Networks(family, {}, user, seed=0, metric=None)
 
 
 @pytest.mark.parametrize("kind", FAMILIES)
@@ -140,7 +141,7 @@ def test_the_user_takes_precedence_over_the_recipe() -> None:
     config: FindConfig = compose("find", [*TINY, "space=mlp", "optimizer.lr=0.5"])
     (own,) = make_networks(config)[1].values()
     assert own.config.optimizer.lr == 0.5
-    assert own.user_keys >= {"dataset", "space", "optimizer.lr"}
+    assert own.user.keys() >= {"dataset", "space", "optimizer.lr"}
 
 
 def test_the_largest_cell_of_nas_bench_201_has_only_3x3_convolutions() -> None:
@@ -250,7 +251,7 @@ def make_searches(folder: Path, *words: str) -> tuple[GradientSearches, Result]:
     config, facts, networks = networks_of((*DATA, *LIMITED, *words))
     pool = Pool(config, networks, facts)
     setting = Setting("flip", {"dataset.flip": True})
-    genotype = networks["mlp"].baselines["mlp_128"]
+    genotype = str(networks["mlp"].baselines["mlp_128"])
     leader = Candidate("mlp-mlp_128+flip", "mlp", genotype, BASELINE, setting)
     summary = {"epochs": 20, "epoch": 20, "seconds": 10.0}
     result = Result(leader, (FoldRun(folder, summary),), summary, 0.5)
@@ -297,7 +298,7 @@ def test_genotypes_of_searches_become_candidates(tmp_path: Path) -> None:
     (candidate,) = searches.candidates(leader.candidate)  # the other one is beyond the limit
     assert (candidate.name, candidate.origin) == ("mlp-darts_v2", "darts_v2")
     assert candidate.setting == leader.candidate.setting
-    assert str(candidate.genotype) == '{"space": "mlp", "layers": ["relu_64"]}'
+    assert candidate.genotype == '{"space": "mlp", "layers": ["relu_64"]}'
 
 
 class FakeExecutor(Executor):

@@ -11,11 +11,12 @@ from fake_race import BASELINES, DATA, networks_of
 from PIL import Image
 
 from darts.config import compose
+from darts.data.folders import median_side
+from darts.data_modules.data_module import keep_data
 from darts.finding.candidates import BASELINE, Candidate, Start
 from darts.finding.families import FAMILIES
-from darts.finding.image_sizes import image_sizes, median_side, with_sizes
 from darts.finding.proposals import Pool
-from darts.finding.setup import make_networks
+from darts.finding.setup import image_sizes, make_networks, with_sizes
 from darts.recipes.rules import DataFacts, Setting, settings
 
 IMAGES = DATA[:4]
@@ -99,7 +100,7 @@ def test_variants_are_new_distinct_and_of_three_kinds() -> None:
     assert (neighbor.origin, neighbor.setting) == ("neighbor", leader.setting)
     assert [c.start for c in (setting, neighbor, other)] == [START, Start(), Start()]
     space = pool.networks["mlp"].space
-    ours, theirs = space.encode(neighbor.genotype), space.encode(leader.genotype)
+    ours, theirs = space.encode(neighbor.architecture), space.encode(leader.architecture)
     assert sum(ours.get(key) != theirs.get(key) for key in ours | theirs) in (1, 2)  # or a layer
     assert (other.genotype, other.setting) == (known[0].genotype, leader.setting)
     assert [c.name for c in variants] == [c.name for c in proposed(make_pool(), leader)]
@@ -120,7 +121,7 @@ def test_no_variant_changes_what_the_user_has_set() -> None:
     variants = itertools.islice(pool.variants(leader, START, [leader]), 40)
     keys = {key for candidate in variants for key in candidate.setting.values}
     assert keys == {"dataset.flip", "mirror"}
-    overrides = pool.networks["mlp"].overrides(None, {"optimizer.lr": 0.5})
+    overrides = pool.networks["mlp"].overrides(values={"optimizer.lr": 0.5})
     assert "optimizer.lr=0.1" in overrides
     assert "optimizer.lr=0.5" not in overrides
 
@@ -137,7 +138,7 @@ def test_a_neighbor_that_is_a_baseline_is_named_so() -> None:
     pool = make_pool("plan.settings=false")
     leader = pool.baselines()[0]
     neighbor = next(pool.variants(leader, START, [leader]))
-    networks = dataclasses.replace(pool.networks["mlp"], baselines={"known": neighbor.genotype})
+    networks = dataclasses.replace(pool.networks["mlp"], baselines={"known": neighbor.architecture})
     again = dataclasses.replace(pool, networks={"mlp": networks})
     assert neighbor.origin == "neighbor"
     assert next(again.variants(leader, START, [leader])) == dataclasses.replace(
@@ -153,9 +154,11 @@ def test_variants_keep_the_limits() -> None:
     variants = proposed(pool, leader, 40)
     neighbors = [c for c in variants if c.origin == "neighbor"]
     assert neighbors
-    assert all(networks.costs(c.genotype)["macs"] <= limit for c in [*pool.baselines(), *variants])
+    assert all(
+        networks.costs(c.architecture)["macs"] <= limit for c in [*pool.baselines(), *variants]
+    )
     unlimited = [c for c in proposed(make_pool(), leader, 40) if c.origin == "neighbor"]
-    assert any(networks.costs(c.genotype)["macs"] > limit for c in unlimited)
+    assert any(networks.costs(c.architecture)["macs"] > limit for c in unlimited)
 
 
 def test_no_setting_doubles_the_macs_of_a_limited_network() -> None:
@@ -242,8 +245,9 @@ def test_networks_train_on_their_sizes_with_fitting_augmentation(tmp_path: Path)
 def test_networks_for_one_size_share_the_pixels(tmp_path: Path) -> None:
     root = write_images(tmp_path, 64, 40)
     config = compose("find", ["dataset=imagefolder", f"dataset.root={root}"])
-    facts, networks = make_networks(config)
-    sources = {name: id(own.data.source) for name, own in networks.items()}
+    with keep_data():
+        facts, networks = make_networks(config)
+        sources = {name: id(own.data.source) for name, own in networks.items()}
     assert sources["fast_32"] == sources["darts"] != sources["fast_32_64px"]
     assert facts.samples == 26  # 40 without a fifth for tests, and a fifth of the others
 

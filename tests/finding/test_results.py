@@ -15,17 +15,16 @@ import pytest
 import torch
 
 from darts.config import ConfigError, FindBudgetConfig
-from darts.finding.budget import Stopwatch, budget_seconds
 from darts.finding.candidates import Candidate
 from darts.finding.decisions import Decisions
+from darts.finding.execution import Stopwatch, budget_seconds
 from darts.finding.folds import choose_folds, combine
 from darts.finding.results import FIRST_EPOCHS, FoldRun, Result, ranked, signed
 from darts.reading import FileError
-from darts.spaces import parse_genotype
 from darts.tasks.metrics import CLASSIFICATION_METRICS
 from darts.tracking.metrics import MetricsLog
 
-NET = Candidate("net", "mlp", parse_genotype('{"space": "mlp", "layers": ["relu_8"]}'), "baseline")
+NET = Candidate("net", "mlp", '{"space": "mlp", "layers": ["relu_8"]}', "baseline")
 ACCURACY, LOSS = CLASSIFICATION_METRICS["accuracy"], CLASSIFICATION_METRICS["loss"]
 
 

@@ -15,12 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from darts.config import ConfigError
-from darts.finding import preference
+from darts.finding import results
 from darts.finding.candidates import Candidate, Start
 from darts.finding.final_run import final_run
 from darts.finding.policy import Standing, promoted
 from darts.finding.proposals import Pool
-from darts.finding.race import EXPLORED, SLICES
+from darts.finding.race import EXPLORED, SLICES, Race
 from darts.finding.winner import duel, train_winner
 from darts.training.interrupt import Interrupted
 
@@ -119,7 +119,7 @@ def test_later_settings_include_an_augmentation_unless_it_harms(
 ) -> None:
     """The leader ranks higher than its variant with the augmentation."""
     bounds = (0.01, 0.03) if harms else (-0.01, 0.03)
-    monkeypatch.setattr(preference, "validation_interval", lambda *_, **__: bounds)
+    monkeypatch.setattr(results, "validation_interval", lambda *_, **__: bounds)
 
     def scores(name: str, epochs: int) -> float:
         return 0.8 if "+flip" in name else 0.9 if name == BASELINES[3] else 0.1
@@ -137,10 +137,7 @@ def test_a_level_larger_network_trains_as_long_as_the_leader(
 ) -> None:
     """It is among the worse half."""
     large = BASELINES[1]
-    monkeypatch.setattr(
-        "darts.finding.race.larger",
-        lambda metric, result, equal: next(r for r in equal if r.candidate.name == large),
-    )
+    monkeypatch.setattr(Race, "larger", lambda race, _: race.results[large])
     scores = dict(zip(BASELINES, (0.7, 0.6, 0.8, 0.9), strict=True))
     race, _ = explored(tmp_path, *SHORT, scores=lambda name, _: scores.get(name, 0.5))
     stages = [race.standings[name].stage for name in BASELINES]
@@ -153,7 +150,7 @@ def test_each_round_saves_the_best_network(tmp_path: Path) -> None:
     assert (
         tmp_path / "checkpoint.safetensors"
     ).read_text() == f"{best.candidate.name} {best.epochs}"
-    assert (tmp_path / "genotype.json").read_text() == best.candidate.genotype.to_json()
+    assert (tmp_path / "genotype.json").read_text() == best.candidate.architecture.to_json()
     rows = [json.loads(line) for line in (tmp_path / "race.jsonl").read_text().splitlines()]
     assert [row["candidate"] for row in rows[:4]] == BASELINES
     assert rows[-1]["leader"] == best.candidate.name
@@ -296,13 +293,13 @@ def run_all(folder: Path, words: tuple[str, ...], **options: Any) -> list[Any]:
     race.restore()
     race.explore(EXPLORED)
     chosen = duel(race)
-    trained = train_winner(race, chosen, 0.0, refits=True)
+    trained = train_winner(race, chosen.winner, 0.0, refits=True)
     final = final_run(race, trained, 0.0, refits=True)
     copies = [(p.parent.name, p.read_text()) for p in sorted(folder.glob("duel/*/*.safetensors"))]
     decisions = json.loads((folder / "decisions.json").read_text())["decisions"]
     return [
         {key: value for key, value in decisions.items() if key != "seconds"},
-        (chosen.baseline.candidate, chosen.baseline.summary, chosen.doubtful),
+        (race.candidates[chosen.baseline], chosen.baseline_summary, chosen.doubtful),
         (trained.candidate, trained.summary, final.summary),
         copies,
         [(race.candidates[name], standing) for name, standing in race.standings.items()],
@@ -326,7 +323,7 @@ def test_a_run_that_is_killed_anywhere_ends_in_the_same_way(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(preference, "validation_interval", lambda *_, **__: bounds)
+    monkeypatch.setattr(results, "validation_interval", lambda *_, **__: bounds)
 
     def scores(name: str, epochs: int) -> float:
         return (0.7 if "neighbor" in name else len(name) / 100) + 0.05 * epochs

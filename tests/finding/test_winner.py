@@ -13,12 +13,12 @@ import pytest
 from fake_race import BASELINES, LEADER, SHORT, FakeExecutor, make_race
 from fake_race import explored as explored_race
 
-from darts.finding import ending, preference
+from darts.finding import ending, results
 from darts.finding.candidates import Start
 from darts.finding.ending import run_to_the_end
 from darts.finding.final_run import PLANNED, final_run, final_runs, held_out_share, useful_epochs
 from darts.finding.results import FoldRun, Result
-from darts.finding.winner import FALLING, duel, duel_again, train_winner
+from darts.finding.winner import FALLING, duel, train_winner
 
 TIMED = ("plan.newcomers=2", "plan.settings=false", "methods=[]")
 
@@ -44,7 +44,7 @@ def test_a_found_network_must_be_better_than_by_chance_after_equal_training(
 ) -> None:
     compared: list[list[list[Path]]] = []
     monkeypatch.setattr(
-        preference, "validation_interval", lambda *runs, **_: compared.append([*runs]) or bounds
+        results, "validation_interval", lambda *runs, **_: compared.append([*runs]) or bounds
     )
     race, _ = explored(tmp_path, *SHORT, "plan.settings=false", scores=led_by_a_neighbor)
     neighbor = race.best().candidate.name
@@ -54,8 +54,8 @@ def test_a_found_network_must_be_better_than_by_chance_after_equal_training(
     assert compared == [[[tmp_path / "runs" / name] for name in (neighbor, LEADER)]]
     for folder, name in (("found", neighbor), ("baseline", LEADER)):
         assert (tmp_path / "duel" / folder / "checkpoint.safetensors").read_text() == f"{name} 2"
-    assert chosen.winner.candidate.name == (neighbor if found else LEADER)
-    assert chosen.baseline.candidate.name == LEADER
+    assert chosen.winner == (neighbor if found else LEADER)
+    assert chosen.baseline == LEADER
     assert chosen.doubtful == (not found)
 
 
@@ -65,7 +65,7 @@ def test_a_found_network_with_more_epochs_must_be_better_at_95_percent(
 ) -> None:
     """It is smaller, so the baseline may be ahead after longer training."""
     monkeypatch.setattr(
-        preference, "validation_interval", lambda *_, level, **__: (0.8 - level, 0.1 + level)
+        results, "validation_interval", lambda *_, level, **__: (0.8 - level, 0.1 + level)
     )
     words, trained = (*SHORT, "plan.settings=false"), lambda name: 0.05
     race, _ = explored(tmp_path, *words, scores=led_by_a_neighbor, trained=trained)
@@ -74,14 +74,14 @@ def test_a_found_network_with_more_epochs_must_be_better_at_95_percent(
     race.results[LEADER] = replace(race.results[LEADER], summary=summary)
     chosen = duel(race)
     assert race.results[neighbor].epochs == 2
-    assert chosen.winner.candidate.name == (LEADER if smaller else neighbor)
+    assert chosen.winner == (LEADER if smaller else neighbor)
     assert chosen.doubtful == smaller
 
 
 def test_a_baseline_that_leads_is_not_compared(tmp_path: Path) -> None:
     race, _ = explored(tmp_path, *SHORT, "plan.settings=false")
     chosen = duel(race)
-    assert chosen.winner.candidate == chosen.baseline.candidate == race.candidates[LEADER]
+    assert chosen.winner == chosen.baseline == LEADER
     assert not chosen.doubtful
     assert not (tmp_path / "duel").exists()
 
@@ -107,11 +107,11 @@ def test_augmentation_is_preferred_unless_it_is_significantly_worse(
     def scores(name: str, epochs: int) -> float:
         return flipped if "flip" in name else led_by_a_baseline(name, epochs)
 
-    monkeypatch.setattr(preference, "validation_interval", lambda *_, level, **__: bounds(level))
+    monkeypatch.setattr(results, "validation_interval", lambda *_, level, **__: bounds(level))
     race, _ = explored(tmp_path, *SHORT, scores=scores)
     chosen = duel(race)
-    assert name in chosen.winner.candidate.name
-    assert chosen.winner.epochs == 2
+    assert name in chosen.winner
+    assert race.results[chosen.winner].epochs == 2
     assert not chosen.doubtful
 
 
@@ -123,9 +123,9 @@ def test_augmentation_that_keeps_half_of_the_improvement_is_preferred(
         best = 0.8 if epochs == 1 else 0.9
         return flipped if "flip" in name else best if name == LEADER else 0.1
 
-    monkeypatch.setattr(preference, "validation_interval", lambda *_, **__: (0.01, 0.03))
+    monkeypatch.setattr(results, "validation_interval", lambda *_, **__: (0.01, 0.03))
     race, _ = explored(tmp_path, *SHORT, scores=scores)
-    assert name in duel(race).winner.candidate.name
+    assert name in duel(race).winner
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_an_augmentation_is_tried_if_half_of_the_budget_allows(
     assert flipped == (trained[LEADER] if tried else None)
     first = min(trained.values())
     assert trained[LEADER] == (2 * first if tried else first)
-    assert chosen.winner.candidate.name == LEADER  # whose score is the better one
+    assert chosen.winner == LEADER  # whose score is the better one
     assert race.rounds == 1 + tried
 
 
@@ -165,7 +165,7 @@ def test_of_level_networks_the_one_with_the_fewest_epochs_wins(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(preference, "validation_interval", lambda *_, **__: bounds)
+    monkeypatch.setattr(results, "validation_interval", lambda *_, **__: bounds)
     words = (*SHORT, "plan.settings=false")
     race, _ = explored(tmp_path, *words, trained=lambda name: 1.0 if memorizes else 0.8)
     name = BASELINES[0]
@@ -173,8 +173,8 @@ def test_of_level_networks_the_one_with_the_fewest_epochs_wins(
     summary = {**race.results[name].summary, "epochs": 1}
     race.results[name] = replace(race.results[name], summary=summary)
     chosen = duel(race)
-    assert chosen.winner.candidate.name == (name if wins else LEADER)
-    assert chosen.baseline.candidate == chosen.winner.candidate  # the verdict names it
+    assert chosen.winner == (name if wins else LEADER)
+    assert chosen.baseline == chosen.winner  # the verdict names it
     assert not chosen.doubtful
 
 
@@ -182,9 +182,9 @@ def test_rounds_after_the_duel_keep_the_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A network that leads, but was not clearly better in the duel, does not replace it."""
-    monkeypatch.setattr(preference, "validation_interval", lambda *_, **__: (-0.1, 0.2))
+    monkeypatch.setattr(results, "validation_interval", lambda *_, **__: (-0.1, 0.2))
     race, _ = explored(tmp_path, *TIMED, scores=led_by_a_neighbor)
-    winner = train_winner(race, duel(race), 0.0, refits=True)
+    winner = train_winner(race, duel(race).winner, 0.0, refits=True)
     answer = (tmp_path / "checkpoint.safetensors").read_text()
     assert answer == f"{winner.candidate.name} {winner.epochs}"
     before = race.rounds
@@ -197,20 +197,20 @@ def test_rounds_after_the_duel_keep_the_answer(
 def test_with_more_time_a_winner_does_not_compete_again_with_less_trained_baselines(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(preference, "validation_interval", lambda *_, **__: (0.1, 0.2))
+    monkeypatch.setattr(results, "validation_interval", lambda *_, **__: (0.1, 0.2))
     race, executor = explored(tmp_path, *TIMED, scores=led_by_a_neighbor)
     first = duel(race)
-    epochs = first.winner.epochs
-    assert train_winner(race, first, 0.0, refits=True).epochs > epochs
+    epochs = race.results[first.winner].epochs
+    assert train_winner(race, first.winner, 0.0, refits=True).epochs > epochs
     again = make_race(tmp_path, *TIMED, executor=executor, total=2 * race.stopwatch.total)
     again.restore()
     again.explore(0.6)
     assert again.rounds > race.rounds
     second = duel(again)
-    assert second.winner.epochs > epochs
-    assert (second.winner.candidate, second.baseline) == (first.winner.candidate, first.baseline)
+    assert again.results[second.winner].epochs > epochs
+    assert second == replace(first, budget=again.stopwatch.total)
     copy = (tmp_path / "duel" / "found" / "checkpoint.safetensors").read_text()
-    assert copy == f"{first.winner.candidate.name} {epochs}"
+    assert copy == f"{first.winner} {epochs}"
 
 
 def test_a_duel_without_a_clearly_better_winner_changes_nothing(
@@ -222,33 +222,33 @@ def test_a_duel_without_a_clearly_better_winner_changes_nothing(
     def score(name: str, epochs: int) -> float:
         return scores["neighbor"] if "neighbor" in name else led_by_a_baseline(name, epochs)
 
-    monkeypatch.setattr(preference, "validation_interval", lambda *_, **__: (-0.1, 0.1))
+    monkeypatch.setattr(results, "validation_interval", lambda *_, **__: (-0.1, 0.1))
     race, _ = explored(tmp_path, *TIMED, scores=score)
     first = duel(race)
     decided = (tmp_path / "decisions.json").read_text()
     scores["neighbor"] = 0.95
     race.explore(0.5)
     assert not race.best().candidate.is_baseline
-    assert duel_again(race, first, race.results[LEADER]) == first
+    assert duel(race, again=True) == first
     assert not (tmp_path / "duel").exists()
     saved = [json.loads(text) for text in (decided, (tmp_path / "decisions.json").read_text())]
     assert saved[0]["decisions"]["duel"] == saved[1]["decisions"]["duel"]
-    monkeypatch.setattr(preference, "validation_interval", lambda *_, **__: (0.1, 0.2))
-    second = duel_again(race, first, race.results[LEADER])
-    assert "neighbor" in second.winner.candidate.name
+    monkeypatch.setattr(results, "validation_interval", lambda *_, **__: (0.1, 0.2))
+    second = duel(race, again=True)
+    assert "neighbor" in second.winner
     assert duel(race) == second
 
 
 def test_without_a_refit_the_winner_trains_for_the_rest_of_the_time(tmp_path: Path) -> None:
     race, _ = explored(tmp_path, *TIMED)
-    train_winner(race, duel(race), 0.0, refits=False)
+    train_winner(race, duel(race).winner, 0.0, refits=False)
     assert -1 <= race.stopwatch.until(PLANNED) <= 1
 
 
 def test_the_winner_has_the_epochs_of_the_plan(tmp_path: Path) -> None:
     for folder, words, epochs in (("a", (), 2), ("b", ("plan.epochs=7",), 7)):
         race, _ = explored(tmp_path / folder, *SHORT, "plan.settings=false", *words)
-        trained = train_winner(race, duel(race), 0.0, refits=True)
+        trained = train_winner(race, duel(race).winner, 0.0, refits=True)
         assert (trained.candidate.name, trained.epochs) == (LEADER, epochs)
 
 
@@ -257,12 +257,12 @@ def test_the_length_of_the_winner_doubles_until_its_time_is_used(
     reserve: float, tmp_path: Path
 ) -> None:
     race, executor = explored(tmp_path, *TIMED)
-    chosen = duel(race)
+    raced = race.results[duel(race).winner]
     begin, before = race.stopwatch.seconds, len(executor.ended)
-    trained = train_winner(race, chosen, reserve, refits=True)
-    lengths = [chosen.winner.epochs, *(epochs for _, epochs in executor.ended[before:])]
+    trained = train_winner(race, raced.candidate.name, reserve, refits=True)
+    lengths = [raced.epochs, *(epochs for _, epochs in executor.ended[before:])]
     left = PLANNED * race.stopwatch.total - reserve - begin
-    end = begin + (left - chosen.winner.seconds) / 2  # the final run doubles the training
+    end = begin + (left - raced.seconds) / 2  # the final run doubles the training
     assert end - 1 <= race.stopwatch.seconds <= end
     assert lengths[1:-1] == [2 * length for length in lengths[:-2]]
     assert executor.jobs[-1].threads == race.execution.executor.threads
@@ -272,7 +272,7 @@ def test_the_length_of_the_winner_doubles_until_its_time_is_used(
 def test_the_final_run_of_a_winner_that_does_not_memorize_is_longer(tmp_path: Path) -> None:
     race, _ = explored(tmp_path, *TIMED, trained=lambda name: 0.0)
     chosen = duel(race)
-    trained = train_winner(race, chosen, 0.0, refits=True)
+    trained = train_winner(race, chosen.winner, 0.0, refits=True)
     left = PLANNED * race.stopwatch.total - race.stopwatch.seconds
     assert left == pytest.approx(FALLING * trained.seconds, abs=FALLING + 1)
 
@@ -288,14 +288,14 @@ def test_a_winner_that_begins_to_memorize_has_a_shorter_final_run(tmp_path: Path
         return 1.0 if epochs["most"] > 40 else 0.0
 
     race, _ = explored(tmp_path, *TIMED, scores=score, trained=accuracy)
-    trained = train_winner(race, duel(race), 0.0, refits=True)
+    trained = train_winner(race, duel(race).winner, 0.0, refits=True)
     left = PLANNED * race.stopwatch.total - race.stopwatch.seconds
     assert left == pytest.approx(trained.seconds, abs=2)
 
 
 def test_a_winner_that_no_longer_improves_stops_early(tmp_path: Path) -> None:
     race, _ = explored(tmp_path, *TIMED, peaks={LEADER: 25})
-    trained = train_winner(race, duel(race), 0.0, refits=True)
+    trained = train_winner(race, duel(race).winner, 0.0, refits=True)
     assert trained.is_exhausted
     assert 2 * 25 < trained.epochs <= 4 * 25 + 6
     assert race.stopwatch.until(PLANNED) > 0
@@ -304,8 +304,8 @@ def test_a_winner_that_no_longer_improves_stops_early(tmp_path: Path) -> None:
 def test_a_winner_that_fails_keeps_its_result(tmp_path: Path) -> None:
     race, executor = explored(tmp_path, *SHORT, "plan.settings=false", "plan.epochs=7")
     executor.failing = frozenset({LEADER})
-    chosen = duel(race)
-    assert train_winner(race, chosen, 0.0, refits=True) == chosen.winner == race.best()
+    raced = race.results[duel(race).winner]
+    assert train_winner(race, raced.candidate.name, 0.0, refits=True) == raced == race.best()
 
 
 WITH_SETTINGS = ("plan.newcomers=2", "methods=[]")
@@ -479,7 +479,7 @@ def test_candidates_and_duels_after_an_exhausted_winner_keep_to_the_budget(
     seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ending, "scoring_seconds", lambda *_: 0.0)
-    monkeypatch.setattr(ending, "score_answer", lambda *_: ({}, None))
+    monkeypatch.setattr(ending, "measure_gain", lambda *_, **__: None)
 
     def score(name: str, epochs: int) -> float:
         return zlib.crc32(f"{name}{seed}".encode()) / 2**32 * (1.0 if epochs > 20 else 0.6)
