@@ -24,7 +24,7 @@ from ray._private import services
 from ray.exceptions import RayError, RayTaskError
 
 from darts.config import ConfigError
-from darts.config.executors import RayConfig
+from darts.config.many_runs import RayConfig
 from darts.reading import one_line
 from darts.running.jobs import ExecutorError, Job, Outcome
 from darts.running.pool import PoolExecutor, Worker, WorkerDied
