@@ -39,6 +39,8 @@ from darts.ops.autograd import Context, OneOutput
 from darts.ops.dispatch import autocasts
 from darts.ops.pixels import fold
 
+_NHWC = torch.channels_last
+
 
 def convolution_backward(
     gradient: Tensor,
@@ -73,7 +75,7 @@ def strided_weight_gradient(x: Tensor, gradient: Tensor) -> Tensor:
         for column in (0, 1):
             phase = x[..., row::2, column::2]
             padding = (0, column * (width % 2), 0, row * (height % 2))
-            phase = F.pad(phase, padding).contiguous(memory_format=torch.channels_last)
+            phase = F.pad(phase, padding).contiguous(memory_format=_NHWC)
             taps = weight_gradient(phase, gradient, 3, 1)
             result[..., row::2, column::2] = taps[..., : 3 - row, : 3 - column]
     return result
@@ -93,13 +95,13 @@ def weight_gradient(x: Tensor, gradient: Tensor, size: int, dilation: int) -> Te
     padding = (0, -x.shape[3] % folds, 0, max(0, rows - x.shape[2]))
     if any(padding):
         x, gradient = F.pad(x, padding), F.pad(gradient, padding)
-    x, gradient = (t.contiguous(memory_format=torch.channels_last) for t in (x, gradient))
+    x, gradient = (t.contiguous(memory_format=_NHWC) for t in (x, gradient))
     folded = fold(gradient, folds)
     taps = _rectangular_gradient(fold(x, folds), folded, rows, 3)
     if size == 5:
         # Columns 1 and 3 need the image shifted by half a folded pixel. Padding both sides shifts
         # it and makes it one folded pixel wider.
-        shifted = F.pad(x, (dilation, dilation)).contiguous(memory_format=torch.channels_last)
+        shifted = F.pad(x, (dilation, dilation)).contiguous(memory_format=_NHWC)
         between = _rectangular_gradient(fold(shifted, folds), folded, rows, 2)
         taps = torch.cat([taps, between], dim=3)[..., [0, 3, 1, 4, 2]]
     return torch.unflatten(taps[:, :, ::dilation], 0, (folds, -1)).sum(0)
@@ -118,8 +120,6 @@ def _rectangular_gradient(
     need = [False, True]
     return convolution_backward(gradient, x, weight, 1, padding, dilation, channels, need)[1]
 
-
-_NHWC = torch.channels_last
 
 _twice: ContextVar[bool] = ContextVar("twice", default=False)
 
