@@ -37,7 +37,6 @@ class RecordingExecutor(Executor):
         self._lock = Lock()
 
     def submit_all(self, jobs: Sequence[Job]) -> list[Future]:
-        """See ``Executor``."""
         if self.blocks:  # record each job before the next one begins
             return [self._watch([self._executor.submit(job)])[0] for job in jobs]
         return self._watch(self._executor.submit_all(jobs))
