@@ -18,7 +18,6 @@ Keys that people use first::
 from __future__ import annotations
 
 import itertools
-import shlex
 
 from darts.comparing.plan import ComparisonPlan
 from darts.comparing.plan import check_comparison as check
@@ -46,7 +45,7 @@ def compare(config: CompareConfig, call: Invocation) -> JsonObject:
                 remove_temporary_files(folder)
         plan = ComparisonPlan(config, files.path)
         launcher = RunLauncher(make_executor(config.executor, config.workers, files.path))
-        execute_runs(plan, launcher, resume=shlex.quote(f"resume={files.path}"))
+        execute_runs(plan, launcher, files.resume_command)
         results = ComparisonResults(plan)
         write_report(results, files.overrides())
         summary = files.finish(
@@ -67,7 +66,7 @@ def compare(config: CompareConfig, call: Invocation) -> JsonObject:
     return summary
 
 
-def execute_runs(plan: ComparisonPlan, launcher: RunLauncher, *, resume: str) -> None:
+def execute_runs(plan: ComparisonPlan, launcher: RunLauncher, resume_command: str) -> None:
     """Execute all runs that are not complete, and show progress on the console."""
     config, runs = plan.config, plan_runs(plan, launcher)
     done = sum(run.done() for run in runs)
@@ -98,14 +97,14 @@ def execute_runs(plan: ComparisonPlan, launcher: RunLauncher, *, resume: str) ->
         )
         signal = interrupt.received
     if signal and not all(run.done() for run in runs):
-        print_lines(f"stopped and saved; continue with: python -m darts.compare {resume}")
+        print_lines(f"stopped and saved; continue with: {resume_command}")
         raise Interrupted(128 + signal)
     if failed:
         name, reason = next(iter(failed.items()))
         raise ConfigError(
             f"{len(failed)} of {len(runs)} runs failed, and the comparison needs all of them; "
-            f"{name}: {reason}; {resume} starts failed runs again, which helps if the cause was "
-            "temporary; if a setting was the cause, start a new comparison"
+            f"{name}: {reason}; {resume_command} starts failed runs again, which helps if the "
+            "cause was temporary; if a setting was the cause, start a new comparison"
         )
 
 

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from darts.config import ConfigError, ExportConfig, FindConfig, Invocation, compose, quoted
-from darts.config.executors import ProcessesConfig
+from darts.config.many_runs import ProcessesConfig
 from darts.data_modules.data_module import keep_data
 from darts.finding.answer import write_answer
 from darts.finding.candidates import Candidate, Networks

@@ -12,7 +12,6 @@ Keys that people use first::
 from __future__ import annotations
 
 import math
-import shlex
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -51,7 +50,7 @@ def judge(config: JudgeConfig, invocation: Invocation) -> JsonObject:
         run.start_or_resume(config, invocation)
         scored = ScoreFile(run.path / FILE, plan.digest())
         scored.load()
-        score_architectures(config, plan, tools, run.path, scored)
+        score_architectures(config, plan, tools, run, scored)
         analysis = ScoreAnalysis.make(config, plan, scored)
         write_table(run.path / "scores.csv", analysis.rows())
         best = plan.architectures[int(np.argmax(analysis.values))].genotype
@@ -70,7 +69,7 @@ def judge(config: JudgeConfig, invocation: Invocation) -> JsonObject:
 
 
 def score_architectures(
-    config: JudgeConfig, plan: JudgePlan, tools: TrialTools, directory: Path, scored: ScoreFile
+    config: JudgeConfig, plan: JudgePlan, tools: TrialTools, run: RunDirectory, scored: ScoreFile
 ) -> None:
     """Score the architectures that have no scores yet; show progress and save regularly."""
     genotypes = plan.genotypes
@@ -79,12 +78,12 @@ def score_architectures(
     last_save = time.monotonic()
     with console, Interrupt("stopping after this architecture; Ctrl-C again to abort") as interrupt:
         action = "resuming" if config.resume else "scoring"
-        console.info(f"{action} in {directory}: {len(genotypes)} architectures")
+        console.info(f"{action} in {run.path}: {len(genotypes)} architectures")
         try:
             for number, text in left:
                 if interrupt.received:
                     break
-                trial = trial_of(plan, number, directory)
+                trial = trial_of(plan, number, run.path)
                 start = time.perf_counter()
                 try:
                     scores = judge_scores(config, plan, trial, tools)
@@ -106,8 +105,7 @@ def score_architectures(
             scored.save()
         signal = interrupt.received
     if signal and len(scored.rows) < len(genotypes):
-        argument = shlex.quote(f"resume={directory}")
-        print_lines(f"stopped and saved; continue with: python -m darts.judge {argument}")
+        print_lines(f"stopped and saved; continue with: {run.resume_command}")
         raise Interrupted(128 + signal)
 
 

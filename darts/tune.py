@@ -18,11 +18,9 @@ Keys that people use first::
 from __future__ import annotations
 
 import math
-import shlex
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 
 import optuna
 from optuna.study import Study
@@ -30,7 +28,6 @@ from optuna.trial import FrozenTrial, TrialState
 
 from darts.config import ConfigError, Invocation, TuneConfig, launch
 from darts.hpo.analysis import analyze
-from darts.hpo.clock import StudyClock
 from darts.hpo.config_checks import check_config as check
 from darts.hpo.config_checks import check_judge
 from darts.hpo.digests import read_trials
@@ -38,7 +35,7 @@ from darts.hpo.queue import is_over
 from darts.hpo.result_files import log_hparams, total_energy, trial_rows, write_best
 from darts.hpo.store import storage_errors
 from darts.hpo.study import StudyPlan, best_trial, make_plan
-from darts.hpo.supervisor import Supervisor
+from darts.hpo.supervisor import StudyClock, Supervisor
 from darts.hpo.trials import (
     BEYOND,
     WALL_SECONDS,
@@ -71,30 +68,29 @@ def tune(config: TuneConfig, invocation: Invocation) -> JsonObject:
             run.claim_unused(numbered=invocation.numbered)
         plan = make_plan(config, run.path)
         check_judge(plan)
-        with _how_to_continue(run.path), storage_errors(plan.storage):
+        with _how_to_continue(run), storage_errors(plan.storage):
             study = open_study(plan, run, invocation)
             return run_study(plan, study, run)
 
 
 @contextmanager
-def _how_to_continue(directory: Path) -> Iterator[None]:
+def _how_to_continue(run: RunDirectory) -> Iterator[None]:
     """Print the command that continues the study after a signal.
 
     Add it to errors that the study did not cause.
     """
-    command = f"python -m darts.tune {shlex.quote(f'resume={directory}')}"
-    advice = f"; the study keeps all finished trials, continue with: {command}"
+    advice = f"; the study keeps all finished trials, continue with: {run.resume_command}"
     try:
         yield
     except Interrupted:
-        print_lines(f"stopped and saved; continue with: {command}")
+        print_lines(f"stopped and saved; continue with: {run.resume_command}")
         raise
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"aborted by Ctrl-C{advice}") from None
     except ExecutorError as error:
         raise ExecutorError(f"{error}{advice}") from None
     except OSError as error:
-        if not is_machine_failure(error) or not (directory / "config.yaml").exists():
+        if not is_machine_failure(error) or not (run.path / "config.yaml").exists():
             raise
         # The error of a trial says how to continue that trial, and has the original as its cause.
         origin = error.__cause__ if isinstance(error.__cause__, OSError) else error
@@ -109,8 +105,7 @@ def open_study(plan: StudyPlan, run: RunDirectory, invocation: Invocation) -> St
     if resume:
         if run.is_complete and is_over(plan, trials):
             raise ConfigError(f"the study in {run.path} is complete; raise budget.trials")
-        # A summary would say that the study is complete, although it goes on.
-        (run.path / "summary.json").unlink(missing_ok=True)
+        run.reopen()
     else:
         run.begin(plan.config, invocation.overrides)
     return study

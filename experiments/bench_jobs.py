@@ -22,7 +22,7 @@ from pathlib import Path
 
 from records import Row, parser_of, put_rows, record
 
-from darts.config.executors import RayConfig
+from darts.config.many_runs import RayConfig
 from darts.running.jobs import Job, Outcome
 from darts.running.processes import ProcessExecutor, ProcessWorker
 

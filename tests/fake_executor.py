@@ -8,7 +8,7 @@ import threading
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
 
-from darts.config.executors import ExecutorConfig
+from darts.config.many_runs import ExecutorConfig
 from darts.running.execution import earlier_outcome
 from darts.running.jobs import Executor, Future, Job, Outcome
 

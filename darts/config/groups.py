@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 import yaml
 
 from darts.config import commands, datasets, many_runs
-from darts.config.executors import EXECUTORS
 from darts.config.fields import one_of
+from darts.config.many_runs import EXECUTORS
 from darts.methods.bilevel import GRADIENTS
 from darts.methods.discretization import DISCRETIZATIONS
 from darts.methods.freezing import FREEZING

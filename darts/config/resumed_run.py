@@ -20,9 +20,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from darts.config import errors
-from darts.config.executors import EXECUTORS
 from darts.config.fields import ConfigError, Dataclass, check_fields, one_of
 from darts.config.groups import COMMANDS, TYPES
+from darts.config.many_runs import EXECUTORS
 from darts.config.overrides import is_plain_override, quoted
 from darts.process import rank_and_size
 from darts.reading import YAML_LIMIT, FileError, one_line, read_json_object, read_text, read_yaml

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from darts.config import BenchmarkConfig, ConfigError, TuneConfig, one_of
-from darts.config.executors import ClusterConfig, InlineConfig
+from darts.config.many_runs import ClusterConfig, InlineConfig
 from darts.hpo.search_space import HYPERPARAMETERS, FactorialDesign, SearchSpace
 from darts.hpo.study import StudyPlan, example_config, fixed_overrides
 from darts.hpo.trial_tools import TrialTools

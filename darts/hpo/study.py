@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from darts.config import ConfigError, LimitConfig, TuneConfig
 from darts.hpo.search_space import SearchSpace
 from darts.hpo.store import damaged, machine_failure, open_storage, storage_errors
-from darts.hpo.trial_networks import LimitedPoints
+from darts.hpo.trial_tools import LimitedPoints
 from darts.hpo.trials import complete_trials, trial_scores
 from darts.judging.limits.costs import limit_overrides
 from darts.reading import one_line

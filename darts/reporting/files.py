@@ -114,10 +114,7 @@ def read_summary(path: Path) -> JsonObject:
 
 def read_rows(path: Path) -> list[JsonObject]:
     """Return the rows of metrics.jsonl that end an epoch."""
-    rows: list[JsonObject] = [
-        typed(_Row, row, "row") for row in read_metrics(path, limit=_METRICS_LIMIT)
-    ]
-    return [row for row in rows if row.get("epoch") is not None]
+    return [row for row in read_jobs(path) if row.get("epoch") is not None]
 
 
 def read_jobs(path: Path) -> list[JsonObject]:

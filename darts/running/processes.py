@@ -59,11 +59,9 @@ class ProcessWorker(Worker):
             raise WorkerDied(f"{death}; see {self._log}") from None
 
     def is_alive(self) -> bool:
-        """See ``Worker``."""
         return self.process is not None and self.process.is_alive()
 
     def run(self, job: Job) -> Outcome | None:
-        """See ``Worker``."""
         try:
             self._connection.send(job)
         except ConnectionError:
@@ -71,17 +69,14 @@ class ProcessWorker(Worker):
         return self._receive()
 
     def stop(self) -> None:
-        """See ``Worker``."""
         if self.process is not None:
             self.process.terminate()
 
     def kill(self) -> None:
-        """See ``Worker``."""
         if self.process is not None:
             self.process.kill()
 
     def end(self) -> None:
-        """See ``Worker``."""
         if self.process is not None:
             self._connection.close()
             self.process.join()

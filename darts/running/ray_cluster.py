@@ -24,7 +24,7 @@ from ray._private import services
 from ray.exceptions import RayError, RayTaskError
 
 from darts.config import ConfigError
-from darts.config.executors import RayConfig
+from darts.config.many_runs import RayConfig
 from darts.reading import one_line
 from darts.running.jobs import ExecutorError, Job, Outcome
 from darts.running.pool import PoolExecutor, Worker, WorkerDied
@@ -99,7 +99,6 @@ class RayWorker(Worker):
             self._options["memory"] = int(config.memory_gb * 2**30)
 
     def start(self) -> None:
-        """See ``Worker``."""
         self._is_ready = False
         self.kill()  # the actor whose process has died, if any
         self._host = ray.remote(Host).options(**self._options).remote(*self._arguments)
@@ -107,30 +106,25 @@ class RayWorker(Worker):
         self._is_ready = True
 
     def is_alive(self) -> bool:
-        """See ``Worker``."""
         with suppress(RayError):
             return bool(ray.get(self._host.call.remote("is_alive"), timeout=_ANSWER_SECONDS))
         return False
 
     def run(self, job: Job) -> Outcome | None:
-        """See ``Worker``."""
         outcome: Outcome | None = self._get(self._host.call.remote("run", job))
         return outcome
 
     def stop(self) -> None:
-        """See ``Worker``."""
         if self._is_ready:
             self._host.call.remote("stop")
         else:  # the cluster may never have enough free resources
             self.kill()
 
     def kill(self) -> None:
-        """See ``Worker``."""
         if self._host is not None:
             ray.kill(self._host)
 
     def end(self) -> None:
-        """See ``Worker``."""
         if self._is_ready:
             with suppress(RayError):
                 ray.get(self._host.call.remote("end"), timeout=_ANSWER_SECONDS)

@@ -25,12 +25,12 @@ import submitit
 from submitit.core.utils import FailedJobError, UncompletedJobError
 
 from darts.config import ConfigError
-from darts.config.executors import SlurmConfig
+from darts.config.many_runs import SlurmConfig
 from darts.reading import one_line
 from darts.running.execution import attempt, earlier_outcome
 from darts.running.jobs import ExecutorError, Future, Job, Outcome, Reply
+from darts.running.pool import QueueExecutor
 from darts.running.processes import ctrl_c_blocked
-from darts.running.queue import QueueExecutor
 
 _POLL = 0.5  # seconds between two queries of the jobs
 _KILL_WAIT = 30.0  # seconds until Slurm kills a cancelled job, by default

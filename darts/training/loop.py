@@ -268,6 +268,6 @@ class TrainingLoop:
         number = int(self.run.ranks.all_reduce_max(self.interrupt.received or 0))
         if not number:
             return
-        command = self.run.resume_command
+        command = self.run.files.resume_command
         self.console.info(f"interrupted; checkpoint saved. Continue with: {command}")
         raise Interrupted(128 + number)

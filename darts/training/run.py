@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import shlex
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -100,11 +99,6 @@ class TrainingRun:
     def checkpoint(self) -> Path:
         """The checkpoint file."""
         return self.path / FILE
-
-    @property
-    def resume_command(self) -> str:
-        """The command that resumes the run."""
-        return f"python -m darts.{self.command} {shlex.quote(f'resume={self.path}')}"
 
     def _claim(self, *, numbered: bool) -> None:
         if not self.ranks.main:
@@ -311,8 +305,8 @@ class TrainingRun:
         """Return the end of an error message: how to continue; empty without a checkpoint."""
         if not self.ranks.main or not self.checkpoint.exists():
             return ""
-        step = self._global_step
-        return f"; the checkpoint of step {step} is complete, continue with: {self.resume_command}"
+        complete = f"the checkpoint of step {self._global_step} is complete"
+        return f"; {complete}, continue with: {self.files.resume_command}"
 
 
 def _digest(subsets: Mapping[str, Tensor]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import shlex
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -38,6 +39,11 @@ class RunDirectory:
     def is_complete(self) -> bool:
         """Whether the run wrote its summary, which is its last file."""
         return (self.path / "summary.json").exists()
+
+    @property
+    def resume_command(self) -> str:
+        """The command that resumes the run."""
+        return f"python -m darts.{self.command} {shlex.quote(f'resume={self.path}')}"
 
     def claim_unused(self, *, numbered: bool = False, repeatable: bool = False) -> None:
         """Become the owner of a directory that does not hold a run.

@@ -15,7 +15,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from darts.config import ConfigError, SearchConfig, compose, config_digest, launch, rebuild
-from darts.config.executors import ProcessesConfig, SlurmConfig
+from darts.config.many_runs import ProcessesConfig, SlurmConfig
 from darts.config.overrides import hydra_overrides, is_plain_override, require_plain_overrides
 from darts.config.python_call import overrides_of, run_directory
 from darts.config.resumed_run import ResumedRun, as_yaml

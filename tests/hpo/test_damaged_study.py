@@ -19,10 +19,9 @@ from fake_runs import NUMBERS, SlowJudge
 from slow_cases import slow_except
 
 from darts.config import compose
-from darts.hpo.clock import CLOCK, StudyClock
 from darts.hpo.digests import read_trials
 from darts.hpo.study import StudyPlan, make_plan
-from darts.hpo.supervisor import Supervisor
+from darts.hpo.supervisor import CLOCK, StudyClock, Supervisor
 from darts.hpo.trials import SCORES
 from darts.hpo.worker import Worker
 from darts.strategies import STRATEGIES

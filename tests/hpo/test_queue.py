@@ -20,14 +20,13 @@ from optuna.trial import TrialState
 from slow_cases import slow_except
 from waiting import wait_for, wait_until
 
-from darts.hpo import clock as clocks
 from darts.hpo import queue
+from darts.hpo import supervisor as supervisors
 from darts.hpo import worker as workers
-from darts.hpo.clock import StudyClock
 from darts.hpo.queue import claim_trial, fail_and_requeue, is_over, requeue_lost, requeue_running
 from darts.hpo.store import open_storage
 from darts.hpo.study import StudyPlan
-from darts.hpo.supervisor import Supervisor
+from darts.hpo.supervisor import StudyClock, Supervisor
 from darts.hpo.trials import LOST, counted_trials, failure_reason, trial_state
 from darts.hpo.worker import Worker
 from darts.strategies import STRATEGIES
@@ -180,7 +179,7 @@ class FakeTime:
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeTime:
     fake = FakeTime()
-    for module in (clocks, workers):
+    for module in (supervisors, workers):
         monkeypatch.setattr(module, "time", fake)
     return fake
 

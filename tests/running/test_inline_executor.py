@@ -16,13 +16,12 @@ import torch
 from small_jobs import end_state, make_job, when_exists
 
 from darts.config import ConfigError
-from darts.config.executors import InlineConfig, RayConfig, SlurmConfig
+from darts.config.many_runs import InlineConfig, RayConfig, SlurmConfig
 from darts.recipes.commands import would_continue
 from darts.running import execution, executors
 from darts.running.execution import InlineExecutor
-from darts.running.executors import check_executor
+from darts.running.executors import JOBS, RecordingExecutor, check_executor
 from darts.running.jobs import Executor, Future, Job, Outcome, log_file
-from darts.running.recording import JOBS, RecordingExecutor
 from darts.tracking.metrics import read_metrics
 from darts.training.device import peak_memory
 from darts.training.interrupt import Interrupt, Interrupted

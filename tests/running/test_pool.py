@@ -12,7 +12,6 @@ from small_jobs import named_job
 from waiting import wait_until
 
 from darts.running import pool
-from darts.running import queue as queues
 from darts.running.jobs import MAX_RESTARTS, ExecutorError, Future, Job, Outcome
 from darts.running.pool import MAX_FAILED_STARTS, PoolExecutor, Worker, WorkerDied
 from darts.writing import WriteError
@@ -170,7 +169,7 @@ def test_a_job_fails_after_its_fourth_loss() -> None:
 
 
 def test_a_lost_job_that_had_ended_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queues, "earlier_outcome", lambda job: DONE)
+    monkeypatch.setattr(pool, "earlier_outcome", lambda job: DONE)
     worker = FakeWorker(runs=[died()])
     with PoolExecutor([worker], 1) as executor:
         assert executor.submit(named_job("a")).result(TIMEOUT) == DONE

@@ -19,7 +19,7 @@ from small_jobs import named_job
 from waiting import wait_until
 
 from darts.config import ConfigError
-from darts.config.executors import RayConfig
+from darts.config.many_runs import RayConfig
 from darts.running.jobs import ExecutorError, Outcome
 from darts.running.pool import WorkerDied
 from darts.writing import WriteError

@@ -20,7 +20,7 @@ from small_jobs import named_job
 from waiting import wait_until
 
 from darts.config import ConfigError
-from darts.config.executors import SlurmConfig
+from darts.config.many_runs import SlurmConfig
 from darts.running import execution
 from darts.running.jobs import MAX_RESTARTS, ExecutorError, Job, Outcome
 from darts.training.interrupt import Interrupt, Interrupted

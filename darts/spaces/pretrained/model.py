@@ -1,24 +1,138 @@
-"""A network that begins with trained weights, whose stages and adapter are choices."""
+"""A network that begins with trained weights, whose stages and adapter are choices.
+
+Its new classifier is fitted to features of training images, which are computed once: with a folder,
+the runs of a race share them in a file.
+
+References:
+    Kornblith, Shlens and Le, "Do Better ImageNet Models Transfer Better?", arXiv:1805.08974,
+    section 3: logistic regression of fixed features, by L-BFGS.
+    Kumar et al., "Fine-Tuning can Distort Pretrained Features and Underperform
+    Out-of-Distribution", arXiv:2202.10054: fit the classifier first, then tune all layers.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from darts.data import SampleLoader
+from darts.data.randomness import permutation
 from darts.reading import one_line
 from darts.spaces.macro.fast_layers import Residual
 from darts.spaces.module.choice import Choice
-from darts.spaces.network import FittedLayer, FittingData
+from darts.spaces.network import FittedLayer, FittingData, Loss
 from darts.spaces.pretrained.architectures import make_backbone, published_key, structure
-from darts.spaces.pretrained.features import training_features
-from darts.spaces.pretrained.head import fit_head
 from darts.spaces.pretrained.weights import Weights
+from darts.writing import write_atomically
+
+MOST = 10_000
+"""Largest number of images to which a classifier is fitted."""
+
+CHUNK = 64  # images that pass the network at once
+
+
+@torch.no_grad()
+def training_features(
+    backbone: nn.Module, loader: SampleLoader, folder: Path | None, seconds: float
+) -> tuple[Tensor, Tensor]:
+    """Return features ``(N, F)`` of training images without augmentation, and their targets.
+
+    All runs read the images of the split in the same random order, and each uses the features of
+    its own training images. Runs with other validation images therefore share one file.
+
+    Args:
+        backbone: Network in evaluation mode that computes the features.
+        loader: Loader of the training images.
+        folder: Folder of the file; None for no file.
+        seconds: Time after which no further images are read.
+    """
+    begin = time.monotonic()
+    used, count = loader.indices, len(loader.images.labels)
+    # With a small subset of the data, most features would not be used.
+    is_shared = folder is not None and 2 * len(used) > count
+    pool = torch.arange(count) if is_shared else used
+    order = pool[permutation(len(pool), 0, "features")]
+    is_used = torch.isin(order, used)
+    needed = min(int((is_used.cumsum(0) < MOST).sum()) + 1, len(order))
+    chunks = loader.plain(order, CHUNK)
+
+    file, known = None, 0
+    parts: list[Tensor] = []
+    if folder is not None:
+        file = folder / f"{_digest(backbone, chunks.read(0)[0])}.safetensors"
+        if file.is_file():
+            parts = [load_file(file)["features"].to(loader.device)]
+            known = len(parts[0])
+    size = known
+    batches = chunks.epoch(0, -(-known // CHUNK))
+    while size < needed and (not is_used[:size].any() or time.monotonic() - begin < seconds):
+        parts.append(backbone(next(batches)[0]))
+        size += len(parts[-1])
+    features = torch.cat(parts)
+    if file is not None and size > known:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(file, save({"features": features.cpu()}))
+    rows = is_used[:size].nonzero().flatten()
+    rows = rows[rows < needed]
+    return features[rows.to(features.device)], loader.images.labels[order[rows]].to(features.device)
+
+
+def _digest(backbone: nn.Module, images: Tensor) -> str:
+    """Return a hash of a network and of the first images, which identifies a file of features."""
+    digest = hashlib.blake2b(repr(backbone).encode(), digest_size=16)
+    for tensor in (*backbone.state_dict().values(), images):
+        digest.update(tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+RIDGE = 0.15
+"""Factor of the squared weights, for one sample per feature. On 300 and 2,000 photos of CIFAR-10 at
+64 and 96 pixels, with the 1,280 features of EfficientNet-Lite0, half and 1.5 times this factor are
+within 0.8 points of the best factor from 0.0008 to 0.8."""
+
+ITERATIONS = 50
+
+
+def fit_head(head: nn.Linear, features: Tensor, targets: Tensor, loss: Loss) -> float:
+    """Minimize the mean loss of ``head(features)`` plus a penalty; return the loss of zero weights.
+
+    The penalty is for weights of features with unit variance.
+
+    Args:
+        head: The layer, which is changed.
+        features: Its inputs ``(N, F)``.
+        targets: The targets of the samples.
+        loss: Loss of the task.
+    """
+    mean, spread = features.mean(0), features.std(0, correction=0).clamp_min(1e-4)
+    standard = (features - mean) / spread
+    weight = torch.zeros_like(head.weight, requires_grad=True)
+    bias = torch.zeros_like(head.bias, requires_grad=True)
+    optimizer = torch.optim.LBFGS(
+        [weight, bias], max_iter=ITERATIONS, line_search_fn="strong_wolfe"
+    )
+
+    def objective() -> Tensor:
+        optimizer.zero_grad()
+        value, _ = loss(lambda x: F.linear(x, weight, bias), (standard, targets))
+        value = value + RIDGE * features.shape[1] / (2 * len(features)) * weight.square().sum()
+        value.backward()  # type: ignore[no-untyped-call]
+        return value
+
+    with torch.enable_grad():
+        before = optimizer.step(objective)  # type: ignore[no-untyped-call]
+    with torch.no_grad():
+        head.weight.copy_(weight / spread)
+        head.bias.copy_(bias - head.weight @ mean)
+    return float(before)
 
 
 class Backbone(nn.Module):

@@ -9,8 +9,8 @@ import pytest
 from tiny_pretrained import colors
 from torch import Tensor, nn
 
-from darts.spaces.pretrained import features
-from darts.spaces.pretrained.features import training_features
+from darts.spaces.pretrained import model
+from darts.spaces.pretrained.model import training_features
 
 
 class Means(nn.Module):
@@ -27,7 +27,7 @@ class Means(nn.Module):
 
 @pytest.fixture(autouse=True)
 def chunks_of_ten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(features, "CHUNK", 10)
+    monkeypatch.setattr(model, "CHUNK", 10)
 
 
 def by_class(rows: Tensor, labels: Tensor) -> list[list[float]]:
@@ -73,6 +73,6 @@ def test_no_more_images_are_used_than_needed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     training_features(Means(), colors(), tmp_path, math.inf)
-    monkeypatch.setattr(features, "MOST", 15)
+    monkeypatch.setattr(model, "MOST", 15)
     rows, _ = training_features(Means(), colors(), tmp_path, math.inf)
     assert len(rows) == 15
