@@ -170,9 +170,7 @@ def results_of(
 
 
 @pytest.mark.parametrize("source", ["another", "mixed: nvml + rapl"])
-def test_joules_of_several_sources_are_not_summed(
-    comparison: Any, tmp_path: Path, source: str
-) -> None:
+def test_joules_of_two_sources_are_not_summed(comparison: Any, tmp_path: Path, source: str) -> None:
     """Either one search has another source, or all runs have the same mixed source."""
     which = "random_sharing/0/search" if source == "another" else "**"
     edits = {f"{which}/{name}.json": {"joules_source": source} for name in ("summary", "chosen")}

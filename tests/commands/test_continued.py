@@ -260,9 +260,7 @@ def test_a_retraining_begins_with_the_state_of_another_one(
         (["optimizer.algorithm=adam"], "optimizer is the state of an optimizer of another kind"),
     ],
 )
-def test_a_start_that_does_not_fit_is_refused(
-    two_epochs: Path, overrides: list[str], message: str
-) -> None:
+def test_a_wrong_start_is_refused(two_epochs: Path, overrides: list[str], message: str) -> None:
     line = commands.error_of("retrain", *SMALL, *overrides, f"start={two_epochs}")
     assert str(two_epochs / "checkpoint.safetensors") in line
     assert message in line

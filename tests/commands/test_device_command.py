@@ -90,9 +90,7 @@ def test_fit_writes_a_model_and_its_accuracy(fitted: Any) -> None:
     assert model.predict(cell) == pytest.approx(26, abs=0.2)
 
 
-def test_the_order_of_the_rows_does_not_matter(
-    fitted: Any, latencies: Path, tmp_path: Path
-) -> None:
+def test_the_order_of_rows_does_not_matter(fitted: Any, latencies: Path, tmp_path: Path) -> None:
     """A plain file with the same rows in another order, and another place for the model."""
     with gzip.open(latencies, "rt") as file:
         header, *lines = file.read().splitlines()
@@ -102,9 +100,7 @@ def test_the_order_of_the_rows_does_not_matter(
     assert out.read_bytes() == (fitted.directory / "model.json").read_bytes()
 
 
-def test_compare_leaves_out_the_networks_of_the_fit(
-    fitted: Any, latencies: Path, tmp_path: Path
-) -> None:
+def test_compare_omits_networks_of_the_fit(fitted: Any, latencies: Path, tmp_path: Path) -> None:
     model = f"model={fitted.directory / 'model.json'}"
     table = (f"table={latencies}", "column=phone")
     run = commands.run("device", tmp_path / "run", "compare", model, *table)
@@ -116,9 +112,7 @@ def test_compare_leaves_out_the_networks_of_the_fit(
     assert "networks=2: needs a lookup table" in error
 
 
-def test_compare_measures_networks_on_this_machine(
-    laptop: Path, latencies: Path, tmp_path: Path
-) -> None:
+def test_compare_can_measure_networks(laptop: Path, latencies: Path, tmp_path: Path) -> None:
     given = (f"model={laptop}", "networks=4", f"table={latencies}", "column=phone")
     run = commands.run("device", tmp_path / "run", "compare", *given)
     summary = run.json("summary.json")

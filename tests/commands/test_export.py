@@ -164,9 +164,7 @@ def test_one_file_has_everything_that_an_evaluation_needs(
 
 @pytest.mark.slow  # ONNX of a cell that is unrolled over time
 @pytest.mark.parametrize("name", TEXTS)
-def test_exported_text_networks_run_in_onnx_runtime(
-    retrained: Any, tmp_path: Path, name: str
-) -> None:
+def test_text_networks_run_in_onnx_runtime(retrained: Any, tmp_path: Path, name: str) -> None:
     done = commands.run("export", tmp_path / "export", f"checkpoint={retrained(name)}")
     assert done.result["difference"] < 1e-4
 
@@ -226,9 +224,7 @@ def onnx_accuracy(file: Path, samples: Tensor, classes: Tensor) -> float:
 
 
 @pytest.mark.slow
-def test_the_file_holds_int8_weights_and_the_summary_its_own_score(
-    run: Any, tmp_path: Path
-) -> None:
+def test_the_file_holds_int8_weights_and_the_summary_its_score(run: Any, tmp_path: Path) -> None:
     onnx = pytest.importorskip("onnx")
     folder = tmp_path / "export"
     arguments = (f"checkpoint={run.directory}", "quantize=int8", "calibration=64", "max_drop=0.2")
@@ -281,9 +277,7 @@ class StandIn:
         return lambda tensors: [sign * out.detach() for out in network(*tensors)]
 
 
-def test_calibration_uses_training_samples_only(
-    run: Any, tmp_path: Path, stand_in: StandIn
-) -> None:
+def test_calibration_uses_training_samples(run: Any, tmp_path: Path, stand_in: StandIn) -> None:
     arguments = (f"checkpoint={run.directory}", "quantize=int8")
     summary = commands.run("export", tmp_path / "x", *arguments, "calibration=1000").result
     subsets = load_split(run.directory / "split.npz")
@@ -309,15 +303,11 @@ def test_a_file_whose_score_drops_is_refused_and_deleted(run: Any, stand_in: Sta
         (("quantize=int8", "validate=false"), "quantize=int8 validate=false: a quantized network"),
     ],
 )
-def test_combinations_that_do_not_exist_are_refused(
-    run: Any, arguments: tuple[str, ...], message: str
-) -> None:
+def test_wrong_combinations_are_refused(run: Any, arguments: tuple[str, ...], message: str) -> None:
     assert message in commands.error_of("export", f"checkpoint={run.directory}", *arguments)
 
 
-def test_without_validation_data_other_training_samples_are_scored(
-    tmp_path: Path, stand_in: StandIn
-) -> None:
+def test_without_validation_training_samples_are_scored(tmp_path: Path, stand_in: StandIn) -> None:
     own = ("space=mlp", LAYERS, "validation=0", "selection=last", "epochs=1", *QUIET)
     commands.run("retrain", tmp_path / "run", *own)
     checkpoint = f"checkpoint={tmp_path / 'run'}"
@@ -329,9 +319,7 @@ def test_without_validation_data_other_training_samples_are_scored(
     assert "valid_accuracy" not in int8.result
 
 
-def test_a_missing_extra_is_named(
-    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_extra_is_named(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(package: str) -> None:
         raise ModuleNotFoundError(name=package)
 

@@ -99,9 +99,7 @@ def test_without_truth_short_trainings_calibrate(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_predictor_learns_from_the_truth_of_some_architectures(
-    table: Path, tmp_path: Path
-) -> None:
+def test_a_predictor_learns_from_some_true_scores(table: Path, tmp_path: Path) -> None:
     judged = ("judge=predictor", "judge.scores=[macs,synflow]", f"benchmark.table={table}")
     sizes = (*TINY, "architectures=30", "calibration=20")
     done = commands.run("judge", tmp_path / "run", *sizes, *judged)
@@ -164,9 +162,7 @@ def test_supported_scores_of_other_spaces_are_numbers(tmp_path: Path, space: str
         assert all(not math.isnan(float(value)) for key, value in row.items() if key != "genotype")
 
 
-def test_a_failed_run_ends_the_command_and_names_its_log(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_run_names_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("no such operator")
 
@@ -251,9 +247,7 @@ def test_an_interrupted_command_continues(tmp_path: Path, monkeypatch: pytest.Mo
         ),
     ],
 )
-def test_unusable_settings_end_in_one_line(
-    table: Path, arguments: tuple[str, ...], message: str
-) -> None:
+def test_wrong_settings_are_one_line(table: Path, arguments: tuple[str, ...], message: str) -> None:
     arguments = tuple(argument.format(table=table) for argument in arguments)
     assert message in commands.error_of("judge", *SMALL, "architectures=4", *arguments)
 

@@ -181,9 +181,7 @@ def test_a_part_that_cannot_be_made_is_left_out_with_a_note(
     assert "learning curves" in text
 
 
-def test_page_of_several_runs_compares_them(
-    search_run: Any, retrain_run: Any, tmp_path: Path
-) -> None:
+def test_page_of_two_runs_compares_them(search_run: Any, retrain_run: Any, tmp_path: Path) -> None:
     """It also shows the scores and costs of the retraining."""
     out = tmp_path / "page.html"
     commands.call("report", [str(search_run.directory), str(retrain_run.directory), f"out={out}"])

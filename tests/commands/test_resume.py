@@ -133,9 +133,7 @@ def test_a_changed_or_missing_split_file_is_refused(copy_crashed: Any) -> None:
 
 
 @pytest.mark.parametrize("command", RUNS)
-def test_a_run_with_a_loss_that_is_not_finite_writes_its_reason_and_cost(
-    tmp_path: Path, command: str
-) -> None:
+def test_a_run_that_diverges_writes_its_reason_and_cost(tmp_path: Path, command: str) -> None:
     folder = tmp_path / "run"
     overrides = [*RUNS[command], "optimizer.lr=1e30", "optimizer.clip=0", "save_minutes=0"]
     own = ["dataset=synthetic", "tracking.tensorboard=false", "tracking.figures=false"]
@@ -152,9 +150,7 @@ def test_a_run_with_a_loss_that_is_not_finite_writes_its_reason_and_cost(
     assert not (folder / "summary.json").exists()
 
 
-def test_a_signal_within_a_step_saves_a_checkpoint_after_the_step(
-    unbroken: Any, tmp_path: Path
-) -> None:
+def test_a_signal_within_a_step_saves_a_checkpoint_after_it(unbroken: Any, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     with commands.signal_in_step(5, signal.SIGTERM), pytest.raises(SystemExit, match="143"):
         commands.run("search", folder, *RUNS["search"])
@@ -199,9 +195,7 @@ def test_an_interrupted_random_sampling_scores_no_architecture_twice(
         ("drnas", 4),  # between both stages: the resumed search widens the weights
     ],
 )
-def test_a_killed_search_in_stages_ends_like_an_unbroken_one(
-    tmp_path: Path, method: str, steps: int
-) -> None:
+def test_a_killed_search_in_stages_resumes_exactly(tmp_path: Path, method: str, steps: int) -> None:
     """The crash loses the current step; there are two steps per epoch."""
     data = ("dataset=synthetic", "dataset.samples=64", "loader.batch_size=16", "epochs=3")
     small = ("space=nas201", "space.channels=4", "space.cells=1", f"method={method}")

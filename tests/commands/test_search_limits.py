@@ -270,9 +270,7 @@ SMALL = (
         (("method=random_sharing", "epochs=5"), ["discretize=sampling"]),
     ],
 )
-def test_a_dry_run_names_what_it_does_not_count(
-    overrides: tuple[str, ...], missing: list[str]
-) -> None:
+def test_dry_runs_name_what_is_not_counted(overrides: tuple[str, ...], missing: list[str]) -> None:
     """An incomplete estimate does not claim that the run fits the budget."""
     done = commands.run("search", None, *SMALL, "budget.hours=1e6", *overrides)
     assert done.result["not_counted"] == missing

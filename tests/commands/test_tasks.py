@@ -219,9 +219,7 @@ def test_predictions_are_numbers_of_the_table(trained: Path, houses: Path, tmp_p
 
 
 @pytest.mark.parametrize("suffix", ["onnx", "safetensors"])
-def test_an_exported_network_returns_numbers_of_the_table(
-    suffix: str, trained: Path, tmp_path: Path
-) -> None:
+def test_an_exported_network_returns_numbers(suffix: str, trained: Path, tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     commands.run("export", tmp_path / "x", f"checkpoint={trained}", f"format={suffix}")
     model, rows = darts.load(trained), torch.randn(4, 3, 1, 1)

@@ -143,9 +143,7 @@ def test_error_is_one_line(
 @pytest.mark.parametrize(
     ("content", "named"), [("{broken", "JSON"), ("", "empty"), ("\x00\xff", "genotype")]
 )
-def test_invalid_genotype_file_is_named(
-    refused: Any, tmp_path: Path, content: str, named: str
-) -> None:
+def test_a_wrong_genotype_is_named(refused: Any, tmp_path: Path, content: str, named: str) -> None:
     (tmp_path / "g.json").write_text(content, encoding="latin-1")
     line = refused("retrain", "genotype=g.json")
     assert "'g.json'" in line

@@ -221,9 +221,7 @@ def test_worthless_results_end_in_one_line_after_all_runs(
     assert launch("search", accept, lambda *_: "fine", [], worthless=lambda _: None) == "fine"
 
 
-def test_missing_files_are_errors_of_the_user(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_missing_files_are_user_errors(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     def task(*_: Any) -> None:
         (tmp_path / "gone").read_text()
 

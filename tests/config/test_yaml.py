@@ -204,9 +204,7 @@ def test_command_line_replaces_components_of_the_method(reverse: bool) -> None:
     assert compose("search", ["method=darts_v2", "bilevel.hvp=exact"]).bilevel.hvp == "exact"
 
 
-def test_defaults_of_an_unknown_space_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_defaults_of_an_unknown_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "defaults").mkdir()
     (tmp_path / "defaults" / "digits.yaml").write_text("search: {spaces: {cmm: {epochs: 3}}}")
     monkeypatch.setattr("darts.config.groups.conf_folders", lambda: [tmp_path])

@@ -138,9 +138,7 @@ def test_folders_of_all_splits_are_read(write: Write, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("nested", [True, False])
-def test_a_test_split_is_held_out_if_there_is_no_test_folder(
-    nested: bool, write: Write, tmp_path: Path
-) -> None:
+def test_without_a_folder_a_test_split_is_made(nested: bool, write: Write, tmp_path: Path) -> None:
     place = tmp_path / "train" if nested else tmp_path
     write_folders(write, "train" if nested else ".", a=10, b=20)
     source = load("audiofolder", root=tmp_path, **SMALL, test_share=0.3, split_seed=4)
@@ -171,9 +169,7 @@ def test_silence_has_a_finite_normalization(write: Write, tmp_path: Path) -> Non
         (lambda top: (top / "ten_ann_0.wav").touch(), r"ten_ann_0\.wav must be named <digit>_"),
     ],
 )
-def test_invalid_options_and_recordings_of_fsdd_are_refused(
-    change: Any, message: str, digits: Path
-) -> None:
+def test_wrong_options_and_recordings_are_refused(change: Any, message: str, digits: Path) -> None:
     options = change if isinstance(change, dict) else {}
     if not options:
         change(digits / "recordings")
@@ -270,9 +266,7 @@ def test_invalid_files_are_named_in_one_line(content: bytes, message: str, tmp_p
     assert "\n" not in str(caught.value)
 
 
-def test_a_long_recording_is_refused_before_it_is_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_long_recording_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("darts.data.audio._MAX_SAMPLES", 3)
     with pytest.raises(ValueError, match="it is too long: more than 3 samples"):
         read_recording(write_wave(tmp_path, riff(format_chunk(), DATA)))

@@ -149,9 +149,7 @@ HEAD = "a,b,c"
         ([HEAD, '1,"2,x'], "is not a CSV file: EOF inside string"),
     ],
 )
-def test_invalid_files_are_refused_in_one_line(
-    lines: list[str], message: str, tmp_path: Path
-) -> None:
+def test_invalid_files_are_refused(lines: list[str], message: str, tmp_path: Path) -> None:
     path = write(tmp_path, *lines) if lines else write(tmp_path, "", end="")
     share = 0.8 if "training samples" in message else 0.25
     assert str(path) in load_error(message, "csv", root=path, test_share=share)
@@ -164,9 +162,7 @@ def test_invalid_files_are_refused_in_one_line(
         (["a,b,c", "1,2,x", "1,2,z"], "line 3, column 'c': the training file has no class 'z'"),
     ],
 )
-def test_a_test_file_must_match_the_training_file(
-    lines: list[str], message: str, tmp_path: Path
-) -> None:
+def test_a_test_file_must_match_the_other(lines: list[str], message: str, tmp_path: Path) -> None:
     write(tmp_path, HEAD, *ROWS, name="train.csv")
     path = write(tmp_path, *lines, name="test.csv")
     assert str(path) in load_error(message, "csv", root=tmp_path)

@@ -72,9 +72,7 @@ def test_images_of_each_mode_become_rgb(make_folder: MakeFolder, mode: str, tmp_
         assert (train.pixels[0].permute(1, 2, 0).numpy() == np.asarray(file.convert("RGB"))).all()
 
 
-def test_a_palette_with_transparency_causes_no_warning(
-    make_folder: MakeFolder, tmp_path: Path
-) -> None:
+def test_a_transparent_palette_causes_no_warning(make_folder: MakeFolder, tmp_path: Path) -> None:
     root = make_folder("train", {"ant": 1, "bee": 1})
     picture = Image.new("P", (8, 8), 1)
     picture.putpalette([0, 0, 0, 10, 20, 30])
@@ -113,9 +111,7 @@ def test_imagenet_uses_its_validation_folder_as_test(make_folder: MakeFolder) ->
     assert small.mean == source.mean
 
 
-def test_nested_images_are_read_and_other_files_ignored(
-    make_folder: MakeFolder, tmp_path: Path
-) -> None:
+def test_nested_images_are_read_others_ignored(make_folder: MakeFolder, tmp_path: Path) -> None:
     root = make_folder("train", {"ant": 1, "bee": 1, "bee/winter": 2, ".cache": 1})
     (tmp_path / "train" / "ant" / "notes.txt").write_text("not an image")
     (tmp_path / "train" / "ant" / "._0000.png").write_text("metadata of a file manager")

@@ -101,9 +101,7 @@ def test_agnews_are_documents_or_pairs(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_invalid_documents_are_refused_in_one_line(
-    tables: dict[str, str], message: str, tmp_path: Path
-) -> None:
+def test_wrong_documents_are_refused(tables: dict[str, str], message: str, tmp_path: Path) -> None:
     load_error(message, "documents", root=write_tables(tmp_path, **tables))
 
 

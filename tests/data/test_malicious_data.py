@@ -254,9 +254,7 @@ def attack(names: list[str], folder: Path) -> dict[str, int]:
     return grown
 
 
-def test_attacks_are_refused_in_one_line_without_much_memory(
-    tmp_path: Path, warm_python: WarmPython
-) -> None:
+def test_attacks_are_refused_without_much_memory(tmp_path: Path, warm_python: WarmPython) -> None:
     """Another process, because the peak memory of this one may already be high."""
     program = (
         "import sys, warnings; warnings.simplefilter('ignore'); from pathlib import Path\n"
@@ -273,9 +271,7 @@ def test_attacks_are_refused_in_one_line_without_much_memory(
 
 @pytest.mark.parametrize("count", [30, pytest.param(500, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", KINDS)
-def test_damaged_files_are_loaded_or_refused_in_one_line(
-    kind: str, count: int, tmp_path: Path
-) -> None:
+def test_damaged_files_are_loaded_or_one_line(kind: str, count: int, tmp_path: Path) -> None:
     path, read = KINDS[kind](tmp_path)
     whole = path.read_bytes()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -120,9 +120,7 @@ def test_repeated_random_numbers_of_the_gpu_prevent_graphs(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("kill", [3, 6])
-def test_a_killed_and_resumed_search_with_graphs_equals_one_without(
-    kill: int, tmp_path: Path
-) -> None:
+def test_a_resumed_search_with_graphs_equals_one_without(kill: int, tmp_path: Path) -> None:
     overrides = (*NAS201, "method=drnas", "save_minutes=0")
     result = compare({"overrides": overrides, "kill": kill}, tmp_path)
     assert result["differences"] == []

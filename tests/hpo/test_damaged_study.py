@@ -102,9 +102,7 @@ def refusal(plan: StudyPlan) -> str:
         *((statement, "not part of a study") for statement in PROGRAMS[:2]),
     ],
 )
-def test_a_changed_study_is_refused_in_one_line(
-    plan_copy: StudyPlan, statement: str, message: str
-) -> None:
+def test_a_changed_study_is_refused(plan_copy: StudyPlan, statement: str, message: str) -> None:
     with closing(sqlite3.connect(database(plan_copy))) as connection:
         connection.executescript(statement)
     line = refusal(plan_copy)
@@ -155,9 +153,7 @@ def plant(plan: StudyPlan, trap: Path) -> None:
 
 
 @pytest.mark.parametrize("strategy", slow_except(STRATEGIES, ("cmaes",)))
-def test_a_pickle_in_the_database_is_never_loaded(
-    plan_copy: StudyPlan, tmp_path: Path, strategy: str
-) -> None:
+def test_a_pickle_is_never_loaded(plan_copy: StudyPlan, tmp_path: Path, strategy: str) -> None:
     trap = tmp_path / "trap"
     plant(plan_copy, trap)
     plan_copy.config.strategy = STRATEGIES[strategy]()
@@ -176,9 +172,7 @@ def state_of(trials: list[Any]) -> list[Any]:
 @pytest.mark.parametrize(
     "seeds", [range(24), pytest.param(range(24, 500), marks=pytest.mark.slow)], ids=["24", "500"]
 )
-def test_damaged_databases_are_refused_or_unchanged(
-    plan_copy: StudyPlan, tmp_path: Path, seeds: range
-) -> None:
+def test_damage_is_refused_or_harmless(plan_copy: StudyPlan, tmp_path: Path, seeds: range) -> None:
     expected = state_of(read(plan_copy))
     lines = []
     for seed in seeds:

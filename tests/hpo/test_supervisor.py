@@ -92,9 +92,7 @@ def test_a_trial_whose_point_is_proposed_at_the_end_waits_for_the_resumed_study(
     assert trial.params
 
 
-def test_a_second_ctrl_c_does_not_wait_for_a_proposal(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_second_ctrl_c_does_not_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = planned(tmp_path, *SHORT, "workers=2")
     FakeRuns(score).replace_executors(monkeypatch)
     release = threading.Event()
@@ -198,9 +196,7 @@ class FailingJudge:
         return {"valid_accuracy": 0.5}
 
 
-def test_failures_are_recorded_and_the_study_continues(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_study_survives_failures(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     plan = planned(tmp_path, *SHORT, "budget.trials=7", "executor=inline")
     plan.config.judge = FailingJudge()  # type: ignore[assignment]
     trials = run(plan)

@@ -388,9 +388,7 @@ def test_repeated_and_distinct_results_are_drawn_with_the_same_probabilities() -
 
 
 @pytest.mark.parametrize(("count", "kind"), [(20, "losses"), (100, "losses"), (400, "hits")])
-def test_the_interval_covers_the_true_difference_as_often_as_it_claims(
-    count: int, kind: str
-) -> None:
+def test_intervals_cover_the_true_difference_as_often_as_claimed(count: int, kind: str) -> None:
     """The confidence level is 95 %; the tolerance is 3 standard errors of 300 repetitions."""
     rng, repetitions, covered = np.random.default_rng(4), 300, 0
     for repetition in range(repetitions):

@@ -117,9 +117,7 @@ def check_characteristics(method: str, rows: list[dict[str, Any]], content: Any)
 
 
 @pytest.mark.parametrize(("method", "space"), slow_except(CASES, EVERYDAY))
-def test_method_searches_a_space(
-    method: str, space: str, texts: tuple[str, ...], tmp_path: Path
-) -> None:
+def test_a_method_searches(method: str, space: str, texts: tuple[str, ...], tmp_path: Path) -> None:
     data = texts if space == "transformer" else TINY
     own = (*SPACE_OVERRIDES[space], *OVERRIDES.get(method, ()), *MORE.get((method, space), ()))
     names = (f"space={space}", f"method={method}", f"hydra.run.dir={tmp_path}")

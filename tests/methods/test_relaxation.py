@@ -154,9 +154,7 @@ def test_softmax_and_its_gradient_match_equation_two_of_the_paper(masked: bool) 
 
 @pytest.mark.parametrize("options", [{}, {"edge_normalization": True, "auxiliary_skip": 1.0}])
 @pytest.mark.parametrize("name", ["softmax", "sigmoid", "dirichlet", "concrete", "gumbel"])
-def test_masked_candidates_have_zero_weight_and_gradient(
-    name: str, options: dict[str, Any]
-) -> None:
+def test_masked_candidates_have_no_weight_and_gradient(name: str, options: dict[str, Any]) -> None:
     relaxation = RELAXATIONS[name](**options)
     kept = random_mask()
     context = dataclasses.replace(CONTEXT, masks={"normal": kept})

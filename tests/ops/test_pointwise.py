@@ -109,9 +109,7 @@ def separate_convolutions(
 @pytest.mark.parametrize("groups", [1, 3])
 @pytest.mark.parametrize(("stride", "dilation"), [(1, 1), (1, 2), (2, 1), (2, 2)])
 @pytest.mark.parametrize("kernel", [3, 5])
-def test_all_kernel_plans_agree(
-    plan: str, groups: int, stride: int, dilation: int, kernel: int
-) -> None:
+def test_all_plans_agree(plan: str, groups: int, stride: int, dilation: int, kernel: int) -> None:
     inputs = [
         draw(3, groups * 4, 7, 6).requires_grad_(),
         draw(groups * 4, 1, kernel, kernel, seed=1).requires_grad_(),

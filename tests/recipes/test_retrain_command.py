@@ -162,9 +162,7 @@ def test_settings_differ_from_the_recipe(kind: str) -> None:
         ("text", 600_000, 1),
     ],
 )
-def test_the_learning_rate_rises_in_about_a_hundred_steps(
-    kind: str, samples: int, epochs: int
-) -> None:
+def test_the_rate_rises_in_about_a_hundred_steps(kind: str, samples: int, epochs: int) -> None:
     assert recipe(facts(kind, samples))["optimizer.warmup_epochs"] == epochs
 
 

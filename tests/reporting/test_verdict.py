@@ -78,9 +78,7 @@ def test_a_worthless_result_is_called_so_and_has_no_next_command(command: str) -
         ("retrain", {"parameters": 3}, "The trained network has no score."),
     ],
 )
-def test_a_complete_run_says_what_it_found(
-    command: str, summary: dict[str, Any], expected: str
-) -> None:
+def test_complete_runs_say_the_result(command: str, summary: dict[str, Any], expected: str) -> None:
     assert verdict(record(command, summary=summary)) == (expected, False)
 
 
@@ -266,9 +264,7 @@ def test_verdict_and_outlook_come_before_the_race_and_its_picture(tmp_path: Path
     assert "valid perplexity (lower is better)" in page
 
 
-def test_the_times_are_those_of_the_winner_of_all_others_and_of_the_final_run(
-    tmp_path: Path,
-) -> None:
+def test_the_times_are_of_the_winner_the_others_and_the_final_run(tmp_path: Path) -> None:
     assert times_of(page_of(write_race(tmp_path))) == {
         "winner wide": ("0:01:15", "60 %"),
         "1 other candidate": ("0:00:25", "20 %"),
@@ -277,9 +273,7 @@ def test_the_times_are_those_of_the_winner_of_all_others_and_of_the_final_run(
 
 
 @pytest.mark.parametrize("table", [True, False])
-def test_an_interrupted_run_shows_its_race_and_the_command_that_resumes_it(
-    tmp_path: Path, table: bool
-) -> None:
+def test_an_interrupted_run_shows_its_race_and_its_command(tmp_path: Path, table: bool) -> None:
     page = page_of(write_race(tmp_path, complete=False, table=table))
     assert "This run is not finished: 2 candidates" in page
     assert f"python -m darts.find resume={tmp_path}" in page

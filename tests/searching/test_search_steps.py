@@ -72,9 +72,7 @@ def take_step(
 
 @pytest.mark.parametrize("scale", [None, 2.0**14])
 @pytest.mark.parametrize("overrides", ORDERS)
-def test_a_step_subtracts_the_hypergradient(
-    overrides: tuple[str, ...], scale: float | None
-) -> None:
+def test_steps_subtract_the_hypergradient(overrides: tuple[str, ...], scale: float | None) -> None:
     step, norm, expected, _ = take_step(*overrides, scale=scale)
     torch.testing.assert_close(step, expected, rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(norm, expected.norm(), rtol=1e-4, atol=0)
@@ -242,9 +240,7 @@ def test_the_term_of_a_regularizer_is_taken_at_the_perturbed_mixture(
 @pytest.mark.parametrize(
     ("overrides", "clip"), [((), 0.25), (("optimizer.clip=1",), 1.0), (("bilevel.clip=0",), 0.0)]
 )
-def test_recurrent_cells_clip_as_in_the_weight_step_unless_set(
-    overrides: tuple[str, ...], clip: float
-) -> None:
+def test_recurrent_cells_clip_as_the_weights_do(overrides: tuple[str, ...], clip: float) -> None:
     sizes = ("space.embedding=4", "space.hidden=4", "space.nodes=2")
     task = ("method=darts_v2", "task=language_model", "dataset=ptb", "space=recurrent")
     config = compose("search", [*task, *sizes, *overrides])

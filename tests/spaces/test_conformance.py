@@ -131,9 +131,7 @@ JSON = st.recursive(
 @every_space
 @given(value=JSON, position=st.integers(0, 3))
 @settings(deadline=None, max_examples=50)
-def test_arbitrary_json_is_parsed_or_rejected_in_one_line(
-    case: Case, value: Any, position: int
-) -> None:
+def test_any_json_is_parsed_or_rejected_in_one_line(case: Case, value: Any, position: int) -> None:
     content = json.loads(case.random().to_json())
     fields = [name for name in content if name != "space"]
     content[fields[position % len(fields)]] = value

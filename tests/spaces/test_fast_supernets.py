@@ -161,9 +161,7 @@ EVERYDAY_MIXTURES = [
 @pytest.mark.parametrize(
     ("space", "options", "kind", "mode"), slow_except(MIXTURES, EVERYDAY_MIXTURES)
 )
-def test_both_supernets_agree_on_every_mixture(
-    space: str, options: str, kind: str, mode: str
-) -> None:
+def test_the_supernets_agree_on_mixtures(space: str, options: str, kind: str, mode: str) -> None:
     pair, x = make_pair(space, **MIXED[options]), images(3, 3, 9, 10)
     given = []
     for net in pair:
@@ -248,9 +246,7 @@ def test_gradients_of_the_alphas(searched: str, method: str) -> None:
     [KernelPlan(10_000), pytest.param(KernelPlan(UNLIMITED, True), marks=pytest.mark.slow)],
     ids=str,
 )
-def test_exact_products_agree_for_every_kernel_plan(
-    plan: KernelPlan, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_exact_products_agree_in_plans(plan: KernelPlan, monkeypatch: pytest.MonkeyPatch) -> None:
     pair, (slow, fast) = trained_pair(cells=3)
     expected = unrolled(pair.slow, cross_entropy, batch(1), batch(2), slow, hvp="exact")
     for name in [name for name, value in vars(dispatch).items() if isinstance(value, KernelPlan)]:

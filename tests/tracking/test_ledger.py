@@ -305,9 +305,7 @@ def test_emissions_are_grams_per_kilowatt_hour() -> None:
         ([], None),
     ],
 )
-def test_joules_are_summed_only_with_a_common_source(
-    sources: list[str], common: str | None
-) -> None:
+def test_joules_are_summed_with_a_common_source(sources: list[str], common: str | None) -> None:
     assert common_source(sources) == common
     costs = [{"joules": 2.0, "gco2e": 0.5, "joules_source": source} for source in sources]
     found = sum_costs(costs)

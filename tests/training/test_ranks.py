@@ -313,9 +313,7 @@ def test_hypergradients_equal_those_of_the_whole_batch(
     assert float(torch.cat([g.flatten() for g in expected_gradients[name].values()]).norm()) > 1e-4
 
 
-def test_a_weight_step_equals_that_of_the_whole_batch(
-    rank_results: Any, expected_gradients: Any
-) -> None:
+def test_a_weight_step_is_that_of_the_batch(rank_results: Any, expected_gradients: Any) -> None:
     for rank in rank_results:
         assert_close(rank["alphas"]["norm"], expected_gradients["norm"])
         for name, value in expected_gradients["state"].items():
@@ -353,9 +351,7 @@ def test_running_statistics_of_separate_norms_are_averaged(rank_results: Any) ->
         assert rank["statistics"]["0.running_var"].tolist() == [1.5, 1.5]
 
 
-def test_ranks_and_devices_come_from_the_environment_of_torchrun(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_ranks_and_devices_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("MASTER_ADDR", "RANK", "WORLD_SIZE", "LOCAL_RANK"):
         monkeypatch.delenv(name, raising=False)
     assert rank_and_size() == (0, 1)

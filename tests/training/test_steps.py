@@ -385,7 +385,5 @@ def test_forward_passes_use_the_precision_and_losses_use_float32() -> None:
         ({"train_loss": 0.9, "valid_loss": 1.0}, True),
     ],
 )
-def test_a_network_memorizes_if_it_is_better_on_training_samples(
-    row: dict[str, float], expected: bool
-) -> None:
+def test_memorizing_is_to_be_better_in_training(row: dict[str, float], expected: bool) -> None:
     assert memorizes(row) == expected

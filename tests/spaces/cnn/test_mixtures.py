@@ -177,9 +177,7 @@ def use_plan(monkeypatch: pytest.MonkeyPatch, plan: KernelPlan) -> None:
 
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
 @pytest.mark.parametrize("plan", slow_except(PLANS, EVERYDAY_PLANS))
-def test_every_plan_is_exact_in_double_precision(
-    plan: str, device: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_plan_is_exact(plan: str, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
     use_plan(monkeypatch, PLANS[plan])
     pair = make_pair(device=device, cells=3, operations=REPEATABLE)
     check(pair, images(4, 3, 9, 8).to(device))

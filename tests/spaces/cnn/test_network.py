@@ -167,9 +167,7 @@ CASES = list(itertools.product(SIZES, ("small", "imagenet"), (True, False)))
 @pytest.mark.parametrize(
     ("size", "stem", "training"), slow_except(CASES, [*CASES[::3], CASES[4], CASES[10]])
 )
-def test_operations_match_the_plain_network(
-    size: tuple[int, int], stem: str, training: bool
-) -> None:
+def test_operations_match_a_plain_network(size: tuple[int, int], stem: str, training: bool) -> None:
     net, plain = pair(ALL_OPERATIONS, cells=SIZES[size], stem=stem)
     assert {name for name, _ in ALL_OPERATIONS.normal} == set(OPERATIONS)
     assert_same(net.train(training), plain.train(training), size)

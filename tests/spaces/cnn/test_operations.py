@@ -108,9 +108,7 @@ def operations(monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("partial", [1, 2])
-def test_the_fast_supernet_equals_the_edgewise_one(
-    operations: tuple[str, ...], partial: int
-) -> None:
+def test_the_fast_supernet_equals_the_slow_one(operations: tuple[str, ...], partial: int) -> None:
     nets: list[EdgewiseSupernet] = []
     for make in (EdgewiseSupernet, Supernet):
         torch.manual_seed(0)

@@ -210,9 +210,7 @@ def test_the_output_is_the_weighted_sum_of_the_candidates() -> None:
 
 @pytest.mark.parametrize("skip_dropout", [0.0, 0.4])
 @pytest.mark.parametrize("skeleton", SKELETONS)
-def test_outputs_gradients_and_statistics_equal_the_oracle(
-    skeleton: str, skip_dropout: float
-) -> None:
+def test_outputs_gradients_and_buffers_equal_the_oracle(skeleton: str, skip_dropout: float) -> None:
     x, results = images(4, 3, 9, 12), []
     for net_class in (EdgewiseSupernet, Supernet):
         torch.manual_seed(0)

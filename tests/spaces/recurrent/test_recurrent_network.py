@@ -351,9 +351,7 @@ def test_copying_needs_a_joint_vocabulary(method: str) -> None:
 
 
 @pytest.mark.parametrize(("mixed", "low", "high"), [(True, 0.5, 5.0), (False, 10.0, 1e4)])
-def test_the_initialization_keeps_gradients_over_long_sentences(
-    mixed: bool, low: float, high: float
-) -> None:
+def test_the_initialization_keeps_long_gradients(mixed: bool, low: float, high: float) -> None:
     """After 40 steps, the gradient is of order 1; the base class's initialization explodes."""
     torch.manual_seed(0)
     cell = MixedCell(32, 32, 4)
