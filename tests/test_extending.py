@@ -61,19 +61,14 @@ def call_commands(python: WarmPython, copy: Path, *calls: tuple[str, ...]) -> tu
     return json.loads(result.stdout.splitlines()[-1]), result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("overrides", "operations"),
     [
-        pytest.param(("method=tempered", "bilevel=unrolled"), None, marks=pytest.mark.slow),
-        pytest.param(
-            ("space.candidates=plain",), {"skip_connect", "conv_3x3"}, marks=pytest.mark.slow
-        ),
-        pytest.param(
-            ("space=chain", "method=drnas", "relaxation.partial=1", "penalty.flops=1e3"),
-            CHAIN,
-            marks=pytest.mark.slow,
-        ),
-        pytest.param(("dataset=stripes", "task=focal"), None, marks=pytest.mark.slow),
+        (("method=tempered", "bilevel=unrolled"), None),
+        (("space.candidates=plain",), {"skip_connect", "conv_3x3"}),
+        (("space=chain", "method=drnas", "relaxation.partial=1", "penalty.flops=1e3"), CHAIN),
+        (("dataset=stripes", "task=focal"), None),
     ],
     ids=["method", "operation", "space", "data set and task"],
 )
@@ -111,10 +106,8 @@ def test_search_and_retrain_with_an_addition(
 def test_options_that_an_addition_does_not_support_end_in_one_line(
     warm_python: WarmPython, extended: Path
 ) -> None:
-    unsupported = [
-        ("space=chain", option)
-        for option in ("method=pc_darts", "method=oles", "memory=checkpoint")
-    ]
+    options = ("method=pc_darts", "method=oles", "memory=checkpoint")
+    unsupported = [("space=chain", option) for option in options]
     calls = [("method=tempered", "relaxation.temperature=-1"), *unsupported]
     codes, err = call_commands(
         warm_python, extended, *(("search", "dataset=synthetic", *SMALL, *call) for call in calls)

@@ -75,9 +75,8 @@ def test_duplicate_names_raise_an_error(colors: Any) -> None:
     class Scarlet:
         name: str = "red"
 
-    with pytest.raises(
-        ValueError, match=r"^color 'red' is already registered; choose another name$"
-    ):
+    message = r"^color 'red' is already registered; choose another name$"
+    with pytest.raises(ValueError, match=message):
         colors.COLORS.register(Scarlet)
     assert colors.COLORS["red"] is red
 
@@ -158,9 +157,7 @@ def example(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_components_of_a_plugin_are_searched_and_retrained(
-    run: Run, example: Path, tmp_path: Path
-) -> None:
+def test_plugins_are_searched_and_retrained(run: Run, example: Path, tmp_path: Path) -> None:
     """An operation, a relaxation, a method, a data set and a tracker.
 
     The exit codes 0 and 3 (worthless) are successes.
@@ -182,9 +179,7 @@ def test_components_of_a_plugin_are_searched_and_retrained(
 
 
 @pytest.mark.slow
-def test_a_space_of_a_plugin_is_tuned_by_worker_processes(
-    run: Run, example: Path, tmp_path: Path
-) -> None:
+def test_a_space_of_a_plugin_is_tuned_by_workers(run: Run, example: Path, tmp_path: Path) -> None:
     done = run(
         tmp_path, "darts.tune", "parameters.genotype={space: chain}", "budget.trials=2",
         "workers=2", "base=['dataset=rings','space=chain','space.channels=4','space.cells=2',"

@@ -52,6 +52,7 @@ TRAINING_FILES = (
     *("config.yaml", "genotype.json", "metrics.jsonl", "summary.json", "env.json", "split.npz"),
     *("checkpoint.safetensors", "genotype.svg"),
 )
+SCORES = ("valid_accuracy", "valid_loss", "test_accuracy", "test_loss", "epoch", "epochs")
 
 
 @dataclass(frozen=True)
@@ -187,14 +188,12 @@ def assert_files(run: CommandResult, *more: str) -> None:
     assert not [name for name in present if name.endswith(".tmp")]
 
 
-def assert_resume_is_exact(
-    command: str, arguments: Iterable[str], folder: Path, steps: int = 4
-) -> None:
+def assert_resume_is_exact(command: str, keys: Iterable[str], folder: Path, steps: int = 4) -> None:
     """Check that a run that crashes after ``steps`` and is resumed ends like an unbroken one.
 
     Checkpoints are compared bit for bit.
     """
-    overrides = [*arguments, "save_minutes=0"]
+    overrides = [*keys, "save_minutes=0"]
     unbroken_in, crashed_in = folder / "unbroken", folder / "crashed"
     unbroken = call(command, [*overrides, f"hydra.run.dir={unbroken_in}"], unbroken_in)
     crashing = [*overrides, f"hydra.run.dir={crashed_in}"]
@@ -206,12 +205,16 @@ def assert_resume_is_exact(
 
 
 def assert_same_run(actual: CommandResult, expected: CommandResult) -> None:
-    """Check that two runs have equal checkpoints and rows, apart from their costs."""
+    """Check that checkpoints, rows, genotypes and scores are equal; costs may differ."""
     ours, theirs = actual.checkpoint, expected.checkpoint
     assert ours.keys() == theirs.keys()
     for key in ours.keys() - NOT_REPRODUCIBLE:
         assert identical(ours[key], theirs[key]), f"{key} differs"
     assert rows_without_costs(actual) == rows_without_costs(expected)
+    genotypes = [(run.directory / "genotype.json").read_bytes() for run in (actual, expected)]
+    assert genotypes[0] == genotypes[1]
+    for name in SCORES:
+        assert actual.json("summary.json").get(name) == expected.json("summary.json").get(name)
 
 
 def rows_without_costs(run: CommandResult) -> list[dict[str, Any]]:

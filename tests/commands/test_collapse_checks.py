@@ -88,9 +88,7 @@ def test_checks_do_not_change_the_search(checked: Any, tmp_path: Path) -> None:
         assert {name: row[name] for name in expected_row} == expected_row
 
 
-def test_a_search_that_crashes_between_two_checks_ends_like_an_unbroken_one(
-    checked: Any, tmp_path: Path
-) -> None:
+def test_a_crash_between_checks_does_not_change_the_search(checked: Any, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     overrides = (*SMALL, "collapse.every=2", "save_minutes=0")
     commands.crash(10, partial(commands.run, "search", folder, *overrides))  # in the last epoch
@@ -223,9 +221,7 @@ def test_checks_reuse_the_eigenvalue_of_the_stopping_rule(
         ),
     ],
 )
-def test_checks_work_with_every_space_and_relaxation(
-    tmp_path: Path, overrides: tuple[str, ...]
-) -> None:
+def test_checks_work_in_every_space_and_method(tmp_path: Path, overrides: tuple[str, ...]) -> None:
     small = [*DATA, "dataset.size=8", "epochs=2", "collapse.every=1"]
     if "space=mlp" not in overrides:
         small.append("space.cells=1")
@@ -264,8 +260,6 @@ def test_checks_do_not_change_searches_of_text_tasks(tmp_path: Path) -> None:
         (("collapse.action=stop", "method=random_sharing"), "so no collapse check runs"),
     ],
 )
-def test_invalid_options_of_collapse_checks_are_refused(
-    overrides: tuple[str, ...], message: str
-) -> None:
+def test_invalid_options_of_checks_are_refused(overrides: tuple[str, ...], message: str) -> None:
     line = commands.error_of("search", "dataset=cifar10", *overrides)
     assert message in line

@@ -65,14 +65,8 @@ def comparison(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 def test_run_directory_contains_summary_report_and_rows(comparison: Any) -> None:
     assert {path.name for path in comparison.directory.iterdir()} == {
-        "config.yaml",
-        "env.json",
-        "overrides.json",
-        "summary.json",
-        "report.md",
-        "rows.csv",
-        "scores.svg",
-        "runs",
+        *("config.yaml", "env.json", "overrides.json", "summary.json"),
+        *("report.md", "rows.csv", "scores.svg", "runs"),
     }
     summary = comparison.json("summary.json")
     assert summary == comparison.result
@@ -155,9 +149,7 @@ def test_report_states_verdicts_commands_and_costs(comparison: Any) -> None:
     assert "test_accuracy" not in comparison.out.partition("\ncompare\n")[0]  # hidden while it runs
 
 
-def results_of(
-    comparison: Any, folder: Path, edits: dict[str, dict[str, Any]]
-) -> ComparisonResults:
+def results_of(comparison: Any, folder: Path, edits: dict[str, Any]) -> ComparisonResults:
     """Return the results of a copy of a comparison in which some files are edited."""
     shutil.copytree(comparison.directory / "runs", folder / "runs")
     for pattern, edit in edits.items():
@@ -170,9 +162,7 @@ def results_of(
 
 
 @pytest.mark.parametrize("source", ["another", "mixed: nvml + rapl"])
-def test_joules_of_several_sources_are_not_summed(
-    comparison: Any, tmp_path: Path, source: str
-) -> None:
+def test_joules_of_two_sources_are_not_summed(comparison: Any, tmp_path: Path, source: str) -> None:
     """Either one search has another source, or all runs have the same mixed source."""
     which = "random_sharing/0/search" if source == "another" else "**"
     edits = {f"{which}/{name}.json": {"joules_source": source} for name in ("summary", "chosen")}
@@ -196,13 +186,8 @@ def test_joules_of_several_sources_are_not_summed(
 def test_verdict_mentions_unequal_cost(comparison: Any, tmp_path: Path) -> None:
     assert "equal cost" not in comparison.result["difference_random_sharing_verdict"]
     edits = {"random_sharing/*/search/summary.json": {"joules": 56.0}}
-    verdicts = dict(
-        zip(
-            ("random", "random_sharing", "random_search"),
-            results_of(comparison, tmp_path, edits).verdicts(),
-            strict=True,
-        )
-    )
+    found = results_of(comparison, tmp_path, edits).verdicts()
+    verdicts = dict(zip(("random", "random_sharing", "random_search"), found, strict=True))
     remark = "random_sharing cost 1.40 times as much as darts_v1, which is not an equal cost."
     assert verdicts["random_sharing"].endswith(remark)
     for other in ("random", "random_search"):

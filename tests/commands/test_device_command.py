@@ -60,12 +60,8 @@ def test_measure_writes_a_table_and_its_description(measured: Any, laptop: Path)
     assert summary["file"] == str(laptop)
     rows = commands.read_table(laptop)
     assert len(rows) == 13
-    assert {row["operation"] for row in rows} == {
-        "fixed",
-        "nor_conv_1x1",
-        "nor_conv_3x3",
-        "avg_pool_3x3",
-    }
+    names = {row["operation"] for row in rows}
+    assert names == {"fixed", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3"}
     assert all(float(row["median_ms"]) > 0 and row["count"] == "3" for row in rows)
     assert {row["input"] for row in rows} == {"3x8x8", "2x8x8", "4x4x4", "8x2x2"}
     assert laptop.with_suffix(".yaml").exists()
@@ -90,9 +86,7 @@ def test_fit_writes_a_model_and_its_accuracy(fitted: Any) -> None:
     assert model.predict(cell) == pytest.approx(26, abs=0.2)
 
 
-def test_the_order_of_the_rows_does_not_matter(
-    fitted: Any, latencies: Path, tmp_path: Path
-) -> None:
+def test_the_order_of_rows_does_not_matter(fitted: Any, latencies: Path, tmp_path: Path) -> None:
     """A plain file with the same rows in another order, and another place for the model."""
     with gzip.open(latencies, "rt") as file:
         header, *lines = file.read().splitlines()
@@ -102,9 +96,7 @@ def test_the_order_of_the_rows_does_not_matter(
     assert out.read_bytes() == (fitted.directory / "model.json").read_bytes()
 
 
-def test_compare_leaves_out_the_networks_of_the_fit(
-    fitted: Any, latencies: Path, tmp_path: Path
-) -> None:
+def test_compare_omits_networks_of_the_fit(fitted: Any, latencies: Path, tmp_path: Path) -> None:
     model = f"model={fitted.directory / 'model.json'}"
     table = (f"table={latencies}", "column=phone")
     run = commands.run("device", tmp_path / "run", "compare", model, *table)
@@ -116,9 +108,7 @@ def test_compare_leaves_out_the_networks_of_the_fit(
     assert "networks=2: needs a lookup table" in error
 
 
-def test_compare_measures_networks_on_this_machine(
-    laptop: Path, latencies: Path, tmp_path: Path
-) -> None:
+def test_compare_can_measure_networks(laptop: Path, latencies: Path, tmp_path: Path) -> None:
     given = (f"model={laptop}", "networks=4", f"table={latencies}", "column=phone")
     run = commands.run("device", tmp_path / "run", "compare", *given)
     summary = run.json("summary.json")

@@ -32,9 +32,7 @@ def evaluation(retrain_run: Any, tmp_path_factory: pytest.TempPathFactory) -> An
     return commands.call("evaluate", [*arguments, f"hydra.run.dir={folder}"], folder)
 
 
-def test_an_evaluation_repeats_the_test_scores_of_the_retraining(
-    evaluation: Any, retrain_run: Any
-) -> None:
+def test_an_evaluation_repeats_the_test_scores(evaluation: Any, retrain_run: Any) -> None:
     scores = {k: v for k, v in retrain_run.result.items() if k.startswith("test_")}
     assert scores
     assert {k: evaluation.result[k] for k in scores} == scores
@@ -78,9 +76,7 @@ def test_validation_data_need_the_split_file_which_is_read_before_the_data(
         assert "split.npz" in commands.error_of("evaluate", f"checkpoint={file}", option)
 
 
-def test_edge_importances_are_score_drops_on_validation_data(
-    retrain_run: Any, importance_run: Any
-) -> None:
+def test_importances_are_drops_of_validation_scores(retrain_run: Any, importance_run: Any) -> None:
     scores = {k: v for k, v in retrain_run.result.items() if k.startswith("valid_")}
     assert {k: importance_run.result[k] for k in scores} == scores
     assert importance_run.result["samples"] == 10
@@ -160,9 +156,7 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_folder_of_images_or_one_file_becomes_a_table(
-    trained: Path, photos: Path, tmp_path: Path
-) -> None:
+def test_a_folder_or_file_becomes_a_table(trained: Path, photos: Path, tmp_path: Path) -> None:
     arguments = (f"checkpoint={trained}", f"input={photos}", "batch_size=2")
     run = commands.run("predict", tmp_path / "p", *arguments)
     with (tmp_path / "p" / "predictions.csv").open(newline="") as file:
@@ -296,9 +290,7 @@ def test_arrays_get_the_classes_of_the_evaluation(tmp_path: Path) -> None:
             darts.predict(run, [sample])
 
 
-def test_a_table_may_have_other_columns_in_another_order(
-    table: tuple[Path, Path], tmp_path: Path
-) -> None:
+def test_columns_may_be_more_and_in_another_order(table: tuple[Path, Path], tmp_path: Path) -> None:
     folder, run = table
     rows = commands.read_table(folder / "test.csv")[:9]
     names = ["name", *reversed([name for name in rows[0] if name != "cultivar"])]
@@ -309,22 +301,16 @@ def test_a_table_may_have_other_columns_in_another_order(
     found = predictions(run, tmp_path / "new.csv", tmp_path / "p")
     model = darts.load(run)
     columns = model.transform.encoding.columns
-    mappings: list[Mapping[str, float]] = [
-        {name: float(row[name]) for name in columns} for row in rows
-    ]
+    mappings: list[Mapping[str, float]] = [{n: float(row[n]) for n in columns} for row in rows]
     expected = darts.predict(model, mappings)
     assert [row["class"] for row in found] == list(expected.classes)
-    values = torch.tensor(
-        [[row[name] for name in columns] for row in mappings], dtype=torch.float64
-    )
+    values = torch.tensor([list(row.values()) for row in mappings], dtype=torch.float64)
     for samples in (values, values.numpy(), values.tolist()):
         assert darts.predict(model, samples).probabilities.equal(expected.probabilities)
     assert darts.predict(run, mappings[0]).classes == expected.classes[:1]
 
 
-def test_an_evaluation_with_other_training_rows_is_refused(
-    table: tuple[Path, Path], tmp_path: Path
-) -> None:
+def test_other_training_rows_are_refused(table: tuple[Path, Path], tmp_path: Path) -> None:
     """They would be standardized in another way."""
     folder, run = table
     (tmp_path / "test.csv").write_bytes((folder / "test.csv").read_bytes())
@@ -334,9 +320,7 @@ def test_an_evaluation_with_other_training_rows_is_refused(
     assert "would be encoded in another way than in the training" in line
 
 
-def test_a_table_that_does_not_fit_ends_in_one_line(
-    table: tuple[Path, Path], tmp_path: Path
-) -> None:
+def test_a_table_that_does_not_fit_is_refused(table: tuple[Path, Path], tmp_path: Path) -> None:
     new = tmp_path / "new.csv"
     new.write_text("alcohol\n1\n")
     line = commands.error_of("predict", f"checkpoint={table[1]}", f"input={new}")

@@ -40,9 +40,7 @@ def accuracy_of(predictions: Any, labels: Tensor) -> float:
     return float((numbers == labels).float().mean())
 
 
-def test_a_program_searches_retrains_loads_and_predicts(
-    images: tuple[Tensor, Tensor], cwd: Path
-) -> None:
+def test_a_program_searches_retrains_and_predicts(images: tuple[Tensor, Tensor], cwd: Path) -> None:
     x, y = images
     train, test = TensorDataset(x[:60], y[:60]), TensorDataset(x[60:], y[60:])
     sizes = ["space.channels=4", "space.cells=1", "loader.batch_size=16", *QUIET]
@@ -69,9 +67,7 @@ def test_a_program_searches_retrains_loads_and_predicts(
     assert accuracy > 0.9
 
 
-def test_a_retraining_of_a_search_uses_its_data(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_run_is_retrained_on_its_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = darts.search(
         data="synthetic", epochs=1, space="nas201", out=tmp_path / "a", overrides=[*TINY, *QUIET]
     )
@@ -120,10 +116,7 @@ def test_find_returns_a_model(images: tuple[Tensor, Tensor], cwd: Path) -> None:
     ("call", "message"),
     [
         (lambda: darts.search(epoch=3), "did you mean 'epochs'"),
-        (
-            lambda: darts.search(data="digits", dataset="svhn"),
-            "data and dataset are mutually exclusive",
-        ),
+        (lambda: darts.search(data="digits", dataset="svhn"), "data and dataset are mutually"),
         (lambda: darts.search(optimizer={"lr": 1}), r'overrides=\["optimizer\.<key>=<value>"\]'),
         (lambda: darts.search(overrides="epochs=3"), r"must be a list, such as \['epochs=3'\]"),
         (lambda: darts.search(data=[1, 2]), "int is not a map-style dataset"),

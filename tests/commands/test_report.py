@@ -181,9 +181,7 @@ def test_a_part_that_cannot_be_made_is_left_out_with_a_note(
     assert "learning curves" in text
 
 
-def test_page_of_several_runs_compares_them(
-    search_run: Any, retrain_run: Any, tmp_path: Path
-) -> None:
+def test_page_of_two_runs_compares_them(search_run: Any, retrain_run: Any, tmp_path: Path) -> None:
     """It also shows the scores and costs of the retraining."""
     out = tmp_path / "page.html"
     commands.call("report", [str(search_run.directory), str(retrain_run.directory), f"out={out}"])
@@ -273,11 +271,7 @@ def test_page_of_a_search_shows_collapse_checks(search_run: Any, tmp_path: Path)
         {**row, "epoch": epoch, "collapse_verdict": verdict, "collapse_healthy_epoch": 1, **numbers}
         for epoch, verdict, numbers in (
             (1, "healthy", {"collapse/normal/skips": 2, "collapse/eigenvalue": 0.125}),
-            (
-                2,
-                "6 of 8 edges are skips",
-                {"collapse/normal/skips": 6, "collapse/eigenvalue": None},
-            ),
+            (2, "6 of 8 edges skip", {"collapse/normal/skips": 6, "collapse/eigenvalue": None}),
         )
     ]
     (run / "metrics.jsonl").write_text("".join(json.dumps(check) + "\n" for check in checks))
@@ -287,7 +281,7 @@ def test_page_of_a_search_shows_collapse_checks(search_run: Any, tmp_path: Path)
     commands.call("report", [str(run)])
     page = (run / "report.html").read_text()
     section = page.split("<h3>collapse checks</h3>")[1].split("</section>")[0]
-    assert "6 of 8 edges are skips" in section
+    assert "6 of 8 edges skip" in section
     assert "Last healthy check: epoch 1." in section
     assert ">skips</text>" in section
     assert "0.125" in section

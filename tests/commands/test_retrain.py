@@ -25,9 +25,8 @@ def test_the_run_directory_contains_all_files(retrain_run: Any) -> None:
     commands.assert_files(retrain_run, "confusion_test.svg", "model_card.md")
     text = (retrain_run.directory / "genotype.json").read_text(encoding="utf-8")
     assert Genotype.parse(text) == PUBLISHED["DARTS_V2"].genotype
-    config = rebuild(
-        RetrainConfig, yaml.safe_load((retrain_run.directory / "config.yaml").read_text())
-    )
+    text = (retrain_run.directory / "config.yaml").read_text(encoding="utf-8")
+    config = rebuild(RetrainConfig, yaml.safe_load(text))
     # The configuration contains the genotype itself, because a file may change.
     assert Genotype.parse(config.genotype) == PUBLISHED["DARTS_V2"].genotype
 
@@ -80,9 +79,7 @@ def test_tensorboard_shows_metrics_figures_and_hyperparameters(retrain_run: Any)
         ("evaluate_test=false", "selection=last", "validation=0"),
     ],
 )
-def test_a_retraining_supports_other_sizes_precisions_and_options(
-    tmp_path: Path, overrides: tuple[str, ...]
-) -> None:
+def test_retrainings_support_sizes_and_options(tmp_path: Path, overrides: tuple[str, ...]) -> None:
     done = commands.run("retrain", tmp_path / "run", V2, "epochs=2", *overrides)
     assert math.isfinite(done.rows[-1]["train_loss"])
     assert ("test_accuracy" in done.result) == ("evaluate_test=false" not in overrides)
@@ -102,9 +99,7 @@ def test_averaged_weights_are_scored_and_do_not_influence_the_training(tmp_path:
     assert identical(plain.checkpoint["best"]["net"], trained)
 
 
-def test_the_steering_metric_selects_the_epoch(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_metric_selects_the_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The highest F1 score is the best, and the lowest loss; test_pitfalls has the accuracy."""
     scores = [
         {"accuracy": 0.5, "macro_f1": 0.1, "loss": 3.0},
@@ -141,9 +136,7 @@ WARMUP = (
 )
 
 
-def test_a_warm_up_sets_the_rate_of_each_step(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_warm_up_sets_the_rate_by_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """6 steps per epoch: the rate rises in the first 7 of 18 steps, and falls in the other 11."""
     rates: list[float] = []
     original = retrain_recipe.optimizer_steps

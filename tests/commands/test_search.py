@@ -98,10 +98,8 @@ def test_tensorboard_shows_metrics_alphas_and_genotypes(search_run: Any) -> None
     assert b"loss/.*" in layout
     assert b"accuracy/.*" in layout
     texts = [tag for tag in tags["tensors"] if tag.startswith("genotype")]
-    assert (
-        search_run.result["genotype"].encode()
-        in board.Tensors(texts[0])[-1].tensor_proto.string_val[0]
-    )
+    shown = board.Tensors(texts[0])[-1].tensor_proto.string_val[0]
+    assert search_run.result["genotype"].encode() in shown
     # The HPARAMS page of TensorBoard reads these summaries.
     session = board.summary_metadata["_hparams_/session_start_info"].plugin_data.content
     assert b"arch_optimizer.lr" in session
@@ -188,9 +186,7 @@ def test_the_self_check_reports_the_error_of_finite_differences(tmp_path: Path) 
         ("space.candidates=s4", "memory=checkpoint"),  # random draws within cells
     ],
 )
-def test_a_search_supports_other_sizes_precisions_and_options(
-    tmp_path: Path, overrides: tuple[str, ...]
-) -> None:
+def test_searches_support_sizes_and_options(tmp_path: Path, overrides: tuple[str, ...]) -> None:
     done = commands.run("search", tmp_path / "run", "epochs=1", *overrides)
     assert math.isfinite(done.result["valid_loss"])
     assert not list(tmp_path.glob("run/events*"))
@@ -268,9 +264,7 @@ def test_a_search_that_diverges_restarts_at_a_lower_rate(restarted: Any) -> None
     assert not (done.directory / "diverged.json").exists()
 
 
-def test_a_restarted_search_that_is_killed_continues_with_the_same_result(
-    restarted: Any, tmp_path: Path
-) -> None:
+def test_a_restarted_search_that_is_killed_resumes_exactly(restarted: Any, tmp_path: Path) -> None:
     """It is killed in the first step after a restart: each epoch has six steps."""
     commands.crash(6, lambda: commands.run("search", tmp_path / "run", *DIVERGING))
     done = commands.call("search", [f"resume={tmp_path / 'run'}"], tmp_path / "run")

@@ -34,11 +34,8 @@ TINY = (
 
 def phone(path: Path) -> Path:
     """Write a latency model that counts operations; 3x3 convolutions are slow."""
-    weights = {
-        "count.cell.nor_conv_3x3": 3.0,
-        "count.cell.nor_conv_1x1": 1.0,
-        "count.cell.avg_pool_3x3": 0.5,
-    }
+    times = {"nor_conv_3x3": 3.0, "nor_conv_1x1": 1.0, "avg_pool_3x3": 0.5}
+    weights = {f"count.cell.{name}": time for name, time in times.items()}
     LinearModel("nas201", "phone", "ridge", "operations", 1.0, weights, []).save(path)
     return path
 
@@ -270,9 +267,7 @@ SMALL = (
         (("method=random_sharing", "epochs=5"), ["discretize=sampling"]),
     ],
 )
-def test_a_dry_run_names_what_it_does_not_count(
-    overrides: tuple[str, ...], missing: list[str]
-) -> None:
+def test_dry_runs_name_what_is_not_counted(overrides: tuple[str, ...], missing: list[str]) -> None:
     """An incomplete estimate does not claim that the run fits the budget."""
     done = commands.run("search", None, *SMALL, "budget.hours=1e6", *overrides)
     assert done.result["not_counted"] == missing

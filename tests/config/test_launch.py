@@ -78,14 +78,9 @@ def test_default_run_directory_names_command_and_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["genotype", "draw", "validate"])
+# The last text is quoted for Hydra all the same.
 @pytest.mark.parametrize(
-    "text",
-    [
-        str(GENOTYPE),
-        GENOTYPE.to_json(),
-        f"SGAS = {GENOTYPE}",
-        f'"{GENOTYPE}"',  # quoted for Hydra all the same
-    ],
+    "text", [str(GENOTYPE), GENOTYPE.to_json(), f"SGAS = {GENOTYPE}", f'"{GENOTYPE}"']
 )
 def test_genotype_text_needs_no_quoting_for_hydra(key: str, text: str) -> None:
     command = "retrain" if key == "genotype" else "genotypes"
@@ -158,10 +153,8 @@ def test_rebuild_reports_errors_in_one_line(change: dict[Any, Any], named: str) 
 @pytest.mark.parametrize(
     ("data", "newer"),
     [
-        ("multi30k", {"joint", "lowercase"}),
-        ("documents", {"lowercase"}),
-        ("fsdd", {"shift"}),
-        ("csv", set()),
+        *(("multi30k", {"joint", "lowercase"}), ("documents", {"lowercase"})),
+        *(("fsdd", {"shift"}), ("csv", set())),
     ],
 )
 def test_rebuild_sets_keys_that_an_older_file_lacks(data: str, newer: set[str]) -> None:
@@ -171,13 +164,8 @@ def test_rebuild_sets_keys_that_an_older_file_lacks(data: str, newer: set[str]) 
     assert rebuild(SearchConfig, values) == config
 
 
-@pytest.mark.parametrize(
-    "bug",
-    [
-        lambda: json.loads("{"),  # a ValueError raised outside of the package
-        lambda: {}["key"],
-    ],
-)
+# The first is a ValueError raised outside of the package.
+@pytest.mark.parametrize("bug", [lambda: json.loads("{"), lambda: {}["key"]])
 @pytest.mark.parametrize("where", ["check", "task"])
 def test_bugs_are_not_swallowed(
     bug: Any, where: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
@@ -221,9 +209,7 @@ def test_worthless_results_end_in_one_line_after_all_runs(
     assert launch("search", accept, lambda *_: "fine", [], worthless=lambda _: None) == "fine"
 
 
-def test_missing_files_are_errors_of_the_user(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_missing_files_are_user_errors(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     def task(*_: Any) -> None:
         (tmp_path / "gone").read_text()
 
@@ -260,9 +246,7 @@ def test_flags_of_hydra_print_without_running(
 
 def test_sweep_runs_every_job(tmp_path: Path) -> None:
     runs = []
-    call(
-        "search", lambda config, call: runs.append((config.seed, call.directory)), "-m", "seed=3,4"
-    )
+    call("search", lambda config, own: runs.append((config.seed, own.directory)), "-m", "seed=3,4")
     assert [seed for seed, _ in runs] == [3, 4]
     assert len({directory for _, directory in runs}) == 2
 

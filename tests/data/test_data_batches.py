@@ -247,9 +247,7 @@ def test_images_of_a_batch_have_different_boxes(make_folder: Callable[..., Path]
 
 
 @pytest.mark.parametrize("count", [0, 2])
-def test_a_damaged_file_is_named_in_one_line(
-    stored: Source, build: Build, count: int, tmp_path: Path
-) -> None:
+def test_a_damaged_file_is_named(stored: Source, build: Build, count: int, tmp_path: Path) -> None:
     broken = tmp_path / "train" / "bee" / "0000.png"
     broken.write_bytes(broken.read_bytes()[:60])
     batches = build(workers=count, shuffle=False, batch_size=7)

@@ -123,12 +123,8 @@ def test_invalid_texts_and_options_are_refused_in_one_line(
 def test_missing_files_are_named(tmp_path: Path) -> None:
     (folder(tmp_path) / "valid.txt").unlink()
     load_error(r"valid.txt not in .*: put them there", "text", root=tmp_path)
-    load_error(
-        r"ptb: files are missing.*put ptb.train.txt.*dataset.root",
-        "ptb",
-        root=tmp_path,
-        download=False,
-    )
+    message = r"ptb: files are missing.*put ptb.train.txt.*dataset.root"
+    load_error(message, "ptb", root=tmp_path, download=False)
 
 
 @pytest.mark.data("ptb")
@@ -140,15 +136,8 @@ def test_penn_treebank_has_its_published_size(real_data: Path) -> None:
 
 
 def windows(count: int, columns: int, length: int, *, shift: bool, seed: int = 0) -> WindowLoader:
-    return WindowLoader(
-        torch.arange(count),
-        columns=columns,
-        length=length,
-        seed=seed,
-        name="test",
-        shift=shift,
-        device=torch.device("cpu"),
-    )
+    options: Any = {"columns": columns, "length": length, "shift": shift, "seed": seed}
+    return WindowLoader(torch.arange(count), name="test", device=torch.device("cpu"), **options)
 
 
 def pairs(found: Any) -> list[tuple[int, int]]:
@@ -163,9 +152,7 @@ def pairs(found: Any) -> list[tuple[int, int]]:
 @pytest.mark.parametrize("count", [2, 24, 25])
 @pytest.mark.parametrize("columns", [1, 2, 5])
 @pytest.mark.parametrize("length", [1, 3, 7])
-def test_evaluation_has_each_token_but_the_first_as_a_target_once(
-    count: int, columns: int, length: int
-) -> None:
+def test_evaluation_has_each_later_token_once(count: int, columns: int, length: int) -> None:
     made = windows(count, columns, length, shift=False)
     found = list(made.epoch(0))
     assert len(found) == len(made)

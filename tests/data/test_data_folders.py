@@ -72,9 +72,7 @@ def test_images_of_each_mode_become_rgb(make_folder: MakeFolder, mode: str, tmp_
         assert (train.pixels[0].permute(1, 2, 0).numpy() == np.asarray(file.convert("RGB"))).all()
 
 
-def test_a_palette_with_transparency_causes_no_warning(
-    make_folder: MakeFolder, tmp_path: Path
-) -> None:
+def test_a_transparent_palette_causes_no_warning(make_folder: MakeFolder, tmp_path: Path) -> None:
     root = make_folder("train", {"ant": 1, "bee": 1})
     picture = Image.new("P", (8, 8), 1)
     picture.putpalette([0, 0, 0, 10, 20, 30])
@@ -113,9 +111,7 @@ def test_imagenet_uses_its_validation_folder_as_test(make_folder: MakeFolder) ->
     assert small.mean == source.mean
 
 
-def test_nested_images_are_read_and_other_files_ignored(
-    make_folder: MakeFolder, tmp_path: Path
-) -> None:
+def test_nested_images_are_read_others_ignored(make_folder: MakeFolder, tmp_path: Path) -> None:
     root = make_folder("train", {"ant": 1, "bee": 1, "bee/winter": 2, ".cache": 1})
     (tmp_path / "train" / "ant" / "notes.txt").write_text("not an image")
     (tmp_path / "train" / "ant" / "._0000.png").write_text("metadata of a file manager")
@@ -183,11 +179,8 @@ def test_written_splits_are_read(tmp_path: Path) -> None:
 def test_gray_images_and_class_names_as_labels(tmp_path: Path) -> None:
     images, labels = make_arrays(10, shape=(6, 5), classes=2)
     names = np.array(["dog", "cat"])[labels]
-    write(
-        tmp_path,
-        train={"images": images, "labels": names},
-        test={"images": images, "labels": names},
-    )
+    arrays = {"images": images, "labels": names}
+    write(tmp_path, train=arrays, test=arrays)
     source = load("npz", root=tmp_path)
     assert source.classes == ("cat", "dog")
     assert source.train.shape == (1, 6, 5)

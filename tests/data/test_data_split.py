@@ -164,9 +164,7 @@ def test_the_parts_of_a_cross_validation_are_disjoint_and_stratified(
 
 @settings(deadline=None, max_examples=60)
 @given(labels=LABELS, seed=st.integers(0, 100), data=st.data())
-def test_a_subset_keeps_class_proportions(
-    labels: torch.Tensor, seed: int, data: st.DataObject
-) -> None:
+def test_a_subset_keeps_proportions(labels: torch.Tensor, seed: int, data: st.DataObject) -> None:
     count = data.draw(st.integers(1, len(labels)))
     subset = stratified_subset(labels, count, seed=seed)
     assert len(subset) == len(set(subset.tolist())) == count

@@ -37,9 +37,7 @@ EXPECTED = {  # shape, train labels, classes
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("below", ["", "own"])
-def test_other_checksums_cause_one_warning_without_verification(
-    name: str, below: str, tmp_path: Path
-) -> None:
+def test_other_checksums_cause_one_warning(name: str, below: str, tmp_path: Path) -> None:
     MAKE[name](tmp_path / name if below else tmp_path)
     with pytest.warns(UserWarning, match=f"{name}: .* differ from the published") as caught:
         source = load(name, root=tmp_path, download=False, verify=False)
@@ -58,17 +56,11 @@ def test_other_checksums_cause_one_warning_without_verification(
 
 def test_other_checksums_are_refused_with_verification(tmp_path: Path) -> None:
     make_cifar100(tmp_path)
-    load_error(
-        r"differ from the published.*dataset\.verify=false",
-        "cifar100",
-        root=tmp_path,
-        download=False,
-    )
+    message = r"differ from the published.*dataset\.verify=false"
+    load_error(message, "cifar100", root=tmp_path, download=False)
 
 
-def test_published_checksums_cause_no_warning(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_published_checksums_are_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_cifar100(tmp_path)
     layout = published("cifar100")
     folder = tmp_path / layout.folder
@@ -104,9 +96,7 @@ class Answer(io.BytesIO):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_missing_files_are_downloaded_once(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_downloads_happen_once(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root, fetched = tmp_path / "data", []
     content = publish(name, tmp_path / "store", monkeypatch)
 
@@ -189,9 +179,7 @@ def python2_pickle(rows: np.ndarray) -> bytes:
 @pytest.mark.parametrize("protocol", range(5))
 @pytest.mark.parametrize("dtype", ["u1", "<i8", ">i4", "<f4"])
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_arrays_of_each_protocol_are_read(
-    tmp_path: Path, protocol: int, dtype: str, order: str
-) -> None:
+def test_all_protocols_are_read(tmp_path: Path, protocol: int, dtype: str, order: str) -> None:
     rows = np.asarray(np.arange(12).reshape(3, 4) * 17 % 251, dtype=dtype, order=order)  # type: ignore[call-overload]
     content = {"data": rows, "labels": [1, 2, 3], "names": ["a", "b"], "count": 3}
     path = tmp_path / "batch"

@@ -81,9 +81,7 @@ def test_many_faults(forks: Any, continuation: Any, tmp_path: Path, command: str
 
 
 @pytest.mark.parametrize("limit", [pytest.param(300, marks=pytest.mark.slow), 30_000])
-def test_a_limit_of_the_file_size(
-    forks: Any, continuation: Any, tmp_path: Path, limit: int
-) -> None:
+def test_a_limit_of_file_sizes(forks: Any, continuation: Any, tmp_path: Path, limit: int) -> None:
     root = tmp_path / "run"
     ended = forks.call(tiny_runs.start_limited, "search", root, limit)
     assert one_line_problems(ended, CODES, "File too large") == []

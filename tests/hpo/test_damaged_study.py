@@ -89,10 +89,7 @@ def refusal(plan: StudyPlan) -> str:
         ("UPDATE trial_values SET value=9 WHERE trial_id=2", "trial 1 .* was changed after"),
         ("UPDATE trial_params SET param_value=0.5 WHERE trial_id=2", "trial 1 .* was changed|outs"),
         ("UPDATE trials SET state='FAIL' WHERE trial_id=3", "trial 2 .* was changed after"),
-        (
-            "UPDATE trial_params SET param_name='hydra.run.dir' WHERE param_id=3",
-            "outside the search",
-        ),
+        ("UPDATE trial_params SET param_name='hydra.run.dir' WHERE param_id=3", "outside the"),
         ("DELETE FROM trials WHERE trial_id=2", "trial 1 .* is missing"),
         ("DELETE FROM studies", "the study 'tune' .* is missing"),
         ("UPDATE study_user_attributes SET value_json='5'", "has no valid window|cannot be read"),
@@ -101,9 +98,7 @@ def refusal(plan: StudyPlan) -> str:
         *((statement, "not part of a study") for statement in PROGRAMS[:2]),
     ],
 )
-def test_a_changed_study_is_refused_in_one_line(
-    plan_copy: StudyPlan, statement: str, message: str
-) -> None:
+def test_a_changed_study_is_refused(plan_copy: StudyPlan, statement: str, message: str) -> None:
     with closing(sqlite3.connect(database(plan_copy))) as connection:
         connection.executescript(statement)
     line = refusal(plan_copy)
@@ -111,13 +106,8 @@ def test_a_changed_study_is_refused_in_one_line(
 
 
 def test_a_changed_running_time_is_refused(plan_copy: StudyPlan) -> None:
-    execute(
-        plan_copy,
-        "UPDATE study_user_attributes SET value_json=replace(value_json, ?, ?) WHERE key=?",
-        '"seconds": ',
-        '"seconds": 1',
-        CLOCK,
-    )
+    change = "UPDATE study_user_attributes SET value_json=replace(value_json, ?, ?) WHERE key=?"
+    execute(plan_copy, change, '"seconds": ', '"seconds": 1', CLOCK)
     with pytest.raises(ValueError, match="has a running time that was changed"):
         read(plan_copy)
 
@@ -154,9 +144,7 @@ def plant(plan: StudyPlan, trap: Path) -> None:
 
 
 @pytest.mark.parametrize("strategy", slow_except(STRATEGIES, ("cmaes",)))
-def test_a_pickle_in_the_database_is_never_loaded(
-    plan_copy: StudyPlan, tmp_path: Path, strategy: str
-) -> None:
+def test_a_pickle_is_never_loaded(plan_copy: StudyPlan, tmp_path: Path, strategy: str) -> None:
     trap = tmp_path / "trap"
     plant(plan_copy, trap)
     plan_copy.config.strategy = STRATEGIES[strategy]()
@@ -175,9 +163,7 @@ def state_of(trials: list[Any]) -> list[Any]:
 @pytest.mark.parametrize(
     "seeds", [range(24), pytest.param(range(24, 500), marks=pytest.mark.slow)], ids=["24", "500"]
 )
-def test_damaged_databases_are_refused_or_unchanged(
-    plan_copy: StudyPlan, tmp_path: Path, seeds: range
-) -> None:
+def test_damage_is_refused_or_harmless(plan_copy: StudyPlan, tmp_path: Path, seeds: range) -> None:
     expected = state_of(read(plan_copy))
     lines = []
     for seed in seeds:

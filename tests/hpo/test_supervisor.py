@@ -92,9 +92,7 @@ def test_a_trial_whose_point_is_proposed_at_the_end_waits_for_the_resumed_study(
     assert trial.params
 
 
-def test_a_second_ctrl_c_does_not_wait_for_a_proposal(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_second_ctrl_c_does_not_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = planned(tmp_path, *SHORT, "workers=2")
     FakeRuns(score).replace_executors(monkeypatch)
     release = threading.Event()
@@ -198,9 +196,7 @@ class FailingJudge:
         return {"valid_accuracy": 0.5}
 
 
-def test_failures_are_recorded_and_the_study_continues(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_study_survives_failures(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     plan = planned(tmp_path, *SHORT, "budget.trials=7", "executor=inline")
     plan.config.judge = FailingJudge()  # type: ignore[assignment]
     trials = run(plan)
@@ -244,19 +240,12 @@ def test_a_missing_score_fails_the_trial(tmp_path: Path) -> None:
 
 
 def test_a_predicted_latency_can_be_an_objective(table: Path, tmp_path: Path) -> None:
-    model = LinearModel(
-        "nas201", "phone", "ridge", "operations", 1.0, {"count.cell.nor_conv_3x3": 2.0}, []
-    )
+    weights = {"count.cell.nor_conv_3x3": 2.0}
+    model = LinearModel("nas201", "phone", "ridge", "operations", 1.0, weights, [])
     model.save(tmp_path / "phone.json")
-    plan = planned(
-        tmp_path,
-        *TABLE,
-        f"benchmark.table={table}",
-        "budget.trials=4",
-        "costs=[latency_ms]",
-        "limit.latency_ms=100",
-        f"limit.device={tmp_path / 'phone.json'}",
-    )
+    limit = ("limit.latency_ms=100", f"limit.device={tmp_path / 'phone.json'}")
+    words = (f"benchmark.table={table}", "budget.trials=4", "costs=[latency_ms]")
+    plan = planned(tmp_path, *TABLE, *words, *limit)
     for trial in run(plan):
         genotype = plan.space.genotype(dict(trial.params))
         assert trial.values[1] == 1 + 2 * genotype.count("nor_conv_3x3")

@@ -33,9 +33,7 @@ def inputs(groups: int) -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("options", OPTIONS)
-def test_values_and_derivatives_up_to_the_second_are_those_of_pytorch(
-    options: dict[str, int],
-) -> None:
+def test_values_and_two_derivatives_are_those_of_pytorch(options: dict[str, int]) -> None:
     x, weight = inputs(options["groups"])
     results = []
     for function in (grouped_conv2d, F.conv2d):

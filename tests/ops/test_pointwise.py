@@ -109,18 +109,15 @@ def separate_convolutions(
 @pytest.mark.parametrize("groups", [1, 3])
 @pytest.mark.parametrize(("stride", "dilation"), [(1, 1), (1, 2), (2, 1), (2, 2)])
 @pytest.mark.parametrize("kernel", [3, 5])
-def test_all_kernel_plans_agree(
-    plan: str, groups: int, stride: int, dilation: int, kernel: int
-) -> None:
+def test_all_plans_agree(plan: str, groups: int, stride: int, dilation: int, kernel: int) -> None:
     inputs = [
         draw(3, groups * 4, 7, 6).requires_grad_(),
         draw(groups * 4, 1, kernel, kernel, seed=1).requires_grad_(),
         draw(groups * 3, 4, 1, 1, seed=2).requires_grad_(),
     ]
-    actual = separable_conv(
-        *inputs, stride=stride, dilation=dilation, groups=groups, plan=PLANS[plan]
-    )
-    expected = separate_convolutions(*inputs, stride=stride, dilation=dilation, groups=groups)
+    options: Any = {"stride": stride, "dilation": dilation, "groups": groups}
+    actual = separable_conv(*inputs, **options, plan=PLANS[plan])
+    expected = separate_convolutions(*inputs, **options)
     torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-10)
     assert_same_gradients(actual, expected, inputs)
 

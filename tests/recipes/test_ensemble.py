@@ -65,9 +65,7 @@ def negative_loss_for(classes: Tensor) -> Score:
 
 @pytest.mark.parametrize("make_score", [accuracy_for, negative_loss_for])
 @pytest.mark.parametrize("seed", range(8))
-def test_it_chooses_like_the_obvious_implementation(
-    make_score: Callable[[Tensor], Score], seed: int
-) -> None:
+def test_it_chooses_like_the_obvious_code(make_score: Callable[[Tensor], Score], seed: int) -> None:
     draw = torch.Generator().manual_seed(seed)
     classes = torch.randint(0, 3, (30,), generator=draw)
     logits = torch.randn(6, 30, 3, generator=draw, dtype=torch.float64)
@@ -182,9 +180,7 @@ def test_networks_fit_together_whatever_their_space_and_training(runs: list[Path
     assert all(fits_together(first, other) and fits_together(other, first) for other in others)
 
 
-def test_members_that_cannot_be_averaged_are_refused(
-    runs: list[Path], ensemble: Path, tmp_path: Path
-) -> None:
+def test_wrong_members_are_refused(runs: list[Path], ensemble: Path, tmp_path: Path) -> None:
     other = darts.retrain(
         "DARTS_V2",
         data="synthetic",
@@ -267,9 +263,7 @@ def mlp_runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.mark.parametrize("name", ["onnx", "torch_export"])
-def test_an_exported_file_computes_the_same(
-    name: str, mlp_runs: list[Path], tmp_path: Path
-) -> None:
+def test_exported_files_compute_the_same(name: str, mlp_runs: list[Path], tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     summary = exported(mlp_runs[-1], tmp_path, name)
     assert summary["difference"] < 1e-5

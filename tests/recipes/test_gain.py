@@ -76,9 +76,7 @@ def test_the_same_run_has_a_difference_of_zero(runs: tuple[Path, Path]) -> None:
     assert gain.found == gain.baseline
 
 
-def test_different_test_data_and_unknown_metrics_are_refused(
-    runs: tuple[Path, Path], tmp_path: Path
-) -> None:
+def test_other_data_and_metrics_are_refused(runs: tuple[Path, Path], tmp_path: Path) -> None:
     other = trained(tmp_path / "other", *MLP, mlp(4), "dataset.classes=5")
     with pytest.raises(ConfigError, match="different tasks or test data"):
         measure_gain(runs[0], other, metric="accuracy", device="cpu")
@@ -86,9 +84,7 @@ def test_different_test_data_and_unknown_metrics_are_refused(
         measure_gain(*runs, metric="bleu", device="cpu")
 
 
-def test_a_split_is_scored_once_per_network(
-    runs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_split_is_scored_once(runs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     from darts.recipes import gain
 
     calls: list[Any] = []

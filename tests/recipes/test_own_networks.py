@@ -99,9 +99,7 @@ def test_other_spaces(genotype: str, size: int) -> None:
         ("DARTS_RNN_V1", {}, "belongs to space=recurrent"),
     ],
 )
-def test_wrong_settings_end_in_one_line(
-    genotype: str, sizes: dict[str, object], message: str
-) -> None:
+def test_wrong_settings_are_one_line(genotype: str, sizes: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         darts.create_model(genotype, **sizes)
     assert "\n" not in str(caught.value)

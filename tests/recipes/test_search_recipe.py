@@ -37,27 +37,14 @@ from darts.typed_values import Misfit
 
 
 def make_recipe(folder: Path, *overrides: str) -> Search:
-    config: SearchConfig = compose(
-        "search",
-        [
-            "dataset=synthetic",
-            "dataset.samples=112",
-            "loader.batch_size=8",
-            "space=nas201",
-            "space.channels=8",
-            "space.cells=1",
-            "device=cpu",
-            "dry_run=true",
-            *overrides,
-        ],
-    )
+    data = ("dataset=synthetic", "dataset.samples=112", "loader.batch_size=8", "device=cpu")
+    sizes = ("space=nas201", "space.channels=8", "space.cells=1", "dry_run=true")
+    config: SearchConfig = compose("search", [*data, *sizes, *overrides])
     return Search(config, TrainingRun("search", Invocation(folder, ()), config, ranks=Ranks("cpu")))
 
 
 @pytest.mark.parametrize("stage", [0, 1])
-def test_the_whitened_patches_of_a_supernet_fit_the_first_samples(
-    stage: int, tmp_path: Path
-) -> None:
+def test_the_whitened_patches_of_supernets_fit_the_samples(stage: int, tmp_path: Path) -> None:
     """Also those of a stage that begins with new weights."""
     recipe = make_recipe(
         tmp_path / "run",
@@ -137,9 +124,7 @@ def test_checks_count_anew_in_a_stage_with_new_alphas() -> None:
         ("relaxation=uniform", False),
     ],
 )
-def test_the_rate_is_never_raised_if_turned_off_or_without_alphas(
-    override: str | None, raises: bool
-) -> None:
+def test_the_rate_is_not_raised_without_alphas(override: str | None, raises: bool) -> None:
     search: Any = SimpleNamespace(
         config=compose("search", ["dataset=synthetic", *([] if override is None else [override])]),
         state=SimpleNamespace(parts={}),

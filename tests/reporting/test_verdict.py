@@ -78,9 +78,7 @@ def test_a_worthless_result_is_called_so_and_has_no_next_command(command: str) -
         ("retrain", {"parameters": 3}, "The trained network has no score."),
     ],
 )
-def test_a_complete_run_says_what_it_found(
-    command: str, summary: dict[str, Any], expected: str
-) -> None:
+def test_complete_runs_say_the_result(command: str, summary: dict[str, Any], expected: str) -> None:
     assert verdict(record(command, summary=summary)) == (expected, False)
 
 
@@ -196,18 +194,10 @@ CANDIDATES = [
     {"candidate": "linear", "origin": "baseline", "genotype": "x", "valid_perplexity": 9.5},
     {"candidate": "wide", "origin": "neighbor", "genotype": GENOTYPE, "valid_perplexity": 7.25},
 ]
-SUMMARY = {
-    "command": "find",
-    "metric": "perplexity",
-    "test_perplexity": 7.5,
-    "genotype": GENOTYPE,
-    "family": "mlp",
-    "setting": "lr_high",
-    "final_epochs": 3,
-    "winner_seconds": 100.0,
-    "verdict": "The found network is better.",
-    "outlook": "More training would help.",
-}
+SUMMARY: dict[str, Any] = {"command": "find", "metric": "perplexity", "test_perplexity": 7.5}
+SUMMARY |= {"genotype": GENOTYPE, "family": "mlp", "setting": "lr_high", "final_epochs": 3}
+SUMMARY |= {"winner_seconds": 100.0, "verdict": "The found network is better."}
+SUMMARY |= {"outlook": "More training would help."}
 
 
 def write_race(directory: Path, *, complete: bool = True, table: bool = True) -> Path:
@@ -266,9 +256,7 @@ def test_verdict_and_outlook_come_before_the_race_and_its_picture(tmp_path: Path
     assert "valid perplexity (lower is better)" in page
 
 
-def test_the_times_are_those_of_the_winner_of_all_others_and_of_the_final_run(
-    tmp_path: Path,
-) -> None:
+def test_the_times_are_of_the_winner_the_others_and_the_final_run(tmp_path: Path) -> None:
     assert times_of(page_of(write_race(tmp_path))) == {
         "winner wide": ("0:01:15", "60 %"),
         "1 other candidate": ("0:00:25", "20 %"),
@@ -277,18 +265,14 @@ def test_the_times_are_those_of_the_winner_of_all_others_and_of_the_final_run(
 
 
 @pytest.mark.parametrize("table", [True, False])
-def test_an_interrupted_run_shows_its_race_and_the_command_that_resumes_it(
-    tmp_path: Path, table: bool
-) -> None:
+def test_an_interrupted_run_shows_its_race_and_its_command(tmp_path: Path, table: bool) -> None:
     page = page_of(write_race(tmp_path, complete=False, table=table))
     assert "This run is not finished: 2 candidates" in page
     assert f"python -m darts.find resume={tmp_path}" in page
     assert "leader: 7.25" in page
     assert f"valid {'perplexity' if table else 'score'} (lower is better)" in page
-    assert times_of(page) == {
-        "leader wide": ("0:01:15", "75 %"),
-        "1 other candidate": ("0:00:25", "25 %"),
-    }
+    expected = {"leader wide": ("0:01:15", "75 %"), "1 other candidate": ("0:00:25", "25 %")}
+    assert times_of(page) == expected
     candidates = page.split("All candidates")[1].split("</table>")[0]
     assert ">linear<" in candidates
     assert ">7.25<" in candidates
@@ -304,49 +288,29 @@ def test_a_run_that_has_just_begun_has_a_page(tmp_path: Path) -> None:
 
 def finished(**changes: Any) -> RunRecord:
     """Return the record of a finished retraining with some attributes changed."""
-    summary = {
-        "epoch": 3,
-        "epochs": 5,
-        "seed": 7,
-        "device": "cpu",
-        "parameters": 1234,
-        "macs": 56789,
-        "valid_accuracy": 0.75,
-        "test_accuracy": 0.625,
-        "valid_loss": 1.5,
-        "git_revision": "abc123",
-        "metric": "accuracy",
-    }
+    summary: dict[str, Any] = {"epoch": 3, "epochs": 5, "seed": 7, "device": "cpu"}
+    summary |= {"parameters": 1234, "macs": 56789, "valid_accuracy": 0.75, "test_accuracy": 0.625}
+    summary |= {"valid_loss": 1.5, "git_revision": "abc123", "metric": "accuracy"}
+    config: dict[str, Any] = {"name": "pipes | and *stars*", "selection": "best", "epochs": 5}
+    config |= {"metric": "accuracy", "task": {"name": "classification"}}
+    config |= {"dataset": {"name": "digits"}, "space": {"name": "cnn", "channels": 12}}
+    config |= {"optimizer": {"lr": 0.025}}
+    costs = (("training", "nvml", 1000.0), ("training", "rapl", 20.0), ("test", "nvml", 500.0))
     phases = [
         {"phase": phase, "source": source, "seconds": 60.0, "joules": joules, "gco2e": 1.0}
-        for phase, source, joules in (
-            ("training", "nvml", 1000.0),
-            ("training", "rapl", 20.0),
-            ("test", "nvml", 500.0),
-        )
+        for phase, source, joules in costs
     ]
-    return dataclasses.replace(
-        RunRecord(
-            directory=Path("run"),
-            command="retrain",
-            config={
-                "name": "pipes | and *stars*",
-                "selection": "best",
-                "metric": "accuracy",
-                "epochs": 5,
-                "task": {"name": "classification"},
-                "dataset": {"name": "digits"},
-                "space": {"name": "cnn", "channels": 12},
-                "optimizer": {"lr": 0.025},
-            },
-            summary=summary,
-            phases=phases,
-            gco2_per_kwh=480.0,
-            genotype=PUBLISHED["DARTS_V2"].genotype,
-            samples={"train": 1200, "valid": 100},
-        ),
-        **changes,
+    run = RunRecord(
+        directory=Path("run"),
+        command="retrain",
+        config=config,
+        summary=summary,
+        phases=phases,
+        gco2_per_kwh=480.0,
+        genotype=PUBLISHED["DARTS_V2"].genotype,
+        samples={"train": 1200, "valid": 100},
     )
+    return dataclasses.replace(run, **changes)
 
 
 def test_card_shows_scores_genotype_data_settings_and_commands() -> None:

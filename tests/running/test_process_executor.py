@@ -61,9 +61,7 @@ def outcomes(*futures: Future) -> list[Outcome]:
     return [future.result(TIMEOUT) for future in futures]
 
 
-def test_jobs_run_in_order_and_failures_do_not_disturb_others(
-    executor: ProcessExecutor, tmp_path: Path
-) -> None:
+def test_jobs_run_in_order_even_if_some_fail(executor: ProcessExecutor, tmp_path: Path) -> None:
     kinds = ["cnn", "invalid", "search", "diverging", "retrain"]
     done: list[str] = []
     futures = [executor.submit(make_job(kind, tmp_path)) for kind in kinds]
@@ -79,9 +77,7 @@ def test_jobs_run_in_order_and_failures_do_not_disturb_others(
 
 
 @pytest.mark.slow
-def test_a_worker_computes_the_same_as_a_new_process(
-    executor: ProcessExecutor, tmp_path: Path
-) -> None:
+def test_a_worker_computes_like_a_new_process(executor: ProcessExecutor, tmp_path: Path) -> None:
     job, alone = make_job("cnn", tmp_path / "worker"), make_job("cnn", tmp_path / "alone")
     outcomes(executor.submit(make_job("search", tmp_path)), executor.submit(job))
     directory = f"hydra.run.dir={alone.directory}"
@@ -295,9 +291,7 @@ def test_ctrl_c_stops_all_runs_without_any_output(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_runs_of_a_killed_parent_continue_in_a_new_one(
-    executor: ProcessExecutor, tmp_path: Path
-) -> None:
+def test_runs_of_a_killed_parent_are_continued(executor: ProcessExecutor, tmp_path: Path) -> None:
     """The workers of the killed process save and exit, while the new executor waits for them."""
     process = start_parent(tmp_path)
     process.kill()

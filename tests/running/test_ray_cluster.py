@@ -92,11 +92,10 @@ class FakeRay:
             self.actors.append(actor)
             return actor
 
-        return SimpleNamespace(
-            options=lambda **options: SimpleNamespace(
-                remote=lambda *arguments: make(options, arguments)
-            )
-        )
+        def configure(**options: object) -> Any:
+            return SimpleNamespace(remote=lambda *arguments: make(options, arguments))
+
+        return SimpleNamespace(options=configure)
 
     def get(self, reference: Callable[[], object], timeout: float | None = None) -> object:
         self.timeouts.append(timeout)
@@ -336,9 +335,7 @@ def address_of(listener: socket.socket) -> str:
     return f"127.0.0.1:{listener.getsockname()[1]}"
 
 
-def test_a_cluster_of_others_is_joined(
-    fake: FakeRay, tmp_path: Path, listener: socket.socket
-) -> None:
+def test_a_foreign_cluster_is_used(fake: FakeRay, tmp_path: Path, listener: socket.socket) -> None:
     """Its token is set by the user, if it has one."""
     listener.listen()
     with RayExecutor(RayConfig("ray", address=address_of(listener)), 1, tmp_path):

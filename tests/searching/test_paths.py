@@ -29,9 +29,7 @@ def test_the_rate_of_each_epoch(schedule: str, rates: tuple[float, ...]) -> None
         assert searcher.net.drop_path == pytest.approx(rate)
 
 
-def test_dropped_edges_are_zero_and_the_others_keep_the_mean(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_dropped_edges_are_zero_and_others_keep_the_mean(monkeypatch: pytest.MonkeyPatch) -> None:
     factors: list[Tensor] = []
 
     def recorded(module: nn.Module, x: Tensor, rate: float) -> Tensor:

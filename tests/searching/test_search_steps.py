@@ -72,9 +72,7 @@ def take_step(
 
 @pytest.mark.parametrize("scale", [None, 2.0**14])
 @pytest.mark.parametrize("overrides", ORDERS)
-def test_a_step_subtracts_the_hypergradient(
-    overrides: tuple[str, ...], scale: float | None
-) -> None:
+def test_steps_subtract_the_hypergradient(overrides: tuple[str, ...], scale: float | None) -> None:
     step, norm, expected, _ = take_step(*overrides, scale=scale)
     torch.testing.assert_close(step, expected, rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(norm, expected.norm(), rtol=1e-4, atol=0)
@@ -125,18 +123,11 @@ def test_gradients_are_reduced_over_ranks_and_then_unscaled() -> None:
 def weight_gradient(precision: str, weight: float) -> Tensor:
     """Return the gradient of a weight step of Lambda-DARTS in the last of two epochs."""
     torch.manual_seed(0)
-    searcher = make_searcher(
-        "method=lambda_darts",
-        "space.cells=5",
-        "epochs=2",
-        f"precision={precision}",
-        f"regularizer.weight={weight}",
-        "optimizer.lr=1",
-        "optimizer.lr_min=1",
-        "optimizer.momentum=0",
-        "optimizer.weight_decay=0",
-        "optimizer.clip=0",
-    )
+    given = (f"precision={precision}", f"regularizer.weight={weight}")
+    rates = ("optimizer.lr=1", "optimizer.lr_min=1")
+    zeros = [f"optimizer.{name}=0" for name in ("momentum", "weight_decay", "clip")]
+    own = ("method=lambda_darts", "space.cells=5", "epochs=2")
+    searcher = make_searcher(*own, *given, *rates, *zeros)
     searcher.begin_epoch(1)
     before = [parameter.detach().clone() for parameter in searcher.net.weight_parameters()]
     searcher.weight_step(make_batch(0))
@@ -156,9 +147,8 @@ def test_a_finite_difference_is_the_same_in_bf16() -> None:
 def test_the_loss_of_a_mixture_has_no_side_effects_and_the_gradient_of_autograd() -> None:
     searcher = make_searcher("space.cells=3", "space.channels=2")
     searcher.begin_epoch(0)
-    loss = SupernetMixtureLoss(
-        searcher.net, searcher.objective, searcher.ranks, make_batch(0), "fp32"
-    )
+    given = (searcher.net, searcher.objective, searcher.ranks)
+    loss = SupernetMixtureLoss(*given, make_batch(0), "fp32")
     mixture = searcher.config.relaxation.mixture(alphas_at(searcher.net, LARGEST), searcher.context)
     mixture = mixture.with_weights({g: w.detach().requires_grad_() for g, w in mixture.items()})
     before = copy.deepcopy(searcher.net.state_dict())
@@ -242,9 +232,7 @@ def test_the_term_of_a_regularizer_is_taken_at_the_perturbed_mixture(
 @pytest.mark.parametrize(
     ("overrides", "clip"), [((), 0.25), (("optimizer.clip=1",), 1.0), (("bilevel.clip=0",), 0.0)]
 )
-def test_recurrent_cells_clip_as_in_the_weight_step_unless_set(
-    overrides: tuple[str, ...], clip: float
-) -> None:
+def test_recurrent_cells_clip_as_the_weights_do(overrides: tuple[str, ...], clip: float) -> None:
     sizes = ("space.embedding=4", "space.hidden=4", "space.nodes=2")
     task = ("method=darts_v2", "task=language_model", "dataset=ptb", "space=recurrent")
     config = compose("search", [*task, *sizes, *overrides])

@@ -43,9 +43,7 @@ from darts.training.cost import count_macs, count_parameters
 
 EXACT = {"rtol": 1e-8, "atol": 1e-9}
 every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-every_space = pytest.mark.parametrize(
-    "case", [CASES[name] for name in ONE_PER_SPACE], ids=ONE_PER_SPACE
-)
+every_space = pytest.mark.parametrize("case", [CASES[s] for s in ONE_PER_SPACE], ids=ONE_PER_SPACE)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -131,9 +129,7 @@ JSON = st.recursive(
 @every_space
 @given(value=JSON, position=st.integers(0, 3))
 @settings(deadline=None, max_examples=50)
-def test_arbitrary_json_is_parsed_or_rejected_in_one_line(
-    case: Case, value: Any, position: int
-) -> None:
+def test_any_json_is_parsed_or_rejected_in_one_line(case: Case, value: Any, position: int) -> None:
     content = json.loads(case.random().to_json())
     fields = [name for name in content if name != "space"]
     content[fields[position % len(fields)]] = value
@@ -415,9 +411,7 @@ def test_operation_rows_own_disjoint_weights_or_are_rejected(case: Case) -> None
     rows = net.operation_rows()
     owned = [(id(r.parameter), r.start, r.stop) for own in rows.values() for r in own]
     assert len(set(owned)) == len(owned) > 0
-    assert {id(r.parameter) for own in rows.values() for r in own} <= {
-        id(p) for p in net.weight_parameters()
-    }
+    assert {number for number, *_ in owned} <= {id(p) for p in net.weight_parameters()}
 
 
 @every_space

@@ -175,9 +175,7 @@ def test_code_is_never_executed(template: str, tmp_path: Path) -> None:
 
 @given(genotypes(), st.randoms(use_true_random=False))
 @settings(deadline=None)
-def test_the_canonical_form_ignores_the_order_of_a_nodes_edges(
-    genotype: Genotype, random: Any
-) -> None:
+def test_the_canonical_form_ignores_the_order_of_edges(genotype: Genotype, random: Any) -> None:
     parts: list[Any] = []
     for cell in Genotype.cells:
         pairs = getattr(genotype, cell)

@@ -97,9 +97,7 @@ def test_log_has_one_line_per_epoch(stream: Output, clock: Clock) -> None:
     ]
 
 
-def test_log_lines_within_an_epoch_are_at_least_30_seconds_apart(
-    stream: Output, clock: Clock
-) -> None:
+def test_lines_within_an_epoch_are_at_least_30_seconds_apart(stream: Output, clock: Clock) -> None:
     with Console(total_steps=200, name="search") as console:
         console.epoch(2, 4)
         for _ in range(100):
@@ -202,19 +200,12 @@ def test_steps_that_are_repeated_count_as_remaining(stream: Output, clock: Clock
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
-        (0, "0:00:00"),
-        (59.6, "0:01:00"),
-        (3661, "1:01:01"),
-        (360_000, "100:00:00"),
-        (-3, "0:00:00"),
-        (None, "-:--:--"),
-        (float("nan"), "-:--:--"),
-        (float("inf"), "-:--:--"),
+        *((0, "0:00:00"), (59.6, "0:01:00"), (3661, "1:01:01"), (360_000, "100:00:00")),
+        *((-3, "0:00:00"), (None, "-:--:--")),
+        *((float("nan"), "-:--:--"), (float("inf"), "-:--:--")),
     ],
 )
-def test_duration_is_formatted_as_hours_minutes_and_seconds(
-    seconds: float | None, text: str
-) -> None:
+def test_durations_are_in_hours_minutes_and_seconds(seconds: float | None, text: str) -> None:
     assert format_duration(seconds) == text
 
 
@@ -239,9 +230,7 @@ def test_duration_is_formatted_as_hours_minutes_and_seconds(
         ("genotype", GENOTYPE, "normal sep3:0 skip:1 / reduce max3:0 dil5:2"),
     ],
 )
-def test_value_is_formatted_by_its_type_and_the_name_of_its_quantity(
-    name: str, value: object, text: str
-) -> None:
+def test_values_are_formatted_by_type_and_name(name: str, value: object, text: str) -> None:
     assert format_value(name, value) == text
 
 

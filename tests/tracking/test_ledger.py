@@ -37,9 +37,7 @@ def _powercap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(energy, "POWERCAP", tmp_path)
 
 
-def add_domain(
-    powercap: Path, name: str, label: str, microjoules: int, limit: int = 10_000_000
-) -> Path:
+def add_domain(powercap: Path, name: str, label: str, microjoules: int, limit: int = 10**7) -> Path:
     """Write the files of a RAPL domain and return the file of its counter."""
     folder = powercap / name
     folder.mkdir(parents=True)
@@ -143,9 +141,8 @@ class FakeNvml(SimpleNamespace):
 def nvml(monkeypatch: pytest.MonkeyPatch) -> FakeNvml:
     fake = FakeNvml()
     monkeypatch.setitem(sys.modules, "pynvml", fake)
-    monkeypatch.setattr(
-        torch.cuda, "get_device_properties", lambda index: SimpleNamespace(uuid="1234")
-    )
+    device = SimpleNamespace(uuid="1234")
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: device)
     return fake
 
 
@@ -305,9 +302,7 @@ def test_emissions_are_grams_per_kilowatt_hour() -> None:
         ([], None),
     ],
 )
-def test_joules_are_summed_only_with_a_common_source(
-    sources: list[str], common: str | None
-) -> None:
+def test_joules_are_summed_with_a_common_source(sources: list[str], common: str | None) -> None:
     assert common_source(sources) == common
     costs = [{"joules": 2.0, "gco2e": 0.5, "joules_source": source} for source in sources]
     found = sum_costs(costs)

@@ -202,9 +202,7 @@ def test_a_run_without_a_key_stops_the_tracker_and_not_the_run(tmp_path: Path) -
         assert not open_board(tmp_path, "mlflow", resumed_at=3).enabled
 
 
-def test_wandb_without_a_key_asks_for_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_wandb_without_a_key_does_not_ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import wandb
 
     monkeypatch.setenv("WANDB_MODE", "online")

@@ -288,9 +288,7 @@ def strides(optimizer: Optimizer) -> list[tuple[int, ...]]:
 
 
 @pytest.mark.parametrize("make", [sgd, plain_sgd, adamw])
-def test_a_restored_optimizer_continues_exactly(
-    tmp_path: Path, make: Callable[[Any], Optimizer]
-) -> None:
+def test_a_restored_optimizer_continues(tmp_path: Path, make: Callable[[Any], Optimizer]) -> None:
     net, optimizer = trained(make)
     optimizer.param_groups[0]["lr"] = 0.05
     other = copy.deepcopy(net)
@@ -325,9 +323,7 @@ def test_how_a_step_is_computed_may_change() -> None:
         (lambda s: s.update(SGD([torch.zeros(1)], lr=1.0).state_dict()), "of another kind"),
     ],
 )
-def test_an_optimizer_state_that_does_not_fit_is_refused(
-    alter: Callable[[Any], Any], message: str
-) -> None:
+def test_a_wrong_optimizer_state_is_refused(alter: Callable[[Any], Any], message: str) -> None:
     _, optimizer = trained(adamw)
     state = copy.deepcopy(optimizer.state_dict())
     alter(state)

@@ -105,9 +105,7 @@ def test_slow_steps_are_measured_once_after_a_warm_up(clock: Clock) -> None:
 
 
 @pytest.mark.parametrize(("batches", "scored"), [(100, 2), (1, 1), (0, 0)])
-def test_validation_is_extrapolated_from_a_few_batches(
-    clock: Clock, batches: int, scored: int
-) -> None:
+def test_validation_is_extrapolated_from_batches(clock: Clock, batches: int, scored: int) -> None:
     def score(data: Iterable[Any]) -> None:
         data = list(data)
         assert data == [(0, step) for step in range(scored)]
@@ -119,9 +117,7 @@ def test_validation_is_extrapolated_from_a_few_batches(
     assert cost.seconds_per_step == 1.0
 
 
-def test_each_kind_of_epoch_is_measured_and_announced(
-    clock: Clock, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_each_kind_of_epoch_is_measured(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     """Three epochs have steps of one second; two have steps of four seconds."""
     recipe = FakeRecipe(clock, steps=10, step_seconds=lambda epoch, _: 1.0 if epoch < 3 else 4.0)
     cost = estimate(recipe, {0: 3, 3: 2}, valid_loader=FakeLoader(1))
@@ -136,9 +132,7 @@ def test_each_kind_of_epoch_is_measured_and_announced(
     ]
 
 
-def test_all_ranks_take_as_many_steps_as_the_slowest(
-    clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_all_ranks_take_the_steps_of_one(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """A rank that takes more steps than the others would wait for them forever."""
     recipe = FakeRecipe(clock, steps=9, step_seconds=lambda *_: 1.0)
     others = iter([False, False, True])

@@ -59,14 +59,9 @@ def test_auto_prefers_cuda_then_mps_then_the_cpu(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("cuda:2", "PyTorch sees 2 CUDA devices"),
-        ("mps", "PyTorch sees no such device"),
-        ("tpu", "is unknown"),
-        ("", "is unknown"),
-        ("cuda:x", "is unknown"),
-        ("0", "is unknown"),
-        ("meta", "is not supported"),
-        ("xla", "is not supported"),
+        *(("cuda:2", "PyTorch sees 2 CUDA devices"), ("mps", "PyTorch sees no such device")),
+        *((name, "is unknown") for name in ("tpu", "", "cuda:x", "0")),
+        *((name, "is not supported") for name in ("meta", "xla")),
     ],
 )
 def test_missing_and_unknown_devices_are_refused(
@@ -124,16 +119,10 @@ def test_one_seed_determines_all_global_generators() -> None:
 
 def test_restored_generators_continue_their_sequences(tmp_path: Path) -> None:
     def draw() -> list[Any]:
-        return [
-            random.random(),
-            random.gauss(0, 1),
-            np.random.rand(3).tolist(),
-            np.random.standard_normal(),
-            np.random.randint(1 << 30),
-            torch.rand(3).tolist(),
-            torch.randn(5).tolist(),
-            torch.randperm(9).tolist(),
-        ]
+        tensors = (torch.rand(3), torch.randn(5), torch.randperm(9))
+        numbers = [np.random.rand(3).tolist(), np.random.standard_normal()]
+        numbers += [np.random.randint(1 << 30), random.random(), random.gauss(0, 1)]
+        return [*numbers, *(tensor.tolist() for tensor in tensors)]
 
     random.seed(1)
     np.random.seed(2)
@@ -215,9 +204,8 @@ def alpha_gradients(ranks: Ranks) -> dict[str, Any]:
     net.alphas.requires_grad_(True)
     results: dict[str, Any] = {"norm": norm}
     for name, (gradient, options) in HYPERGRADIENTS.items():
-        results[name] = gradient(
-            net, loss_fn, train, valid, optimizer, reduce=ranks.all_reduce, **options
-        )
+        options = {"reduce": ranks.all_reduce, **options}
+        results[name] = gradient(net, loss_fn, train, valid, optimizer, **options)
     results["state"] = net.state_dict()
     return results
 
@@ -236,9 +224,8 @@ def scores(ranks: Ranks) -> dict[str, float]:
 def drop_path_outputs(ranks: Ranks) -> Tensor:
     """Return the outputs of a network for equal images; they differ only by the dropped paths."""
     torch.manual_seed(0)
-    net = Network(
-        PUBLISHED["DARTS_V2"].genotype, channels=2, cells=2, auxiliary=False, drop_path=0.5
-    )
+    genotype = PUBLISHED["DARTS_V2"].genotype
+    net = Network(genotype, channels=2, cells=2, auxiliary=False, drop_path=0.5)
     set_batch_share(net, rank_slice(6, ranks.rank, ranks.size).start, 6)
     for module in net.modules():  # batch statistics would mix the samples
         if isinstance(module, torch.nn.BatchNorm2d):
@@ -313,16 +300,13 @@ def test_hypergradients_equal_those_of_the_whole_batch(
     assert float(torch.cat([g.flatten() for g in expected_gradients[name].values()]).norm()) > 1e-4
 
 
-def test_a_weight_step_equals_that_of_the_whole_batch(
-    rank_results: Any, expected_gradients: Any
-) -> None:
+def test_a_weight_step_is_that_of_the_batch(rank_results: Any, expected_gradients: Any) -> None:
     for rank in rank_results:
         assert_close(rank["alphas"]["norm"], expected_gradients["norm"])
         for name, value in expected_gradients["state"].items():
             assert_close(rank["alphas"]["state"][name], value)
-            assert torch.equal(
-                rank["alphas"]["state"][name], rank_results[0]["alphas"]["state"][name]
-            )
+            first = rank_results[0]["alphas"]["state"][name]
+            assert torch.equal(rank["alphas"]["state"][name], first)
 
 
 def test_scores_equal_those_of_the_whole_split(rank_results: Any) -> None:
@@ -353,9 +337,7 @@ def test_running_statistics_of_separate_norms_are_averaged(rank_results: Any) ->
         assert rank["statistics"]["0.running_var"].tolist() == [1.5, 1.5]
 
 
-def test_ranks_and_devices_come_from_the_environment_of_torchrun(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_ranks_and_devices_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("MASTER_ADDR", "RANK", "WORLD_SIZE", "LOCAL_RANK"):
         monkeypatch.delenv(name, raising=False)
     assert rank_and_size() == (0, 1)

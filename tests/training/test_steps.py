@@ -120,13 +120,8 @@ def test_earlier_layers_learn_at_lower_rates() -> None:
 @pytest.mark.parametrize(
     ("steps", "warmup", "rising"),
     [
-        (40, 0.25, 10),
-        (30, 0.1, 3),
-        (7, 0.5, 4),
-        (10, 0.01, 1),
-        (4, 0.99, 3),
-        (9, 0.0, 0),
-        (1, 0.5, 0),
+        *((40, 0.25, 10), (30, 0.1, 3), (7, 0.5, 4), (10, 0.01, 1)),
+        *((4, 0.99, 3), (9, 0.0, 0), (1, 0.5, 0)),
     ],
 )
 def test_the_rate_rises_linearly_and_then_follows_the_cosine_of_torch(
@@ -161,9 +156,8 @@ def test_the_exponential_schedule_equals_that_of_torch() -> None:
 
 
 def stable(warmup: int, cooldown: float) -> WeightOptimizerConfig:
-    return WeightOptimizerConfig(
-        lr=0.1, schedule="stable", warmup_epochs=warmup, cooldown=cooldown, lr_min=0.0
-    )
+    own: Any = {"lr": 0.1, "schedule": "stable", "lr_min": 0.0}
+    return WeightOptimizerConfig(warmup_epochs=warmup, cooldown=cooldown, **own)
 
 
 @pytest.mark.parametrize(
@@ -174,10 +168,8 @@ def test_the_stable_schedule_rises_is_constant_and_falls(
     epochs: int, steps: int, warmup: int, decay: int
 ) -> None:
     """Neither rise nor fall contains 0; without warm-up or decay, there is none."""
-    rise, fall = (
-        torch.linspace(0, 1, count * steps + 2, dtype=torch.float64)[1:-1]
-        for count in (warmup, decay)
-    )
+    sizes = (count * steps + 2 for count in (warmup, decay))
+    rise, fall = (torch.linspace(0, 1, size, dtype=torch.float64)[1:-1] for size in sizes)
     constant = torch.ones((epochs - warmup - decay) * steps, dtype=torch.float64)
     expected = (0.1 * torch.cat([rise, constant, 1 - fall.sqrt()])).tolist()
     config = stable(warmup, decay / epochs)
@@ -294,9 +286,8 @@ def test_a_mean_starts_in_the_epoch_of_the_published_algorithm(seed: int, patien
         averaging = Averaging(nn.Linear(1, 1), patience=patience)
         starts = [averaging.end_epoch(sign * score, metric) for score in falling.tolist()]
         expected = first_averaged_epoch(falling.tolist(), patience)
-        assert [epoch for epoch, value in enumerate(starts) if value] == (
-            [] if expected is None else [expected]
-        )
+        actual = [epoch for epoch, value in enumerate(starts) if value]
+        assert actual == ([] if expected is None else [expected])
 
 
 @pytest.mark.parametrize("options", [{"decay": 0.9}, {"power": 3.0}, {"patience": 1}, {}])
@@ -385,7 +376,5 @@ def test_forward_passes_use_the_precision_and_losses_use_float32() -> None:
         ({"train_loss": 0.9, "valid_loss": 1.0}, True),
     ],
 )
-def test_a_network_memorizes_if_it_is_better_on_training_samples(
-    row: dict[str, float], expected: bool
-) -> None:
+def test_memorizing_is_to_be_better_in_training(row: dict[str, float], expected: bool) -> None:
     assert memorizes(row) == expected

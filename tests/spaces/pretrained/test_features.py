@@ -69,9 +69,7 @@ def test_without_time_the_first_images_suffice_and_the_next_run_has_more(tmp_pat
     assert (second.count, len(rows)) == (50, 60)
 
 
-def test_no_more_images_are_used_than_needed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_needed_images_are_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     training_features(Means(), colors(), tmp_path, math.inf)
     monkeypatch.setattr(model, "MOST", 15)
     rows, _ = training_features(Means(), colors(), tmp_path, math.inf)

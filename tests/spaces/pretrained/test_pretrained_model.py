@@ -103,9 +103,7 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
         ("vgg11", 4096, []),
     ],
 )
-def test_blocks_that_keep_the_shape_are_stages(
-    network: str, features: int, lengths: list[int]
-) -> None:
+def test_blocks_of_equal_shape_are_stages(network: str, features: int, lengths: list[int]) -> None:
     parts = structure(network)
     assert (parts.features, [len(own) for own in parts.stages]) == (features, lengths)
 

