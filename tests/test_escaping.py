@@ -108,9 +108,7 @@ def svg_texts(text: str) -> list[str]:
     with rc_context({"svg.fonttype": "none"}):
         figure.savefig(file, format="svg")
     tree = ElementTree.fromstring(file.getvalue())
-    return [
-        "".join(element.itertext()) for element in tree.iter("{http://www.w3.org/2000/svg}text")
-    ]
+    return ["".join(text.itertext()) for text in tree.iter("{http://www.w3.org/2000/svg}text")]
 
 
 @pytest.mark.filterwarnings("ignore:Glyph")

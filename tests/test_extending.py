@@ -111,10 +111,8 @@ def test_search_and_retrain_with_an_addition(
 def test_options_that_an_addition_does_not_support_end_in_one_line(
     warm_python: WarmPython, extended: Path
 ) -> None:
-    unsupported = [
-        ("space=chain", option)
-        for option in ("method=pc_darts", "method=oles", "memory=checkpoint")
-    ]
+    options = ("method=pc_darts", "method=oles", "memory=checkpoint")
+    unsupported = [("space=chain", option) for option in options]
     calls = [("method=tempered", "relaxation.temperature=-1"), *unsupported]
     codes, err = call_commands(
         warm_python, extended, *(("search", "dataset=synthetic", *SMALL, *call) for call in calls)

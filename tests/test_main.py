@@ -146,7 +146,6 @@ import darts
     ("script", "printed"), [("darts", "chosen"), ("darts-search", "chosen"), ("train.py", "")]
 )
 def test_only_commands_choose(script: str, printed: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, script], capture_output=True, text=True, check=True
-    )
+    program = [sys.executable, "-c", PROGRAM, script]
+    done = subprocess.run(program, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == printed

@@ -91,9 +91,8 @@ def test_2_alphas_are_in_the_state_dict_and_in_one_optimizer(
     saved = load_checkpoint(tmp_path / "run" / "checkpoint.safetensors", "search")["searcher"]
     initial = first_net[0]
     assert torch.equal(saved["net"]["alphas.reduce"], initial.alphas["reduce"]) is not updated
-    counts = [
-        len(saved[key]["param_groups"][0]["params"]) for key in ("optimizer", "arch_optimizer")
-    ]
+    states = (saved["optimizer"], saved["arch_optimizer"])
+    counts = [len(state["param_groups"][0]["params"]) for state in states]
     assert counts == [len(initial.weight_parameters()), 2]
 
 

@@ -75,9 +75,8 @@ def test_duplicate_names_raise_an_error(colors: Any) -> None:
     class Scarlet:
         name: str = "red"
 
-    with pytest.raises(
-        ValueError, match=r"^color 'red' is already registered; choose another name$"
-    ):
+    message = r"^color 'red' is already registered; choose another name$"
+    with pytest.raises(ValueError, match=message):
         colors.COLORS.register(Scarlet)
     assert colors.COLORS["red"] is red
 

@@ -198,8 +198,7 @@ def test_a_failing_command_ends_the_execution(tmp_path: Path) -> None:
         f"execute(nbformat.read({str(tmp_path / 'bad.ipynb')!r}, 4), {str(tmp_path)!r})\n"
     )
     nbformat.write(notebook, tmp_path / "bad.ipynb")
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert "the command failed" in done.stderr

@@ -187,14 +187,12 @@ def assert_files(run: CommandResult, *more: str) -> None:
     assert not [name for name in present if name.endswith(".tmp")]
 
 
-def assert_resume_is_exact(
-    command: str, arguments: Iterable[str], folder: Path, steps: int = 4
-) -> None:
+def assert_resume_is_exact(command: str, keys: Iterable[str], folder: Path, steps: int = 4) -> None:
     """Check that a run that crashes after ``steps`` and is resumed ends like an unbroken one.
 
     Checkpoints are compared bit for bit.
     """
-    overrides = [*arguments, "save_minutes=0"]
+    overrides = [*keys, "save_minutes=0"]
     unbroken_in, crashed_in = folder / "unbroken", folder / "crashed"
     unbroken = call(command, [*overrides, f"hydra.run.dir={unbroken_in}"], unbroken_in)
     crashing = [*overrides, f"hydra.run.dir={crashed_in}"]

@@ -155,9 +155,7 @@ def test_report_states_verdicts_commands_and_costs(comparison: Any) -> None:
     assert "test_accuracy" not in comparison.out.partition("\ncompare\n")[0]  # hidden while it runs
 
 
-def results_of(
-    comparison: Any, folder: Path, edits: dict[str, dict[str, Any]]
-) -> ComparisonResults:
+def results_of(comparison: Any, folder: Path, edits: dict[str, Any]) -> ComparisonResults:
     """Return the results of a copy of a comparison in which some files are edited."""
     shutil.copytree(comparison.directory / "runs", folder / "runs")
     for pattern, edit in edits.items():

@@ -29,6 +29,7 @@ SMALL = (
     *("auxiliary=0", "drop_path=0"),
     *("optimizer.schedule=stable", "optimizer.warmup_epochs=1", "average_power=4"),
 )
+Unbroken = Callable[[str], Any]
 STEPS = 5  # per epoch: 38 images in batches of 8
 
 
@@ -54,7 +55,7 @@ def copied(two_epochs: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]:
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Unbroken:
     """Returns a retraining of four epochs with a ``cooldown``."""
     done: dict[str, Any] = {}
 
@@ -75,9 +76,7 @@ def assert_same(actual: Any, expected: Any) -> None:
 
 
 @pytest.mark.parametrize("decay", ["0", "0.25"])
-def test_two_and_two_epochs_equal_four(
-    copied: Path, unbroken: Callable[[str], Any], decay: str
-) -> None:
+def test_two_and_two_epochs_equal_four(copied: Path, unbroken: Unbroken, decay: str) -> None:
     continued = resume(copied, "epochs=4", f"optimizer.cooldown={decay}")
     expected = unbroken(decay)
     assert_same(continued, expected)
@@ -96,7 +95,7 @@ def test_two_and_two_epochs_equal_four(
     [("0", False, 2), ("0", True, STEPS + 2), ("0.25", False, STEPS + 2)],
 )
 def test_a_killed_continuation_can_be_resumed_with_and_without_its_length(
-    copied: Path, unbroken: Callable[[str], Any], decay: str, repeats: bool, steps: int
+    copied: Path, unbroken: Unbroken, decay: str, repeats: bool, steps: int
 ) -> None:
     length = ["epochs=4", f"optimizer.cooldown={decay}"]
     commands.crash(steps, partial(resume, copied, *length, "save_minutes=0"))
@@ -106,7 +105,7 @@ def test_a_killed_continuation_can_be_resumed_with_and_without_its_length(
 
 
 def test_a_continuation_killed_before_its_first_checkpoint_can_be_resumed(
-    copied: Path, unbroken: Callable[[str], Any]
+    copied: Path, unbroken: Unbroken
 ) -> None:
     before = (copied / "checkpoint.safetensors").read_bytes()
     commands.crash(0, partial(resume, copied, "epochs=4"))
@@ -199,9 +198,7 @@ def test_the_rate_decays_only_while_the_network_does_not_memorize(
     found = iter([False, True, False, False])
     monkeypatch.setattr("darts.recipes.retrain.memorizes", lambda row: next(found))
     done = run(tmp_path, "epochs=4", f"optimizer.timescale={STEPS}", "optimizer.lr=0.1")
-    assert [row["lr"] for row in done.rows[1:]] == pytest.approx(
-        [0.1 / 2**0.5, 0.1 / 2**0.5, 0.1 / 3**0.5]
-    )
+    assert [row["lr"] for row in done.rows[1:]] == pytest.approx([0.1 / n**0.5 for n in (2, 2, 3)])
 
 
 @pytest.mark.usefixtures("clock")

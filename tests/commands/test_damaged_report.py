@@ -252,11 +252,9 @@ def test_classes_in_folders_that_are_not_utf_8(tmp_path: Path) -> None:
     for number, name in enumerate((b"caf\xe9", b"$\\frac$", b"\x1b[31mred", b"=cmd()")):
         folder = os.fsencode(tmp_path / "images" / "train") + b"/" + name
         os.makedirs(folder)
-        for index in range(20):
+        for i in range(20):
             pixels = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
-            Image.fromarray(pixels // 2 + 30 * number).save(
-                Path(os.fsdecode(folder)) / f"{index}.png"
-            )
+            Image.fromarray(pixels // 2 + 30 * number).save(Path(os.fsdecode(folder)) / f"{i}.png")
     (tmp_path / "images" / "train").rename(tmp_path / "classes")
     run = tmp_path / "run"
     arguments = ["dataset=imagefolder", f"dataset.root={tmp_path / 'classes'}", *NETWORK]

@@ -60,12 +60,8 @@ def test_measure_writes_a_table_and_its_description(measured: Any, laptop: Path)
     assert summary["file"] == str(laptop)
     rows = commands.read_table(laptop)
     assert len(rows) == 13
-    assert {row["operation"] for row in rows} == {
-        "fixed",
-        "nor_conv_1x1",
-        "nor_conv_3x3",
-        "avg_pool_3x3",
-    }
+    names = {row["operation"] for row in rows}
+    assert names == {"fixed", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3"}
     assert all(float(row["median_ms"]) > 0 and row["count"] == "3" for row in rows)
     assert {row["input"] for row in rows} == {"3x8x8", "2x8x8", "4x4x4", "8x2x2"}
     assert laptop.with_suffix(".yaml").exists()

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image as pillow
+from slow_cases import slow_except
 from tiny_tasks import CASES
 from torch import Tensor
 
@@ -115,9 +116,7 @@ def test_a_mirrored_network_has_the_same_outputs_in_every_form(tmp_path: Path) -
 TEXTS = ("language_model", "text_classification")
 
 
-@pytest.mark.parametrize(
-    "name", [None, *(pytest.param(name, marks=pytest.mark.slow) for name in TEXTS)]
-)
+@pytest.mark.parametrize("name", slow_except([None, *TEXTS], [None]))
 def test_torch_runs_an_exported_program(
     image_run: Any, retrained: Any, tmp_path: Path, name: str | None
 ) -> None:
@@ -206,12 +205,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def validation_data(directory: Path) -> tuple[Tensor, Tensor]:
-    config = rebuild(
-        RetrainConfig, load_checkpoint(directory / "checkpoint.safetensors", "retrain")["config"]
-    )
-    loader = make_data_module(config, Ranks()).held_out_loader(
-        "valid", load_split(directory / "split.npz")
-    )
+    saved = load_checkpoint(directory / "checkpoint.safetensors", "retrain")
+    module = make_data_module(rebuild(RetrainConfig, saved["config"]), Ranks())
+    loader = module.held_out_loader("valid", load_split(directory / "split.npz"))
     samples, classes = zip(*loader.epoch(0), strict=True)
     return torch.cat(samples), torch.cat(classes)
 
@@ -266,9 +262,7 @@ class StandIn:
     def save(self, network: ExportableNetwork, path: Path) -> None:
         path.write_bytes(b"float")
 
-    def save_int8(
-        self, network: ExportableNetwork, plain: Path, path: Path, samples: Tensor
-    ) -> None:
+    def save_int8(self, network: Any, plain: Path, path: Path, samples: Tensor) -> None:
         self.samples.append(samples)
         path.write_bytes(b"int8")
 

@@ -301,14 +301,10 @@ def test_columns_may_be_more_and_in_another_order(table: tuple[Path, Path], tmp_
     found = predictions(run, tmp_path / "new.csv", tmp_path / "p")
     model = darts.load(run)
     columns = model.transform.encoding.columns
-    mappings: list[Mapping[str, float]] = [
-        {name: float(row[name]) for name in columns} for row in rows
-    ]
+    mappings: list[Mapping[str, float]] = [{n: float(row[n]) for n in columns} for row in rows]
     expected = darts.predict(model, mappings)
     assert [row["class"] for row in found] == list(expected.classes)
-    values = torch.tensor(
-        [[row[name] for name in columns] for row in mappings], dtype=torch.float64
-    )
+    values = torch.tensor([list(row.values()) for row in mappings], dtype=torch.float64)
     for samples in (values, values.numpy(), values.tolist()):
         assert darts.predict(model, samples).probabilities.equal(expected.probabilities)
     assert darts.predict(run, mappings[0]).classes == expected.classes[:1]

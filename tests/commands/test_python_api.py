@@ -116,10 +116,7 @@ def test_find_returns_a_model(images: tuple[Tensor, Tensor], cwd: Path) -> None:
     ("call", "message"),
     [
         (lambda: darts.search(epoch=3), "did you mean 'epochs'"),
-        (
-            lambda: darts.search(data="digits", dataset="svhn"),
-            "data and dataset are mutually exclusive",
-        ),
+        (lambda: darts.search(data="digits", dataset="svhn"), "data and dataset are mutually"),
         (lambda: darts.search(optimizer={"lr": 1}), r'overrides=\["optimizer\.<key>=<value>"\]'),
         (lambda: darts.search(overrides="epochs=3"), r"must be a list, such as \['epochs=3'\]"),
         (lambda: darts.search(data=[1, 2]), "int is not a map-style dataset"),

@@ -271,11 +271,7 @@ def test_page_of_a_search_shows_collapse_checks(search_run: Any, tmp_path: Path)
         {**row, "epoch": epoch, "collapse_verdict": verdict, "collapse_healthy_epoch": 1, **numbers}
         for epoch, verdict, numbers in (
             (1, "healthy", {"collapse/normal/skips": 2, "collapse/eigenvalue": 0.125}),
-            (
-                2,
-                "6 of 8 edges are skips",
-                {"collapse/normal/skips": 6, "collapse/eigenvalue": None},
-            ),
+            (2, "6 of 8 edges skip", {"collapse/normal/skips": 6, "collapse/eigenvalue": None}),
         )
     ]
     (run / "metrics.jsonl").write_text("".join(json.dumps(check) + "\n" for check in checks))
@@ -285,7 +281,7 @@ def test_page_of_a_search_shows_collapse_checks(search_run: Any, tmp_path: Path)
     commands.call("report", [str(run)])
     page = (run / "report.html").read_text()
     section = page.split("<h3>collapse checks</h3>")[1].split("</section>")[0]
-    assert "6 of 8 edges are skips" in section
+    assert "6 of 8 edges skip" in section
     assert "Last healthy check: epoch 1." in section
     assert ">skips</text>" in section
     assert "0.125" in section

@@ -70,9 +70,7 @@ def assert_same(done: Any, expected: Any) -> None:
     assert done.result["seconds"] > 0
 
 
-def test_the_energy_of_a_resumed_run_includes_the_crashed_part(
-    copy_crashed: Callable[[str], Path],
-) -> None:
+def test_the_energy_of_a_resumed_run_includes_the_crashed_part(copy_crashed: Any) -> None:
     folder = copy_crashed("retrain")
     saved = load_checkpoint(folder / "checkpoint.safetensors")["energy"]
     before = {entry["phase"]: entry for entry in saved}

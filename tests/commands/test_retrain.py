@@ -25,9 +25,8 @@ def test_the_run_directory_contains_all_files(retrain_run: Any) -> None:
     commands.assert_files(retrain_run, "confusion_test.svg", "model_card.md")
     text = (retrain_run.directory / "genotype.json").read_text(encoding="utf-8")
     assert Genotype.parse(text) == PUBLISHED["DARTS_V2"].genotype
-    config = rebuild(
-        RetrainConfig, yaml.safe_load((retrain_run.directory / "config.yaml").read_text())
-    )
+    text = (retrain_run.directory / "config.yaml").read_text(encoding="utf-8")
+    config = rebuild(RetrainConfig, yaml.safe_load(text))
     # The configuration contains the genotype itself, because a file may change.
     assert Genotype.parse(config.genotype) == PUBLISHED["DARTS_V2"].genotype
 

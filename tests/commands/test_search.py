@@ -98,10 +98,8 @@ def test_tensorboard_shows_metrics_alphas_and_genotypes(search_run: Any) -> None
     assert b"loss/.*" in layout
     assert b"accuracy/.*" in layout
     texts = [tag for tag in tags["tensors"] if tag.startswith("genotype")]
-    assert (
-        search_run.result["genotype"].encode()
-        in board.Tensors(texts[0])[-1].tensor_proto.string_val[0]
-    )
+    shown = board.Tensors(texts[0])[-1].tensor_proto.string_val[0]
+    assert search_run.result["genotype"].encode() in shown
     # The HPARAMS page of TensorBoard reads these summaries.
     session = board.summary_metadata["_hparams_/session_start_info"].plugin_data.content
     assert b"arch_optimizer.lr" in session

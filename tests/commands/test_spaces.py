@@ -89,12 +89,10 @@ def test_unwritable_output_is_refused(tmp_path: Path) -> None:
     assert "file" in commands.error_of("genotypes", "draw=SGAS", "out=file/x.svg")
 
 
-SPACES_WITHOUT_CNN = [
-    name for name in BUILT_IN if name != "cnn" and "images" in SPACES[name].data_kinds
-]
+OTHER_SPACES = [name for name in BUILT_IN if name != "cnn" and "images" in SPACES[name].data_kinds]
 
 
-@pytest.mark.parametrize("space", slow_except(SPACES_WITHOUT_CNN, ("nas201",)))
+@pytest.mark.parametrize("space", slow_except(OTHER_SPACES, ("nas201",)))
 def test_a_space_can_be_searched_retrained_evaluated_and_drawn(space: str, tmp_path: Path) -> None:
     own = (f"space={space}", "epochs=1", "space.cells=1")
     found = commands.run("search", tmp_path / "search", *own, "tracking.figures=true")

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from slow_cases import slow_except
 from tiny_tasks import CASES
 from torch.utils.data import TensorDataset
 
@@ -79,27 +80,22 @@ def test_a_resumed_run_ends_like_an_unbroken_one(
     commands.assert_resume_is_exact(command, [*overrides[name], *own, "epochs=2"], tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("method", "more"),
-    [
-        ("darts_v2", []),
-        pytest.param("gdas", [], marks=pytest.mark.slow),
-        pytest.param(
-            "drnas",
-            ["stages=[]", "relaxation.partial=1", "arch_optimizer.warmup=0"],
-            marks=pytest.mark.slow,
-        ),
-        ("random_sharing", ["discretize.samples=3"]),
-        pytest.param(
-            "darts_pt", ["discretize.tune=0", "discretize.batches=1"], marks=pytest.mark.slow
-        ),
-    ],
-)
+METHODS: dict[str, list[str]] = {
+    "darts_v2": [],
+    "gdas": [],
+    "drnas": ["stages=[]", "relaxation.partial=1", "arch_optimizer.warmup=0"],
+    "random_sharing": ["discretize.samples=3"],
+    "darts_pt": ["discretize.tune=0", "discretize.batches=1"],
+}
+
+
+@pytest.mark.parametrize("method", slow_except(METHODS, ("darts_v2", "random_sharing")))
 def test_each_method_searches_language_models(
-    method: str, more: list[str], overrides: dict[str, list[str]], tmp_path: Path
+    method: str, overrides: dict[str, list[str]], tmp_path: Path
 ) -> None:
-    small = [*overrides["language_model"], f"method={method}", "space.nodes=2", "epochs=1", *more]
-    done = commands.call("search", [*small, f"hydra.run.dir={tmp_path}"], tmp_path)
+    small = [*overrides["language_model"], f"method={method}", "space.nodes=2", "epochs=1"]
+    own = [*METHODS[method], f"hydra.run.dir={tmp_path}"]
+    done = commands.call("search", [*small, *own], tmp_path)
     assert done.result["valid_perplexity"] > 1
     assert len(done.json("genotype.json")["recurrent"]) == 2
 

@@ -72,11 +72,8 @@ def execute_all(
 @pytest.mark.parametrize("blocks", [False, True])
 def test_a_failed_run_names_its_log(tmp_path: Path, blocks: bool) -> None:
     """An executor that blocks executes runs in the main thread, where they handle signals."""
-    ends = {
-        "a": Outcome({"score": 1}),
-        "b": Outcome(None, "it diverged"),
-        "c": Outcome({"score": 3}),
-    }
+    one, two = (Outcome({"score": score}) for score in (1, 3))
+    ends = {"a": one, "b": Outcome(None, "it diverged"), "c": two}
     executor = FakeExecutor({**ends}, blocks=blocks)
     complete, failed = execute_all(executor, tmp_path)
     assert complete == ["a 1", "c 3"]

@@ -171,13 +171,8 @@ def test_rebuild_sets_keys_that_an_older_file_lacks(data: str, newer: set[str]) 
     assert rebuild(SearchConfig, values) == config
 
 
-@pytest.mark.parametrize(
-    "bug",
-    [
-        lambda: json.loads("{"),  # a ValueError raised outside of the package
-        lambda: {}["key"],
-    ],
-)
+# The first is a ValueError raised outside of the package.
+@pytest.mark.parametrize("bug", [lambda: json.loads("{"), lambda: {}["key"]])
 @pytest.mark.parametrize("where", ["check", "task"])
 def test_bugs_are_not_swallowed(
     bug: Any, where: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
@@ -258,9 +253,7 @@ def test_flags_of_hydra_print_without_running(
 
 def test_sweep_runs_every_job(tmp_path: Path) -> None:
     runs = []
-    call(
-        "search", lambda config, call: runs.append((config.seed, call.directory)), "-m", "seed=3,4"
-    )
+    call("search", lambda config, own: runs.append((config.seed, own.directory)), "-m", "seed=3,4")
     assert [seed for seed, _ in runs] == [3, 4]
     assert len({directory for _, directory in runs}) == 2
 

@@ -54,9 +54,7 @@ def test_file_starts_with_a_command_that_chooses_it(file: str) -> None:
     assert command in COMMANDS
     if command == "device":
         assert overrides.pop(0) in DEVICE_ACTIONS
-    assert command == "report" or all(
-        "=" in override for override in overrides if override[0] != "-"
-    )
+    assert command == "report" or all("=" in word for word in overrides if word[0] != "-")
     group, name = Path(file).parent.as_posix(), Path(file).stem
     if group == ".":
         assert command == name
@@ -208,9 +206,7 @@ def test_defaults_of_an_unknown_space(tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "defaults").mkdir()
     (tmp_path / "defaults" / "digits.yaml").write_text("search: {spaces: {cmm: {epochs: 3}}}")
     monkeypatch.setattr("darts.config.groups.conf_folders", lambda: [tmp_path])
-    with pytest.raises(
-        ConfigError, match=r"defaults/digits\.yaml: search\.spaces='cmm' is unknown"
-    ):
+    with pytest.raises(ConfigError, match=r"digits\.yaml: search\.spaces='cmm' is unknown"):
         list(defaults_nodes())
 
 
@@ -317,9 +313,7 @@ def test_quantities_that_change_during_the_search() -> None:
         assert perturbation.radius_at(0) == pytest.approx(0.03)
         assert perturbation.radius_at(49 / 50) == pytest.approx(0.2946)
     minus = search_config("paper_darts_minus").relaxation
-    assert [minus.auxiliary_weight(epoch / 50) for epoch in (0, 25, 49)] == pytest.approx(
-        [1.0, 0.5, 0.02]
-    )
+    assert [minus.auxiliary_weight(n / 50) for n in (0, 25, 49)] == pytest.approx([1.0, 0.5, 0.02])
     p_darts = search_config("paper_p_darts")
     rates = {25: 0.384, 30: 0.304, 34: 0.24, 35: 0.4, 36: 0.3275, 40: 0.1472, 49: 0.0243}
     rates |= {50: 0.672, 59: 0.42, 60: 0.7, 74: 0.0426}
@@ -331,10 +325,7 @@ def test_quantities_that_change_during_the_search() -> None:
 
 def test_the_learning_rates_of_imagenet() -> None:
     """Recorded from the schedules of the authors' code, at epochs counted from 0."""
-    darts, partial = (
-        retrain_config("paper_darts_imagenet"),
-        retrain_config("paper_pc_darts_imagenet"),
-    )
+    darts, partial = (retrain_config(f"paper_{name}_imagenet") for name in ("darts", "pc_darts"))
     expected = {0: 0.1, 1: 0.097, 249: 0.1 * 0.97**249}
     actual = {epoch: rate_of_epoch(darts.optimizer, epoch, 250) for epoch in expected}
     assert actual == pytest.approx(expected)
@@ -344,8 +335,5 @@ def test_the_learning_rates_of_imagenet() -> None:
     assert actual == pytest.approx(expected)
     for config in (darts, partial):
         assert config.dataset.color_jitter == [0.4, 0.4, 0.4, 0.2]
-        assert (config.space.stem, config.label_smoothing, config.auxiliary) == (
-            "imagenet",
-            0.1,
-            0.4,
-        )
+        assert config.space.stem == "imagenet"
+        assert (config.label_smoothing, config.auxiliary) == (0.1, 0.4)

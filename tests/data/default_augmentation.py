@@ -20,6 +20,5 @@ def sample_loader(source: Source, count: int, **options: Any) -> SampleLoader:
     """Return a loader of the first training samples; by default, of shuffled batches."""
     defaults = {"batch_size": 8, "seed": 3, "name": "weights", "shuffle": True, "drop_last": True}
     values = {"mean": source.mean, "std": source.std, "augmentation": augmentation(cutout=4)}
-    return SampleLoader(
-        source.train, torch.arange(count), **{"device": "cpu", **defaults, **values, **options}
-    )
+    keys = {"device": "cpu", **defaults, **values, **options}
+    return SampleLoader(source.train, torch.arange(count), **keys)

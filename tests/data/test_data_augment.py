@@ -29,9 +29,8 @@ MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
 
 
 def images(count: int = 12, height: int = 9, width: int = 7) -> Tensor:
-    return torch.randint(
-        0, 256, (count, 3, height, width), generator=generator("pixels"), dtype=torch.uint8
-    )
+    draw, shape = generator("pixels"), (count, 3, height, width)
+    return torch.randint(0, 256, shape, generator=draw, dtype=torch.uint8)
 
 
 def augment_pixel_by_pixel(pixels: Tensor, draws: Tensor, options: Augmentation) -> Tensor:
@@ -70,9 +69,8 @@ def test_augment_equals_the_definition_pixel_by_pixel(options: Augmentation) -> 
     pixels = images()
     draws = options.draw(len(pixels), (9, 7), generator(1))
     fast = options.apply(pixels, draws, Normalization(MEAN, STD, torch.device("cpu")))
-    torch.testing.assert_close(
-        fast, augment_pixel_by_pixel(pixels, draws, options), atol=2e-6, rtol=1e-5
-    )
+    expected = augment_pixel_by_pixel(pixels, draws, options)
+    torch.testing.assert_close(fast, expected, atol=2e-6, rtol=1e-5)
 
 
 def test_draws_are_independent_and_uniform() -> None:
@@ -153,9 +151,8 @@ def test_factors_cover_their_ranges() -> None:
     jitter = (0.4, 1.5, 0.2, 0.1)
     draws = augmentation(color_jitter=jitter).draw(4000, (8, 8), generator(0))[5:]
     factors = color_factors(jitter, draws)
-    for row, (low, high) in zip(
-        factors, [(0.6, 1.4), (0.0, 2.5), (0.8, 1.2), (-0.1, 0.1)], strict=True
-    ):
+    ranges = [(0.6, 1.4), (0.0, 2.5), (0.8, 1.2), (-0.1, 0.1)]
+    for row, (low, high) in zip(factors, ranges, strict=True):
         assert low <= float(row.min()) < low + 0.01 * (high - low)
         assert high - 0.01 * (high - low) < float(row.max()) <= high
         assert float(row.mean()) == pytest.approx((low + high) / 2, abs=0.02 * (high - low))
@@ -298,9 +295,8 @@ def test_a_batch_equals_the_definition_point_by_point(options: SpecAugment) -> N
     assert draws.shape == (1 + 2 * (options.frequency_masks + options.time_masks), len(pixels))
     normalization = Normalization((LEVEL,), (SPREAD,), torch.device("cpu"), full_scale=1)
     found = options.apply(pixels, draws, normalization)
-    torch.testing.assert_close(
-        found, augment_point_by_point(pixels, draws, options), atol=2e-6, rtol=1e-5
-    )
+    expected = augment_point_by_point(pixels, draws, options)
+    torch.testing.assert_close(found, expected, atol=2e-6, rtol=1e-5)
     assert torch.equal(pixels, before)
 
 

@@ -123,12 +123,8 @@ def test_invalid_texts_and_options_are_refused_in_one_line(
 def test_missing_files_are_named(tmp_path: Path) -> None:
     (folder(tmp_path) / "valid.txt").unlink()
     load_error(r"valid.txt not in .*: put them there", "text", root=tmp_path)
-    load_error(
-        r"ptb: files are missing.*put ptb.train.txt.*dataset.root",
-        "ptb",
-        root=tmp_path,
-        download=False,
-    )
+    message = r"ptb: files are missing.*put ptb.train.txt.*dataset.root"
+    load_error(message, "ptb", root=tmp_path, download=False)
 
 
 @pytest.mark.data("ptb")

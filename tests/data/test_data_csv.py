@@ -55,9 +55,8 @@ def test_parquet_files_are_read_like_csv_files(tmp_path: Path) -> None:
     frame = pd.DataFrame(values, columns=["a", "b", "class"])
     frame.to_parquet(tmp_path / "train.parquet")
     from_folder = load("csv", root=tmp_path)
-    from_text = load(
-        "csv", root=write(tmp_path, "a,b,class", *(f"{a!r},{b},{c}" for a, b, c in values))
-    )
+    file = write(tmp_path, "a,b,class", *(f"{a!r},{b},{c}" for a, b, c in values))
+    from_text = load("csv", root=file)
     assert from_folder.encoding == from_text.encoding
     assert torch.equal(from_folder.train.pixels, from_text.train.pixels)
     assert torch.equal(from_folder.train.labels, from_text.train.labels)
@@ -87,9 +86,8 @@ def test_splits_of_a_folder_are_read(tmp_path: Path) -> None:
     assert column(source, "valid") == pytest.approx([-2 / deviation, 4.5 / deviation])
     assert (source.test.labels.tolist(), source.valid.labels.tolist()) == ([1], [0, 1])
     (tmp_path / "test.csv").unlink()
-    held, again, other = (
-        load("csv", root=tmp_path, test_share=0.25, split_seed=seed) for seed in (0, 0, 3)
-    )
+    keys: Any = {"root": tmp_path, "test_share": 0.25}
+    held, again, other = (load("csv", split_seed=seed, **keys) for seed in (0, 0, 3))
     assert [len(part) for part in (held.train, held.test, held.valid)] == [6, 2, 2]
     assert sorted(held.test.labels.tolist()) == [0, 1]
     assert torch.equal(held.test.pixels, again.test.pixels)
@@ -138,10 +136,7 @@ HEAD = "a,b,c"
         ([HEAD, "1,2,x", "-inf,4,y"], "line 3, column 'a': -inf is not finite"),
         ([HEAD, "1,2,x", "3,4,x"], "column 'c': 'x' is the only class"),
         ([HEAD, *ROWS, "9,90,z"], "line 10, column 'c': the only row of class 'z'"),
-        (
-            [HEAD, "1,2,x", "3,4,x", "5,6,y", "7,8,y"],
-            "of 4 samples leaves a class without training samples",
-        ),
+        ([HEAD, "1,2,x", "3,4,x", "5,6,y", "7,8,y"], "leaves a class without training samples"),
         (
             [HEAD, *(f"{i}e307,{i},{'xy'[i % 2]}" for i in range(10, 18))],
             "'a': the numbers are too large",

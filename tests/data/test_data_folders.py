@@ -179,11 +179,8 @@ def test_written_splits_are_read(tmp_path: Path) -> None:
 def test_gray_images_and_class_names_as_labels(tmp_path: Path) -> None:
     images, labels = make_arrays(10, shape=(6, 5), classes=2)
     names = np.array(["dog", "cat"])[labels]
-    write(
-        tmp_path,
-        train={"images": images, "labels": names},
-        test={"images": images, "labels": names},
-    )
+    arrays = {"images": images, "labels": names}
+    write(tmp_path, train=arrays, test=arrays)
     source = load("npz", root=tmp_path)
     assert source.classes == ("cat", "dog")
     assert source.train.shape == (1, 6, 5)

@@ -56,12 +56,8 @@ def test_other_checksums_cause_one_warning(name: str, below: str, tmp_path: Path
 
 def test_other_checksums_are_refused_with_verification(tmp_path: Path) -> None:
     make_cifar100(tmp_path)
-    load_error(
-        r"differ from the published.*dataset\.verify=false",
-        "cifar100",
-        root=tmp_path,
-        download=False,
-    )
+    message = r"differ from the published.*dataset\.verify=false"
+    load_error(message, "cifar100", root=tmp_path, download=False)
 
 
 def test_published_checksums_are_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

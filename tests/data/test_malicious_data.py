@@ -79,12 +79,7 @@ ATTACKS: dict[str, tuple[str, bytes, Read, str]] = {
     "no channels": ("x.wav", wav(channels=0), read_recording, "zero"),
     "all channels": ("x.wav", wav(channels=65535), read_recording, "."),
     "absurd bits": ("x.wav", wav(bits=65535), read_recording, "."),
-    "a length": (
-        "x.wav",
-        wav()[:-12] + b"\xfe\xff\xff\x7f" + bytes(8),
-        read_recording,
-        "truncated",
-    ),
+    "length": ("x.wav", wav()[:-12] + b"\xfe\xff\xff\x7f" + bytes(8), read_recording, "truncated"),
     "a gzip bomb": (
         "train-images-idx3-ubyte.gz",
         gzip.compress(bytes(100_000_000), 1),
@@ -104,12 +99,7 @@ ATTACKS: dict[str, tuple[str, bytes, Read, str]] = {
     "a long word": ("train.txt", b"a" * 1_000_000, read_text, "a word of more than 65,536"),
     "bytes in a text": ("train.txt", b"a" * 20_000 + b"\xff", read_text, "UTF-8 text: byte 20000"),
     "NUL in pairs": ("train.src", b"a\0\n", read_pairs, "NUL"),
-    "a quote without end": (
-        "train.csv",
-        b'label,text\na,"' + b"b" * 200_000,
-        read_documents,
-        "EOF",
-    ),
+    "an open quote": ("train.csv", b'label,text\na,"' + b"b" * 200_000, read_documents, "EOF"),
 }
 
 

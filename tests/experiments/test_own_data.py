@@ -75,10 +75,7 @@ def published(folder: Path) -> Path:
 
 def digest(folder: Path) -> dict[str, str]:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in files
-    }
+    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
 def test_prepared_files_are_reproducible_disjoint_and_readable(args, tmp_path):
@@ -105,9 +102,8 @@ def test_baselines_are_recorded_once(args, tmp_path, monkeypatch):
     args.only = ["wine", "diabetes", "voices", "words_60k", "news_2000", "spoken_digits"]
     sets = own_data.DATA_SETS
     own_data.run_models(args, "baseline", own_data.run_baseline)
-    rows = {
-        row["data"]: row for row in json.loads((tmp_path / "results/own_data.json").read_text())
-    }
+    written = json.loads((tmp_path / "results/own_data.json").read_text())
+    rows = {row["data"]: row for row in written}
     assert list(rows) == args.only
     assert rows["wine"]["test"] > 0.9
     assert rows["news_2000"]["test"] == 1.0
@@ -291,9 +287,7 @@ def test_the_class_of_added_images_is_the_sum_of_their_labels(tmp_path):
 
 def test_added_digits_share_no_digit_between_splits():
     splits = own_data_images.large_digits()
-    train, test = (
-        {image.tobytes() for image in images} for images, _ in (splits["train"], splits["test"])
-    )
+    train, test = ({image.tobytes() for image in splits[name][0]} for name in ("train", "test"))
     assert not train & test
     assert (len(splits["train"][1]), len(splits["test"][1])) == (1257, 540)
 

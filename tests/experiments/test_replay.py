@@ -175,9 +175,8 @@ def test_curves_are_recorded_and_resumed(table_file, tmp_path, monkeypatch):
     assert json.loads(file.read_text())["candidates"] == first["candidates"]
     args.seconds = 1.0
     record_curves.record_curves(args, WINE, table_file)
-    for candidate, before in zip(
-        json.loads(file.read_text())["candidates"], first["candidates"], strict=True
-    ):
+    second = json.loads(file.read_text())
+    for candidate, before in zip(second["candidates"], first["candidates"], strict=True):
         assert candidate["seconds"][-1] > before["seconds"][-1]
 
 

@@ -36,13 +36,8 @@ def test_connects_like_a_breadth_first_search() -> None:
         queue = deque((row, 0) for row in range(8) if board[row, 0])
         seen = set(queue)
         while queue:
-            row, column = queue.popleft()
-            for i, j in (
-                (row + 1, column),
-                (row - 1, column),
-                (row, column + 1),
-                (row, column - 1),
-            ):
+            y, x = queue.popleft()
+            for i, j in ((y + 1, x), (y - 1, x), (y, x + 1), (y, x - 1)):
                 if 0 <= i < 8 and 0 <= j < 8 and board[i, j] and (i, j) not in seen:
                     seen.add((i, j))
                     queue.append((i, j))

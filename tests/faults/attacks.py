@@ -153,9 +153,8 @@ def overlapping(name: str, directory: Path, trap: Trap) -> None:
 def lying_header(directory: Path, trap: Trap) -> None:
     """Write a ``split.npz`` whose header announces an array of a terabyte."""
     header = io.BytesIO()
-    np.lib.format.write_array_header_1_0(
-        header, {"descr": "<i8", "fortran_order": False, "shape": (2**37,)}
-    )
+    terabyte = {"descr": "<i8", "fortran_order": False, "shape": (2**37,)}
+    np.lib.format.write_array_header_1_0(header, terabyte)
     with zipfile.ZipFile(directory / "split.npz", "w") as archive:
         archive.writestr("train.npy", header.getvalue())
 
@@ -190,13 +189,8 @@ def set_summary(key: str, value: object, directory: Path, trap: Trap) -> None:
 
 
 REGULAR = ("config.yaml", "overrides.json", "env.json", "split.npz", "metrics.jsonl")
-REGULAR += (
-    "checkpoint.safetensors",
-    "genotype.json",
-    "alphas.json",
-    "run.lock",
-    "events.out.tfevents.0",
-)
+REGULAR += ("checkpoint.safetensors", "genotype.json", "alphas.json", "run.lock")
+REGULAR += ("events.out.tfevents.0",)
 SPECIAL = ("pipe", "socket", "folder", "link to zeros", "link to precious file", "link to nothing")
 TARGET = "{_target_: builtins.exec, _args_: ['CODE']}"
 # tests/config/test_resumed_run.py and tests/test_files.py try further ones.
@@ -225,10 +219,7 @@ EDITS = {  # replacements in the text of config.yaml
     "a number of terabytes": ("batch_size: ", "batch_size: 99999999999999999999 #"),
     "many samples": ("samples: ", "samples: 999999999999 #"),
     "a text as number": ("epochs: ", "epochs: x #"),
-    "a target in a component": (
-        "optimizer:",
-        f"optimizer:\n  _target_: builtins.exec\nx: {TARGET}\ny:",
-    ),
+    "a target below": ("optimizer:", f"optimizer:\n  _target_: builtins.exec\nx: {TARGET}\ny:"),
 }
 GENOTYPES = {
     "a call": "Genotype(normal=CODE, normal_concat=[2], reduce=[], reduce_concat=[2])",
@@ -289,10 +280,8 @@ def attacks() -> Iterator[tuple[str, Attack]]:
     for title, attack in _archives():
         yield title, Attack(attack)
         if "checkpoint" in title:
-            yield (
-                f"evaluate, {title}",
-                Attack(attack, "evaluate", ("retrain", True), ("checkpoint={}",)),
-            )
+            evaluated = ("evaluate", ("retrain", True), ("checkpoint={}",))
+            yield f"evaluate, {title}", Attack(attack, *evaluated)
     validate, complete = ("validate={}/genotype.json",), ("search", True)
     for title, text in GENOTYPES.items():
         change_text = partial(_write_code, "genotype.json", text)
@@ -312,10 +301,8 @@ def attacks() -> Iterator[tuple[str, Attack]]:
     report, out = ("retrain", True), ("{}", "out={}.html")
     for title, (key, value) in SUMMARIES.items():
         yield f"summary: {title}", Attack(partial(set_summary, key, value), "report", report, out)
-    yield (
-        "figure: a script",
-        Attack(partial(write, "confusion_test.svg", SVG), "report", report, out),
-    )
+    plant = partial(write, "confusion_test.svg", SVG)
+    yield "figure: a script", Attack(plant, "report", report, out)
     yield "modules", Attack(plant_modules)
     yield "modules, report", Attack(plant_modules, "report", report, out)
 

@@ -114,11 +114,7 @@ def bases(
         if complete:
             return uninterrupted(command).directory
         if command not in killed:
-            last = (
-                "trials/0001/.checkpoint.safetensors"
-                if command == "tune"
-                else ".checkpoint.safetensors"
-            )
+            last = ("trials/0001/" if command == "tune" else "") + ".checkpoint.safetensors"
             calls = uninterrupted(command).calls
             saves = [call.number for call in calls if call.kind == "replace" and last in call.path]
             directory = tmp_path_factory.mktemp(f"killed-{command}") / "run"

@@ -182,9 +182,8 @@ class Fail:
 
     def __call__(self, call: Call) -> None:
         full = self.code == errno.ENOSPC
-        if call.number == self.number or (
-            full and call.number > self.number and call.kind in WRITES
-        ):
+        later = full and call.number > self.number and call.kind in WRITES
+        if call.number == self.number or later:
             if "sql" in call.kind or call.kind == "commit":
                 text = "database or disk is full" if full else "disk I/O error"
                 raise sqlite3.OperationalError(text)

@@ -81,9 +81,7 @@ CASES = {
         resumed("tune"),
     ),
     "resume find": Case("find", ("resume={}",), ("find", False), FIRST, resumed("find")),
-    "resume find, decisions": Case(
-        "find", ("resume={}",), ("find", False), ("decisions.json",), nothing
-    ),
+    "find, decisions": Case("find", ("resume={}",), ("find", False), ("decisions.json",), nothing),
     "evaluate": Case(
         "evaluate",
         ("checkpoint={}",),
@@ -182,9 +180,7 @@ def test_some_damage(forks: Any, bases: Any, tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "file"), [(name, file) for name, case in CASES.items() for file in case.files]
-)
+@pytest.mark.parametrize(("name", "file"), [(n, f) for n, own in CASES.items() for f in own.files])
 def test_much_damage(forks: Any, bases: Any, tmp_path: Path, name: str, file: str) -> None:
     count = 500 if tiny_runs.faults_mode() == "full" else 12
     check(forks, bases, tmp_path, name, {file: count})

@@ -45,12 +45,7 @@ EVERYDAY: dict[str, Case] = {"cnn with two cells": ("search", CNN, 1_500, 0)}
 MORE: dict[str, Case] = {
     "search network of the DARTS paper": ("search", PAPER, 5_600, 0),
     "nas201": ("search", NAS201, 1_200, 0),
-    "search network of the DARTS paper in bfloat16": (
-        "search",
-        (*PAPER, "precision=bf16"),
-        6_700,
-        0,
-    ),
+    "search network of the paper in bfloat16": ("search", (*PAPER, "precision=bf16"), 6_700, 0),
     "recurrent": ("search", (*LANGUAGE, "space.nodes=4"), 2_540, 0),
     "cnn, second order": ("search", (*CNN, "method=darts_v2"), 5_300, 0),
     "cnn, exact product": ("search", (*CNN, "bilevel=unrolled", "bilevel.hvp=exact"), 10_500, 0),

@@ -90,10 +90,7 @@ def refusal(plan: StudyPlan) -> str:
         ("UPDATE trial_values SET value=9 WHERE trial_id=2", "trial 1 .* was changed after"),
         ("UPDATE trial_params SET param_value=0.5 WHERE trial_id=2", "trial 1 .* was changed|outs"),
         ("UPDATE trials SET state='FAIL' WHERE trial_id=3", "trial 2 .* was changed after"),
-        (
-            "UPDATE trial_params SET param_name='hydra.run.dir' WHERE param_id=3",
-            "outside the search",
-        ),
+        ("UPDATE trial_params SET param_name='hydra.run.dir' WHERE param_id=3", "outside the"),
         ("DELETE FROM trials WHERE trial_id=2", "trial 1 .* is missing"),
         ("DELETE FROM studies", "the study 'tune' .* is missing"),
         ("UPDATE study_user_attributes SET value_json='5'", "has no valid window|cannot be read"),

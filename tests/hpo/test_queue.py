@@ -90,9 +90,7 @@ def test_a_repeat_that_was_not_queued_is_queued_by_any_process(
     assert [trial.number for trial in counted_trials(study.trials)] == [1, 3]
 
 
-@pytest.mark.parametrize(
-    "url", ["study.log", "sqlite:////no/such/folder/study.db", "nosuch://host/x"]
-)
+@pytest.mark.parametrize("url", ["study.log", "sqlite:////no/folder/study.db", "nosuch://host/x"])
 def test_an_unusable_url_raises_one_line(url: str) -> None:
     with pytest.raises(ValueError, match="cannot be opened: ") as caught:
         open_storage(url, heartbeat=20)
@@ -110,9 +108,8 @@ def test_the_grid_point_of_a_lost_trial_is_evaluated(tmp_path: Path) -> None:
     assert fail_and_requeue(study, study.trials[lost.number], "killed", 1)
     again = study.ask()
     assert study.trials[again.number].system_attrs[RETRIED] == lost.number
-    rates = {
-        point["optimizer.lr"] for point in (*others, suggest_point(again, plan.space.parameters))
-    }
+    points = (*others, suggest_point(again, plan.space.parameters))
+    rates = {point["optimizer.lr"] for point in points}
     assert rates == {0.01, 0.02, 0.04}
 
 
@@ -203,9 +200,8 @@ def test_running_time_is_summed_over_resumes(fake: FakeTime) -> None:
 def test_a_jump_of_the_system_time_neither_ends_nor_extends_a_study(
     tmp_path: Path, table: Path, monkeypatch: pytest.MonkeyPatch, jump: float
 ) -> None:
-    plan = planned(
-        tmp_path, *TABLE, f"benchmark.table={table}", "budget.trials=5", "budget.hours=1"
-    )
+    budget = ("budget.trials=5", "budget.hours=1")
+    plan = planned(tmp_path, *TABLE, f"benchmark.table={table}", *budget)
     study = plan.open()
     clock = StudyClock(study, hours=1)
     original = time.time
@@ -269,10 +265,8 @@ def test_timing_does_not_change_the_points(tmp_path: Path, strategy: str) -> Non
     options += ["strategy.startup=3"] if strategy in ("tpe", "cmaes", "gp") else []
     options += ["strategy.population=4"] if strategy in ("evolution", "nsga2") else []
     options += ["strategy.starts=3"] if strategy == "greedy" else []
-    plans = [
-        study_plan(tmp_path / f"{d}", SlowJudge(pause_seed=d, at_once=2), *options)
-        for d in range(3)
-    ]
+    judges = [SlowJudge(pause_seed=d, at_once=2) for d in range(3)]
+    plans = [study_plan(tmp_path / f"{j.pause_seed}", j, *options) for j in judges]
     one, two, three = (run_in_threads(plan) for plan in plans)
     assert len(one) == 10
     assert one == two == three
@@ -286,9 +280,8 @@ def test_timing_does_not_change_what_is_pruned(tmp_path: Path, pruner: str) -> N
     options = (f"pruner={pruner}", "workers=2", "strategy=random", "budget.trials=12", "epochs=4")
     options += ("pruner.factor=2",) if pruner != "median" else ("pruner.startup=2",)
     judges = [SlowJudge(pause_seed=d, seconds=0.03, epochs=4) for d in range(2)]
-    one, two = (
-        run_in_threads(study_plan(tmp_path / f"{j.pause_seed}", j, *options)) for j in judges
-    )
+    plans = [study_plan(tmp_path / f"{j.pause_seed}", j, *options) for j in judges]
+    one, two = (run_in_threads(plan) for plan in plans)
     assert one == two
     assert {row[0] for row in one} == {"complete", "pruned"}
 
@@ -298,9 +291,8 @@ def test_the_window_is_stored_when_a_study_begins(tmp_path: Path) -> None:
     """A study that is continued with another number of workers has the same points."""
     options = ("strategy=tpe", "strategy.startup=3", "budget.trials=10")
     whole = run_in_threads(study_plan(tmp_path / "a", SlowJudge(seconds=0), *options, "workers=2"))
-    half = study_plan(
-        tmp_path / "b", SlowJudge(seconds=0), *options[:2], "budget.trials=5", "workers=2"
-    )
+    own = (*options[:2], "budget.trials=5", "workers=2")
+    half = study_plan(tmp_path / "b", SlowJudge(seconds=0), *own)
     run_in_threads(half)
     rest = study_plan(tmp_path / "b", SlowJudge(seconds=0), *options, "workers=1")
     assert run_in_threads(rest, workers=1) == whole

@@ -240,9 +240,8 @@ def test_a_missing_score_fails_the_trial(tmp_path: Path) -> None:
 
 
 def test_a_predicted_latency_can_be_an_objective(table: Path, tmp_path: Path) -> None:
-    model = LinearModel(
-        "nas201", "phone", "ridge", "operations", 1.0, {"count.cell.nor_conv_3x3": 2.0}, []
-    )
+    weights = {"count.cell.nor_conv_3x3": 2.0}
+    model = LinearModel("nas201", "phone", "ridge", "operations", 1.0, weights, [])
     model.save(tmp_path / "phone.json")
     plan = planned(
         tmp_path,

@@ -67,9 +67,8 @@ def slow_scores(searched: Path, genotype: Genotype, scorer: OneShotScorer) -> tu
         for images, _ in scorer._calibration:
             net(images, {"cell": weights})
         net.eval()
-        pairs = [
-            (net(images, {"cell": weights}), labels) for images, labels in scorer._valid.epoch(0)
-        ]
+        mixing = {"cell": weights}
+        pairs = [(net(images, mixing), labels) for images, labels in scorer._valid.epoch(0)]
     logits, labels = (torch.cat(parts) for parts in zip(*pairs, strict=True))
     right = (logits.argmax(1) == labels).float().mean()
     return float(right), float(nn.functional.cross_entropy(logits, labels))
@@ -86,9 +85,8 @@ def test_scores_match_the_calibrated_path_of_the_edgewise_supernet(searched: Pat
         assert found["valid_loss"] == pytest.approx(loss, rel=1e-4)
     # Scores do not depend on the genotypes scored before.
     again = scorer.scores(Genotype.from_index(15624))
-    assert again == OneShotScorer(searched / "checkpoint.safetensors", BATCHES).scores(
-        Genotype.from_index(15624)
-    )
+    new = OneShotScorer(searched / "checkpoint.safetensors", BATCHES)
+    assert again == new.scores(Genotype.from_index(15624))
 
 
 def test_other_checkpoints_and_spaces_are_refused(searched: Path, tmp_path: Path) -> None:
@@ -290,19 +288,15 @@ def test_the_score_drop_is_the_difference_of_scores(better: bool) -> None:
             continue
         with without_edges(net, [(cell, number)]):
             reduced = score()
-        assert own["score_drop"] == pytest.approx(
-            (found["score"] - reduced) * (1 if better else -1)
-        )
+        drop = (found["score"] - reduced) * (1 if better else -1)
+        assert own["score_drop"] == pytest.approx(drop)
         assert own["score_drop"] != 0
     assert set(found["operations"]) == {e[2] for e in net.genotype.edges(cell)}
     assert found["operations"]["none"] == 0
 
 
 def test_important_edges_are_drawn_wider() -> None:
-    edges = {
-        cell: [{"score_drop": 0.1 * number} for number in range(len(V2.edges(cell)))]
-        for cell in V2.cells
-    }
+    edges = {cell: [{"score_drop": 0.1 * number} for number in range(8)] for cell in V2.cells}
     figure = draw_edge_importances(V2, edges, title="drop")
     widths = {
         patch.get_gid(): patch.get_linewidth()

@@ -59,9 +59,8 @@ def test_intervals_of_differences_cover_the_true_difference_at_their_level() -> 
     for _ in range(experiments):
         of_seed = 0.1 * generator.standard_normal((7, 1))
         ours, theirs = (simulate(generator, 7) + of_seed for _ in range(2))
-        (found,) = compare_methods(
-            ("a", (ours + 0.01).tolist()), [("b", theirs.tolist())], draws=1000
-        )
+        pair = ("a", (ours + 0.01).tolist()), [("b", theirs.tolist())]
+        (found,) = compare_methods(*pair, draws=1000)
         covered += found.difference.covers(0.01)
         # 0.5 is about the spread of the effect of the seed.
         assert found.difference.high - found.difference.low < 0.5
@@ -185,9 +184,8 @@ def test_insignificant_differences_are_reported_with_reasons() -> None:
 
 @pytest.mark.parametrize("differences", [[0.0] * 11 + [1.0], [2.0] * 7 + [3.0]])
 def test_almost_equal_differences_are_not_reported_as_too_few(differences: list[float]) -> None:
-    (found,) = compare_methods(
-        ("a", [[d] for d in differences]), [("b", [[0.0]] * len(differences))]
-    )
+    rows, zeros = [[d] for d in differences], [[0.0]] * len(differences)
+    (found,) = compare_methods(("a", rows), [("b", zeros)])
     assert found.difference.low is None
     assert found.difference.why_unbounded == "almost all are equal"
     assert "no interval, as almost all differences are equal" in verdict(found)
@@ -332,10 +330,9 @@ def correlated_hits(
 ) -> tuple[Numbers, Numbers]:
     """Return whether two networks are right on samples that are difficult for both or none."""
     difficulty = rng.uniform(size=count)
-    ours, theirs = (
-        ((difficulty + 0.1 * rng.normal(size=count)) < rate).astype(float) for rate in rates
-    )
-    return counted(ours), counted(theirs)
+    right = (difficulty + 0.1 * rng.normal(size=count) < rate for rate in rates)
+    ours, theirs = (counted(own.astype(float)) for own in right)
+    return ours, theirs
 
 
 def slow_interval(
@@ -395,9 +392,8 @@ def test_intervals_cover_the_true_difference_as_often_as_claimed(count: int, kin
         if kind == "hits":
             difficulty, luck = rng.uniform(size=(2, count))
             ours = counted((difficulty < 0.8).astype(float))
-            theirs = counted(
-                np.where(luck < 0.9, difficulty < 0.75, difficulty < 0.5).astype(float)
-            )
+            right = np.where(luck < 0.9, difficulty < 0.75, difficulty < 0.5)
+            theirs = counted(right.astype(float))
             truth = 0.8 - (0.9 * 0.75 + 0.1 * 0.5)
         else:
             level = rng.gamma(2.0, size=count)
@@ -406,9 +402,8 @@ def test_intervals_cover_the_true_difference_as_often_as_claimed(count: int, kin
             truth = -1.0
         bounds = paired_interval(ours, theirs, ratio, draws=400, seed=repetition)
         covered += bounds[0] <= truth <= bounds[1]
-    assert covered / repetitions == pytest.approx(
-        0.95, abs=3 * math.sqrt(0.95 * 0.05 / repetitions)
-    )
+    error = math.sqrt(0.95 * 0.05 / repetitions)
+    assert covered / repetitions == pytest.approx(0.95, abs=3 * error)
 
 
 def test_few_units_and_results_that_are_not_finite_have_no_interval() -> None:

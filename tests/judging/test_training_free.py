@@ -70,9 +70,8 @@ def batches(
 
 def untrained(net: NetworkBase, data: list[tuple[Tensor, Tensor]], seed: int = 0) -> Any:
     """Return the network, prepared for scores."""
-    objective = TASKS["classification"]().make_objective(
-        ObjectiveSpec(tuple(map(str, range(CLASSES))))
-    )
+    spec = ObjectiveSpec(tuple(map(str, range(CLASSES))))
+    objective = TASKS["classification"]().make_objective(spec)
     return UntrainedNetwork(net, objective, data, data[0][0][:1], seed=seed)
 
 
@@ -222,9 +221,8 @@ def test_expressivity_sums_entropies_and_progressivity_is_their_smallest_increas
 @pytest.mark.parametrize("scale", [1.0, 2.0, 0.5])
 def test_trainability_is_best_for_blocks_that_keep_the_norm_of_gradients(scale: float) -> None:
     rotation = torch.linalg.qr(torch.randn(3, 3))[0]
-    network = untrained(
-        Chain(Fixed(torch.randn(3, 5)), Fixed(scale * rotation)), batches(samples=20_000)
-    )
+    net = Chain(Fixed(torch.randn(3, 5)), Fixed(scale * rotation))
+    network = untrained(net, batches(samples=20_000))
     assert trainability(network) == pytest.approx(2 - scale - 1 / scale, abs=0.05)
 
 

@@ -60,10 +60,8 @@ def test_skips_are_counted_per_cell() -> None:
     both = check(5, skips=5, weightless=11)
     bad = {"normal": 5, "reduce": 6}
     actual = CollapseChecks().findings([Measurements(**(vars(both) | {"skips": bad}))])
-    assert [("normal" in text, "reduce" in text) for text in actual] == [
-        (True, False),
-        (False, True),
-    ]
+    named = [("normal" in text, "reduce" in text) for text in actual]
+    assert named == [(True, False), (False, True)]
 
 
 def test_too_many_weightless_edges_are_a_finding() -> None:
@@ -130,18 +128,11 @@ def test_curvature_and_scores_are_compared_within_a_stage_only() -> None:
 def test_last_healthy_epoch_precedes_the_first_finding() -> None:
     rules = CollapseChecks()
     history = [check(5, 6), check(10, 2), check(15, 3), check(20, 5), check(25, 7)]
-    assert [rules.last_healthy_epoch(history[:n], 25) for n in range(1, 6)] == [
-        None,
-        10,
-        15,
-        15,
-        15,
-    ]
+    healthy = [rules.last_healthy_epoch(history[:n], 25) for n in range(1, 6)]
+    assert healthy == [None, 10, 15, 15, 15]
     # The growth of the curvature begins before the finding.
-    assert (
-        CollapseChecks(ratio=0.75, window=2).last_healthy_epoch(checks_of(0.1, 0.1, 0.1, 0.2), 25)
-        == 15
-    )
+    rules = CollapseChecks(ratio=0.75, window=2)
+    assert rules.last_healthy_epoch(checks_of(0.1, 0.1, 0.1, 0.2), 25) == 15
     longer = CollapseChecks(ratio=0.75, window=2, patience=2)
     assert longer.findings(checks_of(*[0.1] * 4)) == []
     assert longer.findings(checks_of(*[0.1] * 4, 0.5)) != []
@@ -220,9 +211,8 @@ def test_published_genotypes_have_no_findings() -> None:
         weightless = count_edges(genotype, space.weightless_operations)
         of_skips = max(skips[cell] / edges[cell] for cell in edges)
         shares.append((of_skips, sum(weightless.values()) / sum(edges.values())))
-        one = Measurements(
-            **(vars(check(5)) | {"edges": edges, "skips": skips, "weightless": weightless})
-        )
+        counts = {"edges": edges, "skips": skips, "weightless": weightless}
+        one = Measurements(**(vars(check(5)) | counts))
         assert CollapseChecks().findings([one]) == []
     assert max(skips for skips, _ in shares) == 0.5
     assert max(weightless for _, weightless in shares) == pytest.approx(11 / 16)

@@ -157,9 +157,8 @@ def test_rules_of_edges_are_refused_where_they_do_not_fit(more: list[str], messa
 @pytest.mark.parametrize("rule", ["pairs", "all"])
 def test_a_cell_with_other_edges_is_searched_and_retrained(rule: str, cwd: Path) -> None:
     small = ["dataset.samples=48", "space.channels=4", "space.cells=3", "tracking.figures=false"]
-    run = darts.search(
-        data="synthetic", epochs=1, out="a", overrides=[*small, f"discretize.edges={rule}"]
-    )
+    keys = [*small, f"discretize.edges={rule}"]
+    run = darts.search(data="synthetic", epochs=1, out="a", overrides=keys)
     assert len(run.genotype.edges("normal")) == {"pairs": 8, "all": 14}[rule]
     darts.retrain(run, epochs=1, out="b", overrides=[*small, "auxiliary=0"])
     assert parse_genotype((cwd / "b" / "genotype.json").read_text()) == run.genotype

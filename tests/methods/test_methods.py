@@ -104,9 +104,8 @@ def check_characteristics(method: str, rows: list[dict[str, Any]], content: Any)
         assert searcher["freezing"]["frozen"]
     elif method == "p_darts":
         assert searcher["stage"] == 2
-        assert all(
-            (m.sum(1) == round(0.375 * m.shape[1])).all() for m in searcher["masks"].values()
-        )
+        for mask in searcher["masks"].values():
+            assert (mask.sum(1) == round(0.375 * mask.shape[1])).all()
     elif method == "drnas":
         assert searcher["stage"] == 1
         kept = searcher["masks"].values()
@@ -122,9 +121,8 @@ def test_a_method_searches(method: str, space: str, texts: tuple[str, ...], tmp_
     own = (*SPACE_OVERRIDES[space], *OVERRIDES.get(method, ()), *MORE.get((method, space), ()))
     names = (f"space={space}", f"method={method}", f"hydra.run.dir={tmp_path}")
     summary = run(*data, *names, *own)
-    genotype = SPACES[space].genotype.parse(
-        (tmp_path / "genotype.json").read_text(encoding="utf-8")
-    )
+    text = (tmp_path / "genotype.json").read_text(encoding="utf-8")
+    genotype = SPACES[space].genotype.parse(text)
     assert str(genotype) == summary["genotype"]
     assert summary == read_json(tmp_path / "summary.json")
     assert math.isfinite(summary["valid_loss"])

@@ -73,9 +73,8 @@ class SmallProblem:
             group: w.expand(self.net.counts[group], -1, -1).clone().requires_grad_()
             for group, w in self.mixture.items()
         }
-        actual = torch.autograd.grad(
-            self(Mixture(leaves)), list(leaves.values()), create_graph=True
-        )
+        loss, sources = self(Mixture(leaves)), list(leaves.values())
+        actual = torch.autograd.grad(loss, sources, create_graph=True)
         aligned = actual if all_groups else actual[:1]
         total = sum((agreement(gradient) for gradient in aligned), torch.zeros(()))
         return list(torch.autograd.grad(total, self.net.weight_parameters(), allow_unused=True))
@@ -288,9 +287,8 @@ def test_noise_has_the_radius_of_the_progress() -> None:
 def test_adversarial_change_of_a_linear_loss_is_the_sign_of_the_gradient() -> None:
     """The gradients are balanced and the weights exceed the radius: a corner of the ball."""
     weights = torch.full((3, 4), 0.25, dtype=torch.float64)
-    gradient_value = torch.tensor(
-        [[1.0, -2, 3, -0.1], [-1, -1, 5, 5], [0.2, 0.1, -0.3, -7]]
-    ).double()
+    rows = [[1.0, -2, 3, -0.1], [-1, -1, 5, 5], [0.2, 0.1, -0.3, -7]]
+    gradient_value = torch.tensor(rows).double()
     attack = Adversarial(radius=0.05, radius_end=0.15)
     for seed in range(3):
         torch.manual_seed(seed)

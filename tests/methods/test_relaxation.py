@@ -50,9 +50,8 @@ def test_edge_weights_into_a_node_sum_to_one() -> None:
                 jacobian = torch.diag(wanted) - wanted.outer(wanted)
                 for weights in (mixture.bypass[group], mixture[group].sum(1)):
                     for row, weight in enumerate(weights[first : first + count]):
-                        (gradient,) = torch.autograd.grad(
-                            weight, alphas[edge_group(group)], retain_graph=True
-                        )
+                        alpha = alphas[edge_group(group)]
+                        (gradient,) = torch.autograd.grad(weight, alpha, retain_graph=True)
                         own = gradient[first : first + count]
                         torch.testing.assert_close(own, jacobian[row])
                 first += count
@@ -252,10 +251,8 @@ def test_samples_have_the_moments_of_the_distribution(kept: Tensor | None) -> No
 def test_probabilities_and_mean_weights_are_the_mean(kept: Tensor | None) -> None:
     actual = Dirichlet().operation_probabilities(ROW[None], None if kept is None else kept[None])[0]
     beta = [float(b) for b in concentration(ROW)]
-    total = sum(b for b, present in zip(beta, KEPT, strict=True) if kept is None or present)
-    wanted = [
-        b / total if kept is None or present else 0.0 for b, present in zip(beta, KEPT, strict=True)
-    ]
+    parts = [b * (kept is None or bool(own)) for b, own in zip(beta, KEPT, strict=True)]
+    wanted = [part / sum(parts) for part in parts]
     torch.testing.assert_close(actual, torch.tensor(wanted, dtype=torch.float64))
     mean = Dirichlet().mean_weights(ROW[None], None if kept is None else kept[None])
     assert mean[0].equal(actual)
@@ -367,9 +364,8 @@ def test_only_sampled_operations_update_running_statistics(space: str) -> None:
 @pytest.mark.parametrize("bilevel", ["first_order", "unrolled"])
 def test_search_survives_cells_whose_operations_are_all_none(bilevel: str) -> None:
     """All edges sample ``none``, so the loss depends on no alpha and on no weight of a cell."""
-    searcher = make_searcher(
-        "method=gdas", "space=nas201", f"bilevel={bilevel}", "arch_optimizer.weight_decay=0"
-    )
+    own = (f"bilevel={bilevel}", "arch_optimizer.weight_decay=0")
+    searcher = make_searcher("method=gdas", "space=nas201", *own)
     searcher.begin_epoch(0)
     with torch.no_grad():
         searcher.net.alphas["cell"][:, 0] = 100.0

@@ -44,9 +44,8 @@ def test_stages_partition_the_epochs(epochs: int, given: list[float]) -> None:
         assert position.length >= 1
         own = [epoch for epoch in range(epochs) if positions[epoch] == position]
         assert own == list(range(position.first, position.first + position.length))
-        assert [position.progress(epoch) for epoch in own] == [
-            i / len(own) for i in range(len(own))
-        ]
+        progress = [position.progress(epoch) for epoch in own]
+        assert progress == [i / len(own) for i in range(len(own))]
         taken += own
     assert taken == list(range(epochs))
     assert len(set(positions)) == len(stages)
@@ -328,9 +327,8 @@ def test_resumed_search_freezes_like_an_uninterrupted_one(steps: int) -> None:
         assert searcher.frozen.state == resumed.frozen.state
         assert not changed_operations(operation_weights(searcher), operation_weights(resumed))
     assert resumed.frozen.state["frozen"] == [chosen]
-    assert all(
-        a.equal(b) for a, b in zip(fixed, operation_weights(resumed)[chosen], strict=True)
-    ) == (steps == 4)
+    pairs = zip(fixed, operation_weights(resumed)[chosen], strict=True)
+    assert all(a.equal(b) for a, b in pairs) == (steps == 4)
 
 
 def test_observed_gradients_are_those_of_both_losses() -> None:

@@ -170,9 +170,8 @@ def test_large_batches_with_few_channels_are_folded() -> None:
     torch.testing.assert_close(running.mean.double(), 0.1 * mean, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(running.variance.double(), 0.9 + 0.1 * unbiased, rtol=1e-5, atol=0)
     shared = normalize_shared(x, EPS)
-    torch.testing.assert_close(
-        shared.output.double(), plain_norm(x.double(), None)[0], rtol=1e-4, atol=1e-5
-    )
+    expected = plain_norm(x.double(), None)[0]
+    torch.testing.assert_close(shared.output.double(), expected, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(shared.mean.double(), mean, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(shared.variance.double(), unbiased, rtol=1e-5, atol=0)
 

@@ -115,10 +115,9 @@ def test_all_plans_agree(plan: str, groups: int, stride: int, dilation: int, ker
         draw(groups * 4, 1, kernel, kernel, seed=1).requires_grad_(),
         draw(groups * 3, 4, 1, 1, seed=2).requires_grad_(),
     ]
-    actual = separable_conv(
-        *inputs, stride=stride, dilation=dilation, groups=groups, plan=PLANS[plan]
-    )
-    expected = separate_convolutions(*inputs, stride=stride, dilation=dilation, groups=groups)
+    options: Any = {"stride": stride, "dilation": dilation, "groups": groups}
+    actual = separable_conv(*inputs, **options, plan=PLANS[plan])
+    expected = separate_convolutions(*inputs, **options)
     torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-10)
     assert_same_gradients(actual, expected, inputs)
 

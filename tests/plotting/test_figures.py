@@ -347,9 +347,8 @@ def test_pareto_front_contains_the_rows_that_no_other_beats(directions: tuple[bo
     rng = np.random.default_rng(len(directions))
     names = [f"score{i}" for i in range(len(directions))]
     # Few values, so that there are ties in one objective and in all.
-    rows = [
-        dict(zip(names, rng.integers(0, 6, len(names)).tolist(), strict=True)) for _ in range(80)
-    ]
+    values = rng.integers(0, 6, (80, len(names))).tolist()
+    rows = [dict(zip(names, own, strict=True)) for own in values]
 
     def beats(one: dict[str, int], other: dict[str, int]) -> bool:
         pairs = [
@@ -414,9 +413,8 @@ def test_factorial_may_lack_one_factor() -> None:
     axes: Any = figure.axes[0]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["default architecture"]
     assert figure.get_supxlabel() == "gain of hyperparameters: +1 (1 seed)"
-    other = factorial_effects(
-        {("default", "default"): {1: 1.0, 2: 2.0}, ("best", "default"): {1: 2.0, 2: 3.0}}
-    )
+    scores = {("default", "default"): {1: 1.0, 2: 2.0}, ("best", "default"): {1: 2.0, 2: 3.0}}
+    other = factorial_effects(scores)
     assert labels(draw_factorial(other)) == ["default hyperparameters"]
 
 
@@ -439,9 +437,8 @@ def test_each_score_of_a_method_is_a_point_and_a_known_interval_is_a_bar() -> No
 @pytest.mark.slow
 def test_equal_studies_give_equal_files(tmp_path: Path) -> None:
     study = make_study(objectives=2)
-    effects = factorial_effects(
-        {("default", "default"): {1: 1.0, 2: 2.0}, ("best", "best"): {1: 2.0, 2: 3.0}}
-    )
+    scores = {("default", "default"): {1: 1.0, 2: 2.0}, ("best", "best"): {1: 2.0, 2: 3.0}}
+    effects = factorial_effects(scores)
     importances = importances_of(study)
     options: dict[str, Any] = {"importances": importances, "effects": effects, "title": "the study"}
     for folder in ("one", "two"):

@@ -153,10 +153,8 @@ def test_recurrent_cell_shows_inputs_nodes_and_the_mean_of_several_outputs() -> 
 def test_curves_of_parallel_edges_do_not_touch() -> None:
     pair = (("avg_pool_3x3", 0), ("avg_pool_3x3", 0))
     figure = draw_genotype(Genotype(pair, (2,), pair, (2,)))
-    curves = [
-        c.get_path().interpolated(20).vertices
-        for c in patches_of(figure, "normal", "-curve").values()
-    ]
+    drawn = patches_of(figure, "normal", "-curve").values()
+    curves = [curve.get_path().interpolated(20).vertices for curve in drawn]
     first, second = (torch.as_tensor(curve) for curve in curves)
     assert float((first - second).norm(dim=1).min()) > 0.05  # inches
 

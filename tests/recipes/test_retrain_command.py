@@ -146,10 +146,9 @@ def test_settings_differ_from_the_recipe(kind: str) -> None:
     assert len({option.name for option in options}) == len(options) >= 4
     for option in options:
         assert all(value != values.get(key) for key, value in option.values.items())
-    rates = sorted(
-        float(str(o.values.get("optimizer.lr", values["optimizer.lr"]))) for o in options
-    )
-    assert rates[0] < float(str(values["optimizer.lr"])) < rates[-1]
+    rate = str(values["optimizer.lr"])
+    rates = sorted(float(str(o.values.get("optimizer.lr", rate))) for o in options)
+    assert rates[0] < float(rate) < rates[-1]
 
 
 @pytest.mark.parametrize(

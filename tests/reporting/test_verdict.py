@@ -279,10 +279,8 @@ def test_an_interrupted_run_shows_its_race_and_its_command(tmp_path: Path, table
     assert f"python -m darts.find resume={tmp_path}" in page
     assert "leader: 7.25" in page
     assert f"valid {'perplexity' if table else 'score'} (lower is better)" in page
-    assert times_of(page) == {
-        "leader wide": ("0:01:15", "75 %"),
-        "1 other candidate": ("0:00:25", "25 %"),
-    }
+    expected = {"leader wide": ("0:01:15", "75 %"), "1 other candidate": ("0:00:25", "25 %")}
+    assert times_of(page) == expected
     candidates = page.split("All candidates")[1].split("</table>")[0]
     assert ">linear<" in candidates
     assert ">7.25<" in candidates

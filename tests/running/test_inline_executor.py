@@ -111,9 +111,8 @@ def test_a_wrong_change_is_an_outcome(tmp_path: Path, change: str, problem: str)
 
 def test_an_interrupted_run_continues_with_changes(tmp_path: Path) -> None:
     job, whole = make_job("retrain", tmp_path), make_job("retrain", tmp_path, name="whole")
-    thread = when_exists(
-        job.directory / "checkpoint.safetensors", lambda: os.kill(os.getpid(), signal.SIGTERM)
-    )
+    saved = job.directory / "checkpoint.safetensors"
+    thread = when_exists(saved, lambda: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(Interrupted):
         run(job)
     thread.join()

@@ -92,11 +92,10 @@ class FakeRay:
             self.actors.append(actor)
             return actor
 
-        return SimpleNamespace(
-            options=lambda **options: SimpleNamespace(
-                remote=lambda *arguments: make(options, arguments)
-            )
-        )
+        def configure(**options: object) -> Any:
+            return SimpleNamespace(remote=lambda *arguments: make(options, arguments))
+
+        return SimpleNamespace(options=configure)
 
     def get(self, reference: Callable[[], object], timeout: float | None = None) -> object:
         self.timeouts.append(timeout)

@@ -210,9 +210,8 @@ def test_the_expected_cost_of_one_architecture_is_the_cost_of_its_network(
 ) -> None:
     context, _ = context_and_supernet(name, channels=4, cells=4, **options)
     space = context.space
-    costs = {
-        cost: measure_cost(space, context, cost, sample_shape) for cost in ("flops", "parameters")
-    }
+    names = ("flops", "parameters")
+    costs = {cost: measure_cost(space, context, cost, sample_shape) for cost in names}
     draw = torch.Generator().manual_seed(1)
     costs_of_networks = set()
     for _ in range(4):

@@ -154,9 +154,8 @@ def test_a_finite_difference_is_the_same_in_bf16() -> None:
 def test_the_loss_of_a_mixture_has_no_side_effects_and_the_gradient_of_autograd() -> None:
     searcher = make_searcher("space.cells=3", "space.channels=2")
     searcher.begin_epoch(0)
-    loss = SupernetMixtureLoss(
-        searcher.net, searcher.objective, searcher.ranks, make_batch(0), "fp32"
-    )
+    given = (searcher.net, searcher.objective, searcher.ranks)
+    loss = SupernetMixtureLoss(*given, make_batch(0), "fp32")
     mixture = searcher.config.relaxation.mixture(alphas_at(searcher.net, LARGEST), searcher.context)
     mixture = mixture.with_weights({g: w.detach().requires_grad_() for g, w in mixture.items()})
     before = copy.deepcopy(searcher.net.state_dict())

@@ -125,10 +125,7 @@ CASES: dict[str, Case] = {
     "nas201-list": _images(
         "nas201", channels=2, cells=1, candidates=["nor_conv_3x3", "skip_connect", "none"]
     ),
-    **{
-        f"macro-{skeleton}": _images("macro", channels=2, cells=2, skeleton=skeleton)
-        for skeleton in SKELETONS
-    },
+    **{f"macro-{s}": _images("macro", channels=2, cells=2, skeleton=s) for s in SKELETONS},
     "macro-list": _images(
         "macro", channels=2, cells=2, candidates=["mb_k3_e3", "mb_k5_e6", "skip_connect"]
     ),

@@ -31,9 +31,7 @@ def naive_mean(outputs: list[Tensor], targets: str) -> Tensor:
 @pytest.mark.parametrize("targets", TARGETS)
 def test_outputs_are_those_of_the_naive_formula(targets: str) -> None:
     draw = torch.Generator().manual_seed(0)
-    outputs = [
-        scale * torch.randn(7, 4, generator=draw, dtype=torch.float64) for scale in (1, 3, 8)
-    ]
+    outputs = [n * torch.randn(7, 4, generator=draw, dtype=torch.float64) for n in (1, 3, 8)]
     expected = naive_mean(outputs, targets)
     torch.testing.assert_close(mean_outputs(outputs, COUNTS, targets), expected)
 
@@ -94,8 +92,7 @@ def test_it_costs_what_its_members_cost_without_auxiliary_heads() -> None:
     ensemble = Ensemble(members, (1, 1), CLASSES)
     assert ensemble.genotype == members[0].genotype
     assert count_macs(ensemble, example) == macs
-    assert count_parameters(ensemble.parameters()) == sum(
-        count_parameters(net.parameters()) for net in members
-    )
+    counts = [count_parameters(net.parameters()) for net in members]
+    assert count_parameters(ensemble.parameters()) == sum(counts)
     assert not any("auxiliary" in name for name in ensemble.state_dict())
     assert isinstance(ensemble.members, nn.ModuleList)

@@ -43,9 +43,7 @@ from darts.training.cost import count_macs, count_parameters
 
 EXACT = {"rtol": 1e-8, "atol": 1e-9}
 every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-every_space = pytest.mark.parametrize(
-    "case", [CASES[name] for name in ONE_PER_SPACE], ids=ONE_PER_SPACE
-)
+every_space = pytest.mark.parametrize("case", [CASES[s] for s in ONE_PER_SPACE], ids=ONE_PER_SPACE)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -413,9 +411,7 @@ def test_operation_rows_own_disjoint_weights_or_are_rejected(case: Case) -> None
     rows = net.operation_rows()
     owned = [(id(r.parameter), r.start, r.stop) for own in rows.values() for r in own]
     assert len(set(owned)) == len(owned) > 0
-    assert {id(r.parameter) for own in rows.values() for r in own} <= {
-        id(p) for p in net.weight_parameters()
-    }
+    assert {number for number, *_ in owned} <= {id(p) for p in net.weight_parameters()}
 
 
 @every_space

@@ -44,10 +44,7 @@ def case(space: str, size: tuple[int, int], slow: bool = False, **options: Any) 
 
 
 CASES = [
-    *(
-        case("cnn", (9, 11), slow=number % 2 == 0, operations=(name,))
-        for number, name in enumerate(REPEATABLE)
-    ),
+    *(case("cnn", (9, 11), slow=n % 2 == 0, operations=(op,)) for n, op in enumerate(REPEATABLE)),
     case("cnn", (9, 11), slow=True, operations=cnn.PRIMITIVES),
     case("cnn", (9, 11), operations=REPEATABLE),
     case("cnn", (8, 8), slow=True, operations=REPEATABLE),
@@ -150,7 +147,7 @@ MIXTURES = [
     *itertools.product(("cnn",), MIXED, KINDS[:-1], ("train", "eval")),
     *itertools.product(("nas201",), ("both",), KINDS, ("train",)),
 ]
-EVERYDAY_MIXTURES = [
+EVERYDAY = [
     *(("cnn", "both", kind, "train") for kind in KINDS[:-1]),
     *(("cnn", "all", kind, "train") for kind in ("plain", "some")),
     *(("cnn", "both", kind, "eval") for kind in ("by cell", "sampled")),
@@ -158,9 +155,7 @@ EVERYDAY_MIXTURES = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("space", "options", "kind", "mode"), slow_except(MIXTURES, EVERYDAY_MIXTURES)
-)
+@pytest.mark.parametrize(("space", "options", "kind", "mode"), slow_except(MIXTURES, EVERYDAY))
 def test_the_supernets_agree_on_mixtures(space: str, options: str, kind: str, mode: str) -> None:
     pair, x = make_pair(space, **MIXED[options]), images(3, 3, 9, 10)
     given = []
@@ -261,13 +256,10 @@ def test_second_derivatives_of_the_weights() -> None:
     for net in pair:
         loss = cross_entropy(net, batch(1))
         parameters = dict(net.named_parameters())
-        first = torch.autograd.grad(
-            loss, list(parameters.values()), create_graph=True, allow_unused=True
-        )
+        leaves = list(parameters.values())
+        first = torch.autograd.grad(loss, leaves, create_graph=True, allow_unused=True)
         length = sum(g.square().sum() for g in first if g is not None)
-        second = torch.autograd.grad(
-            length, list(parameters.values()), allow_unused=True, materialize_grads=True
-        )
+        second = torch.autograd.grad(length, leaves, allow_unused=True, materialize_grads=True)
         actual.append(dict(zip(parameters, second, strict=True)))
     assert_same(actual[1], pair.fused(actual[0]), rtol=1e-8, atol=1e-8)
 
@@ -350,9 +342,8 @@ def test_each_edge_repeats_its_own_channels_if_edges_have_different_candidates()
     for before, after in zip(narrow.modules(), wide.modules(), strict=True):
         if not isinstance(before, EdgeBundle):
             continue
-        for (_, _, owners), old, new in zip(
-            before.owners, before.operations, after.operations, strict=True
-        ):
+        bundles = (before.owners, before.operations, after.operations)
+        for (_, _, owners), old, new in zip(*bundles, strict=True):
             for small, large in zip(_convolutions(old), _convolutions(new), strict=True):
                 chunks = (weight.chunk(len(owners)) for weight in (small, large))
                 for a, b in zip(*chunks, strict=True):

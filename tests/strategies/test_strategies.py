@@ -63,9 +63,8 @@ def run(
     strategy.check(setup)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        study = optuna.create_study(
-            directions=list(directions), sampler=strategy.make_sampler(setup)
-        )
+        sampler = strategy.make_sampler(setup)
+        study = optuna.create_study(directions=list(directions), sampler=sampler)
         study.optimize(lambda trial: function(suggest_point(trial, space)), n_trials=trials)  # type: ignore[arg-type]
     return study.trials
 
@@ -120,9 +119,8 @@ def test_a_grid_visits_every_point_once() -> None:
 
 def test_a_grid_that_is_too_large_is_refused() -> None:
     wide = Parameters([Parameter(f"p{n}", Range(0, 1)) for n in range(9)])
-    with pytest.raises(
-        ValueError, match=r"grid has more than 1,000,000 points; lower strategy\.levels"
-    ):
+    message = r"grid has more than 1,000,000 points; lower strategy\.levels"
+    with pytest.raises(ValueError, match=message):
         STRATEGIES["grid"](levels=5).check(Setup(wide))
 
 

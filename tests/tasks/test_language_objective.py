@@ -88,9 +88,8 @@ def test_the_state_is_passed_on_without_its_gradient() -> None:
 def test_scores_of_windows_equal_those_of_the_whole_text() -> None:
     scores = PLAIN.scores()
     for row in range(4):  # windows of one token; the last has one target
-        scores.update(
-            OUTPUT.logits[row : row + 1], window()._replace(targets=TARGETS[row : row + 1])
-        )
+        one = slice(row, row + 1)
+        scores.update(OUTPUT.logits[one], window()._replace(targets=TARGETS[one]))
     mean = sum(target_losses()) / 10
     actual = scores.compute()
     assert actual["loss"] == pytest.approx(mean, rel=1e-6)
@@ -203,9 +202,8 @@ def test_the_loss_ignores_padding() -> None:
     loss, _ = objective.supernet_loss(lambda sources, inputs: logits, batch)
     assert float(loss) == pytest.approx(plain, rel=1e-10)
     assert objective.num_samples(batch) == len(rows) == 9 + 1 + 2 + 1
-    smooth = sum(
-        0.9 * float(r[g]) + 0.1 * float(r.mean()) for r, g in zip(rows, goals, strict=True)
-    )
+    pairs = zip(rows, goals, strict=True)
+    smooth = sum(0.9 * float(row[goal]) + 0.1 * float(row.mean()) for row, goal in pairs)
     loss, _ = objective.network_loss(lambda sources, inputs: logits, batch)
     assert float(loss) == pytest.approx(smooth / len(rows), rel=1e-10)
 

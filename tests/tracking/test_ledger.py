@@ -37,9 +37,7 @@ def _powercap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(energy, "POWERCAP", tmp_path)
 
 
-def add_domain(
-    powercap: Path, name: str, label: str, microjoules: int, limit: int = 10_000_000
-) -> Path:
+def add_domain(powercap: Path, name: str, label: str, microjoules: int, limit: int = 10**7) -> Path:
     """Write the files of a RAPL domain and return the file of its counter."""
     folder = powercap / name
     folder.mkdir(parents=True)
@@ -143,9 +141,8 @@ class FakeNvml(SimpleNamespace):
 def nvml(monkeypatch: pytest.MonkeyPatch) -> FakeNvml:
     fake = FakeNvml()
     monkeypatch.setitem(sys.modules, "pynvml", fake)
-    monkeypatch.setattr(
-        torch.cuda, "get_device_properties", lambda index: SimpleNamespace(uuid="1234")
-    )
+    device = SimpleNamespace(uuid="1234")
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: device)
     return fake
 
 

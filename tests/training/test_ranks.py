@@ -215,9 +215,8 @@ def alpha_gradients(ranks: Ranks) -> dict[str, Any]:
     net.alphas.requires_grad_(True)
     results: dict[str, Any] = {"norm": norm}
     for name, (gradient, options) in HYPERGRADIENTS.items():
-        results[name] = gradient(
-            net, loss_fn, train, valid, optimizer, reduce=ranks.all_reduce, **options
-        )
+        options = {"reduce": ranks.all_reduce, **options}
+        results[name] = gradient(net, loss_fn, train, valid, optimizer, **options)
     results["state"] = net.state_dict()
     return results
 
@@ -236,9 +235,8 @@ def scores(ranks: Ranks) -> dict[str, float]:
 def drop_path_outputs(ranks: Ranks) -> Tensor:
     """Return the outputs of a network for equal images; they differ only by the dropped paths."""
     torch.manual_seed(0)
-    net = Network(
-        PUBLISHED["DARTS_V2"].genotype, channels=2, cells=2, auxiliary=False, drop_path=0.5
-    )
+    genotype = PUBLISHED["DARTS_V2"].genotype
+    net = Network(genotype, channels=2, cells=2, auxiliary=False, drop_path=0.5)
     set_batch_share(net, rank_slice(6, ranks.rank, ranks.size).start, 6)
     for module in net.modules():  # batch statistics would mix the samples
         if isinstance(module, torch.nn.BatchNorm2d):
@@ -318,9 +316,8 @@ def test_a_weight_step_is_that_of_the_batch(rank_results: Any, expected_gradient
         assert_close(rank["alphas"]["norm"], expected_gradients["norm"])
         for name, value in expected_gradients["state"].items():
             assert_close(rank["alphas"]["state"][name], value)
-            assert torch.equal(
-                rank["alphas"]["state"][name], rank_results[0]["alphas"]["state"][name]
-            )
+            first = rank_results[0]["alphas"]["state"][name]
+            assert torch.equal(rank["alphas"]["state"][name], first)
 
 
 def test_scores_equal_those_of_the_whole_split(rank_results: Any) -> None:

@@ -106,9 +106,8 @@ def test_a_second_process_is_refused_and_a_killed_one_owns_nothing(
 ) -> None:
     with pytest.raises(ConfigError) as caught:
         RunLock(tmp_path)
-    assert f"is in use by process {owner.pid} on {socket.gethostname()}, started 20" in str(
-        caught.value
-    )
+    message = f"is in use by process {owner.pid} on {socket.gethostname()}, started 20"
+    assert message in str(caught.value)
     owner.send_signal(signal.SIGSTOP)  # a stopped process still owns its run
     with pytest.raises(ConfigError):
         RunLock(tmp_path)

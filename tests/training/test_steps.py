@@ -161,9 +161,8 @@ def test_the_exponential_schedule_equals_that_of_torch() -> None:
 
 
 def stable(warmup: int, cooldown: float) -> WeightOptimizerConfig:
-    return WeightOptimizerConfig(
-        lr=0.1, schedule="stable", warmup_epochs=warmup, cooldown=cooldown, lr_min=0.0
-    )
+    own: Any = {"lr": 0.1, "schedule": "stable", "lr_min": 0.0}
+    return WeightOptimizerConfig(warmup_epochs=warmup, cooldown=cooldown, **own)
 
 
 @pytest.mark.parametrize(
@@ -174,10 +173,8 @@ def test_the_stable_schedule_rises_is_constant_and_falls(
     epochs: int, steps: int, warmup: int, decay: int
 ) -> None:
     """Neither rise nor fall contains 0; without warm-up or decay, there is none."""
-    rise, fall = (
-        torch.linspace(0, 1, count * steps + 2, dtype=torch.float64)[1:-1]
-        for count in (warmup, decay)
-    )
+    sizes = (count * steps + 2 for count in (warmup, decay))
+    rise, fall = (torch.linspace(0, 1, size, dtype=torch.float64)[1:-1] for size in sizes)
     constant = torch.ones((epochs - warmup - decay) * steps, dtype=torch.float64)
     expected = (0.1 * torch.cat([rise, constant, 1 - fall.sqrt()])).tolist()
     config = stable(warmup, decay / epochs)
@@ -294,9 +291,8 @@ def test_a_mean_starts_in_the_epoch_of_the_published_algorithm(seed: int, patien
         averaging = Averaging(nn.Linear(1, 1), patience=patience)
         starts = [averaging.end_epoch(sign * score, metric) for score in falling.tolist()]
         expected = first_averaged_epoch(falling.tolist(), patience)
-        assert [epoch for epoch, value in enumerate(starts) if value] == (
-            [] if expected is None else [expected]
-        )
+        actual = [epoch for epoch, value in enumerate(starts) if value]
+        assert actual == ([] if expected is None else [expected])
 
 
 @pytest.mark.parametrize("options", [{"decay": 0.9}, {"power": 3.0}, {"patience": 1}, {}])

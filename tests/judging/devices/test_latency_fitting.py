@@ -30,10 +30,7 @@ def latencies_of(cells: list[AnyGenotype], *, prunes: bool = False) -> NDArray[n
     """Return the latencies of a device that runs all edges, or only the used ones."""
     return np.array(
         [
-            3.0
-            + sum(
-                MS[edge.operation] for edge in read_edges(cell, "cell") if edge.used or not prunes
-            )
+            3.0 + sum(MS[e.operation] for e in read_edges(cell, "cell") if e.used or not prunes)
             for cell in cells
         ]
     )
@@ -171,10 +168,8 @@ def expected(genotype: AnyGenotype, cell: str) -> dict[str, float]:
             if kind in members and holds and name != "none":
                 members[kind].append(edge)
     complete = [p for start in starts for p in paths(edges, start) if p and p[-1][1] in outputs]
-    for name, ignored in (
-        ("operations", space.skip_operations),
-        ("weights", space.weightless_operations),
-    ):
+    left_out = {"operations": space.skip_operations, "weights": space.weightless_operations}
+    for name, ignored in left_out.items():
         lengths = [sum(edge[2] not in ignored for edge in path) for path in complete]
         counts[f"longest.{cell}.{name}"] = max(lengths, default=0)
     for kind, found in members.items():
@@ -188,9 +183,8 @@ def test_features_equal_an_enumeration_of_paths(space: str) -> None:
     draw = torch.Generator().manual_seed(0)
     genotypes = [SPACES[space]().random(draw) for _ in range(60 if space == "nas201" else 8)]
     if space == "nas201":  # two convolutions in a row, without a path from the input
-        genotypes.append(
-            Genotype.parse("|none~0|+|none~0|nor_conv_3x3~1|+|none~0|none~1|nor_conv_3x3~2|")
-        )
+        cell = "|none~0|+|none~0|nor_conv_3x3~1|+|none~0|none~1|nor_conv_3x3~2|"
+        genotypes.append(Genotype.parse(cell))
     for genotype in genotypes:
         features = {k: v for k, v in encode(genotype, "graph").items() if v}
         theirs: dict[str, float] = {}

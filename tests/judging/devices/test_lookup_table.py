@@ -46,9 +46,8 @@ def with_medians(table: LookupTable, base: float = 2.0) -> LookupTable:
 
     With base 2, a sum identifies its terms.
     """
-    rows = [
-        dataclasses.replace(row, timing=Timing(base**n, 0.0, 3)) for n, row in enumerate(table.rows)
-    ]
+    times = (Timing(base**n, 0.0, 3) for n in range(len(table.rows)))
+    rows = [dataclasses.replace(row, timing=t) for row, t in zip(table.rows, times, strict=True)]
     return dataclasses.replace(table, rows=tuple(rows))
 
 
@@ -123,9 +122,8 @@ def test_the_median_leaves_out_the_warm_up() -> None:
     threads, rounds = torch.get_num_threads(), []
     modules = [Sleep(0.5, 0.01, 0.03, 0.02), Sleep(0.4, 0.0, 0.0, 0.0)]
     with timing(SETTINGS):
-        slow, quick = time_passes(
-            modules, [torch.zeros(1)] * 2, SETTINGS, lambda: rounds.append(len(rounds))
-        )
+        inputs, count = [torch.zeros(1)] * 2, lambda: rounds.append(len(rounds))
+        slow, quick = time_passes(modules, inputs, SETTINGS, count)
     assert rounds == [0, 1, 2, 3]
     assert torch.get_num_threads() == threads
     assert slow.count == quick.count == 3

@@ -46,9 +46,8 @@ class Case:
 
     def limited(self, limits: Mapping[str, float]) -> GenotypeLimits:
         costs = {name: self.costs[name] for name in limits}
-        limit = GenotypeLimits(
-            GenotypeDecisions.of(self.context), costs, limits, self.context.uniform()
-        )
+        decisions = GenotypeDecisions.of(self.context)
+        limit = GenotypeLimits(decisions, costs, limits, self.context.uniform())
         self.context.limit = limit
         return limit
 
@@ -139,10 +138,7 @@ def limits_between(case: Case, names: tuple[str, ...], share: float) -> dict[str
         ("mlp", ("parameters",)),
         ("recurrent", ("latency_ms",)),
         *(pytest.param(name, ("macs",), marks=pytest.mark.slow) for name in IMAGE_SPACES),
-        *(
-            pytest.param(name, ("flash_kb", "macs"), marks=pytest.mark.slow)
-            for name in IMAGE_SPACES
-        ),
+        *(pytest.param(own, ("flash_kb", "macs"), marks=pytest.mark.slow) for own in IMAGE_SPACES),
         *(pytest.param(name, ("ram_kb",), marks=pytest.mark.slow) for name in IMAGE_SPACES),
         pytest.param("transformer", ("latency_ms",), marks=pytest.mark.slow),
     ],
@@ -214,9 +210,8 @@ def test_costs_that_are_not_sums_keep_their_limit() -> None:
 
     for bound in (1.0, 2.0, 4.5, 8.0):
         limits = {"macs": bound}
-        limit = GenotypeLimits(
-            GenotypeDecisions.of(context), {"macs": cost}, limits, context.uniform()
-        )
+        decisions = GenotypeDecisions.of(context)
+        limit = GenotypeLimits(decisions, {"macs": cost}, limits, context.uniform())
         context.limit = limit
         lost = []
         for seed in range(15):

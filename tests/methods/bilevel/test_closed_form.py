@@ -161,9 +161,8 @@ def test_each_weight_steps_with_the_options_of_its_group(
     groups += [] if second is None else [{"params": [net.second], **second}]
     optimizer = torch.optim.SGD(groups, lr=0.2)
     w, a = net.w.detach(), net.a.detach()
-    rate, decay = (
-        torch.tensor([pair[0]] * 3 + [pair[1]] * 2, dtype=torch.float64) for pair in (rates, decays)
-    )
+    pairs = torch.tensor([rates, decays], dtype=torch.float64)
+    rate, decay = pairs.repeat_interleave(torch.tensor([3, 2]), dim=1)
     stepped = w - rate * (w - net.A @ a + decay * w)
     wanted = net.c + net.A.T @ (rate * (stepped - net.b))
     torch.testing.assert_close(gradient(net, optimizer, hvp), wanted, rtol=1e-9, atol=1e-11)

@@ -107,6 +107,7 @@ ALL_OPERATIONS = Genotype(
 )
 # Number of cells by image size. A single cell is a reduction cell; the auxiliary head reads it.
 SIZES = {(9, 11): 4, (8, 8): 3, (13, 8): 1}
+Operation = Callable[[Tensor], Tensor]
 TOLERANCE = {"rtol": 1e-9, "atol": 1e-9}
 
 
@@ -218,38 +219,30 @@ class ReferenceSupernet:
         scale, shift = self.take(x.shape[1]), self.take(x.shape[1])
         return self.norm(x, scale[:, None, None], shift[:, None, None])
 
-    def factorized_reduce(self, inputs: int, outputs: int) -> Callable[[Tensor], Tensor]:
+    def factorized_reduce(self, inputs: int, outputs: int) -> Operation:
         first = self.take(outputs // 2, inputs, 1, 1)
         second = self.take(outputs - outputs // 2, inputs, 1, 1)
 
         def apply(x: Tensor) -> Tensor:
             height, width = x.shape[2:]
-            padded = torch.zeros(
-                *x.shape[:2], height + height % 2, width + width % 2, dtype=x.dtype
-            )
-            padded[:, :, :height, :width] = x.relu()
-            halves = [
-                F.conv2d(padded[:, :, 0::2, 0::2], first),
-                F.conv2d(padded[:, :, 1::2, 1::2], second),
-            ]
+            y = F.pad(x.relu(), (0, width % 2, 0, height % 2))
+            halves = [F.conv2d(y[:, :, 0::2, 0::2], first), F.conv2d(y[:, :, 1::2, 1::2], second)]
             return self.norm(torch.cat(halves, 1))
 
         return apply
 
-    def pointwise(self, inputs: int, outputs: int) -> Callable[[Tensor], Tensor]:
+    def pointwise(self, inputs: int, outputs: int) -> Operation:
         weight = self.take(outputs, inputs, 1, 1)
         return lambda x: self.norm(F.conv2d(x.relu(), weight))
 
-    def depthwise(
-        self, c: int, kernel: int, stride: int, dilation: int
-    ) -> Callable[[Tensor], Tensor]:
+    def depthwise(self, c: int, kernel: int, stride: int, dilation: int) -> Operation:
         deep, point = self.take(c, 1, kernel, kernel), self.take(c, c, 1, 1)
         padding = (kernel - 1) * dilation // 2
         return lambda x: self.norm(
             F.conv2d(F.conv2d(x.relu(), deep, None, stride, padding, dilation, groups=c), point)
         )
 
-    def operation(self, name: str, c: int, stride: int) -> Callable[[Tensor], Tensor]:
+    def operation(self, name: str, c: int, stride: int) -> Operation:
         kernel = int(name[-1]) if name[-1].isdigit() else 0
         if name == "none":
             return lambda x: x[:, :, ::stride, ::stride] * 0

@@ -83,9 +83,8 @@ class Gate(nn.Module):
 
 
 def gated(channels: int, stride: int, affine: bool) -> nn.Module:
-    return nn.Sequential(
-        make_operation("sep_conv_3x3", channels, stride, affine=affine), Gate(channels)
-    )
+    conv = make_operation("sep_conv_3x3", channels, stride, affine=affine)
+    return nn.Sequential(conv, Gate(channels))
 
 
 def biased(channels: int, stride: int, affine: bool) -> nn.Module:
@@ -238,12 +237,8 @@ def tables(draw: st.DrawFn) -> tuple[int, list[list[float]]]:
 def test_derive_matches_a_literal_reading_of_the_paper(
     normal: tuple[int, list[list[float]]], reduce: tuple[int, list[list[float]]], dtype: torch.dtype
 ) -> None:
-    genotype = derive(
-        {
-            "normal": torch.tensor(normal[1], dtype=dtype),
-            "reduce": torch.tensor(reduce[1], dtype=dtype),
-        }
-    )
+    tables = {"normal": normal[1], "reduce": reduce[1]}
+    genotype = derive({name: torch.tensor(own, dtype=dtype) for name, own in tables.items()})
     for cell, (nodes, table) in (("normal", normal), ("reduce", reduce)):
         assert list(getattr(genotype, cell)) == by_hand(table, nodes)
         assert genotype.concat(cell) == tuple(range(2, nodes + 2))
@@ -267,9 +262,8 @@ def test_other_numbers_of_edges_are_rejected() -> None:
 def test_mask_rejects_operations_outside_the_candidates() -> None:
     space = Cnn()
     other = Cnn(candidates=["sep_conv_7x7"]).random(torch.Generator().manual_seed(0))
-    with pytest.raises(
-        ValueError, match=r"^sep_conv_7x7 from \d to \d is not a candidate of normal$"
-    ):
+    message = r"^sep_conv_7x7 from \d to \d is not a candidate of normal$"
+    with pytest.raises(ValueError, match=message):
         space.mask(other, space.edge_candidates)
     pairs, nodes = (("skip_connect", 0), ("skip_connect", 1)) * 5, tuple(range(2, 7))
     with pytest.raises(ValueError, match="from 0 to 6 is not a candidate"):

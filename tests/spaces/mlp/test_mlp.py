@@ -97,9 +97,8 @@ def test_dropout_acts_only_in_training() -> None:
 @pytest.mark.parametrize("normalization", ["batch", "none"])
 @pytest.mark.parametrize("cells", [1, 3])
 def test_expected_costs_are_the_mean_over_all_networks(normalization: str, cells: int) -> None:
-    space = Mlp(
-        cells=cells, widths=[3, 8], activations=["relu", "tanh"], normalization=normalization
-    )
+    choices: Any = {"widths": [3, 8], "activations": ["relu", "tanh"]}
+    space = Mlp(cells=cells, normalization=normalization, **choices)
     candidates = space.supernet(classes=4, in_channels=6).candidates
     draw = torch.Generator().manual_seed(0)
     p = {
@@ -178,10 +177,8 @@ def test_the_output_is_the_weighted_sum_of_the_candidates(normalization: str, ce
     actual, expected = net(x, weights), by_definition(net, normalization, x, weights)
     torch.testing.assert_close(actual, expected, **EXACT)
     direction = images(5, CLASSES, seed=3)
-    outputs = (actual, expected)
-    first, second = (
-        torch.autograd.grad((y * direction).sum(), sources, retain_graph=True) for y in outputs
-    )
+    sums = ((y * direction).sum() for y in (actual, expected))
+    first, second = (torch.autograd.grad(own, sources, retain_graph=True) for own in sums)
     for a, b in zip(first, second, strict=True):
         torch.testing.assert_close(a, b, **EXACT)
         assert bool(b.any())

@@ -35,9 +35,7 @@ class SmallNet(nn.Module):
         super().__init__()
         width = 4
         self.stem = convolution(in_channels, width, 3)
-        self.first = darts.Choice(
-            {"conv1": convolution(width, width, 1), "conv3": convolution(width, width, 3)}
-        )
+        self.first = darts.Choice({f"conv{n}": convolution(width, width, n) for n in (1, 3)})
         nested = darts.Choice({"small": Scale(0.1), "large": Scale(1.0), "skip": nn.Identity()})
         self.second = darts.Choice({"nested": nested, "conv": convolution(width, width, 1)})
         self.left = darts.Choice({"a": nn.Identity(), "b": Scale(0.5)}, key="shared")

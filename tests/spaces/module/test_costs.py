@@ -184,9 +184,8 @@ def test_limits_hold_for_own_models() -> None:
         draw = torch.Generator().manual_seed(0)
         sample = sorted((space.random(draw) for _ in range(10)), key=cost)
         bound, decisions = cost(sample[2]), GenotypeDecisions.of(context)
-        context.limit = GenotypeLimits(
-            decisions, {"flash_kb": cost}, {"flash_kb": bound}, context.uniform()
-        )
+        given = (decisions, {"flash_kb": cost}, {"flash_kb": bound})
+        context.limit = GenotypeLimits(*given, context.uniform())
         assert cost(context.derive(masks(sample[-1]))) <= bound < cost(sample[-1])
 
 

@@ -81,9 +81,8 @@ def test_inactive_candidates_do_not_run(supernet: Supernet) -> None:
     context = SearchContext.from_supernet(space, supernet)
     from darts.spaces.mixture import path_mixture
 
-    mixture = path_mixture(
-        space.mask(genotype, context.candidates), supernet.shapes, torch.device("cpu")
-    )
+    mask = space.mask(genotype, context.candidates)
+    mixture = path_mixture(mask, supernet.shapes, torch.device("cpu"))
     ran: list[nn.Module] = []
     for module in supernet.modules():
         if isinstance(module, Scale):
@@ -146,9 +145,8 @@ def test_a_network_can_inherit_the_weights_of_the_supernet() -> None:
     assert inherited.state_dict().keys() == fresh.state_dict().keys()
     pixels = (255 * images).round() / 255
     x = (pixels - pixels.mean((0, 2, 3), keepdim=True)) / pixels.std((0, 2, 3), keepdim=True)
-    accuracy = [
-        float((net.eval()(x).argmax(1) == labels).float().mean()) for net in (inherited, fresh)
-    ]
+    found = (net.eval()(x).argmax(1) for net in (inherited, fresh))
+    accuracy = [float((own == labels).float().mean()) for own in found]
     assert accuracy[0] > 0.8 > 0.6 > accuracy[1]
     with pytest.raises(ValueError, match=r"cannot have other \['channels'\]"):
         run.network(weights="inherit", channels=3)
@@ -235,9 +233,8 @@ def test_the_choices_of_an_own_model_are_tuned_by_a_worker_process(
 
 @pytest.mark.slow
 def test_own_models_are_judged_and_compared(tmp_path: Path, run_own: Callable[..., Any]) -> None:
-    judged = run_own(
-        "judge", tmp_path / "judge", "space=module", *OWN, "judge=naswot", "architectures=3"
-    )
+    words = ("space=module", *OWN, "judge=naswot", "architectures=3")
+    judged = run_own("judge", tmp_path / "judge", *words)
     assert judged.returncode == 0, judged.stderr
     assert read_json(tmp_path / "judge" / "summary.json")["architectures"] == 3
     sizes = ["searches=1", "retrainings=1", "baselines=[random]", "epochs=1"]
@@ -309,9 +306,8 @@ def test_wrong_choices_are_rejected() -> None:
     not_modules: Any = {"a": 3, "c": nn.Identity()}
     with pytest.raises(ValueError, match=r"Choice\(a, c\): int is not a Module subclass"):
         darts.Choice(not_modules)
-    different = nn.ModuleList(
-        darts.Choice({"a": nn.Identity(), name: nn.Identity()}, key="k") for name in "bc"
-    )
+    pairs = ({"a": nn.Identity(), name: nn.Identity()} for name in "bc")
+    different = nn.ModuleList(darts.Choice(own, key="k") for own in pairs)
     with pytest.raises(ValueError, match="key 'k' have different candidates: a, b and a, c"):
         Supernet(different, 3)
 

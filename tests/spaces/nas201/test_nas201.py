@@ -99,10 +99,8 @@ def test_one_hot_weights_equal_the_discrete_network() -> None:
     )  # no edge enters node 2
     net = make_pair("nas201", cells=2).slow
     discrete = Network(genotype, channels=4, cells=2, classes=4).double()
-    state, kept = (
-        discrete.state_dict(),
-        [n for n, op in enumerate(genotype.operations) if op != "none"],
-    )
+    state = discrete.state_dict()
+    kept = [n for n, op in enumerate(genotype.operations) if op != "none"]
     for name, value in net.state_dict().items():
         words = name.split(".")
         if "edges" not in words:

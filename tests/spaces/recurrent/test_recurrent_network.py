@@ -94,9 +94,8 @@ def test_the_cell_equals_the_node_by_node_computation(genotype: Genotype, traini
     torch.testing.assert_close(last, expected[-1], **EXACT)
     leaves = [inputs, hidden, *cell.parameters()]
     weights = torch.arange(actual.numel(), dtype=torch.float64).cos().view_as(actual)
-    both_gradients = [
-        torch.autograd.grad((out * weights).sum(), leaves) for out in (actual, expected)
-    ]
+    sums = [(out * weights).sum() for out in (actual, expected)]
+    both_gradients = [torch.autograd.grad(own, leaves) for own in sums]
     torch.testing.assert_close(*both_gradients, **EXACT)
 
 
@@ -235,9 +234,8 @@ def shifted(targets: Tensor) -> Tensor:
 
 def losses(net: Any, sources: Tensor, targets: Tensor) -> list[float]:
     logits = net(sources, inputs=shifted(targets))
-    rows = F.cross_entropy(
-        logits.flatten(0, 1), targets.flatten(), ignore_index=PADDING, reduction="none"
-    )
+    given = (logits.flatten(0, 1), targets.flatten())
+    rows = F.cross_entropy(*given, ignore_index=PADDING, reduction="none")
     return rows.view(targets.shape).sum(0).tolist()
 
 

@@ -148,9 +148,7 @@ def test_sinusoidal_and_learned_positions() -> None:
     assert sines(torch.randn(1, 6, WIDTH)).shape == (1, 6, WIDTH)  # longer than max_length
 
 
-@pytest.mark.parametrize(
-    "options", [{"dropout": 0.3}, {"drop_path": 0.4}], ids=["dropout", "drop_path"]
-)
+@pytest.mark.parametrize("options", [{"dropout": 0.3}, {"drop_path": 0.4}], ids=str)
 @pytest.mark.parametrize("task", ["language", "classifier"])
 def test_dropout_and_drop_path_do_not_depend_on_ranks(task: str, options: dict[str, float]) -> None:
     """They act only in training, use the default generator, and draw for the whole batch."""
@@ -182,19 +180,16 @@ def test_drop_path_drops_each_layer_of_a_text_independently() -> None:
     mask = net.frame.attention_mask(torch.ones(3, 64, dtype=torch.int64))
     mixed = 2 * block.mixer(x, mask)
     actual, _ = block(x, mask, drop_probability=0.5)
-    cases = {
-        (a, b): x + a * mixed + 2 * b * block.feed_forward(x + a * mixed)
-        for a in (0, 1)
-        for b in (0, 1)
-    }
+    states = {a: x + a * mixed for a in (0, 1)}
+    feeds = {a: 2 * block.feed_forward(state) for a, state in states.items()}
+    cases = {(a, b): states[a] + b * feeds[a] for a in (0, 1) for b in (0, 1)}
     observed = [
         next(case for case, expected in cases.items() if torch.allclose(actual[i], expected[i]))
         for i in range(64)
     ]
     assert set(observed) == set(cases)
-    torch.testing.assert_close(
-        block.eval()(x, mask, drop_probability=0.5)[0], block(x, mask)[0], **EXACT
-    )
+    whole, _ = block.eval()(x, mask, drop_probability=0.5)
+    torch.testing.assert_close(whole, block(x, mask)[0], **EXACT)
 
 
 def test_outputs_before_and_after_dropout() -> None:
@@ -274,12 +269,8 @@ def lstm_step_by_step(layer: Lstm, x: Tensor, hidden: Tensor, cell: Tensor) -> t
     for word in x:
         y = (word - word.mean()) / (word.var(correction=0) + 1e-5).sqrt()
         y = y * layer.norm.weight + layer.norm.bias
-        gates = (
-            weights.weight_ih_l0 @ y
-            + weights.bias_ih_l0
-            + weights.weight_hh_l0 @ hidden
-            + weights.bias_hh_l0
-        ).tolist()
+        inputs = weights.weight_ih_l0 @ y + weights.bias_ih_l0
+        gates = (inputs + weights.weight_hh_l0 @ hidden + weights.bias_hh_l0).tolist()
         cells, units = [], []
         for unit in range(WIDTH):
             write, keep, new, read = (gates[gate * WIDTH + unit] for gate in range(4))
