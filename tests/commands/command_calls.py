@@ -52,6 +52,7 @@ TRAINING_FILES = (
     *("config.yaml", "genotype.json", "metrics.jsonl", "summary.json", "env.json", "split.npz"),
     *("checkpoint.safetensors", "genotype.svg"),
 )
+SCORES = ("valid_accuracy", "valid_loss", "test_accuracy", "test_loss", "epoch", "epochs")
 
 
 @dataclass(frozen=True)
@@ -204,12 +205,16 @@ def assert_resume_is_exact(command: str, keys: Iterable[str], folder: Path, step
 
 
 def assert_same_run(actual: CommandResult, expected: CommandResult) -> None:
-    """Check that two runs have equal checkpoints and rows, apart from their costs."""
+    """Check that checkpoints, rows, genotypes and scores are equal; costs may differ."""
     ours, theirs = actual.checkpoint, expected.checkpoint
     assert ours.keys() == theirs.keys()
     for key in ours.keys() - NOT_REPRODUCIBLE:
         assert identical(ours[key], theirs[key]), f"{key} differs"
     assert rows_without_costs(actual) == rows_without_costs(expected)
+    genotypes = [(run.directory / "genotype.json").read_bytes() for run in (actual, expected)]
+    assert genotypes[0] == genotypes[1]
+    for name in SCORES:
+        assert actual.json("summary.json").get(name) == expected.json("summary.json").get(name)
 
 
 def rows_without_costs(run: CommandResult) -> list[dict[str, Any]]:

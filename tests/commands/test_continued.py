@@ -68,18 +68,11 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Unbroken:
     return get
 
 
-def assert_same(actual: Any, expected: Any) -> None:
-    """Check that weights, optimizer, average, rows and results are equal; costs may differ."""
-    commands.assert_same_run(actual, expected)
-    for key in ("valid_accuracy", "valid_loss", "test_accuracy", "test_loss", "epoch", "epochs"):
-        assert actual.json("summary.json")[key] == expected.json("summary.json")[key]
-
-
 @pytest.mark.parametrize("decay", ["0", "0.25"])
 def test_two_and_two_epochs_equal_four(copied: Path, unbroken: Unbroken, decay: str) -> None:
     continued = resume(copied, "epochs=4", f"optimizer.cooldown={decay}")
     expected = unbroken(decay)
-    assert_same(continued, expected)
+    commands.assert_same_run(continued, expected)
     assert [row["epoch"] for row in continued.rows] == [1, 2, 3, 4]
     steps = continued.checkpoint["averaging"]["average"]["n_averaged"]
     assert steps == 4 * STEPS
@@ -101,7 +94,7 @@ def test_a_killed_continuation_can_be_resumed_with_and_without_its_length(
     commands.crash(steps, partial(resume, copied, *length, "save_minutes=0"))
     assert not (copied / "summary.json").exists()
     done = resume(copied, *(length if repeats else []))
-    assert_same(done, unbroken(decay))
+    commands.assert_same_run(done, unbroken(decay))
 
 
 def test_a_continuation_killed_before_its_first_checkpoint_can_be_resumed(
@@ -111,7 +104,7 @@ def test_a_continuation_killed_before_its_first_checkpoint_can_be_resumed(
     commands.crash(0, partial(resume, copied, "epochs=4"))
     assert (copied / "checkpoint.safetensors").read_bytes() == before
     assert resume(copied).result["epochs"] == 2  # nothing of it was saved
-    assert_same(resume(copied, "epochs=4"), unbroken("0"))
+    commands.assert_same_run(resume(copied, "epochs=4"), unbroken("0"))
 
 
 @pytest.mark.parametrize(

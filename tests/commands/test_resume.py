@@ -60,16 +60,6 @@ def copy_crashed(crashed: Any, tmp_path: Path) -> Callable[[str], Path]:
     return make
 
 
-def assert_same(done: Any, expected: Any) -> None:
-    """Check that checkpoint, rows, genotype and scores are equal; costs may differ."""
-    commands.assert_same_run(done, expected)
-    ours, theirs = (run.directory / "genotype.json" for run in (done, expected))
-    assert ours.read_bytes() == theirs.read_bytes()
-    for key in ("valid_accuracy", "valid_loss", "test_accuracy", "test_loss", "epoch"):
-        assert done.result.get(key) == expected.result.get(key)
-    assert done.result["seconds"] > 0
-
-
 def test_the_energy_of_a_resumed_run_includes_the_crashed_part(copy_crashed: Any) -> None:
     folder = copy_crashed("retrain")
     saved = load_checkpoint(folder / "checkpoint.safetensors")["energy"]
@@ -96,7 +86,7 @@ def test_a_crash_before_the_first_checkpoint_can_be_resumed(unbroken: Any, tmp_p
     commands.crash(0, start)
     assert not (folder / "checkpoint.safetensors").exists()
     done = commands.call("retrain", [f"resume={folder}"], folder)
-    assert_same(done, unbroken["retrain"])
+    commands.assert_same_run(done, unbroken["retrain"])
 
 
 def test_a_moved_run_with_other_options_without_influence_on_the_result_can_be_resumed(
@@ -108,7 +98,7 @@ def test_a_moved_run_with_other_options_without_influence_on_the_result_can_be_r
     changed = ["loader.workers=1", "tracking.energy.watts_per_core=20", "tracking.figures_every=0"]
     changed += ["dataset.root=elsewhere", "dataset.download=false", "save_minutes=1", "device=cpu"]
     done = commands.call("retrain", ["resume=it's", *changed, "name=other"], folder)
-    assert_same(done, unbroken["retrain"])
+    commands.assert_same_run(done, unbroken["retrain"])
 
 
 def test_a_run_of_another_command_is_refused(copy_crashed: Any) -> None:
@@ -155,7 +145,7 @@ def test_a_signal_within_a_step_saves_a_checkpoint_after_it(unbroken: Any, tmp_p
     saved = load_checkpoint(folder / "checkpoint.safetensors", "search")
     assert (saved["epoch"], saved["step"]) == (1, 2)
     done = commands.call("search", [f"resume={folder}"], folder)
-    assert_same(done, unbroken["search"])
+    commands.assert_same_run(done, unbroken["search"])
 
 
 def test_an_interrupted_random_sampling_scores_no_architecture_twice(
@@ -183,7 +173,7 @@ def test_an_interrupted_random_sampling_scores_no_architecture_twice(
     assert len(scored) == 6 + 3
     done = commands.call("search", [f"resume={folder}"], folder)
     assert len(scored) == 6 + 6
-    assert_same(done, unbroken_run)
+    commands.assert_same_run(done, unbroken_run)
 
 
 @pytest.mark.parametrize(
