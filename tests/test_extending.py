@@ -61,19 +61,14 @@ def call_commands(python: WarmPython, copy: Path, *calls: tuple[str, ...]) -> tu
     return json.loads(result.stdout.splitlines()[-1]), result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("overrides", "operations"),
     [
-        pytest.param(("method=tempered", "bilevel=unrolled"), None, marks=pytest.mark.slow),
-        pytest.param(
-            ("space.candidates=plain",), {"skip_connect", "conv_3x3"}, marks=pytest.mark.slow
-        ),
-        pytest.param(
-            ("space=chain", "method=drnas", "relaxation.partial=1", "penalty.flops=1e3"),
-            CHAIN,
-            marks=pytest.mark.slow,
-        ),
-        pytest.param(("dataset=stripes", "task=focal"), None, marks=pytest.mark.slow),
+        (("method=tempered", "bilevel=unrolled"), None),
+        (("space.candidates=plain",), {"skip_connect", "conv_3x3"}),
+        (("space=chain", "method=drnas", "relaxation.partial=1", "penalty.flops=1e3"), CHAIN),
+        (("dataset=stripes", "task=focal"), None),
     ],
     ids=["method", "operation", "space", "data set and task"],
 )
