@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -50,16 +51,7 @@ def colors(count: int = 60, used: slice = slice(None)) -> SampleLoader:
     labels = torch.arange(count) % 3
     pixels = torch.randint(0, 150, (count, 3, 8, 8), generator=draw)
     pixels[torch.arange(count), labels] += 100
-    return SampleLoader(
-        MemoryImages(pixels.to(torch.uint8), labels),
-        torch.arange(count)[used],
-        batch_size=20,
-        seed=0,
-        name="train",
-        mean=MEAN,
-        std=STD,
-        augmentation=None,
-        shuffle=True,
-        drop_last=True,
-        device="cpu",
-    )
+    options: dict[str, Any] = {"batch_size": 20, "seed": 0, "name": "train", "device": "cpu"}
+    options |= {"mean": MEAN, "std": STD, "augmentation": None, "shuffle": True, "drop_last": True}
+    images = MemoryImages(pixels.to(torch.uint8), labels)
+    return SampleLoader(images, torch.arange(count)[used], **options)

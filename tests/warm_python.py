@@ -19,20 +19,10 @@ from pathlib import Path
 from fork_server import ForkServer
 
 LIBRARIES = (
-    "hydra",
-    "hydra.core.hydra_config",
-    "matplotlib.backends.backend_agg",
-    "matplotlib.backends.backend_svg",
-    "numpy",
-    "omegaconf",
-    "optuna",
-    "PIL.Image",
-    "sklearn.datasets",
-    "tensorboard.compat.proto.event_pb2",
-    "torch",
-    "torch.utils.flop_counter",
-    "torch.utils.tensorboard",
-    "torchmetrics.classification",
+    *("hydra", "hydra.core.hydra_config", "matplotlib.backends.backend_agg"),
+    *("matplotlib.backends.backend_svg", "numpy", "omegaconf", "optuna", "PIL.Image"),
+    *("sklearn.datasets", "tensorboard.compat.proto.event_pb2", "torch"),
+    *("torch.utils.flop_counter", "torch.utils.tensorboard", "torchmetrics.classification"),
     "tqdm",
 )
 

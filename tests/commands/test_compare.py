@@ -65,14 +65,8 @@ def comparison(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 def test_run_directory_contains_summary_report_and_rows(comparison: Any) -> None:
     assert {path.name for path in comparison.directory.iterdir()} == {
-        "config.yaml",
-        "env.json",
-        "overrides.json",
-        "summary.json",
-        "report.md",
-        "rows.csv",
-        "scores.svg",
-        "runs",
+        *("config.yaml", "env.json", "overrides.json", "summary.json"),
+        *("report.md", "rows.csv", "scores.svg", "runs"),
     }
     summary = comparison.json("summary.json")
     assert summary == comparison.result
@@ -192,13 +186,8 @@ def test_joules_of_two_sources_are_not_summed(comparison: Any, tmp_path: Path, s
 def test_verdict_mentions_unequal_cost(comparison: Any, tmp_path: Path) -> None:
     assert "equal cost" not in comparison.result["difference_random_sharing_verdict"]
     edits = {"random_sharing/*/search/summary.json": {"joules": 56.0}}
-    verdicts = dict(
-        zip(
-            ("random", "random_sharing", "random_search"),
-            results_of(comparison, tmp_path, edits).verdicts(),
-            strict=True,
-        )
-    )
+    found = results_of(comparison, tmp_path, edits).verdicts()
+    verdicts = dict(zip(("random", "random_sharing", "random_search"), found, strict=True))
     remark = "random_sharing cost 1.40 times as much as darts_v1, which is not an equal cost."
     assert verdicts["random_sharing"].endswith(remark)
     for other in ("random", "random_search"):

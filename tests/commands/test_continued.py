@@ -149,12 +149,8 @@ def test_a_resumed_run_has_the_last_time_limit(
         optimizer = {"schedule": "stable", "cooldown": 0.0}
         return {"epochs": 9, "max_seconds": seconds, "optimizer": optimizer}
 
-    config = RetrainConfig(
-        genotype="DARTS_V2",
-        epochs=9,
-        max_seconds=given,
-        optimizer=WeightOptimizerConfig(schedule="stable"),
-    )
+    own = WeightOptimizerConfig(schedule="stable")
+    config = RetrainConfig(genotype="DARTS_V2", epochs=9, max_seconds=given, optimizer=own)
     assert config.resumed(values(begun), values(saved)).max_seconds == expected
 
 

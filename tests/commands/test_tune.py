@@ -61,21 +61,9 @@ def test_the_run_directory_contains_all_files(tuned: Any) -> None:
     names = {path.name for path in tuned.directory.iterdir()}
     names -= {"study.db-shm", "study.db-wal"}  # temporary files of SQLite
     assert names == {
-        "config.yaml",
-        "env.json",
-        "overrides.json",
-        "study.db",
-        "trials",
-        "trials.csv",
-        "best.json",
-        "summary.json",
-        "analysis.json",
-        "final",
-        "hparams",
-        "jobs.jsonl",
-        "history.svg",
-        "importances.svg",
-        "marginals.svg",
+        *("config.yaml", "env.json", "overrides.json", "study.db", "trials", "trials.csv"),
+        *("best.json", "summary.json", "analysis.json", "final", "hparams", "jobs.jsonl"),
+        *("history.svg", "importances.svg", "marginals.svg"),
     }
 
 

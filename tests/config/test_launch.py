@@ -78,14 +78,9 @@ def test_default_run_directory_names_command_and_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["genotype", "draw", "validate"])
+# The last text is quoted for Hydra all the same.
 @pytest.mark.parametrize(
-    "text",
-    [
-        str(GENOTYPE),
-        GENOTYPE.to_json(),
-        f"SGAS = {GENOTYPE}",
-        f'"{GENOTYPE}"',  # quoted for Hydra all the same
-    ],
+    "text", [str(GENOTYPE), GENOTYPE.to_json(), f"SGAS = {GENOTYPE}", f'"{GENOTYPE}"']
 )
 def test_genotype_text_needs_no_quoting_for_hydra(key: str, text: str) -> None:
     command = "retrain" if key == "genotype" else "genotypes"
@@ -158,10 +153,8 @@ def test_rebuild_reports_errors_in_one_line(change: dict[Any, Any], named: str) 
 @pytest.mark.parametrize(
     ("data", "newer"),
     [
-        ("multi30k", {"joint", "lowercase"}),
-        ("documents", {"lowercase"}),
-        ("fsdd", {"shift"}),
-        ("csv", set()),
+        *(("multi30k", {"joint", "lowercase"}), ("documents", {"lowercase"})),
+        *(("fsdd", {"shift"}), ("csv", set())),
     ],
 )
 def test_rebuild_sets_keys_that_an_older_file_lacks(data: str, newer: set[str]) -> None:

@@ -136,15 +136,8 @@ def test_penn_treebank_has_its_published_size(real_data: Path) -> None:
 
 
 def windows(count: int, columns: int, length: int, *, shift: bool, seed: int = 0) -> WindowLoader:
-    return WindowLoader(
-        torch.arange(count),
-        columns=columns,
-        length=length,
-        seed=seed,
-        name="test",
-        shift=shift,
-        device=torch.device("cpu"),
-    )
+    options: Any = {"columns": columns, "length": length, "shift": shift, "seed": seed}
+    return WindowLoader(torch.arange(count), name="test", device=torch.device("cpu"), **options)
 
 
 def pairs(found: Any) -> list[tuple[int, int]]:

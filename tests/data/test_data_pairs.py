@@ -53,15 +53,8 @@ def test_batches_have_texts_with_their_classes(tmp_path: Path) -> None:
     table = "label,text\n" + "\n".join(rows) + "\n"
     found = load("documents", root=write_tables(tmp_path, train=table, test=table), min_count=1)
     for shuffle in (True, False):
-        made = DocumentLoader(
-            found.train,
-            torch.arange(20),
-            batch_size=6,
-            seed=0,
-            name="test",
-            shuffle=shuffle,
-            device=CPU,
-        )
+        options: Any = {"batch_size": 6, "seed": 0, "name": "test", "device": CPU}
+        made = DocumentLoader(found.train, torch.arange(20), shuffle=shuffle, **options)
         numbers = []
         for texts, labels in made.epoch(0):
             assert texts.shape[0] == int((texts != PADDING).sum(0).max())
@@ -185,17 +178,8 @@ def test_batches_have_complete_pairs_and_minimal_padding(folder: Path, shuffle: 
 
 
 def batches(pairs: Any, *, shuffle: bool, seed: int = 0, rank: int = 0, ranks: int = 1) -> Any:
-    return PairLoader(
-        pairs.train,
-        torch.arange(50),
-        batch_size=8,
-        seed=seed,
-        name="test",
-        shuffle=shuffle,
-        device=CPU,
-        rank=rank,
-        ranks=ranks,
-    )
+    options: Any = {"batch_size": 8, "seed": seed, "name": "test", "shuffle": shuffle}
+    return PairLoader(pairs.train, torch.arange(50), device=CPU, rank=rank, ranks=ranks, **options)
 
 
 def test_the_order_depends_on_seed_and_epoch_alone(folder: Path) -> None:

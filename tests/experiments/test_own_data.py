@@ -36,16 +36,9 @@ def args(tmp_path, monkeypatch) -> argparse.Namespace:
     (tmp_path / "README.md").write_text("<!-- own_data -->\n<!-- end of own_data -->\n")
     monkeypatch.setattr(records, "HERE", tmp_path)
     monkeypatch.setattr(own_data_table, "HERE", tmp_path)
-    return argparse.Namespace(
-        data=published(tmp_path / "published"),
-        out=tmp_path / "out",
-        only=None,
-        minutes=0.1,
-        seeds=[0],
-        epochs=1,
-        device="cpu",
-        clock="processor",
-    )
+    folders = {"data": published(tmp_path / "published"), "out": tmp_path / "out"}
+    options = {"only": None, "minutes": 0.1, "seeds": [0], "epochs": 1, "device": "cpu"}
+    return argparse.Namespace(clock="processor", **folders, **options)
 
 
 def published(folder: Path) -> Path:

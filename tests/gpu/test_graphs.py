@@ -15,12 +15,8 @@ NAS201 = (*TWO_EPOCHS, "space=nas201", "space.channels=4", "space.cells=1")
 MACRO = (*TWO_EPOCHS, "space=macro", "space.channels=4")
 RETRAINING = (
     *(setting for setting in IMAGES if setting != "collapse.every=0"),
-    "epochs=2",
-    "genotype=DARTS_V2",
-    "space.channels=4",
-    "space.cells=3",
-    "validation=0.5",
-    "drop_path=0.3",
+    *("epochs=2", "genotype=DARTS_V2", "space.channels=4", "space.cells=3"),
+    *("validation=0.5", "drop_path=0.3"),
 )
 MLP = (*TWO_EPOCHS, "space=mlp")
 

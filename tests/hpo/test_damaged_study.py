@@ -107,13 +107,8 @@ def test_a_changed_study_is_refused(plan_copy: StudyPlan, statement: str, messag
 
 
 def test_a_changed_running_time_is_refused(plan_copy: StudyPlan) -> None:
-    execute(
-        plan_copy,
-        "UPDATE study_user_attributes SET value_json=replace(value_json, ?, ?) WHERE key=?",
-        '"seconds": ',
-        '"seconds": 1',
-        CLOCK,
-    )
+    change = "UPDATE study_user_attributes SET value_json=replace(value_json, ?, ?) WHERE key=?"
+    execute(plan_copy, change, '"seconds": ', '"seconds": 1', CLOCK)
     with pytest.raises(ValueError, match="has a running time that was changed"):
         read(plan_copy)
 

@@ -243,15 +243,9 @@ def test_a_predicted_latency_can_be_an_objective(table: Path, tmp_path: Path) ->
     weights = {"count.cell.nor_conv_3x3": 2.0}
     model = LinearModel("nas201", "phone", "ridge", "operations", 1.0, weights, [])
     model.save(tmp_path / "phone.json")
-    plan = planned(
-        tmp_path,
-        *TABLE,
-        f"benchmark.table={table}",
-        "budget.trials=4",
-        "costs=[latency_ms]",
-        "limit.latency_ms=100",
-        f"limit.device={tmp_path / 'phone.json'}",
-    )
+    limit = ("limit.latency_ms=100", f"limit.device={tmp_path / 'phone.json'}")
+    words = (f"benchmark.table={table}", "budget.trials=4", "costs=[latency_ms]")
+    plan = planned(tmp_path, *TABLE, *words, *limit)
     for trial in run(plan):
         genotype = plan.space.genotype(dict(trial.params))
         assert trial.values[1] == 1 + 2 * genotype.count("nor_conv_3x3")

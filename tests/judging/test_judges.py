@@ -27,18 +27,9 @@ from darts.spaces.parameters import Choice, Parameter, Point, Range
 from darts.training.checkpoint import load_checkpoint
 
 SEARCH = (
-    "dataset=synthetic",
-    "dataset.samples=96",
-    "space=nas201",
-    "method=random_sharing",
-    "space.channels=2",
-    "space.cells=1",
-    "epochs=1",
-    "loader.batch_size=8",
-    "seed=3",
-    "discretize.samples=2",
-    "tracking.tensorboard=false",
-    "tracking.figures=false",
+    *("dataset=synthetic", "dataset.samples=96", "space=nas201", "method=random_sharing"),
+    *("space.channels=2", "space.cells=1", "epochs=1", "loader.batch_size=8", "seed=3"),
+    *("discretize.samples=2", "tracking.tensorboard=false", "tracking.figures=false"),
 )
 BATCHES = 4
 

@@ -160,13 +160,9 @@ def test_only_the_last_check_of_the_warm_up_counts_as_healthy() -> None:
 @pytest.mark.parametrize(
     ("supernet", "path", "higher", "gap"),
     [
-        (0.8, 0.6, True, 0.25),
-        (0.5, 0.6, True, -0.2),
-        (100.0, 400.0, False, 0.75),
-        (100.0, math.inf, False, 1.0),
-        (100.0, math.nan, False, None),
-        (0.0, 0.0, True, None),
-        (0.5, math.nan, True, None),
+        *((0.8, 0.6, True, 0.25), (0.5, 0.6, True, -0.2), (100.0, 400.0, False, 0.75)),
+        *((100.0, math.inf, False, 1.0), (100.0, math.nan, False, None)),
+        *((0.0, 0.0, True, None), (0.5, math.nan, True, None)),
     ],
 )
 def test_the_gap_in_both_directions_of_the_metric(

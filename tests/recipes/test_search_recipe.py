@@ -37,20 +37,9 @@ from darts.typed_values import Misfit
 
 
 def make_recipe(folder: Path, *overrides: str) -> Search:
-    config: SearchConfig = compose(
-        "search",
-        [
-            "dataset=synthetic",
-            "dataset.samples=112",
-            "loader.batch_size=8",
-            "space=nas201",
-            "space.channels=8",
-            "space.cells=1",
-            "device=cpu",
-            "dry_run=true",
-            *overrides,
-        ],
-    )
+    data = ("dataset=synthetic", "dataset.samples=112", "loader.batch_size=8", "device=cpu")
+    sizes = ("space=nas201", "space.channels=8", "space.cells=1", "dry_run=true")
+    config: SearchConfig = compose("search", [*data, *sizes, *overrides])
     return Search(config, TrainingRun("search", Invocation(folder, ()), config, ranks=Ranks("cpu")))
 
 

@@ -194,18 +194,10 @@ CANDIDATES = [
     {"candidate": "linear", "origin": "baseline", "genotype": "x", "valid_perplexity": 9.5},
     {"candidate": "wide", "origin": "neighbor", "genotype": GENOTYPE, "valid_perplexity": 7.25},
 ]
-SUMMARY = {
-    "command": "find",
-    "metric": "perplexity",
-    "test_perplexity": 7.5,
-    "genotype": GENOTYPE,
-    "family": "mlp",
-    "setting": "lr_high",
-    "final_epochs": 3,
-    "winner_seconds": 100.0,
-    "verdict": "The found network is better.",
-    "outlook": "More training would help.",
-}
+SUMMARY: dict[str, Any] = {"command": "find", "metric": "perplexity", "test_perplexity": 7.5}
+SUMMARY |= {"genotype": GENOTYPE, "family": "mlp", "setting": "lr_high", "final_epochs": 3}
+SUMMARY |= {"winner_seconds": 100.0, "verdict": "The found network is better."}
+SUMMARY |= {"outlook": "More training would help."}
 
 
 def write_race(directory: Path, *, complete: bool = True, table: bool = True) -> Path:
@@ -296,49 +288,29 @@ def test_a_run_that_has_just_begun_has_a_page(tmp_path: Path) -> None:
 
 def finished(**changes: Any) -> RunRecord:
     """Return the record of a finished retraining with some attributes changed."""
-    summary = {
-        "epoch": 3,
-        "epochs": 5,
-        "seed": 7,
-        "device": "cpu",
-        "parameters": 1234,
-        "macs": 56789,
-        "valid_accuracy": 0.75,
-        "test_accuracy": 0.625,
-        "valid_loss": 1.5,
-        "git_revision": "abc123",
-        "metric": "accuracy",
-    }
+    summary: dict[str, Any] = {"epoch": 3, "epochs": 5, "seed": 7, "device": "cpu"}
+    summary |= {"parameters": 1234, "macs": 56789, "valid_accuracy": 0.75, "test_accuracy": 0.625}
+    summary |= {"valid_loss": 1.5, "git_revision": "abc123", "metric": "accuracy"}
+    config: dict[str, Any] = {"name": "pipes | and *stars*", "selection": "best", "epochs": 5}
+    config |= {"metric": "accuracy", "task": {"name": "classification"}}
+    config |= {"dataset": {"name": "digits"}, "space": {"name": "cnn", "channels": 12}}
+    config |= {"optimizer": {"lr": 0.025}}
+    costs = (("training", "nvml", 1000.0), ("training", "rapl", 20.0), ("test", "nvml", 500.0))
     phases = [
         {"phase": phase, "source": source, "seconds": 60.0, "joules": joules, "gco2e": 1.0}
-        for phase, source, joules in (
-            ("training", "nvml", 1000.0),
-            ("training", "rapl", 20.0),
-            ("test", "nvml", 500.0),
-        )
+        for phase, source, joules in costs
     ]
-    return dataclasses.replace(
-        RunRecord(
-            directory=Path("run"),
-            command="retrain",
-            config={
-                "name": "pipes | and *stars*",
-                "selection": "best",
-                "metric": "accuracy",
-                "epochs": 5,
-                "task": {"name": "classification"},
-                "dataset": {"name": "digits"},
-                "space": {"name": "cnn", "channels": 12},
-                "optimizer": {"lr": 0.025},
-            },
-            summary=summary,
-            phases=phases,
-            gco2_per_kwh=480.0,
-            genotype=PUBLISHED["DARTS_V2"].genotype,
-            samples={"train": 1200, "valid": 100},
-        ),
-        **changes,
+    run = RunRecord(
+        directory=Path("run"),
+        command="retrain",
+        config=config,
+        summary=summary,
+        phases=phases,
+        gco2_per_kwh=480.0,
+        genotype=PUBLISHED["DARTS_V2"].genotype,
+        samples={"train": 1200, "valid": 100},
     )
+    return dataclasses.replace(run, **changes)
 
 
 def test_card_shows_scores_genotype_data_settings_and_commands() -> None:

@@ -123,18 +123,11 @@ def test_gradients_are_reduced_over_ranks_and_then_unscaled() -> None:
 def weight_gradient(precision: str, weight: float) -> Tensor:
     """Return the gradient of a weight step of Lambda-DARTS in the last of two epochs."""
     torch.manual_seed(0)
-    searcher = make_searcher(
-        "method=lambda_darts",
-        "space.cells=5",
-        "epochs=2",
-        f"precision={precision}",
-        f"regularizer.weight={weight}",
-        "optimizer.lr=1",
-        "optimizer.lr_min=1",
-        "optimizer.momentum=0",
-        "optimizer.weight_decay=0",
-        "optimizer.clip=0",
-    )
+    given = (f"precision={precision}", f"regularizer.weight={weight}")
+    rates = ("optimizer.lr=1", "optimizer.lr_min=1")
+    zeros = [f"optimizer.{name}=0" for name in ("momentum", "weight_decay", "clip")]
+    own = ("method=lambda_darts", "space.cells=5", "epochs=2")
+    searcher = make_searcher(*own, *given, *rates, *zeros)
     searcher.begin_epoch(1)
     before = [parameter.detach().clone() for parameter in searcher.net.weight_parameters()]
     searcher.weight_step(make_batch(0))

@@ -200,14 +200,9 @@ def test_steps_that_are_repeated_count_as_remaining(stream: Output, clock: Clock
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
-        (0, "0:00:00"),
-        (59.6, "0:01:00"),
-        (3661, "1:01:01"),
-        (360_000, "100:00:00"),
-        (-3, "0:00:00"),
-        (None, "-:--:--"),
-        (float("nan"), "-:--:--"),
-        (float("inf"), "-:--:--"),
+        *((0, "0:00:00"), (59.6, "0:01:00"), (3661, "1:01:01"), (360_000, "100:00:00")),
+        *((-3, "0:00:00"), (None, "-:--:--")),
+        *((float("nan"), "-:--:--"), (float("inf"), "-:--:--")),
     ],
 )
 def test_durations_are_in_hours_minutes_and_seconds(seconds: float | None, text: str) -> None:

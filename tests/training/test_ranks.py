@@ -59,14 +59,9 @@ def test_auto_prefers_cuda_then_mps_then_the_cpu(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("cuda:2", "PyTorch sees 2 CUDA devices"),
-        ("mps", "PyTorch sees no such device"),
-        ("tpu", "is unknown"),
-        ("", "is unknown"),
-        ("cuda:x", "is unknown"),
-        ("0", "is unknown"),
-        ("meta", "is not supported"),
-        ("xla", "is not supported"),
+        *(("cuda:2", "PyTorch sees 2 CUDA devices"), ("mps", "PyTorch sees no such device")),
+        *((name, "is unknown") for name in ("tpu", "", "cuda:x", "0")),
+        *((name, "is not supported") for name in ("meta", "xla")),
     ],
 )
 def test_missing_and_unknown_devices_are_refused(
@@ -124,16 +119,10 @@ def test_one_seed_determines_all_global_generators() -> None:
 
 def test_restored_generators_continue_their_sequences(tmp_path: Path) -> None:
     def draw() -> list[Any]:
-        return [
-            random.random(),
-            random.gauss(0, 1),
-            np.random.rand(3).tolist(),
-            np.random.standard_normal(),
-            np.random.randint(1 << 30),
-            torch.rand(3).tolist(),
-            torch.randn(5).tolist(),
-            torch.randperm(9).tolist(),
-        ]
+        tensors = (torch.rand(3), torch.randn(5), torch.randperm(9))
+        numbers = [np.random.rand(3).tolist(), np.random.standard_normal()]
+        numbers += [np.random.randint(1 << 30), random.random(), random.gauss(0, 1)]
+        return [*numbers, *(tensor.tolist() for tensor in tensors)]
 
     random.seed(1)
     np.random.seed(2)

@@ -120,13 +120,8 @@ def test_earlier_layers_learn_at_lower_rates() -> None:
 @pytest.mark.parametrize(
     ("steps", "warmup", "rising"),
     [
-        (40, 0.25, 10),
-        (30, 0.1, 3),
-        (7, 0.5, 4),
-        (10, 0.01, 1),
-        (4, 0.99, 3),
-        (9, 0.0, 0),
-        (1, 0.5, 0),
+        *((40, 0.25, 10), (30, 0.1, 3), (7, 0.5, 4), (10, 0.01, 1)),
+        *((4, 0.99, 3), (9, 0.0, 0), (1, 0.5, 0)),
     ],
 )
 def test_the_rate_rises_linearly_and_then_follows_the_cosine_of_torch(

@@ -81,15 +81,9 @@ def test_all_options_of_sgd(
 ) -> None:
     """The second weight gets its first gradient, and so its momentum buffer, at the second step."""
     net, lr, sign = Toy(), 0.3, -1.0 if maximize else 1.0
-    optimizer = torch.optim.SGD(
-        net.weight_parameters(),
-        lr=lr,
-        momentum=momentum,
-        dampening=dampening,
-        nesterov=nesterov,
-        maximize=maximize,
-        weight_decay=weight_decay,
-    )
+    options: Any = {"momentum": momentum, "dampening": dampening, "weight_decay": weight_decay}
+    options |= {"nesterov": nesterov, "maximize": maximize}
+    optimizer = torch.optim.SGD(net.weight_parameters(), lr=lr, **options)
     velocity = torch.zeros(5, dtype=torch.float64)
     begun = velocity  # 1 where the optimizer has a momentum buffer
     for step in range(3):
