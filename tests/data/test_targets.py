@@ -70,7 +70,7 @@ def test_groups_of_labels_are_frequent_combinations() -> None:
     labels = torch.tensor([[0.0, 1.0]] * 30 + [[1.0, 1.0]] * 12 + [[1.0, 0.0]] * 3 + [[0.0, 0.0]])
     groups = strata(labels)
     assert len(groups.unique()) == 3
-    assert [len(part.unique()) for part in groups.split([30, 12, 6])] == [1, 1, 1]
+    assert [len(part.unique()) for part in groups.split([30, 12, 4])] == [1, 1, 1]
 
 
 ROWS = [f"{k},{k % 7},{3 * k + 1},{k * k}" for k in range(60)]
