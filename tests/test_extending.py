@@ -32,6 +32,11 @@ print(json.dumps(codes))
 CHAIN = {"skip_connect", "conv_1x1", "conv_3x3"}
 
 
+@pytest.mark.parametrize(("name", "after"), [block[:2] for block in BLOCKS if block[1]])
+def test_the_lines_after_which_code_is_added_exist(name: str, after: str) -> None:
+    assert after in (ROOT / name).read_text(encoding="utf-8")
+
+
 @pytest.fixture(scope="module")
 def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the project with all code blocks of the page."""
@@ -47,7 +52,6 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
             file.write_text(block, encoding="utf-8")
             continue
         text = file.read_text(encoding="utf-8")
-        assert after in text, f"{name} has no {after!r}"
         file.write_text(text.replace(after, f"{after}\n{block.rstrip()}\n", 1), encoding="utf-8")
     return copy
 
