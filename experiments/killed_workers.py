@@ -69,7 +69,7 @@ def processes() -> list[Path]:
 
 def working(process: subprocess.Popen[bytes]) -> dict[Path, int]:
     """Return which process executes the run in which directory, by the locks that are open."""
-    found = {}
+    found: dict[Path, int] = {}
     for folder in processes():
         if int(folder.name) != process.pid:
             with suppress(OSError):
