@@ -160,6 +160,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="folder of the runs; default: a temporary one")
     args = parser.parse_args()
+    if not Path("/proc").is_dir():
+        parser.error("it finds the workers in /proc, which only Linux has")
     folder = args.out or Path(tempfile.mkdtemp(prefix="killed_workers-"))
     done = {(row["case"], row["seed"]) for row in record("killed_workers", KEY, [])}
     for name in COMMANDS:

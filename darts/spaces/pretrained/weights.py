@@ -158,7 +158,7 @@ def find_weights(name: str) -> Weights:
 
 
 def _networks() -> list[str]:
-    """Return the names of all networks with published weights: first those of ``NETWORKS``."""
+    """Return the names of all networks with published weights, beginning with ``NETWORKS``."""
     from torchvision import models
 
     return [*NETWORKS, *models.list_models(module=models)]
