@@ -28,7 +28,7 @@ from own_data_result import Limits, Result
 from own_data_samples import correct_samples, pack, paired_interval, unpack
 from records import HERE, Row, grouped, mean_and_deviation, record, table
 from runs import run
-from unseen_networks import random_cell, resnet18, train_network
+from unseen_networks import fine_tune, random_cell, resnet18, train_network
 from unseen_sets import UNSEEN, load_split
 
 from darts.writing import write_atomically
@@ -53,13 +53,17 @@ NETWORKS: dict[str, Callable[[Samples, Samples, int, Limits], Result]] = {
     "expert": _expert,
     "resnet18": partial(train_network, resnet18),
     "random_cell": partial(train_network, random_cell),
+    "lite0": fine_tune,
 }
 """Ways that train one network in this process."""
 
-SEARCHES: dict[str, tuple[str, ...]] = {"find": ()}
+SEARCHES = {"find": (), "find_pretrained": ("pretrained=auto",)}
 """Overrides of the ways that run ``darts.find``."""
 
 WAYS = (*SEARCHES, *NETWORKS)
+
+PRETRAINED = ("find_pretrained", "lite0")
+"""Ways with pretrained weights, which have no rank among the others."""
 
 
 def train(folder: Path, key: Row) -> Row:
@@ -156,11 +160,13 @@ def write_table(args: argparse.Namespace) -> None:
         by_way = [by_set[name].get((way,), []) for way in WAYS]
         ours = by_way[0]
         lines.append([f"`{name}`", *(cell(own, ours) for own in by_way)])
-        if all(by_way):
-            complete.append(ranks([statistics.mean(r["test"] for r in own) for own in by_way]))
+        untrained = [own for way, own in zip(WAYS, by_way, strict=True) if way not in PRETRAINED]
+        if all(untrained):
+            complete.append(ranks([statistics.mean(r["test"] for r in own) for own in untrained]))
     if complete:
-        means = [f"{statistics.mean(own):.2f}" for own in zip(*complete, strict=True)]
-        lines.append([f"mean rank on {len(complete)} sets", *means])
+        means = iter([f"{statistics.mean(own):.2f}" for own in zip(*complete, strict=True)])
+        cells = ["" if way in PRETRAINED else next(means) for way in WAYS]
+        lines.append([f"mean rank on {len(complete)} sets", *cells])
     for title, unit in (("seconds", "seconds"), ("joules", "joules")):
         values = [[row[unit] for row in rows if row["way"] == way and row[unit]] for way in WAYS]
         lines.append([title, *(f"{statistics.mean(own):,.0f}" if own else "" for own in values)])
