@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from darts.config import WeightOptimizerConfig
 from darts.data import Window, WindowLoader, load
 from darts.data.corpus import Corpus
+from darts.data.loader import LoaderOptions
 from darts.spaces.lookup import find_genotype
 from darts.spaces.network import LanguageModelOutput
 from darts.spaces.recurrent import DropoutRates, Genotype, Network
@@ -76,15 +77,9 @@ def make_lstm(weights: int, vocab_size: int, dropouts: DropoutRates) -> LstmNetw
 
 def windows(corpus: Corpus, split: str, columns: int, args: argparse.Namespace) -> WindowLoader:
     """Return the loader of a split for ``columns`` parallel columns of text."""
-    return WindowLoader(
-        getattr(corpus, split),
-        columns=columns,
-        length=args.window,
-        seed=args.seed,
-        name=split,
-        shift=split == "train",
-        device=CPU,
-    )
+    shuffle = split == "train"
+    options = LoaderOptions(columns, args.seed, split, shuffle, drop_last=shuffle, device=CPU)
+    return WindowLoader(getattr(corpus, split), options, args.window)
 
 
 def endless(loader: WindowLoader) -> Iterator[tuple[int, Window]]:

@@ -7,7 +7,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, ClassVar, NamedTuple, TypedDict
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from torch import Tensor
 from darts.config import RetrainConfig, SearchConfig
 from darts.data import InputSpec, Loader, load, sources
 from darts.data.encodings import Encoding
+from darts.data.loader import LoaderOptions
 from darts.data.targets import CLASSES, TargetScale
 from darts.data_modules.compatibility import data_kind
 from darts.registry import Registry
@@ -34,18 +35,6 @@ class SearchLoaders(NamedTuple):
     for_weights: Loader  # batches of weight steps
     for_alphas: Loader  # batches of architecture steps
     scoring: Loader  # validation samples for scores, in a fixed order, without augmentation
-
-
-class LoaderOptions(TypedDict):
-    """Options that loaders of samples and of sentences share."""
-
-    batch_size: int
-    seed: int
-    name: str
-    shuffle: bool
-    device: torch.device
-    rank: int
-    ranks: int
 
 
 _USES = {
@@ -128,7 +117,7 @@ class DataModule(ABC):
     def training_loader(self, indices: Tensor, name: str) -> Loader:
         """Return shuffled, augmented batches of the training samples ``indices``, ``(n,)`` int64.
 
-        ``name`` is the name of the loader, see ``SampleLoader``.
+        ``name`` is the name of the loader, see ``LoaderOptions``.
         """
 
     @abstractmethod
@@ -238,7 +227,7 @@ class DataModule(ABC):
         return {"vocabulary.json": text + "\n"}
 
     def loader_options(self, name: str, *, training: bool) -> LoaderOptions:
-        """Return the options of the loader ``name``, see ``SampleLoader``.
+        """Return the options of the loader ``name``.
 
         All ranks share the batches of training. In evaluation, each rank loads its own share of the
         split.
@@ -249,6 +238,7 @@ class DataModule(ABC):
             seed=self.config.seed,
             name=name,
             shuffle=training,
+            drop_last=training,
             device=ranks.device,
             rank=ranks.rank if training else 0,
             ranks=ranks.size if training else 1,

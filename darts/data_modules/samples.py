@@ -66,12 +66,11 @@ class SampleDataModule(LabeledDataModule[Images]):
         return SampleLoader(
             split,
             indices,
+            self.loader_options(name, training=training),
             mean=self.source.mean,
             std=self.source.std,
             augmentation=self._augmentation() if training else None,
-            drop_last=training,
             workers=self.config.loader.workers,
-            **self.loader_options(name, training=training),
         )
 
     def _augmentation(self) -> Augmentation | SpecAugment | None:
