@@ -21,7 +21,7 @@ from darts.spaces.recurrent.cell import (
     DropoutRates,
     locked_dropout,
 )
-from darts.spaces.recurrent.encoder_decoder import EncoderDecoder
+from darts.spaces.recurrent.encoder_decoder import EncoderDecoder, TranslationSettings
 from darts.spaces.recurrent.genotype import Genotype
 
 
@@ -90,33 +90,15 @@ class Network(NetworkBase):
 
 
 class TranslationNetwork(EncoderDecoder, NetworkBase):
-    """An encoder-decoder whose three cells have the architecture of a genotype.
+    """An encoder-decoder whose three cells have the architecture of a genotype."""
 
-    The flags are ``tied``, ``joint`` and ``copy``, see ``EncoderDecoder``.
-    """
-
-    def __init__(
-        self,
-        genotype: Genotype,
-        sources: int,
-        targets: int,
-        *,
-        embedding: int,
-        hidden: int,
-        dropouts: DropoutRates = NO_DROPOUT,
-        **flags: bool,
-    ) -> None:
+    def __init__(self, genotype: Genotype, settings: TranslationSettings) -> None:
         NetworkBase.__init__(self, genotype)
-        EncoderDecoder.__init__(
-            self,
-            lambda width: DiscreteCell(genotype, width, hidden, dropouts),
-            sources,
-            targets,
-            embedding=embedding,
-            hidden=hidden,
-            dropouts=dropouts,
-            **flags,
-        )
+
+        def make_cell() -> DiscreteCell:
+            return DiscreteCell(genotype, settings.embedding, settings.hidden, settings.dropouts)
+
+        EncoderDecoder.__init__(self, make_cell, settings)
 
     def forward(
         self,

@@ -35,6 +35,7 @@ from darts.spaces.deriving import (
 from darts.spaces.network import NetworkPiece
 from darts.spaces.parameters import Choice, Parameter, Point, Value
 from darts.spaces.recurrent.cell import FUNCTIONS, DropoutRates, highway
+from darts.spaces.recurrent.encoder_decoder import TranslationSettings
 from darts.spaces.recurrent.genotype import (
     ACTIVATIONS,
     CLASSIC_PATTERN,
@@ -119,14 +120,16 @@ class Recurrent(Space):
                 "does not support weight dropout; set it to 0"
             )
         sizes = self.supported(options, depth=1, partial=1, auxiliary_skip=0)
-        settings = {"nodes": self.nodes, **self._add_settings(sizes)}
-        return Supernet(**settings) if "vocab_size" in sizes else TranslationSupernet(**settings)
+        settings = self._add_settings(sizes)
+        if "vocab_size" in sizes:
+            return Supernet(**settings, nodes=self.nodes)
+        return TranslationSupernet(TranslationSettings(**settings), self.nodes)
 
     def network(self, genotype: Genotype, **options: Any) -> Network | TranslationNetwork:
         settings = self._add_settings(self.supported(options, auxiliary=0, drop_path=0))
         if "vocab_size" in options:
             return Network(genotype, **settings)
-        return TranslationNetwork(genotype, **settings)
+        return TranslationNetwork(genotype, TranslationSettings(**settings))
 
     def _add_settings(self, sizes: Mapping[str, Any]) -> dict[str, Any]:
         keys = ("embedding", "hidden", "tied", "dropouts")

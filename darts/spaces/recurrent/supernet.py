@@ -34,7 +34,7 @@ from darts.spaces.recurrent.cell import (
     highway,
     init_preserving_variance,
 )
-from darts.spaces.recurrent.encoder_decoder import EncoderDecoder
+from darts.spaces.recurrent.encoder_decoder import EncoderDecoder, TranslationSettings
 from darts.spaces.recurrent.genotype import GROUP, PRIMITIVES, edges_of
 from darts.spaces.recurrent.network import EmbeddingDecoder
 from darts.spaces.supernet import SupernetBase
@@ -198,32 +198,15 @@ class Supernet(RecurrentSupernet):
 
 
 class TranslationSupernet(RecurrentSupernet):
-    """An encoder-decoder whose three cells have all candidates and share the alphas.
+    """An encoder-decoder whose three cells have all candidates and share the alphas."""
 
-    The flags are ``tied``, ``joint`` and ``copy``, see ``EncoderDecoder``.
-    """
-
-    def __init__(
-        self,
-        sources: int,
-        targets: int,
-        *,
-        embedding: int,
-        hidden: int,
-        nodes: int = 8,
-        dropouts: DropoutRates = NO_DROPOUT,
-        **flags: bool,
-    ) -> None:
+    def __init__(self, settings: TranslationSettings, nodes: int = 8) -> None:
         super().__init__()
-        self.translator = EncoderDecoder(
-            lambda width: MixedCell(width, hidden, nodes, dropouts),
-            sources,
-            targets,
-            embedding=embedding,
-            hidden=hidden,
-            dropouts=dropouts,
-            **flags,
-        )
+
+        def make_cell() -> MixedCell:
+            return MixedCell(settings.embedding, settings.hidden, nodes, settings.dropouts)
+
+        self.translator = EncoderDecoder(make_cell, settings)
         self._init_edges(nodes, cells=3)
 
     def forward(

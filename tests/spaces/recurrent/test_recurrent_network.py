@@ -25,7 +25,7 @@ from darts.spaces.recurrent import (
     Recurrent,
 )
 from darts.spaces.recurrent.cell import RecurrentCell, locked_dropout, locked_mask
-from darts.spaces.recurrent.encoder_decoder import EMBEDDING_STD
+from darts.spaces.recurrent.encoder_decoder import EMBEDDING_STD, TranslationSettings
 from darts.spaces.recurrent.genotype import PRIMITIVES
 from darts.spaces.recurrent.network import EmbeddingDecoder, TranslationNetwork
 from darts.spaces.recurrent.supernet import TranslationSupernet
@@ -212,7 +212,8 @@ COPYING = {"joint": True, "copy": True}
 
 def translator(sources: int = 9, **more: Any) -> TranslationNetwork:
     torch.manual_seed(0)
-    net = TranslationNetwork(CELL, sources, WORDS, **SIZES, **more).double().eval()
+    settings = TranslationSettings(sources, WORDS, **SIZES, **more)
+    net = TranslationNetwork(CELL, settings).double().eval()
     for weight in net.parameters():  # larger than the initial weights
         weight.data = torch.randn_like(weight)
     return net
@@ -365,7 +366,8 @@ def test_the_initialization_keeps_long_gradients(mixed: bool, low: float, high: 
 @pytest.mark.parametrize("more", [{}, COPYING])
 def test_all_weights_and_alphas_of_the_supernet_get_gradients(more: dict[str, bool]) -> None:
     torch.manual_seed(0)
-    net = TranslationSupernet(WORDS, WORDS, **SIZES, nodes=2, **more)
+    settings = TranslationSettings(WORDS, WORDS, **SIZES, **more)
+    net = TranslationSupernet(settings, nodes=2)
     sources = sentences(2, 7, 4, words=WORDS)
     targets = sentences(6, 1, 3, seed=1, words=WORDS)
     logits = net(sources, None, inputs=shifted(targets))
@@ -379,7 +381,7 @@ def test_all_weights_and_alphas_of_the_supernet_get_gradients(more: dict[str, bo
 
 def test_each_of_the_three_cells_can_have_its_own_mixing_weights() -> None:
     torch.manual_seed(0)
-    net = TranslationSupernet(9, WORDS, **SIZES, nodes=2).double().eval()
+    net = TranslationSupernet(TranslationSettings(9, WORDS, **SIZES), nodes=2).double().eval()
     sources, inputs = sentences(3, 5), shifted(sentences(4, 2, seed=1, words=WORDS))
     shared = torch.rand(3, 5, dtype=torch.float64).softmax(-1)
     same = net(sources, {"recurrent": shared.expand(3, 3, 5)}, inputs=inputs)
