@@ -56,12 +56,8 @@ class Cnn(CellSpace):
     retrain_keys: ClassVar[tuple[str, ...]] = ("stem",)
     size_keys: ClassVar[tuple[str, ...]] = ("channels", "cells")
     weightless_operations: ClassVar[tuple[str, ...]] = (
-        "none",
-        "skip_connect",
-        "max_pool_3x3",
-        "avg_pool_3x3",
-        "noise",
-    )
+        *CellSpace.skip_operations, "max_pool_3x3", "avg_pool_3x3", "noise",
+    )  # fmt: skip
     published: ClassVar[Mapping[str, PublishedGenotype[AnyGenotype]]] = PUBLISHED
     channels: int = number(16, low=1)
     cells: int = number(8, low=1, high=1000)

@@ -35,12 +35,9 @@ from darts.spaces.network import LanguageModelOutput
 from darts.spaces.rank_dropout import rank_dropout
 from darts.spaces.supernet import SupernetBase
 from darts.spaces.transformer.frame import Frame, ModelConfig
-from darts.spaces.transformer.genotype import FEED_FORWARDS, MIXERS
+from darts.spaces.transformer.genotype import FEED_FORWARDS, HEADS, MIXERS, RATIOS, TAPS
 from darts.spaces.transformer.layers import (
     ACTIVATIONS,
-    HEADS,
-    RATIOS,
-    TAPS,
     AttentionMask,
     attention_scores,
     attention_weights,
