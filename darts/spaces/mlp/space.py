@@ -48,21 +48,13 @@ class Network(NetworkBase):
     Shape: samples ``(B, ...)`` with ``in_channels`` values each -> logits ``(B, classes)``.
     """
 
-    def __init__(
-        self,
-        genotype: Genotype,
-        *,
-        classes: int = 10,
-        in_channels: int = 64,
-        normalization: str = "batch",
-        dropout: float = 0.0,
-    ) -> None:
+    def __init__(self, genotype: Genotype, space: Mlp, *, classes: int, in_channels: int) -> None:
         super().__init__(genotype)
-        self.dropout = dropout
+        self.dropout = space.dropout
         self.layers = nn.ModuleList()
         inputs = in_channels
         for activation, width in genotype.layer_specs:
-            preactivation = make_preactivation(inputs, width, normalization)
+            preactivation = make_preactivation(inputs, width, space.normalization)
             self.layers.append(nn.Sequential(*preactivation, ACTIVATIONS[activation]()))
             inputs = width
         self.classifier = nn.Linear(inputs, classes)
@@ -116,18 +108,10 @@ class Mlp(Space):
         return math.prod(sample_shape)
 
     def supernet(self, **options: Any) -> Supernet:
-        return Supernet(
-            activations=self.activations,
-            widths=self.widths,
-            cells=self.cells,
-            normalization=self.normalization,
-            dropout=self.dropout,
-            **self.supported(options, depth=1, partial=1, auxiliary_skip=0),
-        )
+        return Supernet(self, **self.supported(options, depth=1, partial=1, auxiliary_skip=0))
 
     def network(self, genotype: Genotype, **options: Any) -> Network:
-        sizes = self.supported(options, auxiliary=0, drop_path=0)
-        return Network(genotype, normalization=self.normalization, dropout=self.dropout, **sizes)
+        return Network(genotype, self, **self.supported(options, auxiliary=0, drop_path=0))
 
     @classmethod
     def reference(cls, genotype: Genotype) -> Mlp:
