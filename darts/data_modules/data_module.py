@@ -56,6 +56,9 @@ class DataModule(ABC):
         data_kinds: Kinds of data sets that the class handles, see ``darts.data.source.SourceSpec``.
         target_noun, sample_noun: Plural nouns for targets and samples in messages and logs.
         source: The loaded data set.
+        target_scale: How the targets are standardized, if they are numbers.
+        encoding: How rows of a table or texts become inputs of the network; None for other data.
+        unlabeled: Test samples without targets, for which ``darts.find`` predicts; or None.
         subsets: Indices of the samples of each subset, ``(n,)`` int64, for ``split.npz``.
     """
 
@@ -77,16 +80,15 @@ class DataModule(ABC):
                 lambda: load(name, kind=kind, targets=targets, **options)
             )
         self.source = source
+        # Some kinds of data sets have these.
+        self.target_scale: TargetScale | None = getattr(source, "scale", None)
+        self.encoding: Encoding | None = getattr(source, "encoding", None)
+        self.unlabeled: Tensor | None = getattr(source, "unlabeled", None)
 
     @property
     @abstractmethod
     def target_names(self) -> tuple[str, ...]:
         """Names of the targets by index, for example of the classes."""
-
-    @property
-    def target_scale(self) -> TargetScale | None:
-        """How the targets are standardized, if they are numbers."""
-        return None
 
     def objective(self, label_smoothing: float = 0.0, auxiliary: float = 0.0) -> Objective:
         """Return the objective of the task for this data, see ``ObjectiveSpec``."""
@@ -182,16 +184,6 @@ class DataModule(ABC):
     def subset_classes(self) -> dict[str, Tensor]:
         """Return the class of each sample by subset, ``(n,)`` int64; empty without classes."""
         return {}
-
-    @property
-    def unlabeled(self) -> Tensor | None:
-        """Test samples without targets, for which ``darts.find`` predicts; None without any."""
-        return None
-
-    @property
-    def encoding(self) -> Encoding | None:
-        """How rows of a table or texts become inputs of the network; None for other data."""
-        return None
 
     def describe(self) -> str:
         """Return name, size and shape of the data in one line; after the loaders were made."""

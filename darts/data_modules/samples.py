@@ -8,11 +8,9 @@ from torch import Tensor
 from darts.config.datasets import ImagesConfig
 from darts.data import InputSpec, SampleLoader
 from darts.data.augment import Augmentation
-from darts.data.encodings import Encoding
 from darts.data.images import Images
 from darts.data.source import Source
 from darts.data.spec_augment import SpecAugment
-from darts.data.targets import TargetScale
 from darts.data_modules.data_module import DATA_MODULES
 from darts.data_modules.labeled import LabeledDataModule
 from darts.spaces import Space
@@ -47,18 +45,6 @@ class SampleDataModule(LabeledDataModule[Images]):
         source, shape = self.source, (2, *self.sample_shape)
         scale = source.train.full_scale
         return [InputSpec("samples", shape, {0: "batch"}, None, source.mean, source.std, scale)]
-
-    @property
-    def unlabeled(self) -> Tensor | None:
-        return self.source.unlabeled
-
-    @property
-    def target_scale(self) -> TargetScale | None:
-        return self.source.scale
-
-    @property
-    def encoding(self) -> Encoding | None:
-        return self.source.encoding
 
     def split_loader(
         self, split: Images, indices: Tensor, name: str, *, training: bool

@@ -15,7 +15,7 @@ from darts.data.documents import Documents, LabeledTexts
 from darts.data.pairs import Pairs, SentencePairs
 from darts.data.randomness import permutation
 from darts.data.sentence_loader import DocumentLoader, PairLoader
-from darts.data.words import PADDING, WordEncoding
+from darts.data.words import PADDING
 from darts.data_modules.data_module import DATA_MODULES, DataModule, SearchLoaders
 from darts.data_modules.labeled import LabeledDataModule
 from darts.spaces import Space
@@ -47,10 +47,6 @@ class DocumentDataModule(LabeledDataModule[LabeledTexts]):
     def input_specs(self) -> list[InputSpec]:
         """Return the one input: the tokens of a batch, ``(L, B)``."""
         return [InputSpec("tokens", (8, 2), {0: "length", 1: "batch"}, len(self.vocabulary))]
-
-    @property
-    def encoding(self) -> WordEncoding:
-        return self.source.encoding
 
     def split_loader(
         self, split: LabeledTexts, indices: Tensor, name: str, *, training: bool
