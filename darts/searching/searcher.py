@@ -356,13 +356,9 @@ class Searcher:
 
     def evaluate(self, batches: Iterable[Batch], forward: Forward) -> dict[str, float]:
         """Return all metrics of the supernet for a forward pass, in evaluation mode."""
+        device, precision = self.ranks.device, self.config.precision
         return evaluate(
-            self.net,
-            batches,
-            self.objective,
-            device=self.ranks.device,
-            precision=self.config.precision,
-            forward=forward,
+            self.net, batches, self.objective, device=device, precision=precision, forward=forward
         )
 
     def state_dict(self) -> SavedSearcher:
