@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from darts.registry import choice, number
 from darts.spaces.any_genotype import AnyGenotype
-from darts.spaces.deriving import Candidates, best_columns, chain_mask, draw
+from darts.spaces.deriving import ByGroup, Candidates, best_columns, chain_mask, draw
 from darts.spaces.genotype_text import check_name
 from darts.spaces.mlp.genotype import ACTIVATIONS, MAX_WIDTH, Genotype
 from darts.spaces.mlp.supernet import SKIP, Supernet, make_linear, make_norm
@@ -122,7 +122,7 @@ class Mlp(Space):
             activations=list(dict.fromkeys(activations)),
         )
 
-    def derive(self, probabilities: Mapping[str, Tensor], candidates: Candidates) -> Genotype:
+    def derive(self, probabilities: ByGroup, candidates: Candidates) -> Genotype:
         columns = best_columns(probabilities, candidates)
         names = [
             row[column]
@@ -183,9 +183,7 @@ class Mlp(Space):
         skips = (SKIP,) * (len(rows) - len(genotype.layers))
         return chain_mask(genotype.layers + skips, rows, candidates)
 
-    def derived_mask(
-        self, probabilities: Mapping[str, Tensor], candidates: Candidates
-    ) -> dict[str, Tensor]:
+    def derived_mask(self, probabilities: ByGroup, candidates: Candidates) -> dict[str, Tensor]:
         # Unlike mask, it shows which layers are skipped; a genotype does not record this.
         return {
             group: F.one_hot(torch.tensor(columns), len(candidates[group][0])).bool()
@@ -211,9 +209,7 @@ class Mlp(Space):
         for column, width in enumerate(self.widths):
             yield NetworkPiece(partial(nn.Linear, width, classes), (width,), ("output", 0, column))
 
-    def expected_usage(
-        self, probabilities: Mapping[str, Tensor], candidates: Candidates
-    ) -> dict[str, Tensor]:
+    def expected_usage(self, probabilities: ByGroup, candidates: Candidates) -> dict[str, Tensor]:
         """Return the probability of each piece, exact if layers are drawn independently.
 
         The result has three more groups than ``Space.expected_usage``: ``"input"`` and ``"output"``

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from darts.registry import number
 from darts.spaces.any_genotype import AnyGenotype, PublishedGenotype, read_published
 from darts.spaces.deriving import (
+    ByGroup,
     Candidates,
     allowed,
     check_candidate,
@@ -147,7 +148,7 @@ class Recurrent(Space):
     def reference(cls, genotype: Genotype) -> Recurrent:
         return cls(nodes=genotype.nodes(), embedding=850, hidden=850)
 
-    def derive(self, probabilities: Mapping[str, Tensor], candidates: Candidates) -> Genotype:
+    def derive(self, probabilities: ByGroup, candidates: Candidates) -> Genotype:
         """Keep the strongest edge into each node, and its strongest activation.
 
         The strength of an edge is the probability of its most probable candidate other than
@@ -224,9 +225,7 @@ class Recurrent(Space):
                     yield NetworkPiece(make, (self.hidden,), (GROUP, edge, column))
         yield NetworkPiece(partial(nn.Linear, self.hidden, classes), (self.hidden,))
 
-    def expected_usage(
-        self, probabilities: Mapping[str, Tensor], candidates: Candidates
-    ) -> dict[str, Tensor]:
+    def expected_usage(self, probabilities: ByGroup, candidates: Candidates) -> dict[str, Tensor]:
         """Return for each candidate the probability that its node uses it.
 
         The probabilities of all candidates into a node, except ``none``, are normalized to sum to

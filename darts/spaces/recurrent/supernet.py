@@ -13,7 +13,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import reduce
 from typing import ClassVar, NamedTuple, cast
 
@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from darts.ops.batch_norm import RunningStats, normalize_shared
 from darts.ops.transfer import to_device
+from darts.spaces.deriving import ByGroup
 from darts.spaces.network import LanguageModelOutput
 from darts.spaces.rank_dropout import apply_mask
 from darts.spaces.recurrent.cell import (
@@ -186,10 +187,7 @@ class Supernet(RecurrentSupernet):
         self._init_edges(nodes, cells=1)
 
     def forward(
-        self,
-        tokens: Tensor,
-        mixture: Mapping[str, Tensor] | None = None,
-        hidden: Tensor | None = None,
+        self, tokens: Tensor, mixture: ByGroup | None = None, hidden: Tensor | None = None
     ) -> LanguageModelOutput:
         """Predict the token that follows each token; the mixing weights are ``(edges, 5)``."""
         weights, _, active = self.make_mixture(mixture).of_cell(GROUP, 0)
@@ -212,7 +210,7 @@ class TranslationSupernet(RecurrentSupernet):
     def forward(
         self,
         sources: Tensor,
-        mixture: Mapping[str, Tensor] | None = None,
+        mixture: ByGroup | None = None,
         inputs: Tensor | None = None,
         max_length: int | None = None,
         beam: int = 1,
