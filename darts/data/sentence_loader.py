@@ -6,6 +6,7 @@ by length and cut into batches, and the batches are shuffled.
 
 from __future__ import annotations
 
+import functools
 from abc import abstractmethod
 from collections.abc import Sized
 from typing import Generic, TypeVar
@@ -37,11 +38,11 @@ class SentenceLoader(PositionLoader[B], Generic[Split, B]):
         self.split = split
         self._indices = indices
         self._lengths = (self.sentences()[indices] != PADDING).sum(1)
-        self._cached: tuple[int, list[Tensor]] | None = None
+        self._batches = functools.lru_cache(maxsize=1)(self._draw_batches)
 
     def read(self, position: int) -> B:
         epoch, step = divmod(position, self._steps)
-        chosen = self._batches(epoch)[step]
+        chosen = self._batches(epoch if self.options.shuffle else 0)[step]
         return self.collate(chosen[rank_slice(len(chosen), *self._ranks)])
 
     @abstractmethod
@@ -58,14 +59,8 @@ class SentenceLoader(PositionLoader[B], Generic[Split, B]):
         max_length = int((sentences != PADDING).sum(1).max())
         return sentences[:, :max_length].t().contiguous()
 
-    def _batches(self, epoch: int) -> list[Tensor]:
-        """Return the indices of each batch of an epoch, ``(B,)`` int64 each."""
-        epoch = epoch if self.options.shuffle else 0
-        if self._cached is None or self._cached[0] != epoch:
-            self._cached = epoch, self._draw_batches(epoch)
-        return self._cached[1]
-
     def _draw_batches(self, epoch: int) -> list[Tensor]:
+        """Return the indices of each batch of an epoch, ``(B,)`` int64 each."""
         # Evaluation also has a random order, because a search may score the first batches only.
         name = self._generator_name if self.options.shuffle else (0, "evaluation")
         order = permutation(len(self._indices), *name, "order", epoch)
