@@ -29,7 +29,7 @@ from darts.data.loader import LoaderOptions
 from darts.spaces.lookup import find_genotype
 from darts.spaces.network import LanguageModelOutput
 from darts.spaces.recurrent import DropoutRates, Genotype, Network
-from darts.spaces.recurrent.cell import locked_dropout
+from darts.spaces.recurrent.cell import ModelSettings, locked_dropout
 from darts.spaces.recurrent.network import EmbeddingDecoder
 from darts.tasks.language_model import LanguageModel
 from darts.tasks.task import ObjectiveSpec
@@ -55,7 +55,7 @@ class LstmNetwork(nn.Module):
     def __init__(self, vocab_size: int, width: int, dropouts: DropoutRates) -> None:
         super().__init__()
         self.dropouts = dropouts
-        self.embedding = EmbeddingDecoder(vocab_size, width, width, True, dropouts)
+        self.embedding = EmbeddingDecoder(vocab_size, ModelSettings(width, width, dropouts))
         self.lstm = nn.LSTM(width, width)
 
     def forward(self, tokens: Tensor, hidden: Tensor | None = None) -> LanguageModelOutput:
@@ -169,8 +169,8 @@ def main() -> None:
     )
     for network in args.networks:
         seed_everything(args.seed)
-        sizes = {"embedding": args.units, "hidden": args.units}
-        net: Any = Network(genotype, vocab_size, **sizes, dropouts=cell_dropouts)
+        settings = ModelSettings(args.units, args.units, cell_dropouts)
+        net: Any = Network(genotype, vocab_size, settings)
         weights = count_parameters(net.parameters())
         if network == "lstm":
             net = make_lstm(weights, vocab_size, lstm_dropouts)

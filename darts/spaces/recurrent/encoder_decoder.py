@@ -29,7 +29,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts.data.words import BEGIN, END, PADDING, UNKNOWN
-from darts.spaces.recurrent.cell import NO_DROPOUT, DropoutRates, RecurrentCell, locked_dropout
+from darts.spaces.recurrent.cell import ModelSettings, RecurrentCell, locked_dropout
 
 CellArguments = Sequence[tuple[object, ...]]
 """What the forward encoder, the backward encoder and the decoder cell get after their inputs and
@@ -69,24 +69,18 @@ class PointerGenerator(nn.Module):
         return mixed.clamp_min(torch.finfo(mixed.dtype).tiny).log()
 
 
-@dataclass(frozen=True)
-class TranslationSettings:
+@dataclass(frozen=True, kw_only=True)
+class TranslationSettings(ModelSettings):
     """Sizes and options of an encoder-decoder.
 
     Attributes:
         sources, targets: Sizes of the vocabularies.
-        embedding, hidden: Sizes of an embedding and of a hidden state.
-        tied: Whether target embedding and output layer share their weights.
         joint: Whether both sides have one vocabulary and share one embedding table.
         copy: Whether the decoder can copy words of the source.
     """
 
     sources: int
     targets: int
-    embedding: int
-    hidden: int
-    dropouts: DropoutRates = NO_DROPOUT
-    tied: bool = True
     joint: bool = False
     copy: bool = False
 

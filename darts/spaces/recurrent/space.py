@@ -35,7 +35,7 @@ from darts.spaces.deriving import (
 )
 from darts.spaces.network import NetworkPiece
 from darts.spaces.parameters import Choice, Parameter, Point, Value
-from darts.spaces.recurrent.cell import FUNCTIONS, DropoutRates, highway
+from darts.spaces.recurrent.cell import FUNCTIONS, DropoutRates, ModelSettings, highway
 from darts.spaces.recurrent.encoder_decoder import TranslationSettings
 from darts.spaces.recurrent.genotype import (
     ACTIVATIONS,
@@ -121,28 +121,28 @@ class Recurrent(Space):
                 "does not support weight dropout; set it to 0"
             )
         sizes = self.supported(options, depth=1, partial=1, auxiliary_skip=0)
-        settings = self._add_settings(sizes)
-        if "vocab_size" in sizes:
-            return Supernet(**settings, nodes=self.nodes)
-        return TranslationSupernet(TranslationSettings(**settings), self.nodes)
+        settings = self._settings(sizes)
+        if isinstance(settings, TranslationSettings):
+            return TranslationSupernet(settings, self.nodes)
+        return Supernet(sizes["vocab_size"], settings, self.nodes)
 
     def network(self, genotype: Genotype, **options: Any) -> Network | TranslationNetwork:
-        settings = self._add_settings(self.supported(options, auxiliary=0, drop_path=0))
-        if "vocab_size" in options:
-            return Network(genotype, **settings)
-        return TranslationNetwork(genotype, TranslationSettings(**settings))
+        sizes = self.supported(options, auxiliary=0, drop_path=0)
+        settings = self._settings(sizes)
+        if isinstance(settings, TranslationSettings):
+            return TranslationNetwork(genotype, settings)
+        return Network(genotype, sizes["vocab_size"], settings)
 
-    def _add_settings(self, sizes: Mapping[str, Any]) -> dict[str, Any]:
-        keys = ("embedding", "hidden", "tied", "dropouts")
-        settings = {**sizes, **{key: getattr(self, key) for key in keys}}
+    def _settings(self, sizes: Mapping[str, Any]) -> ModelSettings:
+        shared = self.embedding, self.hidden, self.dropouts, self.tied
         if "vocab_size" not in sizes:
-            return {**settings, "copy": self.copy}
+            return TranslationSettings(*shared, **sizes, copy=self.copy)
         if self.copy:
             raise ValueError(
                 "space.copy=true: a language model has no source to copy words from; "
                 "set space.copy=false"
             )
-        return settings
+        return ModelSettings(*shared)
 
     @classmethod
     def reference(cls, genotype: Genotype) -> Recurrent:

@@ -14,7 +14,7 @@ References:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import reduce
+from functools import partial, reduce
 from typing import ClassVar, NamedTuple, cast
 
 import torch
@@ -29,8 +29,7 @@ from darts.spaces.network import LanguageModelOutput
 from darts.spaces.rank_dropout import apply_mask
 from darts.spaces.recurrent.cell import (
     FUNCTIONS,
-    NO_DROPOUT,
-    DropoutRates,
+    ModelSettings,
     RecurrentCell,
     highway,
     init_preserving_variance,
@@ -72,12 +71,10 @@ class MixedCell(RecurrentCell):
 
     process_group: dist.ProcessGroup | None = None
 
-    def __init__(
-        self, width: int, hidden: int, nodes: int = 8, dropouts: DropoutRates = NO_DROPOUT
-    ) -> None:
-        super().__init__(width, hidden, nodes, dropouts)
+    def __init__(self, settings: ModelSettings, nodes: int) -> None:
+        super().__init__(settings, nodes)
         # All states contribute to the running statistics, as published.
-        self.norm = nn.BatchNorm2d(hidden, affine=False)
+        self.norm = nn.BatchNorm2d(settings.hidden, affine=False)
 
     def init_preserving_variance(self) -> None:
         """Redraw ``input_weight`` so that its product keeps the variance of the inputs.
@@ -171,19 +168,10 @@ class Supernet(RecurrentSupernet):
 
     cell_class: ClassVar[type[MixedCell]] = MixedCell
 
-    def __init__(
-        self,
-        vocab_size: int,
-        *,
-        embedding: int = 300,
-        hidden: int = 300,
-        nodes: int = 8,
-        tied: bool = True,
-        dropouts: DropoutRates = NO_DROPOUT,
-    ) -> None:
+    def __init__(self, vocab_size: int, settings: ModelSettings, nodes: int) -> None:
         super().__init__()
-        self.words = EmbeddingDecoder(vocab_size, embedding, hidden, tied, dropouts)
-        self.cell = self.cell_class(embedding, hidden, nodes, dropouts)
+        self.words = EmbeddingDecoder(vocab_size, settings)
+        self.cell = self.cell_class(settings, nodes)
         self._init_edges(nodes, cells=1)
 
     def forward(
@@ -198,13 +186,9 @@ class Supernet(RecurrentSupernet):
 class TranslationSupernet(RecurrentSupernet):
     """An encoder-decoder whose three cells have all candidates and share the alphas."""
 
-    def __init__(self, settings: TranslationSettings, nodes: int = 8) -> None:
+    def __init__(self, settings: TranslationSettings, nodes: int) -> None:
         super().__init__()
-
-        def make_cell() -> MixedCell:
-            return MixedCell(settings.embedding, settings.hidden, nodes, settings.dropouts)
-
-        self.translator = EncoderDecoder(make_cell, settings)
+        self.translator = EncoderDecoder(partial(MixedCell, settings, nodes), settings)
         self._init_edges(nodes, cells=3)
 
     def forward(
