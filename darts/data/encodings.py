@@ -81,14 +81,9 @@ class RowEncoding:
             # Existing values as edges: interpolated ones may overflow or coincide.
             edges = np.unique(np.quantile(values, np.linspace(0, 1, count + 1), method="nearest"))
             found += [(column, low, high) for low, high in pairwise(edges.tolist())]
-        return cls(
-            columns,
-            tuple(mean.tolist()),
-            tuple(np.where(constant, 1.0, spread).tolist()),
-            tuple(column for column, _, _ in found),
-            tuple(low for _, low, _ in found),
-            tuple(high for _, _, high in found),
-        )
+        deviation = np.where(constant, 1.0, spread)
+        ends = zip(*found, strict=True) if found else ()
+        return cls(columns, tuple(mean.tolist()), tuple(deviation.tolist()), *ends)
 
     @property
     def width(self) -> int:

@@ -63,17 +63,9 @@ def load_csv(request: Request[TableOptions]) -> Source:
         split: MemoryImages(_encode(encoding, where, rows), targets[split])
         for split, rows in features.items()
     }
-    return Source(
-        request.name,
-        names,
-        splits["train"],
-        splits["test"],
-        splits.get("valid"),
-        mean=(0.0,) * encoding.width,
-        std=(1.0,) * encoding.width,
-        encoding=encoding,
-        scale=scale,
-    )
+    parts = splits["train"], splits["test"], splits.get("valid")
+    mean, std = (0.0,) * encoding.width, (1.0,) * encoding.width
+    return Source(request.name, names, *parts, mean, std, encoding, scale)
 
 
 def _find_files(request: Request[TableOptions]) -> dict[str, Path]:
