@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from darts.config import ConfigError
-from darts.judging.benchmark_table import read_compressed
+from darts.judging.benchmark import read_compressed
 from darts.spaces import AnyGenotype, Space, parse_genotype
 from darts.spaces.genotype_text import short_repr
 

@@ -17,7 +17,7 @@ from matplotlib.colors import to_hex
 
 from darts.judging.factorial import factorial_effects
 from darts.judging.parameter_importance import ParameterImportances
-from darts.judging.pareto import pareto_front
+from darts.judging.rankings import pareto_front
 from darts.judging.statistics import bootstrap
 from darts.plotting.figures import (
     draw_alpha_heatmap,
