@@ -96,7 +96,7 @@ def estimate_cost(
     training = validation = 0.0  # seconds
     for number, (epoch, count) in enumerate(epochs.items(), 1):
         console.info(f"measuring steps of epoch kind {number} of {len(epochs)}")
-        seconds = _median_seconds(partial(take_step, epoch), ranks)
+        seconds = median_seconds(partial(take_step, epoch), ranks)
         training += count * len(train_loader) * seconds
         if valid_loader is not None:
             console.info("measuring validation")
@@ -121,11 +121,11 @@ def _validation_seconds(
 ) -> float:
     """Return the seconds of scoring all batches of a loader, from its first ones."""
     batches = min(SCORED_BATCHES, len(loader))
-    seconds = _median_seconds(lambda: score(islice(loader.epoch(0), batches)), ranks)
+    seconds = median_seconds(lambda: score(islice(loader.epoch(0), batches)), ranks)
     return seconds * len(loader) / max(1, batches)
 
 
-def _median_seconds(work: Callable[[], object], ranks: Ranks) -> float:
+def median_seconds(work: Callable[[], object], ranks: Ranks) -> float:
     """Return the median seconds of a few calls, after a warm-up call.
 
     All ranks make equally many calls: the slowest rank decides when to stop.
