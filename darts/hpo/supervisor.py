@@ -137,7 +137,7 @@ class Supervisor:
         signal, or 0. Raise ValueError if the first trials all failed, and ExecutorError if runs
         cannot be executed.
         """
-        if self._plan.owns_storage:
+        if self._plan.config.storage is None:  # only this process evaluates trials
             requeue_running(self._study)
         with Interrupt() as interrupt:
             try:
