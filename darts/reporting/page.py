@@ -162,8 +162,6 @@ def render_model_card(record: RunRecord, *, exports: bool = True, weights: str =
     ``exports`` says whether ``darts.export`` supports networks of this task, and ``weights`` where
     the weights come from with which the training began, see ``Space.weights_source``.
     """
-    if record.command != "retrain" or not record.finished or record.genotype is None:
-        raise ValueError(f"{str(record.directory)!r} is not a finished retraining")
     config = dict(flatten(record.config))
     templates = template_environment(for_markdown)
     templates.globals |= {
