@@ -173,7 +173,12 @@ class ProcessWorker(Worker):
     def _death(self) -> WorkerDied:
         assert self.process is not None
         self.process.join()
-        return WorkerDied(describe_exit(self.process.exitcode))
+        code = self.process.exitcode
+        if code is None or code >= 0:
+            return WorkerDied(f"exited with code {code}")
+        name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+        hint = " (out of memory?)" if name == "SIGKILL" else ""
+        return WorkerDied(f"was killed by {name}{hint}")
 
 
 def _context() -> BaseContext:
@@ -200,15 +205,6 @@ def start_server() -> None:
 def threads_per_worker(workers: int) -> int | None:
     """Return an equal share of the threads of this process; None if OMP_NUM_THREADS sets it."""
     return None if "OMP_NUM_THREADS" in os.environ else max(1, torch.get_num_threads() // workers)
-
-
-def describe_exit(code: int | None) -> str:
-    """Return how a process ended, as a verb phrase; a code of ``-n`` means signal ``n``."""
-    if code is None or code >= 0:
-        return f"exited with code {code}"
-    name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
-    hint = " (out of memory?)" if name == "SIGKILL" else ""
-    return f"was killed by {name}{hint}"
 
 
 @contextmanager

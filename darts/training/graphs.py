@@ -99,18 +99,16 @@ class GraphedStep(Generic[Result]):
         """Take one step. The next call may overwrite the tensors of the result."""
         if not self._enabled or self._obstacle is not None:
             return self._step(*batches)
-        return self._graphed(cast("Sequence[SampleBatch]", batches))
-
-    def _graphed(self, batches: Sequence[SampleBatch]) -> Result:
-        inputs = [x for batch in batches for x in batch]
+        samples = cast("Sequence[SampleBatch]", batches)
+        inputs = [x for batch in samples for x in batch]
         layout: list[object] = [(x.shape, x.stride(), x.dtype) for x in inputs]
         if self._layout is None:
             self._layout = layout
-            return self._warm_up(batches)
+            return self._warm_up(samples)
         if layout != self._layout:
-            return self._run(batches)
+            return self._run(samples)
         if self._capture is None:
-            self._capture = self._captured(batches)
+            self._capture = self._captured(samples)
         for own, new in zip(self._capture.inputs, inputs, strict=True):
             own.copy_(new, non_blocking=True)
         self._capture.graph.replay()
