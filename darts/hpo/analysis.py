@@ -11,7 +11,6 @@ import itertools
 import shlex
 from collections.abc import Sequence
 from contextlib import closing
-from pathlib import Path
 
 import numpy as np
 from optuna.study import Study
@@ -247,7 +246,13 @@ def _retrain_best(plan: StudyPlan, best: FrozenTrial) -> JsonObject:
     This is the only use of the test split in a study.
     """
     overrides = best_overrides(plan, best)
-    directory = _final_directory(plan, overrides)
+    # A study that is resumed with a larger budget may find a better point, and then needs another
+    # directory.
+    names = itertools.chain(["final"], (f"final_{number}" for number in itertools.count(2)))
+    for directory in (plan.directory / name for name in names):
+        record = directory / "overrides.json"
+        if not record.exists() or read_json_object(record).get("overrides") == overrides:
+            break
     summary_file = directory / "summary.json"
     if not summary_file.exists():
         arguments = list(overrides)
@@ -257,17 +262,3 @@ def _retrain_best(plan: StudyPlan, best: FrozenTrial) -> JsonObject:
         run_command(plan.config.target, arguments, directory)
     summary = read_json_object(summary_file)
     return {name: value for name, value in summary.items() if name.startswith("test_")}
-
-
-def _final_directory(plan: StudyPlan, overrides: Sequence[str]) -> Path:
-    """Return the directory of the final run, in which no other point has been trained.
-
-    A study that is resumed with a larger budget may find a better point, and then needs another
-    directory.
-    """
-    names = itertools.chain(["final"], (f"final_{number}" for number in itertools.count(2)))
-    for directory in (plan.directory / name for name in names):
-        record = directory / "overrides.json"
-        if not record.exists() or read_json_object(record).get("overrides") == list(overrides):
-            break
-    return directory
