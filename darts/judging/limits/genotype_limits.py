@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
@@ -53,26 +53,18 @@ class GenotypeLimits:
     ) -> None:
         self._useful = useful
         self.decisions, self.limits = decisions, dict(limits)
-        self._costs = {name: costs[name] for name in limits}
-        self._known: dict[tuple[str, str], float] = {}
+        self._costs = {name: cache(costs[name]) for name in limits}
         self._feasible = self._first_choice(uniform)
 
     def costs(self, genotype: AnyGenotype) -> dict[str, float]:
         """Return the limited costs of a genotype, by name."""
-        return {name: self._cost(name, genotype) for name in self._costs}
+        return {name: cost(genotype) for name, cost in self._costs.items()}
 
     def allows(self, genotype: AnyGenotype) -> bool:
         """Return whether a genotype is useful and within all limits."""
         return self._useful(genotype) and all(
-            self._cost(name, genotype) <= limit for name, limit in self.limits.items()
+            self._costs[name](genotype) <= limit for name, limit in self.limits.items()
         )
-
-    def _cost(self, name: str, genotype: AnyGenotype) -> float:
-        """Return a cost of a genotype, which is computed once."""
-        key = (name, str(genotype))
-        if key not in self._known:
-            self._known[key] = self._costs[name](genotype)
-        return self._known[key]
 
     def restrict(self, probabilities: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return probabilities from which the space derives the best genotype within the limits.
