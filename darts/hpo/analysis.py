@@ -31,8 +31,7 @@ from darts.hpo.trials import (
     trial_state,
 )
 from darts.judging.benchmark import Benchmark
-from darts.judging.factorial import FactorialEffects, factorial_effects
-from darts.judging.parameter_importance import ParameterImportances
+from darts.judging.effects import FactorialEffects, ParameterImportances, factorial_effects
 from darts.judging.rankings import agreement
 from darts.plotting.study_figures import save_study_figures
 from darts.reading import JsonObject, read_json_object
