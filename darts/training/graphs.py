@@ -147,7 +147,11 @@ class GraphedStep(Generic[Result]):
             raise
         except RuntimeError as error:
             # A failed capture may leave the generator of the GPU unusable: there is no way back.
-            reason = str(_first_error(error)).strip().partition("\n")[0]
+            # The first error made it fail; ending the capture raises another one.
+            first: BaseException = error
+            while first.__context__ is not None:
+                first = first.__context__
+            reason = str(first).strip().partition("\n")[0]
             raise ConfigError(
                 f"graphs=auto: the step cannot be captured as a CUDA graph ({reason}); "
                 "set graphs=off"
@@ -172,13 +176,6 @@ def capture_obstacle(config: RunConfig, ranks: Ranks, components: Sequence[str])
         if not can_capture(component):
             return f"{key}={component.name} does not support them"
     return None
-
-
-def _first_error(error: BaseException) -> BaseException:
-    """Return the error that made the capture fail; ending the capture raises another one."""
-    while error.__context__ is not None:
-        error = error.__context__
-    return error
 
 
 def _on_cpu(states: RandomStates) -> tuple[object, ...]:
