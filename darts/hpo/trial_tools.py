@@ -196,7 +196,13 @@ class TrialTools:
                 rows = read_metrics(metrics) if metrics.exists() else []
                 for row in [row for row in rows if row.get("epoch") is not None][epoch:]:
                     epoch += 1
-                    on_epoch(epoch, scores_of(row))
+                    # The file has null for nan and for infinity; both become nan.
+                    scores = {
+                        name.removeprefix("valid_"): math.nan if value is None else float(value)
+                        for name, value in row.items()
+                        if name.startswith("valid_")
+                    }
+                    on_epoch(epoch, scores)
                 if has_ended:
                     break
         except BaseException:
@@ -236,16 +242,3 @@ class TrialTools:
         _, _, net, data = self._networks.build(trial.overrides)
         example = data.example_input()
         return {name: MEASURES[name](net, example) for name in names}
-
-
-def scores_of(row: JsonObject) -> dict[str, float]:
-    """Return the validation scores in a row of ``metrics.jsonl`` by name.
-
-    The file has null for nan and for infinity; both become nan.
-    """
-    prefix = "valid_"
-    return {
-        name.removeprefix(prefix): math.nan if value is None else float(value)
-        for name, value in row.items()
-        if name.startswith(prefix)
-    }
