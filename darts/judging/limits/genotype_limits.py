@@ -73,7 +73,7 @@ class GenotypeLimits:
         they are returned. Otherwise all candidates outside the best genotype have probability 0.
         """
         given = {group: p.detach().double().cpu() for group, p in probabilities.items()}
-        if self.allows(self._derived(given)):
+        if self.allows(self.decisions.space.derive(given, self.decisions.candidates)):
             return dict(probabilities)
         scores = self.decisions.scores(given)
         choice = self._choose(scores) or self._polish(self._feasible, scores)
@@ -84,15 +84,12 @@ class GenotypeLimits:
     def _first_choice(self, uniform: Mapping[str, Tensor]) -> Choice:
         """Return a choice within the limits, so that a search always has one."""
         space, candidates = self.decisions.space, self.decisions.candidates
-        if self.allows(self._derived(uniform)):
+        if self.allows(space.derive(uniform, candidates)):
             return self.decisions.choice_of(space.derived_mask(uniform, candidates))
         choice = self._choose(self.decisions.scores(uniform))
         if choice is None:
             raise ConfigError(self._impossible())
         return choice
-
-    def _derived(self, probabilities: Mapping[str, Tensor]) -> AnyGenotype:
-        return self.decisions.space.derive(probabilities, self.decisions.candidates)
 
     def _excess(self, genotype: AnyGenotype) -> float:
         if not self._useful(genotype):
