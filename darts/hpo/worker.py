@@ -19,8 +19,15 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from darts.hpo import queue
 from darts.hpo.digests import finish_trial
+from darts.hpo.queue import (
+    claim_trial,
+    fail_and_requeue,
+    is_over,
+    record_heartbeat,
+    requeue_lost,
+    stale_trials,
+)
 from darts.hpo.store import in_background, machine_failure
 from darts.hpo.study import StudyPlan, study_window
 from darts.hpo.trial_tools import TrialTools
@@ -63,11 +70,11 @@ class Worker:
     def step(self) -> bool:
         """Evaluate a trial, or wait briefly for other workers; return False to stop."""
         trials = self.study.get_trials(deepcopy=False)
-        if queue.is_over(self.plan, trials):
+        if is_over(self.plan, trials):
             return False
         self._fail_stale_trials()
-        queue.requeue_lost(self.study, trials)
-        claimed = queue.claim_trial(self.plan, self.study, trials, self._window)
+        requeue_lost(self.study, trials)
+        claimed = claim_trial(self.plan, self.study, trials, self._window)
         if claimed is None:
             time.sleep(_WAIT[self.plan.config.judge.trains])
         else:
@@ -83,11 +90,9 @@ class Worker:
         if time.monotonic() < self._next_look:
             return
         self._next_look = time.monotonic() + self.plan.config.heartbeat
-        before, self._stale = self._stale, queue.stale_trials(self.study)
+        before, self._stale = self._stale, stale_trials(self.study)
         for trial_id in before & self._stale:
-            queue.fail_and_requeue(
-                self.study, self._frozen(trial_id), LOST, self.plan.config.retries
-            )
+            fail_and_requeue(self.study, self._frozen(trial_id), LOST, self.plan.config.retries)
 
     def _run(self, claimed: FrozenTrial) -> None:
         """Evaluate a claimed trial and store its state, unless another worker took it over.
@@ -95,7 +100,7 @@ class Worker:
         A trial that repeats a lost one continues in its run directory.
         """
         directory = self.plan.directory / "trials" / f"{first_attempt(claimed):04d}"
-        send = partial(queue.record_heartbeat, self.study, claimed)
+        send = partial(record_heartbeat, self.study, claimed)
         try:
             with in_background(self.plan.config.heartbeat, send):
                 trial = optuna.Trial(self.study, claimed._trial_id)
@@ -125,7 +130,7 @@ class Worker:
         except BaseException as error:
             reason = outside_reason(error)
             if reason is not None:
-                queue.fail_and_requeue(self.study, self._frozen(trial._trial_id), reason)
+                fail_and_requeue(self.study, self._frozen(trial._trial_id), reason)
                 raise
             state = TrialState.FAIL
             trial.set_user_attr(FAILURE, describe_failure(error, directory))

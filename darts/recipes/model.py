@@ -17,7 +17,13 @@ from darts.data.targets import CLASSES, LABELS, NUMBERS, TargetScale
 from darts.data.words import WordEncoding
 from darts.data_modules.compatibility import data_kind
 from darts.reading import JsonObject, read_json_object
-from darts.recipes import sample_inputs
+from darts.recipes.sample_inputs import (
+    Preprocessing,
+    RecordingInput,
+    RowInput,
+    TextInput,
+    Transform,
+)
 from darts.recipes.trained import TrainedNetwork
 from darts.spaces import NetworkBase
 from darts.spaces.module.targets import passed
@@ -63,7 +69,7 @@ class Model(nn.Module):
         self,
         network: NetworkBase,
         classes: Sequence[str],
-        transform: sample_inputs.Transform,
+        transform: Transform,
         *,
         targets: str = CLASSES,
         scale: TargetScale | None = None,
@@ -164,25 +170,25 @@ def load(
     return model.eval().requires_grad_(False).to(device)
 
 
-def _transform(trained: TrainedNetwork) -> sample_inputs.Transform:
+def _transform(trained: TrainedNetwork) -> Transform:
     """Return the preprocessing of one sample of the kind on which a network was trained."""
     dataset, encoding = trained.config.dataset, trained.encoding
     kind = data_kind(trained.config)
     if isinstance(encoding, RowEncoding):
-        return sample_inputs.RowInput(encoding)
+        return RowInput(encoding)
     if isinstance(encoding, WordEncoding):
-        return sample_inputs.TextInput(encoding, column=str(getattr(dataset, "text", "text")))
+        return TextInput(encoding, column=str(getattr(dataset, "text", "text")))
     spec = trained.input_specs[0] if len(trained.input_specs) == 1 else None
     if spec is not None and spec.mean is not None and spec.std is not None:
         if kind == "images":
             _, channels, height, width = spec.shape
             margin = {"imagenet": 256 / 224, "imagefolder": 1.0}.get(dataset.name)
             shape = channels, height, width
-            return sample_inputs.Preprocessing(shape, spec.mean, spec.std, margin, spec.full_scale)
+            return Preprocessing(shape, spec.mean, spec.std, margin, spec.full_scale)
         if kind == "audio":
             names = [field.name for field in dataclasses.fields(Spectrogram)]
             spectrogram = Spectrogram(**{name: getattr(dataset, name) for name in names})
-            return sample_inputs.RecordingInput(spectrogram, spec.mean, spec.std)
+            return RecordingInput(spectrogram, spec.mean, spec.std)
     raise ValueError(
         f"{trained.file}: only networks of images, rows of a table, labeled texts or recordings "
         f"can be loaded in this way; this one was trained on dataset={dataset.name}"

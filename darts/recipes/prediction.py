@@ -19,9 +19,15 @@ from darts.data.targets import CLASSES, LABELS, NUMBERS
 from darts.data.text_file import read_lines
 from darts.escaping import for_csv
 from darts.reading import JsonObject
-from darts.recipes import sample_inputs
 from darts.recipes.model import Predictions, load
 from darts.recipes.model import predict as predict_samples
+from darts.recipes.sample_inputs import (
+    Preprocessing,
+    RecordingInput,
+    RowInput,
+    TextInput,
+    Transform,
+)
 from darts.tracking import Console, print_summary
 from darts.training.checkpoint import find_checkpoint
 from darts.training.device import resolve_device
@@ -83,7 +89,7 @@ def _check_output(config: PredictConfig, samples: Samples) -> None:
         )
 
 
-def read_samples(place: str, transform: sample_inputs.Transform) -> Samples:
+def read_samples(place: str, transform: Transform) -> Samples:
     """Return the samples of a file or folder, of the kind that a transform takes.
 
     Images and recordings are files; images may also be in an array. Rows are lines of a CSV file
@@ -91,20 +97,18 @@ def read_samples(place: str, transform: sample_inputs.Transform) -> Samples:
     read, or the lines of another text file.
     """
     path = Path(place)
-    if isinstance(transform, sample_inputs.Preprocessing) and path.suffix.lower() in ARRAY_SUFFIXES:
+    if isinstance(transform, Preprocessing) and path.suffix.lower() in ARRAY_SUFFIXES:
         images = read_images(path, "NCL" if transform.shape[1] == 1 else "NHW")
         return Samples("index", list(map(str, range(len(images)))), list(images))
-    if isinstance(transform, sample_inputs.RecordingInput):
+    if isinstance(transform, RecordingInput):
         return _files(place, RECORDING_SUFFIXES, "a recording", "recordings")
-    if not isinstance(transform, sample_inputs.RowInput | sample_inputs.TextInput):
+    if not isinstance(transform, RowInput | TextInput):
         return _files(place, IMAGE_SUFFIXES, "an image file", "images")
     if not path.is_file():
-        kind = (
-            "a CSV file" if isinstance(transform, sample_inputs.RowInput) else "a CSV or text file"
-        )
+        kind = "a CSV file" if isinstance(transform, RowInput) else "a CSV or text file"
         raise ConfigError(f"input={place!r}: must be {kind}, as the network was trained on one")
     numbered: Sequence[tuple[int, object]]
-    if isinstance(transform, sample_inputs.RowInput):
+    if isinstance(transform, RowInput):
         table, columns = read_table(path), transform.encoding.columns
         table.check_columns(columns, " of the training table")
         numbered = list(zip(table.lines(), table.numbers(columns), strict=True))

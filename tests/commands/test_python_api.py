@@ -18,8 +18,7 @@ from torch.utils.data import TensorDataset
 
 import darts
 from darts.config import ConfigError
-from darts.recipes.model import Model
-from darts.recipes.sample_inputs import Preprocessing
+from darts.recipes.model import Model, Preprocessing
 from darts.tracking import read_metrics
 
 TINY = ["dataset.samples=64", "space.channels=2", "space.cells=2", "loader.batch_size=16"]

@@ -220,7 +220,7 @@ def test_only_trials_that_are_stale_at_two_looks_are_requeued(
     study = plan.open()
     trial = claim_trial(plan, study, [], 1)
     stale = [{trial._trial_id}, set(), {trial._trial_id}, {trial._trial_id}]
-    monkeypatch.setattr(queue, "stale_trials", lambda study: stale.pop(0))
+    monkeypatch.setattr(workers, "stale_trials", lambda study: stale.pop(0))
     worker = Worker(plan, study)
     states = []
     while stale:
