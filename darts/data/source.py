@@ -14,6 +14,7 @@ from torch import Tensor, hub
 
 from darts.data.encodings import RowEncoding
 from darts.data.images import Images, MemoryImages
+from darts.data.split import Groups
 from darts.data.targets import CLASSES, TargetScale
 from darts.reading import one_line
 
@@ -58,6 +59,7 @@ class Source(LabeledSource[Images]):
             they refer to pixels that are scaled to [0, 1].
         encoding: How the rows of a table became samples; None for other data.
         scale: How the targets were standardized, if they are numbers.
+        groups: Groups of training samples that no split divides; None if there are none.
         unlabeled: Test samples without targets, ``(N, C, H, W)``, not resized; ``darts.find``
             predicts their targets. None if there are none.
     """
@@ -66,6 +68,7 @@ class Source(LabeledSource[Images]):
     std: tuple[float, ...]
     encoding: RowEncoding | None = None
     scale: TargetScale | None = None
+    groups: Groups | None = None
     unlabeled: Tensor | None = None
 
 

@@ -83,6 +83,50 @@ def stratified_fold(labels: Tensor, share: float, fold: int, *, seed: int) -> li
     return [_shuffled(subsets, seed, fold), part]
 
 
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """Groups of samples that no split divides, such as the visits of one patient.
+
+    Attributes:
+        of: Group of each sample, ``(N,)`` int64.
+        is_ordered: Whether the groups follow in time. The last ones then validate and test.
+    """
+
+    of: Tensor
+    is_ordered: bool = False
+
+    def at(self, indices: Tensor) -> Groups:
+        """Return the groups of some samples."""
+        return Groups(self.of[indices], self.is_ordered)
+
+    def split(self, share: float, *, seed: int) -> list[Tensor]:
+        """Divide the samples into the rest and a part with about a share of them, shuffled."""
+        return self._divide(1, share, 0, seed)
+
+    def fold(self, share: float, fold: int, *, seed: int) -> list[Tensor]:
+        """Divide the samples like ``stratified_fold``."""
+        if self.is_ordered:
+            raise ValueError(
+                "validation_fold: the latest samples validate, because dataset.time is set; leave "
+                "out validation_fold"
+            )
+        return self._divide(count_folds(share), share, fold, seed)
+
+    def _divide(self, parts: int, share: float, part: int, seed: int) -> list[Tensor]:
+        names, sizes = torch.unique(self.of, return_counts=True)
+        order = torch.arange(len(names)).flip(0)
+        if not self.is_ordered:
+            order = permutation(len(names), seed, "groups")
+        # A group belongs to the part in which its middle lies.
+        middles = sizes[order].cumsum(0) - sizes[order] / 2
+        bounds = torch.arange(1, parts + 1) * share * len(self.of)
+        member = torch.empty_like(order)
+        member[order] = torch.bucketize(middles, bounds.to(middles))
+        chosen = member[torch.searchsorted(names, self.of)] == part
+        both = torch.nonzero(~chosen).flatten(), torch.nonzero(chosen).flatten()
+        return [_shuffled([own], seed, index) for index, own in enumerate(both)]
+
+
 @dataclass
 class HoldOutOptions:
     """Options of the test split of data sets that have none: a share of the training split."""
@@ -92,19 +136,23 @@ class HoldOutOptions:
 
 
 def hold_out_test(
-    labels: Tensor, options: HoldOutOptions, *, name: str, where: str
+    labels: Tensor, options: HoldOutOptions, *, name: str, where: str, groups: Groups | None = None
 ) -> list[Tensor]:
-    """Return training and test indices, (n,) int64 each, stratified.
+    """Return training and test indices, (n,) int64 each, stratified unless there are groups.
 
     Args:
         labels: Integers (N,).
         options: Share and seed of the test split.
         name: Kind of the data, such as "csv"; seeds the draws together with ``split_seed``.
         where: Data set and file or folder, for error messages.
+        groups: Groups that are not divided.
     """
     share = options.test_share
     seed = seed_for(name, "test", options.split_seed)
-    train, test = stratified_split(labels, (1 - share, share), seed=seed)
+    if groups is None:
+        train, test = stratified_split(labels, (1 - share, share), seed=seed)
+    else:
+        train, test = groups.split(share, seed=seed)
     if not len(test):
         raise ValueError(
             f"{where}: dataset.test_share={share} of {len(labels)} samples leaves no test sample; "

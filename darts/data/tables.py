@@ -1,12 +1,11 @@
-"""Tables of numbers with a column of classes, or with columns of other targets, from files.
+"""Tables with a column of classes, or with columns of other targets, from files.
 
 The root is a file, or a folder with ``train.csv`` and optionally ``valid.csv`` and ``test.csv``;
 Parquet files may take their places. Without a test file a stratified share of the training rows is
 the test split; it depends on the options ``test_share`` and ``split_seed`` alone.
 
-A sample is a row ``(F, 1, 1)`` float32. Each column is standardized by mean and standard deviation
-of the training rows, in float64, because a column may have large numbers that differ little, for
-example dates in seconds. The loaders need not normalize again: they get mean 0 and deviation 1.
+A sample is a row ``(F, 1, 1)`` float32, see ``darts.data.encodings``. The loaders need not
+normalize again: they get mean 0 and deviation 1.
 
 Target columns have classes as text, labels as 0 or 1, or numbers.
 """
@@ -14,6 +13,7 @@ Target columns have classes as text, labels as 0 or 1, or numbers.
 from __future__ import annotations
 
 import math
+import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,11 +22,19 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from darts.data.encodings import RowEncoding
+from darts.data.columns import NUMBER, as_number
 from darts.data.images import MemoryImages
 from darts.data.source import Request, Source
 from darts.data.split import HoldOutOptions
-from darts.data.table_file import Table, as_number, find_tables, read_table
+from darts.data.table_columns import (
+    check_kinds,
+    encode,
+    fit_encoding,
+    infer_columns,
+    numbers_in,
+    read_groups,
+)
+from darts.data.table_file import Table, find_tables, read_table
 from darts.data.targets import CLASSES, LABELS, NUMBERS, complete_splits
 from darts.data.text_file import shortened
 from darts.registry import number
@@ -38,7 +46,10 @@ class TableOptions(HoldOutOptions):
 
     label: str | None = None  # column of the target; None: the last column
     labels: list[str] = field(default_factory=list)  # columns of several labels or numbers
-    bins: int = number(0, low=0, high=256)  # of each column's piecewise linear encoding; 0: none
+    bins: int = number(0, low=0, high=256)  # of each number's piecewise linear encoding; 0: none
+    kinds: dict[str, str] = field(default_factory=dict)  # kind by column; others follow from rows
+    group: str | None = None  # column of groups of rows that no split divides
+    time: str | None = None  # column of numbers or dates; the latest rows are the test split
 
 
 def load_csv(request: Request[TableOptions]) -> Source:
@@ -46,26 +57,29 @@ def load_csv(request: Request[TableOptions]) -> Source:
     options = request.options
     tables = {split: read_table(path) for split, path in _find_files(request).items()}
     train = tables["train"]
-    columns, target_columns = _split_columns(train, _target_columns(options, request.targets))
+    header, target_columns = _split_columns(train, _target_columns(options, request.targets))
+    names = tuple(name for name in header if name != options.group)
+    check_kinds(train, options.kinds, names)
     for table in tables.values():
-        table.check_columns((*columns, *target_columns))
-    features = {
-        split: torch.from_numpy(table.numbers(columns, may_be_label=True))
-        for split, table in tables.items()
-    }
-    names, targets = _read_targets(tables, target_columns, request.targets)
+        table.check_columns(target_columns)
+    groups = read_groups(train, group=options.group, time=options.time)
+    classes, targets = _read_targets(tables, target_columns, request.targets)
     where = f"csv: {train.path}"
+    rows = {split: torch.arange(len(table.cells)) for split, table in tables.items()}
     targets, scale = complete_splits(
-        features, targets, names, kind=request.targets, options=options, where=where
+        rows, targets, classes, kind=request.targets, options=options, where=where, groups=groups
     )
-    encoding = RowEncoding.fit(columns, features["train"].numpy(), options.bins)
-    splits = {
-        split: MemoryImages(_encode(encoding, where, rows), targets[split])
-        for split, rows in features.items()
-    }
+    encoding = fit_encoding(train, names, rows["train"].tolist(), options.kinds, options.bins)
+    for table in tables.values():
+        table.check_columns(encoding.names)
+    splits = {}
+    for split, indices in rows.items():
+        inputs = encode(encoding, tables.get(split, train))[indices]
+        splits[split] = MemoryImages(inputs, targets[split])
+    _warn_of_duplicates(splits["train"], splits["test"], where)
     return Source(
         request.name,
-        names,
+        classes,
         splits["train"],
         splits["test"],
         splits.get("valid"),
@@ -73,6 +87,7 @@ def load_csv(request: Request[TableOptions]) -> Source:
         std=(1.0,) * encoding.width,
         encoding=encoding,
         scale=scale,
+        groups=None if groups is None else groups.at(rows["train"]),
     )
 
 
@@ -140,7 +155,14 @@ def _read_targets(
     if kind == CLASSES:
         names = _class_names(tables["train"], columns[0])
         return names, {split: _classes(table, columns[0], names) for split, table in tables.items()}
-    targets = {split: torch.from_numpy(table.numbers(columns)) for split, table in tables.items()}
+    train = tables["train"]
+    inferred = infer_columns(
+        train, columns, [*map(train.column, columns)], dict.fromkeys(columns, NUMBER)
+    )
+    targets = {
+        split: torch.stack([numbers_in(table, column) for column in inferred], dim=1)
+        for split, table in tables.items()
+    }
     if kind == NUMBERS:
         return columns, targets
     for split, values in targets.items():
@@ -187,13 +209,14 @@ def _classes(table: Table, column: str, names: Sequence[str]) -> Tensor:
     return torch.tensor([index_of[name] for name in labels])
 
 
-def _encode(encoding: RowEncoding, where: str, rows: Tensor) -> Tensor:
-    """Return the inputs of rows; an error names the file of the training rows."""
-    inputs = encoding(rows.numpy())
-    overflowed = torch.nonzero(~inputs.isfinite().flatten(1).all(0)).flatten().tolist()
-    if overflowed:
-        raise ValueError(
-            f"{where}, column {encoding.columns[overflowed[0]]!r}: the numbers are too large to "
-            "standardize; rescale or remove the column"
+def _warn_of_duplicates(train: MemoryImages, test: MemoryImages, where: str) -> None:
+    """Warn if rows of the test split are also in the training split."""
+    known = {row.tobytes() for row in train.pixels.numpy()}
+    count = sum(row.tobytes() in known for row in test.pixels.numpy())
+    if count:
+        warnings.warn(
+            f"{where}: {count:,} of {len(test.labels):,} test rows have the same inputs as a "
+            "training row; if such rows belong together, set dataset.group",
+            UserWarning,
+            stacklevel=2,
         )
-    return inputs

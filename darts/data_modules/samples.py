@@ -12,6 +12,7 @@ from darts.data.encodings import Encoding
 from darts.data.images import Images
 from darts.data.source import Source
 from darts.data.spec_augment import SpecAugment
+from darts.data.split import Groups
 from darts.data.targets import TargetScale
 from darts.data_modules.data_module import DATA_MODULES
 from darts.data_modules.labeled import LabeledDataModule
@@ -47,6 +48,10 @@ class SampleDataModule(LabeledDataModule[Images]):
         source, shape = self.source, (2, *self.sample_shape)
         scale = source.train.full_scale
         return [InputSpec("samples", shape, {0: "batch"}, None, source.mean, source.std, scale)]
+
+    @property
+    def groups(self) -> Groups | None:
+        return self.source.groups
 
     @property
     def unlabeled(self) -> Tensor | None:

@@ -13,6 +13,7 @@ from darts.data.arrays import SUFFIXES as ARRAY_SUFFIXES
 from darts.data.arrays import read_images
 from darts.data.audio import SUFFIXES as RECORDING_SUFFIXES
 from darts.data.decode import SUFFIXES as IMAGE_SUFFIXES
+from darts.data.table_columns import encode
 from darts.data.table_file import SUFFIXES as TABLE_SUFFIXES
 from darts.data.table_file import read_table
 from darts.data.targets import CLASSES, LABELS, NUMBERS
@@ -109,9 +110,11 @@ def read_samples(place: str, transform: Transform) -> Samples:
         raise ConfigError(f"input={place!r}: must be {kind}, as the network was trained on one")
     numbered: Sequence[tuple[int, object]]
     if isinstance(transform, RowInput):
-        table, columns = read_table(path), transform.encoding.columns
-        table.check_columns(columns, " of the training table")
-        numbered = list(zip(table.lines(), table.numbers(columns), strict=True))
+        table, names = read_table(path), transform.encoding.names
+        table.check_columns(names, " of the training table")
+        encode(transform.encoding, table)  # an error names the cell
+        rows = zip(*map(table.column, names), strict=True)
+        numbered = list(zip(table.lines(), rows, strict=True))
     else:
         numbered = _read_texts(path, transform.column)
     if not numbered:
