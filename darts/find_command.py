@@ -136,6 +136,8 @@ def run_race(
             f"{action} in {run.path}: {facts.samples:,} training samples, budget "
             f"{format_duration(stopwatch.total)}, {executor.workers} workers"
         )
+        for line in first.data.notes():
+            console.info(line)
         if config.plan.equal == "time":  # a measured speed would differ between equal runs
             choose_precision(networks, facts.kind, decisions)
         share_features(networks, run.path)

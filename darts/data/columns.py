@@ -226,3 +226,13 @@ def _check_for_mistakes(
     if kind is None:
         problem += f"; correct it, or set dataset.kinds.{name}={CATEGORY} for the column"
     raise CellError(wrong, problem)
+
+
+def describe(columns: Sequence[Column]) -> list[tuple[str, ...]]:
+    """Return a table of columns, with a header: what they contain and why some are not used."""
+    rows = [("column", "kind", "distinct", "missing", "example", "")]
+    for own in columns:
+        example = shortened([own.example.replace("\n", " ")])
+        counts = (f"{own.distinct:,}", f"{own.missing:,}")
+        rows.append((own.name, own.kind, *counts, example, own.reason))
+    return rows

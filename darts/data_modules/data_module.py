@@ -15,6 +15,7 @@ from torch import Tensor
 from darts.config import RetrainConfig, SearchConfig
 from darts.data import InputSpec, Loader, load, sources
 from darts.data.encodings import Encoding
+from darts.data.split import Groups
 from darts.data.targets import CLASSES, TargetScale
 from darts.data_modules.compatibility import data_kind
 from darts.registry import Registry
@@ -99,9 +100,16 @@ class DataModule(ABC):
         """How the targets are standardized, if they are numbers."""
         return None
 
+    @property
+    def class_counts(self) -> tuple[int, ...] | None:
+        """Number of training samples of each class; None for other targets."""
+        return None
+
     def objective(self, label_smoothing: float = 0.0, auxiliary: float = 0.0) -> Objective:
         """Return the objective of the task for this data, see ``ObjectiveSpec``."""
-        spec = ObjectiveSpec(self.target_names, label_smoothing, auxiliary, self.target_scale)
+        spec = ObjectiveSpec(
+            self.target_names, label_smoothing, auxiliary, self.target_scale, self.class_counts
+        )
         return self.config.task.make_objective(spec)
 
     @abstractmethod
@@ -200,6 +208,11 @@ class DataModule(ABC):
         return None
 
     @property
+    def groups(self) -> Groups | None:
+        """Groups of training samples that no subset divides; None for none."""
+        return None
+
+    @property
     def encoding(self) -> Encoding | None:
         """How rows of a table or texts become inputs of the network; None for other data."""
         return None
@@ -216,6 +229,10 @@ class DataModule(ABC):
             targets = f"predicts {shown}{f' and {more:,} more' if more > 0 else ''}"
         parts = (", ".join(sizes), targets, self._describe_shape())
         return f"{self.config.dataset.name}: {'; '.join(part for part in parts if part)}"
+
+    def notes(self) -> list[str]:
+        """Return lines about the data that a user should read before the training."""
+        return []
 
     def subset_sizes(self) -> dict[str, int]:
         """Return the number of samples of each subset, by name."""

@@ -13,9 +13,12 @@ from darts.config import RetrainConfig, SearchConfig
 from darts.data import Loader, SampleBatch
 from darts.data.loader import PositionLoader, rank_slice
 from darts.data.source import LabeledSource, Split
-from darts.data.split import Groups, stratified_fold, stratified_split, stratified_subset
+from darts.data.split import stratified_fold, stratified_split, stratified_subset
 from darts.data.targets import strata as strata_of
 from darts.data_modules.data_module import DataModule, SearchLoaders
+
+UNBALANCED = 3
+"""Ratio of the largest to the smallest class above which users get a note."""
 
 
 class LabeledDataModule(DataModule, Generic[Split]):
@@ -35,9 +38,26 @@ class LabeledDataModule(DataModule, Generic[Split]):
         return self.source.classes
 
     @property
-    def groups(self) -> Groups | None:
-        """Groups of training samples that no subset divides."""
-        return None
+    def class_counts(self) -> tuple[int, ...] | None:
+        labels = self.source.train.labels
+        if labels.ndim > 1:
+            return None
+        return tuple(torch.bincount(labels, minlength=len(self.target_names)).tolist())
+
+    def notes(self) -> list[str]:
+        """Return a line if the classes are unbalanced."""
+        counts = self.class_counts
+        if counts is None or not min(counts) or max(counts) < UNBALANCED * min(counts):
+            return []
+        most, least = (self.target_names[counts.index(own(counts))] for own in (max, min))
+        times = f"{max(counts) / min(counts):.0f} times"
+        line = f"the class {most!r} has {times} as many training samples as {least!r}"
+        if self.config.task.metrics.keys() >= {"balanced_accuracy"}:
+            line += (
+                f"; metric={self.config.metric} decides, metric=balanced_accuracy counts all "
+                "classes equally, and task.class_weights=balanced trains so"
+            )
+        return [line]
 
     @abstractmethod
     def split_loader(

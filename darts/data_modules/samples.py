@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import csv
+import io
+
 import torch
 from torch import Tensor
 
 from darts.config.datasets import ImagesConfig
 from darts.data import InputSpec, SampleLoader
 from darts.data.augment import Augmentation
-from darts.data.encodings import Encoding
+from darts.data.columns import describe
+from darts.data.encodings import Encoding, RowEncoding
 from darts.data.images import Images
 from darts.data.source import Source
 from darts.data.spec_augment import SpecAugment
@@ -16,7 +20,11 @@ from darts.data.split import Groups
 from darts.data.targets import TargetScale
 from darts.data_modules.data_module import DATA_MODULES
 from darts.data_modules.labeled import LabeledDataModule
+from darts.escaping import for_csv
 from darts.spaces import Space
+
+SHOWN_COLUMNS = 40
+"""Columns of a table that are printed before the training."""
 
 
 @DATA_MODULES.register
@@ -39,6 +47,28 @@ class SampleDataModule(LabeledDataModule[Images]):
 
     def _describe_shape(self) -> str:
         return "x".join(map(str, self.sample_shape)).removesuffix("x1x1") + " inputs"
+
+    def notes(self) -> list[str]:
+        """Return a table of the columns, if the samples are rows of a table."""
+        encoding = self.encoding
+        if not isinstance(encoding, RowEncoding):
+            return super().notes()
+        rows = describe(encoding.columns[:SHOWN_COLUMNS])
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+        if len(encoding.columns) > SHOWN_COLUMNS:
+            lines.append(f"and {len(encoding.columns) - SHOWN_COLUMNS:,} more; see columns.csv")
+        return [*lines, *super().notes()]
+
+    def extra_files(self) -> dict[str, str]:
+        files = super().extra_files()
+        if isinstance(self.encoding, RowEncoding):
+            text = io.StringIO()
+            writer = csv.writer(text)
+            for row in describe(self.encoding.columns):
+                writer.writerow(map(for_csv, row))
+            files["columns.csv"] = text.getvalue()
+        return files
 
     def example_input(self) -> Tensor:
         return torch.zeros(1, *self.sample_shape, device=self.ranks.device)

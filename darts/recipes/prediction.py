@@ -113,7 +113,8 @@ def read_samples(place: str, transform: Transform) -> Samples:
         table, names = read_table(path), transform.encoding.names
         table.check_columns(names, " of the training table")
         encode(transform.encoding, table)  # an error names the cell
-        rows = zip(*map(table.column, names), strict=True)
+        cells = zip(*map(table.column, names), strict=True)
+        rows = (dict(zip(names, row, strict=True)) for row in cells)
         numbered = list(zip(table.lines(), rows, strict=True))
     else:
         numbered = _read_texts(path, transform.column)

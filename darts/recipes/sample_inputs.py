@@ -128,7 +128,7 @@ class RowInput(Transform):
     """Encodes a row of a table.
 
     A sample is a mapping from the names of columns to values, or a sequence, array or tensor of
-    values in the order of ``encoding.names``. A value is a number, a text or a date; None or NaN
+    values in the order of ``encoding.columns``. A value is a number, a text or a date; None or NaN
     stand for a missing one. Other columns of a mapping have no effect.
     """
 
@@ -136,21 +136,21 @@ class RowInput(Transform):
 
     def __call__(self, sample: object) -> Tensor:
         """Return the input ``(width, 1, 1)`` float of a row."""
-        names = self.encoding.names
-        if isinstance(sample, Mapping):
-            missing = [name for name in names if name not in sample]
-            if missing:
-                raise ValueError(f"the row has no column {missing[0]!r}")
-            sample = [sample[name] for name in names]
+        columns, names = self.encoding.columns, self.encoding.names
         if isinstance(sample, Tensor):
             sample = sample.detach().cpu().numpy()
         if isinstance(sample, np.ndarray):
             sample = sample.tolist()
-        if isinstance(sample, str) or not isinstance(sample, Sequence):
+        if isinstance(sample, Sequence) and not isinstance(sample, str):
+            if len(sample) != len(columns):
+                raise ValueError(f"a row must have {len(columns)} values, not {len(sample)}")
+            sample = {column.name: value for column, value in zip(columns, sample, strict=True)}
+        if not isinstance(sample, Mapping):
             raise ValueError(f"a row must be a mapping or a sequence, not {type(sample).__name__}")
-        if len(sample) != len(names):
-            raise ValueError(f"a row must have {len(names)} values, not {len(sample)}")
-        return self.encoding([[cell_text(value)] for value in sample])[0]
+        missing = [name for name in names if name not in sample]
+        if missing:
+            raise ValueError(f"the row has no column {missing[0]!r}")
+        return self.encoding([[cell_text(sample[name])] for name in names])[0]
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ def search(config: SearchConfig, invocation: Invocation, ranks: Ranks) -> JsonOb
         run.begin(recipe.data.subsets, recipe.data.extra_files())
         with TrainingLoop(recipe, epochs=config.epochs, name="search") as loop:
             recipe.loop = loop
-            loop.announce("searching", recipe.data.describe())
+            loop.announce("searching", recipe.data.describe(), recipe.data.notes())
             for callback in recipe.callbacks:
                 callback.start()
             loop.fit()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from darts.data import SampleBatch
+from darts.data.text_file import shortened
+from darts.ops.transfer import constant_on
 from darts.registry import choice
 from darts.tasks.chance import ChanceLevel, guessed_class
 from darts.tasks.metrics import CLASSIFICATION_METRICS, Metric, Scores, by_name, class_pairs, ratio
@@ -23,18 +25,64 @@ MAX_CONFUSION_CLASSES = 200
 """Maximum number of classes of a confusion matrix; larger ones are unreadable."""
 
 
+def class_weights(option: object, spec: ObjectiveSpec) -> Tensor | None:
+    """Return the weight of each class in the training loss, ``(classes,)``; None for equal weights.
+
+    Args:
+        option: "none", "balanced" or a mapping from names of classes to weights; others have 1.
+        spec: Names and counts of the classes.
+
+    Raises:
+        ValueError: For other options, unknown classes, and weights that are not positive.
+    """
+    if option == "none":
+        return None
+    names, counts = spec.target_names, spec.class_counts
+    if option == "balanced":
+        assert counts is not None
+        balanced = [sum(counts) / (len(names) * count) if count else 1.0 for count in counts]
+        return torch.tensor(balanced)
+    if not isinstance(option, Mapping):
+        raise ValueError(
+            f"task.class_weights={option}: must be none, balanced or a mapping from names of "
+            "classes to weights"
+        )
+    weights = dict.fromkeys(names, 1.0)
+    for name, weight in option.items():
+        if str(name) not in weights:
+            raise ValueError(
+                f"task.class_weights: there is no class {name!r}; the classes are "
+                f"{shortened(names)}"
+            )
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not weight > 0:
+            raise ValueError(f"task.class_weights.{name}={weight}: must be a positive number")
+        weights[str(name)] = float(weight)
+    return torch.tensor([*weights.values()])
+
+
 class ClassificationObjective(SampleObjective):
     """Cross entropy of logits ``(B, classes)``, or another loss."""
 
-    def __init__(self, task: SampleTask, spec: ObjectiveSpec) -> None:
+    def __init__(self, task: Classification, spec: ObjectiveSpec) -> None:
         super().__init__(task, spec)
         self.classes = len(spec.target_names)
-        self.metrics = {n: m for n, m in task.metrics.items() if self.classes >= m.min_classes}
+        self.metrics = {
+            name: metric
+            for name, metric in task.metrics.items()
+            if metric.min_classes <= self.classes <= metric.max_classes
+        }
+        self._weights = class_weights(task.class_weights, spec)
+        if self._weights is not None and self._uses_own_loss:
+            raise ValueError(
+                f"task.class_weights={task.class_weights}: belongs to the loss of the task, not to "
+                "task.loss=own; set task.class_weights=none"
+            )
         self._last_scores: Scores | None = None
 
     def task_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the cross entropy in nats of logits ``(B, classes)`` and labels ``(B,)``."""
-        return F.cross_entropy(outputs, targets, label_smoothing=self.label_smoothing)
+        weights = None if self._weights is None else constant_on(self._weights, outputs.device)
+        return F.cross_entropy(outputs, targets, weights, label_smoothing=self.label_smoothing)
 
     def train_metrics(self, logits: Tensor, batch: SampleBatch) -> dict[str, Tensor]:
         return {"accuracy": (logits.argmax(1) == batch[1]).float().mean()}
@@ -58,10 +106,18 @@ class ClassificationObjective(SampleObjective):
 @TASKS.register_capturable
 @dataclass
 class Classification(SampleTask):
-    """The task of assigning one of several classes to a sample."""
+    """The task of assigning one of several classes to a sample.
+
+    Attributes:
+        class_weights: Weights of the classes in the training loss, see ``class_weights``. With
+            "balanced", each class has the same share, however many samples it has (King and Zeng,
+            "Logistic Regression in Rare Events Data", Political Analysis 9, 2001). Scores do not
+            depend on the weights.
+    """
 
     name: str = "classification"
     loss: str = choice("cross_entropy", "cross_entropy", OWN)
+    class_weights: Any = "none"
     data_kinds: ClassVar[tuple[str, ...]] = ("images", "rows", "audio")
     metrics: ClassVar[Mapping[str, Metric]] = CLASSIFICATION_METRICS
 

@@ -46,6 +46,7 @@ class Metric:
         rows: Returns the results of single samples.
         value: Computes the metric from the results.
         min_classes: Minimum number of classes for which the metric is defined.
+        max_classes: Maximum number of classes for which it is computed.
         text: Whether the samples are the consecutive tokens of a text, which are not independent.
     """
 
@@ -54,6 +55,7 @@ class Metric:
     rows: Rows
     value: Value
     min_classes: int = 2
+    max_classes: float = math.inf
     text: bool = False
 
     def of(self, rows: Numbers) -> float:
@@ -196,10 +198,66 @@ def macro_f1(counts: Numbers, rows: Numbers) -> Numbers:
     return np.asarray(f1.sum(0) / (total > 0).sum(0))
 
 
+def balanced_accuracy(counts: Numbers, rows: Numbers) -> Numbers:
+    """Return the mean share of correct predictions over the true classes, for ``class_pairs``."""
+    true, predicted = rows.astype(np.int64).T
+    members = (true[:, None] == np.unique(true)).astype(np.float64)  # (samples, classes)
+    total = counts @ members
+    recall = counts @ (members * (true == predicted)[:, None]) / np.maximum(total, 1.0)
+    return np.asarray(recall.sum(1) / (total > 0).sum(1))
+
+
+def threshold_counts(counts: Numbers, scores: Numbers, labels: Numbers) -> tuple[Numbers, Numbers]:
+    """Return how many samples, and how many positive ones, reach each threshold.
+
+    Args:
+        counts: How often each resample contains each sample, ``(draws, samples)``.
+        scores: Scores ``(samples,)``. Equal ones are one threshold.
+        labels: 1 for positive samples, else 0, ``(samples,)``.
+
+    Returns:
+        Two arrays ``(draws, thresholds)``, from the highest threshold to the lowest.
+    """
+    order = np.argsort(-scores, kind="stable")
+    last = np.append(np.nonzero(np.diff(scores[order]))[0], len(order) - 1)  # of each threshold
+    drawn = counts[:, order]
+    return drawn.cumsum(1)[:, last], (drawn * labels[order]).cumsum(1)[:, last]
+
+
+def auroc(counts: Numbers, rows: Numbers) -> Numbers:
+    """Return the mean area under the ROC curve of each class against all others.
+
+    Classes that do not occur, or that all samples have, do not count. Rows are those of
+    ``_class_probabilities``.
+
+    References:
+        Fawcett, "An introduction to ROC analysis", Pattern Recognition Letters 27, 2006.
+    """
+    areas = []
+    for label, probabilities in enumerate(rows[:, 1:].T):
+        ranked, found = threshold_counts(counts, probabilities, rows[:, 0] == label)
+        wrong = ranked - found
+        gained = np.diff(wrong, axis=1, prepend=0.0)
+        before = np.concatenate([np.zeros((len(found), 1)), found[:, :-1]], axis=1)
+        total = found[:, -1] * wrong[:, -1]
+        area = (gained * (before + found) / 2).sum(1)
+        areas.append(np.where(total > 0, area / np.maximum(total, 1.0), np.nan))
+    known = ~np.isnan(areas)
+    return np.asarray(np.where(known, areas, 0.0).sum(0) / known.sum(0))
+
+
+def _class_probabilities(objective: Objective, logits: Tensor, batch: SampleBatch) -> Tensor:
+    """Return the true class and the probability of each class, ``(B, 1 + classes)``."""
+    return wide(torch.cat([batch[1][:, None].float(), logits.float().softmax(1)], dim=1))
+
+
 CLASSIFICATION_METRICS = by_name(
     Metric("accuracy", True, _hits, ratio),
     Metric("top5_accuracy", True, _top5_hits, ratio, min_classes=6),
+    Metric("balanced_accuracy", True, class_pairs, balanced_accuracy),
     Metric("macro_f1", True, class_pairs, macro_f1),
     Metric("micro_f1", True, _hits, ratio),  # equals the accuracy for one class per sample
+    Metric("auroc", True, _class_probabilities, auroc, max_classes=100),
     Metric("loss", False, _losses, ratio),
+    Metric("log_loss", False, _losses, ratio),  # the same, by its usual name
 )
