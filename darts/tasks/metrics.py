@@ -259,5 +259,4 @@ CLASSIFICATION_METRICS = by_name(
     Metric("micro_f1", True, _hits, ratio),  # equals the accuracy for one class per sample
     Metric("auroc", True, _class_probabilities, auroc, max_classes=100),
     Metric("loss", False, _losses, ratio),
-    Metric("log_loss", False, _losses, ratio),  # the same, by its usual name
 )

@@ -82,6 +82,23 @@ def test_the_network_equals_its_layers_written_out(normalization: str) -> None:
     torch.testing.assert_close(net(x), expected)
 
 
+@pytest.mark.parametrize("normalization", ["batch", "none"])
+def test_an_ensemble_equals_networks_that_share_their_hidden_layers(normalization: str) -> None:
+    net = Network(LAYERS, classes=4, in_channels=6, normalization=normalization, members=3)
+    x = torch.randn(5, 6, 1, 1)
+    assert net(x).shape == (5, 3, 4)  # in training
+    net.eval()
+    single = Network(LAYERS, classes=4, in_channels=6, normalization=normalization).eval()
+    single.layers.load_state_dict(net.layers.state_dict())
+    expected = []
+    for member in range(3):
+        single.classifier.weight.data = net.classifier.weight[member].T
+        single.classifier.bias.data = net.classifier.bias[member]
+        expected.append(single(x * net.factors[member, :, None, None]))
+    torch.testing.assert_close(net(x), torch.stack(expected).mean(0))
+    assert set(net.factors.flatten().tolist()) == {-1.0, 1.0}
+
+
 def test_dropout_acts_only_in_training() -> None:
     torch.manual_seed(0)
     net = Network(LAYERS, classes=4, in_channels=12, normalization="none", dropout=0.5)
