@@ -78,7 +78,7 @@ def validation_interval(
 
 
 @dataclass(frozen=True)
-class _Scores:
+class SampleScores:
     """The scores of a network on a split."""
 
     trained: TrainedNetwork
@@ -89,7 +89,9 @@ class _Scores:
     samples: int  # or target tokens
 
 
-def _interval(pairs: Sequence[tuple[_Scores, _Scores]], level: float) -> tuple[float, float] | None:
+def _interval(
+    pairs: Sequence[tuple[SampleScores, SampleScores]], level: float
+) -> tuple[float, float] | None:
     """Return the interval of the improvement, with the samples of all pairs together."""
     first = pairs[0][0]
     ours, theirs = (
@@ -104,16 +106,16 @@ def _interval(pairs: Sequence[tuple[_Scores, _Scores]], level: float) -> tuple[f
 
 def _score_both(
     references: Sequence[Path], metric: str, split: str, device: str
-) -> tuple[_Scores, _Scores]:
+) -> tuple[SampleScores, SampleScores]:
     """Score two checkpoints on a split; the scores are the same object for the same file."""
     files = [find_checkpoint(str(reference)).resolve() for reference in references]
     ranks = Ranks(device)
-    ours = theirs = _score(TrainedNetwork.load(str(files[0])), metric, ranks, split)
+    ours = theirs = score_samples(TrainedNetwork.load(str(files[0])), metric, ranks, split)
     if files[0] != files[1]:
         network = TrainedNetwork.load(str(files[1]))
         # The order of sentences depends on the batch size.
         batch_size = ours.trained.config.loader.eval_batch_size
-        theirs = _score(network, metric, ranks, split, batch_size=batch_size)
+        theirs = score_samples(network, metric, ranks, split, batch_size=batch_size)
     first, second = (
         (own.trained.config.task.name, own.trained.target_names) for own in (ours, theirs)
     )
@@ -125,9 +127,9 @@ def _score_both(
     return ours, theirs
 
 
-def _score(
+def score_samples(
     trained: TrainedNetwork, metric: str, ranks: Ranks, split: str, batch_size: int | None = None
-) -> _Scores:
+) -> SampleScores:
     """Score a network on a split as ``darts.evaluate`` does; keep the results of samples."""
     objective, loader = open_split(trained, ranks, split, batch_size=batch_size)
     one_of("metric", metric, objective.metrics)
@@ -145,7 +147,7 @@ def _score(
     net = build_on(trained, ranks.device)
     with torch.inference_mode():
         scores = evaluate(net, loader.epoch(0), objective, device=ranks.device, observe=observe)
-    return _Scores(
+    return SampleScores(
         trained=trained,
         scores=scores,
         metric=steering,

@@ -1,0 +1,250 @@
+"""Gradient-boosted trees on the rows of a table, with which networks are compared.
+
+On most tables, they are the strongest model that takes seconds to train. Several settings train on
+the training rows. The one with the best validation score trains on all rows again, and is scored on
+the test split.
+
+References:
+    Friedman, "Greedy Function Approximation: A Gradient Boosting Machine", 2001.
+    Ke et al., "LightGBM", NeurIPS 2017: histograms, which scikit-learn's implementation uses.
+    Bergstra and Bengio, "Random Search for Hyper-Parameter Optimization", JMLR 2012.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeGuard
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from darts.data.encodings import RowEncoding
+from darts.data_modules.data_module import DataModule
+from darts.data_modules.samples import SampleDataModule
+from darts.judging.resampling import paired_interval
+from darts.reading import JsonObject, read_npz
+from darts.recipes.gain import SampleScores, score_samples
+from darts.recipes.trained import TrainedNetwork
+from darts.tasks.metrics import Numbers
+from darts.tracking.formats import format_duration, format_value, is_fraction
+from darts.training.distributed import Ranks
+from darts.writing import open_atomically
+
+if TYPE_CHECKING:
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+
+    Model = HistGradientBoostingClassifier | HistGradientBoostingRegressor
+
+Part = tuple[Tensor, Tensor]
+"""Rows ``(N, F)`` and targets, see ``darts.data.targets``."""
+
+TRIALS = 10
+"""Settings if no time is given."""
+
+FILE = "trees.npz"
+
+
+@dataclass(frozen=True)
+class TreeScores:
+    """Scores of the best setting.
+
+    Attributes:
+        setting: Its hyperparameters of scikit-learn that differ from the defaults.
+        valid: Its score on validation rows, after training on the other training rows.
+        test: All scores on the test split by name, after training on all training rows; empty
+            without test targets.
+        trials: Number of settings that were tried.
+        seconds: Seconds that all training took.
+    """
+
+    setting: dict[str, float]
+    valid: float
+    test: dict[str, float]
+    trials: int
+    seconds: float
+
+    def summary(self, metric: str) -> JsonObject:
+        """Return the entries of ``summary.json``."""
+        test = {f"tree_test_{name}": score for name, score in self.test.items()}
+        valid = {f"tree_valid_{metric}": self.valid}
+        return {**valid, **test, "tree_setting": self.setting, "tree_seconds": self.seconds}
+
+    def note(self, metric: str, results: Numbers, network: SampleScores) -> str:
+        """Return a sentence that compares the trees with a network on the test split.
+
+        ``results`` are those of the trees on single samples, see ``Metric.rows``.
+        """
+        own, other = self.test[metric], network.scores[metric]
+        better = own > other if network.metric.higher_is_better else own < other
+        bounds = paired_interval(results, network.results, network.metric.value)
+        factor, unit = (100, " points") if is_fraction(metric) else (1, "")
+        difference = f"{factor * (own - other):+.3g}{unit}"
+        verdict = "which may be chance"
+        if bounds is not None:
+            low, high = (factor * bound for bound in bounds)
+            difference += f" (95 % interval {low:+.3g} to {high:+.3g})"
+            if low * high > 0:
+                verdict = f"the {'trees are' if better else 'network is'} better"
+        name = f"test_{metric}"
+        return (
+            f"Gradient-boosted trees, the best of {self.trials} settings in "
+            f"{format_duration(self.seconds)}, have a {name} of {format_value(name, own)}; trees "
+            f"minus network is {difference}, {verdict}."
+        )
+
+
+class Trees:
+    """Trees that predict the targets of one setting, one model per number.
+
+    Args:
+        part: Training rows.
+        outputs: Number of outputs of a network for the same data.
+        setting: Hyperparameters of scikit-learn.
+        seed: Seed of the held-out rows that stop a training early.
+        stops_early: Whether a training ends when such rows have no better score.
+    """
+
+    def __init__(
+        self,
+        part: Part,
+        outputs: int,
+        setting: Mapping[str, float],
+        seed: int,
+        *,
+        stops_early: bool,
+    ) -> None:
+        from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+
+        rows, targets = (own.numpy() for own in part)
+        self.outputs, self.classifies = outputs, targets.ndim == 1
+        kind = HistGradientBoostingClassifier if self.classifies else HistGradientBoostingRegressor
+        columns = [targets] if self.classifies else list(targets.T)
+        options = {"early_stopping": stops_early, "random_state": seed, **setting}
+        self.models: list[Model] = [kind(**options).fit(rows, column) for column in columns]
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """Return logits or standardized numbers, ``(N, outputs)``, like a network."""
+        if not self.classifies:
+            columns = [model.predict(rows.numpy()) for model in self.models]
+            return torch.from_numpy(np.stack(columns, axis=1)).float()
+        (model,) = self.models
+        logits = torch.full((len(rows), self.outputs), -30.0)
+        found = torch.from_numpy(model.predict_proba(rows.numpy())).float()
+        logits[:, torch.from_numpy(model.classes_)] = found.log().clamp(min=-30)
+        return logits
+
+    @property
+    def rounds(self) -> int:
+        """Number of boosting rounds."""
+        return max(model.n_iter_ for model in self.models)
+
+
+def boost_trees(
+    data: SampleDataModule, metric: str, seconds: float | None, seed: int
+) -> tuple[TreeScores, Numbers]:
+    """Train trees with several settings; return the scores and the results of the best one.
+
+    Args:
+        data: Rows of a table, with classes or numbers as targets, after the loaders were made.
+        metric: Name of the steering metric.
+        seconds: About how long it may take; the first setting always trains. None: ``TRIALS``.
+        seed: Seed of the settings.
+
+    Returns:
+        The scores, and the results of single test samples for the metric, see ``Metric.rows``.
+    """
+    begin, random, outputs = time.monotonic(), np.random.default_rng(seed), len(data.target_names)
+    objective = data.objective()
+    steering = objective.metrics[metric]
+
+    def score(trees: Trees, part: Part) -> dict[str, float]:
+        scores = objective.scores()
+        scores.update(trees(part[0]), part)
+        return scores.compute()
+
+    train, valid = _parts(data)
+    setting: dict[str, float] = {}  # the defaults
+    best, best_setting, trials = None, setting, 0
+    while True:
+        trees = Trees(train, outputs, setting, seed, stops_early=trials > 0)
+        found = score(trees, valid)[metric]
+        if steering.prefers(found, best):
+            best, best_setting = found, {**setting, "max_iter": trees.rounds}
+        trials += 1
+        # The next setting and the last training take about as long as one so far.
+        expected = (time.monotonic() - begin) * (trials + 2) / trials
+        if (trials == TRIALS) if seconds is None else (expected > seconds):
+            break
+        setting = draw_setting(random)
+    if data.source.valid is None:
+        train = tuple(torch.cat(pair) for pair in zip(train, valid, strict=True))
+    test: dict[str, float] = {}
+    results = np.empty((0, 1))
+    if data.source.test is not None:
+        trees = Trees(train, outputs, best_setting, seed, stops_early=False)
+        part = _rows(data.source.test.pixels), data.source.test.labels
+        test = score(trees, part)
+        results = steering.rows(objective, trees(part[0]), part).double().numpy()
+    elapsed = time.monotonic() - begin
+    return TreeScores(best_setting, float(best), test, trials, elapsed), results
+
+
+def draw_setting(random: np.random.Generator) -> dict[str, float]:
+    """Return random hyperparameters of ``HistGradientBoosting``, with early stopping."""
+    return {
+        "max_iter": 1000,
+        "learning_rate": float(np.exp(random.uniform(np.log(0.02), np.log(0.3)))),
+        "max_leaf_nodes": int(random.choice([4, 8, 16, 31, 63, 127])),
+        "min_samples_leaf": int(random.choice([2, 5, 10, 20, 50])),
+        "l2_regularization": float(random.choice([0.0, 0.1, 1.0, 10.0])),
+        "max_features": float(random.choice([0.3, 0.5, 0.75, 1.0])),
+    }
+
+
+def can_boost(data: DataModule) -> TypeGuard[SampleDataModule]:
+    """Return whether data are rows of a table with classes or numbers as targets."""
+    if not isinstance(data, SampleDataModule) or not isinstance(data.encoding, RowEncoding):
+        return False
+    return data.source.train.labels.ndim == 1 or data.target_scale is not None
+
+
+def save_results(directory: Path, results: Numbers) -> None:
+    """Write the results of trees on test samples to a run directory."""
+    with open_atomically(directory / FILE) as file:
+        np.savez_compressed(file, results=results)
+
+
+def compare_trees(directory: Path, trees: TreeScores, network: Path, metric: str) -> str:
+    """Return a sentence that compares trees with a network; empty without test targets.
+
+    Args:
+        directory: Run directory with the results of the trees.
+        trees: Their scores.
+        network: Run directory with the checkpoint of the network.
+        metric: Name of the steering metric.
+    """
+    if not trees.test:
+        return ""
+    results = read_npz(directory / FILE)["results"]
+    trained = TrainedNetwork.load(str(network))
+    return trees.note(metric, results, score_samples(trained, metric, Ranks("cpu"), "test"))
+
+
+def _rows(pixels: Tensor) -> Tensor:
+    return pixels.flatten(1)
+
+
+def _parts(data: SampleDataModule) -> tuple[Part, Part]:
+    """Return training and validation rows with their targets."""
+    source = data.source
+    train, valid = source.train, source.valid
+    kept = data.subsets["train"]
+    first = _rows(train.pixels[kept]), train.labels[kept]
+    if valid is not None:
+        return first, (_rows(valid.pixels), valid.labels)
+    held_out = data.subsets["valid"]
+    return first, (_rows(train.pixels[held_out]), train.labels[held_out])
