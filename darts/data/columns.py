@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime, timezone
 
 import numpy as np
 
@@ -38,11 +38,12 @@ FORMS = {
 FEW = 10
 """Integers with at most as many values, each in at least 1 % of the rows, are categories."""
 
+_SPACES = " \u00a0\u202f'’"  # also separate thousands
 _PATTERNS = {
-    COMMAS: re.compile(r"[+-]?(\d{1,3}([,\s'’]\d{3})+|\d+)(\.\d*)?", re.ASCII),
-    DECIMAL_COMMA: re.compile(r"[+-]?(\d{1,3}([.\s'’]\d{3})+|\d+)(,\d*)?", re.ASCII),
+    COMMAS: re.compile(rf"[+-]?(\d{{1,3}}([,{_SPACES}]\d{{3}})+|\d+)(\.\d*)?", re.ASCII),
+    DECIMAL_COMMA: re.compile(rf"[+-]?(\d{{1,3}}([.{_SPACES}]\d{{3}})+|\d+)(,\d*)?", re.ASCII),
 }
-_SEPARATORS = {COMMAS: re.compile(r"[,\s'’]"), DECIMAL_COMMA: re.compile(r"[.\s'’]")}
+_SEPARATORS = {COMMAS: re.compile(f"[,{_SPACES}]"), DECIMAL_COMMA: re.compile(f"[.{_SPACES}]")}
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(\.\d{3})+|[+-]?\d{1,3}", re.ASCII)
 _NEARLY_ALL = 0.9  # share of numbers or dates among values; the others are mistakes
 _SAMPLE = 1000  # different values that decide on this
@@ -93,7 +94,7 @@ def as_date(cell: str, form: str) -> datetime | None:
         found = datetime.fromisoformat(text) if form == ISO else datetime.strptime(text, form)
     except ValueError:
         return None
-    return found.astimezone(UTC).replace(tzinfo=None) if found.tzinfo else found
+    return found.astimezone(timezone.utc).replace(tzinfo=None) if found.tzinfo else found
 
 
 def fits(cell: str, form: str) -> bool:
@@ -171,11 +172,13 @@ def infer(
     """
     present = [cell for cell in cells if not is_missing(cell)]
     counts = Counter(present)
-    kinds = {None: (NUMBER, DATE), CATEGORY: (NUMBER,), UNUSED: ()}.get(kind, (kind,))
-    forms = [form for own in kinds for form in FORMS[own]]
+    # Numbers that are categories have one name each, however they are written.
+    kinds = {None: (NUMBER, DATE), CATEGORY: (NUMBER,), NUMBER: (NUMBER,), DATE: (DATE,)}
+    forms = [form for own in kinds.get(kind, ()) for form in FORMS[own]]
     if prefers_commas:
         forms.sort(key=(PLAIN, DECIMAL_COMMA).__contains__, reverse=True)
-    form = next((own for own in forms if all(fits(cell, own) for cell in counts)), "")
+    fitting = (own for own in forms if all(fits(cell, own) for cell in counts))
+    form = next(fitting, "") if counts else ""
     if counts and not form and kind in (None, NUMBER, DATE):
         _check_for_mistakes(name, cells, forms, kind)
     found, reason = _kind(counts, form, len(cells))
@@ -230,7 +233,7 @@ def _check_for_mistakes(
 
 def describe(columns: Sequence[Column]) -> list[tuple[str, ...]]:
     """Return a table of columns, with a header: what they contain and why some are not used."""
-    rows = [("column", "kind", "distinct", "missing", "example", "")]
+    rows: list[tuple[str, ...]] = [("column", "kind", "distinct", "missing", "example", "")]
     for own in columns:
         example = shortened([own.example.replace("\n", " ")])
         counts = (f"{own.distinct:,}", f"{own.missing:,}")

@@ -81,10 +81,18 @@ class RowEncoding:
             cells: The training rows of each column.
             bins: Largest number of bins of a column. One with few different numbers has fewer; one
                 with at most two has none, because its encoding would be the number again.
+
+        Raises:
+            ColumnError: If a cell is not of the kind of its column, or not finite.
         """
         others = [column for column in columns if column.kind not in (CATEGORY, UNUSED)]
         count = min(bins, MAX_BINS // max(len(others), 1))
-        fitted = [_fit(column, own, count) for column, own in zip(columns, cells, strict=True)]
+        fitted = []
+        for column, own in zip(columns, cells, strict=True):
+            try:
+                fitted.append(_fit(column, own, count))
+            except CellError as error:
+                raise ColumnError(column.name, error) from None
         return cls(tuple(fitted))
 
     @property

@@ -40,21 +40,21 @@ def check_kinds(table: Table, kinds: Mapping[str, str], names: Sequence[str]) ->
 
 
 def infer_columns(
-    table: Table, names: Sequence[str], rows: Sequence[Sequence[str]], kinds: Mapping[str, str]
+    table: Table, names: Sequence[str], rows: Sequence[int], kinds: Mapping[str, str]
 ) -> list[Column]:
-    """Return what columns contain, from their training rows, or from the kinds that are set."""
+    """Return what some rows of columns contain, or the kinds that are set."""
     columns = []
-    for name, cells in zip(names, rows, strict=True):
+    for name in names:
+        cells = table.column(name, rows)
         try:
             column = infer(name, cells, kind=kinds.get(name), prefers_commas=table.delimiter != ",")
         except CellError as error:
-            row = table.column(name).index(cells[error.row])
-            raise ValueError(f"csv: {table.place(row, name)}: {error}") from None
+            raise ValueError(f"csv: {table.place(rows[error.row], name)}: {error}") from None
         columns.append(column)
     if any(column.form == DECIMAL_COMMA for column in columns):
-        for index, cells in enumerate(rows):
-            if columns[index].form == PLAIN and may_have_thousands(cells):
-                columns[index] = dataclasses.replace(columns[index], form=DECIMAL_COMMA)
+        for index, column in enumerate(columns):
+            if column.form == PLAIN and may_have_thousands(table.column(column.name, rows)):
+                columns[index] = dataclasses.replace(column, form=DECIMAL_COMMA)
     return columns
 
 
@@ -81,7 +81,7 @@ def read_groups(table: Table, *, group: str | None, time: str | None) -> Groups 
     if time is None:
         return None
     table.check_columns([time], " for dataset.time")
-    (column,) = infer_columns(table, [time], [table.column(time)], {})
+    (column,) = infer_columns(table, [time], table.rows, {})
     if not column.form:
         raise ValueError(
             f"csv: {table.path}, column {time!r} for dataset.time has no numbers or dates, but "
@@ -104,9 +104,12 @@ def fit_encoding(
         kinds: Kinds of columns that the user has set.
         bins: Largest number of bins of a column.
     """
-    cells = [[own[row] for row in rows] for own in map(table.column, names)]
-    columns = infer_columns(table, names, cells, kinds)
-    encoding = RowEncoding.fit(columns, cells, bins)
+    columns = infer_columns(table, names, rows, kinds)
+    try:
+        encoding = RowEncoding.fit(columns, [table.column(name, rows) for name in names], bins)
+    except ColumnError as error:
+        place = table.place(rows[error.row], error.column)
+        raise ValueError(f"csv: {place}: {error.problem}") from None
     if not encoding.width:
         reasons = [f"{column.name} ({column.reason or column.kind})" for column in columns]
         raise ValueError(

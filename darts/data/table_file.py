@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,9 +73,15 @@ class Table:
                     f"{shortened(self.columns)}"
                 )
 
-    def column(self, name: str) -> list[str]:
-        """Return the cells of a column without spaces around them."""
-        return [cell.strip() for cell in self.cells[name]]
+    @property
+    def rows(self) -> range:
+        """The indices of all rows."""
+        return range(len(self.cells))
+
+    def column(self, name: str, rows: Sequence[int] | None = None) -> list[str]:
+        """Return the cells of a column, or of some rows of it, without spaces around them."""
+        cells = [cell.strip() for cell in self.cells[name]]
+        return cells if rows is None else [cells[row] for row in rows]
 
     def texts(self, column: str) -> list[str]:
         """Return the cells of a column; none may be empty."""

@@ -13,7 +13,6 @@ Target columns have classes as text, labels as 0 or 1, or numbers.
 from __future__ import annotations
 
 import math
-import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -65,7 +64,7 @@ def load_csv(request: Request[TableOptions]) -> Source:
     groups = read_groups(train, group=options.group, time=options.time)
     classes, targets = _read_targets(tables, target_columns, request.targets)
     where = f"csv: {train.path}"
-    rows = {split: torch.arange(len(table.cells)) for split, table in tables.items()}
+    rows = {split: torch.tensor(table.rows) for split, table in tables.items()}
     targets, scale = complete_splits(
         rows, targets, classes, kind=request.targets, options=options, where=where, groups=groups
     )
@@ -76,7 +75,6 @@ def load_csv(request: Request[TableOptions]) -> Source:
     for split, indices in rows.items():
         inputs = encode(encoding, tables.get(split, train))[indices]
         splits[split] = MemoryImages(inputs, targets[split])
-    _warn_of_duplicates(splits["train"], splits["test"], where)
     return Source(
         request.name,
         classes,
@@ -156,9 +154,7 @@ def _read_targets(
         names = _class_names(tables["train"], columns[0])
         return names, {split: _classes(table, columns[0], names) for split, table in tables.items()}
     train = tables["train"]
-    inferred = infer_columns(
-        train, columns, [*map(train.column, columns)], dict.fromkeys(columns, NUMBER)
-    )
+    inferred = infer_columns(train, columns, train.rows, dict.fromkeys(columns, NUMBER))
     targets = {
         split: torch.stack([numbers_in(table, column) for column in inferred], dim=1)
         for split, table in tables.items()
@@ -207,16 +203,3 @@ def _classes(table: Table, column: str, names: Sequence[str]) -> Tensor:
             f"{labels[unknown]!r}"
         )
     return torch.tensor([index_of[name] for name in labels])
-
-
-def _warn_of_duplicates(train: MemoryImages, test: MemoryImages, where: str) -> None:
-    """Warn if rows of the test split are also in the training split."""
-    known = {row.tobytes() for row in train.pixels.numpy()}
-    count = sum(row.tobytes() in known for row in test.pixels.numpy())
-    if count:
-        warnings.warn(
-            f"{where}: {count:,} of {len(test.labels):,} test rows have the same inputs as a "
-            "training row; if such rows belong together, set dataset.group",
-            UserWarning,
-            stacklevel=2,
-        )

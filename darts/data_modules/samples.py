@@ -13,7 +13,7 @@ from darts.data import InputSpec, SampleLoader
 from darts.data.augment import Augmentation
 from darts.data.columns import describe
 from darts.data.encodings import Encoding, RowEncoding
-from darts.data.images import Images
+from darts.data.images import Images, MemoryImages
 from darts.data.source import Source
 from darts.data.spec_augment import SpecAugment
 from darts.data.split import Groups
@@ -58,6 +58,15 @@ class SampleDataModule(LabeledDataModule[Images]):
         lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
         if len(encoding.columns) > SHOWN_COLUMNS:
             lines.append(f"and {len(encoding.columns) - SHOWN_COLUMNS:,} more; see columns.csv")
+        train, test = self.source.train, self.source.test
+        if isinstance(train, MemoryImages) and isinstance(test, MemoryImages):
+            known = {row.tobytes() for row in train.pixels.numpy()}
+            count = sum(row.tobytes() in known for row in test.pixels.numpy())
+            if count:
+                lines.append(
+                    f"{count:,} of {len(test):,} test rows have the same inputs as a training row; "
+                    "if such rows belong together, set dataset.group"
+                )
         return [*lines, *super().notes()]
 
     def extra_files(self) -> dict[str, str]:

@@ -12,17 +12,20 @@ References:
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeGuard
+from typing import Protocol, TypeGuard
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from darts.data.encodings import RowEncoding
+from darts.data.images import Images, MemoryImages
 from darts.data_modules.data_module import DataModule
 from darts.data_modules.samples import SampleDataModule
 from darts.judging.resampling import paired_interval
@@ -34,10 +37,17 @@ from darts.tracking.formats import format_duration, format_value, is_fraction
 from darts.training.distributed import Ranks
 from darts.writing import open_atomically
 
-if TYPE_CHECKING:
-    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
-    Model = HistGradientBoostingClassifier | HistGradientBoostingRegressor
+class Boosting(Protocol):
+    """What both kinds of trees of scikit-learn have; ``classes_`` and probabilities only one."""
+
+    n_iter_: int
+    classes_: NDArray[np.int64]
+
+    def predict(self, rows: Numbers) -> Numbers: ...
+
+    def predict_proba(self, rows: Numbers) -> Numbers: ...
+
 
 Part = tuple[Tensor, Tensor]
 """Rows ``(N, F)`` and targets, see ``darts.data.targets``."""
@@ -124,7 +134,7 @@ class Trees:
         kind = HistGradientBoostingClassifier if self.classifies else HistGradientBoostingRegressor
         columns = [targets] if self.classifies else list(targets.T)
         options = {"early_stopping": stops_early, "random_state": seed, **setting}
-        self.models: list[Model] = [kind(**options).fit(rows, column) for column in columns]
+        self.models: list[Boosting] = [kind(**options).fit(rows, column) for column in columns]
 
     def __call__(self, rows: Tensor) -> Tensor:
         """Return logits or standardized numbers, ``(N, outputs)``, like a network."""
@@ -168,7 +178,8 @@ def boost_trees(
 
     train, valid = _parts(data)
     setting: dict[str, float] = {}  # the defaults
-    best, best_setting, trials = None, setting, 0
+    best: float | None = None
+    best_setting, trials = setting, 0
     while True:
         trees = Trees(train, outputs, setting, seed, stops_early=trials > 0)
         found = score(trees, valid)[metric]
@@ -181,16 +192,17 @@ def boost_trees(
             break
         setting = draw_setting(random)
     if data.source.valid is None:
-        train = tuple(torch.cat(pair) for pair in zip(train, valid, strict=True))
+        train = torch.cat([train[0], valid[0]]), torch.cat([train[1], valid[1]])
     test: dict[str, float] = {}
     results = np.empty((0, 1))
     if data.source.test is not None:
         trees = Trees(train, outputs, best_setting, seed, stops_early=False)
-        part = _rows(data.source.test.pixels), data.source.test.labels
+        part = _part(data.source.test)
         test = score(trees, part)
         results = steering.rows(objective, trees(part[0]), part).double().numpy()
+    score_of_best = math.nan if best is None else best
     elapsed = time.monotonic() - begin
-    return TreeScores(best_setting, float(best), test, trials, elapsed), results
+    return TreeScores(best_setting, score_of_best, test, trials, elapsed), results
 
 
 def draw_setting(random: np.random.Generator) -> dict[str, float]:
@@ -234,17 +246,17 @@ def compare_trees(directory: Path, trees: TreeScores, network: Path, metric: str
     return trees.note(metric, results, score_samples(trained, metric, Ranks("cpu"), "test"))
 
 
-def _rows(pixels: Tensor) -> Tensor:
-    return pixels.flatten(1)
+def _part(split: Images, indices: Tensor | None = None) -> Part:
+    """Return the rows and targets of a split, or of some of its samples."""
+    assert isinstance(split, MemoryImages)  # as all tables are
+    kept = torch.arange(len(split)) if indices is None else indices
+    return split.pixels[kept].flatten(1), split.labels[kept]
 
 
 def _parts(data: SampleDataModule) -> tuple[Part, Part]:
     """Return training and validation rows with their targets."""
     source = data.source
-    train, valid = source.train, source.valid
-    kept = data.subsets["train"]
-    first = _rows(train.pixels[kept]), train.labels[kept]
-    if valid is not None:
-        return first, (_rows(valid.pixels), valid.labels)
-    held_out = data.subsets["valid"]
-    return first, (_rows(train.pixels[held_out]), train.labels[held_out])
+    train = _part(source.train, data.subsets["train"])
+    if source.valid is not None:
+        return train, _part(source.valid)
+    return train, _part(source.train, data.subsets["valid"])

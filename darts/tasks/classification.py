@@ -16,7 +16,7 @@ from darts.data import SampleBatch
 from darts.data.text_file import shortened
 from darts.ops.transfer import constant_on
 from darts.registry import choice
-from darts.tasks.chance import ChanceLevel, guessed_class
+from darts.tasks.chance import ChanceLevel, guessed_class, guessed_classes
 from darts.tasks.metrics import CLASSIFICATION_METRICS, Metric, Scores, by_name, class_pairs, ratio
 from darts.tasks.sample_objective import OWN, SampleObjective, SampleTask
 from darts.tasks.task import TASKS, Objective, ObjectiveSpec
@@ -100,7 +100,8 @@ class ClassificationObjective(SampleObjective):
         return torch.from_numpy(counts.reshape(self.classes, self.classes))
 
     def chance_level(self, targets: Tensor) -> ChanceLevel:
-        return guessed_class(targets)
+        # With weights, accuracy may be below the share of the most frequent class for good reason.
+        return guessed_class(targets) if self._weights is None else guessed_classes(targets)
 
 
 @TASKS.register_capturable

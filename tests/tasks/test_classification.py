@@ -90,6 +90,16 @@ def test_wrong_class_weights_are_refused(option: object, message: str) -> None:
         weighted_objective(option)
 
 
+def test_the_chance_level_of_weighted_classes_is_hardly_exceeded_by_guesses() -> None:
+    labels = torch.tensor([0] * 100 + [1] * 30 + [2] * 10)
+    level = weighted_objective("balanced").chance_level(labels)
+    guesses = torch.randint(3, (4000, len(labels)), generator=DRAW)
+    shares = torch.stack([(guesses == k)[:, labels == k].float().mean(1) for k in range(3)])
+    assert level.metric == "balanced_accuracy"
+    lucky = float((shares.mean(0) > level.limit).float().mean())
+    assert 0.002 < lucky < 0.03
+
+
 @pytest.mark.parametrize("draws", [1, 3])
 def test_scores_of_resamples_equal_those_of_repeated_samples(draws: int) -> None:
     logits, labels = sample(4, count=40)

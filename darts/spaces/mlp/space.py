@@ -104,7 +104,7 @@ class Network(NetworkBase):
         for layer in self.layers:
             x = rank_dropout(self, layer(x), self.dropout)
         if self.members > 1:
-            x = x.unflatten(0, (-1, self.members))
+            x = x.view(-1, self.members, x.shape[1])
         logits: Tensor = self.classifier(x)
         return logits.mean(1) if self.members > 1 and not self.training else logits
 
