@@ -19,11 +19,11 @@ from __future__ import annotations
 
 import itertools
 
+from darts.comparing.baselines import RunLauncher
 from darts.comparing.plan import ComparisonPlan
 from darts.comparing.plan import check_comparison as check
 from darts.comparing.report import write_report
 from darts.comparing.results import ComparisonResults
-from darts.comparing.runs import RunLauncher
 from darts.comparing.scheduler import PlannedRun, execute, plan_runs
 from darts.config import CompareConfig, ConfigError, Invocation, launch
 from darts.judging.statistics import pairs_needed

@@ -28,6 +28,7 @@ from records import hardware, parser_of, put_rows, record
 from torch import nn
 
 from darts.spaces.recurrent import PUBLISHED, DiscreteCell, DropoutRates, MixedCell
+from darts.spaces.recurrent.cell import ModelSettings
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 from oracles.recurrent_supernet import EdgewiseCell
@@ -38,12 +39,12 @@ DROPOUTS = DropoutRates(input=0.75, hidden=0.25)
 
 def mixed_cell_steps(args: argparse.Namespace) -> dict[str, Callable[[], object]]:
     """Return a forward and backward pass for each implementation of the supernet's cell."""
-    hidden, device = args.hidden, args.device
-    inputs = torch.randn(args.steps, args.batch, hidden, device=device)
+    settings, device = ModelSettings(args.hidden, args.hidden, DROPOUTS), args.device
+    inputs = torch.randn(args.steps, args.batch, args.hidden, device=device)
     weights = torch.randn(36, 5, device=device).softmax(-1)  # (edges, operations) of 8 nodes
 
     def make(cell_class: Any) -> Callable[[], None]:
-        cell = cell_class(hidden, hidden, 8, DROPOUTS).to(device)
+        cell = cell_class(settings, 8).to(device)
         return lambda: step(cell, inputs, None, weights)
 
     classes = {"edgewise": EdgewiseCell, "published": PlainMixedCell, "fast": MixedCell}
@@ -55,9 +56,10 @@ def discrete_cell_steps(args: argparse.Namespace) -> dict[str, Callable[[], obje
     hidden, device = args.hidden, args.device
     inputs = torch.randn(args.steps, args.batch, hidden, device=device)
     genotype = PUBLISHED[args.genotype].genotype
+    settings = ModelSettings(hidden, hidden, DROPOUTS)
     cells = {
-        "plain": PlainCell(genotype, hidden, hidden, DROPOUTS),
-        "network": DiscreteCell(genotype, hidden, hidden, DROPOUTS),
+        "plain": PlainCell(genotype, settings),
+        "network": DiscreteCell(genotype, settings),
         "LSTM": nn.LSTM(hidden, hidden),
     }
 

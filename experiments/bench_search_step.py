@@ -36,6 +36,7 @@ from torch import Tensor
 from darts.bilevel import first_order, unrolled
 from darts.data import MemoryImages, SampleLoader
 from darts.data.augment import Augmentation
+from darts.data.loader import LoaderOptions
 from darts.spaces import cnn
 
 IMPLEMENTATIONS = ("published", "edgewise", "fast")
@@ -166,15 +167,12 @@ def data_seconds(args: argparse.Namespace) -> float:
         SampleLoader(
             images,
             torch.arange(4096),
-            batch_size=args.batch,
-            seed=0,
-            name=name,
+            LoaderOptions(
+                args.batch, 0, name, shuffle=True, drop_last=True, device=torch.device(args.device)
+            ),
             mean=(0.5, 0.5, 0.5),
             std=(0.25, 0.25, 0.25),
             augmentation=Augmentation(crop="pad", padding=4, flip=True, cutout=0),
-            shuffle=True,
-            drop_last=True,
-            device=args.device,
         )
         for name in ("weights", "alphas")
     ]

@@ -23,6 +23,7 @@ from records import HERE, command, parser_of, table
 from darts.bilevel import PRODUCTS, compare_products, first_order, unrolled
 from darts.data import SampleLoader, load
 from darts.data.augment import Augmentation
+from darts.data.loader import LoaderOptions
 from darts.data.split import stratified_split
 from darts.spaces import cnn
 from darts.writing import write_json
@@ -51,18 +52,16 @@ def main() -> None:
     subsets = stratified_split(source.train.labels, [0.5, 0.5], seed=args.seed)
 
     def loader(subset: int, size: int) -> SampleLoader:
+        device = torch.device("cpu")
         return SampleLoader(
             source.train,
             subsets[subset],
-            batch_size=size,
-            seed=args.seed,
-            name=str(subset),
+            LoaderOptions(
+                size, args.seed, str(subset), shuffle=True, drop_last=True, device=device
+            ),
             mean=source.mean,
             std=source.std,
             augmentation=Augmentation(crop="pad", padding=1, flip=False, cutout=0),
-            shuffle=True,
-            drop_last=True,
-            device="cpu",
         )
 
     net = cnn.EdgewiseSupernet(channels=8, cells=3, classes=10, in_channels=1)

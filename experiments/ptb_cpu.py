@@ -25,10 +25,11 @@ from torch import Tensor, nn
 from darts.config import WeightOptimizerConfig
 from darts.data import Window, WindowLoader, load
 from darts.data.corpus import Corpus
+from darts.data.loader import LoaderOptions
 from darts.spaces.lookup import find_genotype
 from darts.spaces.network import LanguageModelOutput
 from darts.spaces.recurrent import DropoutRates, Genotype, Network
-from darts.spaces.recurrent.cell import locked_dropout
+from darts.spaces.recurrent.cell import ModelSettings, locked_dropout
 from darts.spaces.recurrent.network import EmbeddingDecoder
 from darts.tasks.language_model import LanguageModel
 from darts.tasks.task import ObjectiveSpec
@@ -54,7 +55,7 @@ class LstmNetwork(nn.Module):
     def __init__(self, vocab_size: int, width: int, dropouts: DropoutRates) -> None:
         super().__init__()
         self.dropouts = dropouts
-        self.embedding = EmbeddingDecoder(vocab_size, width, width, True, dropouts)
+        self.embedding = EmbeddingDecoder(vocab_size, ModelSettings(width, width, dropouts))
         self.lstm = nn.LSTM(width, width)
 
     def forward(self, tokens: Tensor, hidden: Tensor | None = None) -> LanguageModelOutput:
@@ -76,15 +77,9 @@ def make_lstm(weights: int, vocab_size: int, dropouts: DropoutRates) -> LstmNetw
 
 def windows(corpus: Corpus, split: str, columns: int, args: argparse.Namespace) -> WindowLoader:
     """Return the loader of a split for ``columns`` parallel columns of text."""
-    return WindowLoader(
-        getattr(corpus, split),
-        columns=columns,
-        length=args.window,
-        seed=args.seed,
-        name=split,
-        shift=split == "train",
-        device=CPU,
-    )
+    shuffle = split == "train"
+    options = LoaderOptions(columns, args.seed, split, shuffle, drop_last=shuffle, device=CPU)
+    return WindowLoader(getattr(corpus, split), options, args.window)
 
 
 def endless(loader: WindowLoader) -> Iterator[tuple[int, Window]]:
@@ -174,8 +169,8 @@ def main() -> None:
     )
     for network in args.networks:
         seed_everything(args.seed)
-        sizes = {"embedding": args.units, "hidden": args.units}
-        net: Any = Network(genotype, vocab_size, **sizes, dropouts=cell_dropouts)
+        settings = ModelSettings(args.units, args.units, cell_dropouts)
+        net: Any = Network(genotype, vocab_size, settings)
         weights = count_parameters(net.parameters())
         if network == "lstm":
             net = make_lstm(weights, vocab_size, lstm_dropouts)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from darts.data import SampleLoader
 from darts.data.images import MemoryImages
+from darts.data.loader import LoaderOptions
 from darts.spaces.macro.fast_layers import Residual
 from darts.spaces.pretrained.architectures import NETWORKS
 
@@ -51,7 +51,7 @@ def colors(count: int = 60, used: slice = slice(None)) -> SampleLoader:
     labels = torch.arange(count) % 3
     pixels = torch.randint(0, 150, (count, 3, 8, 8), generator=draw)
     pixels[torch.arange(count), labels] += 100
-    options: dict[str, Any] = {"batch_size": 20, "seed": 0, "name": "train", "device": "cpu"}
-    options |= {"mean": MEAN, "std": STD, "augmentation": None, "shuffle": True, "drop_last": True}
+    device = torch.device("cpu")
+    options = LoaderOptions(20, 0, "train", shuffle=True, drop_last=True, device=device)
     images = MemoryImages(pixels.to(torch.uint8), labels)
-    return SampleLoader(images, torch.arange(count)[used], **options)
+    return SampleLoader(images, torch.arange(count)[used], options, mean=MEAN, std=STD)

@@ -1,4 +1,4 @@
-"""Searches of the baselines. Each costs as much as the method's search with the same seed.
+"""Runs of a comparison, and the searches of its baselines, which cost as much as the method's.
 
 The cost of a search follows from a pilot, a short search. The cost of an epoch depends on its kind:
 its stage, and whether it updates the alphas. A pilot has epochs of each kind. The cost of a longer
@@ -14,12 +14,11 @@ from itertools import pairwise
 from pathlib import Path
 
 from darts.comparing.plan import RANDOM, RANDOM_SEARCH, ComparisonPlan
-from darts.comparing.runs import RunLauncher
 from darts.config import SearchConfig
 from darts.methods.stages import stage_position
 from darts.reading import JsonObject, read_json
 from darts.recipes.commands import merge_overrides, search_config
-from darts.running.jobs import RunFailed, read_divergence, read_summary
+from darts.running.jobs import Executor, Job, RunFailed, log_file, read_divergence, read_summary
 from darts.searching.searcher import epoch_kind
 from darts.spaces import AnyGenotype
 from darts.tracking import format_duration, format_value, read_metrics
@@ -35,6 +34,27 @@ EPOCHS_PER_STAGE = 3
 
 EpochKind = tuple[int, bool]
 """Kind of an epoch: the index of its stage, and whether it updates the alphas."""
+
+
+class RunLauncher:
+    """Starts or resumes runs, and waits for their ends. Several threads may call it."""
+
+    def __init__(self, executor: Executor) -> None:
+        self.executor = executor
+        self.sources: set[str] = set()  # of the joules of all runs so far
+
+    def __call__(self, command: str, directory: Path, overrides: Sequence[str]) -> JsonObject:
+        """Execute a run unless it is complete, and return its summary.
+
+        A resumed run keeps its own overrides. Raise RunFailed if the run ended with an error, and
+        CancelledError if it was stopped; see also ``Future``.
+        """
+        job = Job(str(directory), command, directory, (*overrides,))
+        outcome = self.executor.submit(job).result()
+        if outcome.summary is None:
+            raise RunFailed(f"{outcome.problem} (see {log_file(directory)})")
+        self.sources.add(str(outcome.summary.get("joules_source")))
+        return outcome.summary
 
 
 def draw_random(plan: ComparisonPlan, index: int) -> str:

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from darts.comparing.baselines import (
+    RunLauncher,
     describe_run,
     draw_random,
     pilot_overrides,
@@ -16,7 +17,6 @@ from darts.comparing.baselines import (
     search_at_equal_cost,
 )
 from darts.comparing.plan import RANDOM, RANDOM_BASELINES, RANDOM_SEARCH, ComparisonPlan
-from darts.comparing.runs import RunLauncher
 from darts.recipes.commands import merge_overrides, search_config
 from darts.running.jobs import RunFailed, is_complete
 from darts.training.interrupt import Interrupted

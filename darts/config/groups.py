@@ -17,6 +17,7 @@ from darts.methods.regularizer import REGULARIZERS
 from darts.methods.relaxation import RELAXATIONS
 from darts.methods.stopping import STOPPING
 from darts.plugins import conf_folders, group_options
+from darts.registry import Registry
 from darts.spaces import SPACES
 from darts.strategies import STRATEGIES
 from darts.strategies.judges import JUDGES
@@ -54,20 +55,13 @@ DATASETS: dict[str, type] = {
 
 # The YAML of an option names its type by `- /schema/<group>/<type>@_here_`. The type of a component
 # has the component's name; several data sets share a type.
+REGISTRIES: tuple[Registry[object], ...] = (
+    TASKS, SPACES, RELAXATIONS, GRADIENTS, PERTURBATIONS, REGULARIZERS, STOPPING, FREEZING,
+    DISCRETIZATIONS, STRATEGIES, PRUNERS, JUDGES,
+)  # fmt: skip
 TYPES: dict[str, Mapping[str, type]] = {
+    **{registry.group: registry for registry in REGISTRIES},
     "dataset": DATASETS,
-    "task": TASKS,
-    "space": SPACES,
-    "relaxation": RELAXATIONS,
-    "bilevel": GRADIENTS,
-    "perturbation": PERTURBATIONS,
-    "regularizer": REGULARIZERS,
-    "stopping": STOPPING,
-    "freezing": FREEZING,
-    "discretize": DISCRETIZATIONS,
-    "strategy": STRATEGIES,
-    "pruner": PRUNERS,
-    "judge": JUDGES,
     "executor": EXECUTORS,
 }
 

@@ -3,14 +3,17 @@
 This package has the names that many modules use; import all others from their modules. Example::
 
     from darts.data.augment import Augmentation
+    from darts.data.loader import LoaderOptions
     from darts.data.split import stratified_split
 
     source = load("cifar10", root="data")
     train, valid = stratified_split(source.train.labels, (0.5, 0.5), seed=0)
+    device = torch.device("cpu")
     loader = SampleLoader(
-        source.train, train, batch_size=64, seed=0, name="train", mean=source.mean, std=source.std,
+        source.train, train,
+        LoaderOptions(64, seed=0, name="train", shuffle=True, drop_last=True, device=device),
+        mean=source.mean, std=source.std,
         augmentation=Augmentation(crop="pad", padding=4, flip=True, cutout=0),
-        shuffle=True, drop_last=True, device="cpu",
     )
     for images, labels in loader.epoch(0):
         ...

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
+import torch
 from torch import Tensor
 
 from darts.data.randomness import permutation, seed_for
@@ -60,39 +61,53 @@ LoaderState: TypeAlias = dict[str, Tensor | None]
 B = TypeVar("B", bound=Batch, covariant=True)
 
 
-class PositionLoader(ABC, Generic[B]):
-    """Base class of loaders. The position of a batch is ``epoch * len(self) + step``.
+@dataclass(frozen=True)
+class LoaderOptions:
+    """Options that all loaders share.
 
-    Args:
-        name: Name of the loader, for error messages.
-        count: Samples per epoch.
+    For evaluation use ``shuffle=False, drop_last=False``.
+
+    Attributes:
         batch_size: Samples of a full batch.
+        name: Name of the loader, such as "train". Loaders with different names draw random numbers
+            independently. Error messages begin with the name.
         drop_last: Whether to drop a smaller last batch, unless it is the only one.
+        device: Where the batches are.
         rank, ranks: Index of this process and number of processes that share every batch.
     """
 
-    def __init__(
-        self,
-        name: str,
-        count: int,
-        batch_size: int,
-        *,
-        drop_last: bool,
-        rank: int = 0,
-        ranks: int = 1,
-    ) -> None:
+    batch_size: int
+    seed: int
+    name: str
+    shuffle: bool
+    drop_last: bool
+    device: torch.device
+    rank: int = 0
+    ranks: int = 1
+
+
+class PositionLoader(ABC, Generic[B]):
+    """Base class of loaders. The position of a batch is ``epoch * len(self) + step``.
+
+    An epoch has ``count`` samples.
+    """
+
+    def __init__(self, options: LoaderOptions, count: int) -> None:
+        name, ranks = options.name, options.ranks
         if not count:
             raise ValueError(f"{name}: there are no samples; use a larger subset")
-        size = min(batch_size, count)
+        size = min(options.batch_size, count)
         full, rest = divmod(count, size)
-        has_smaller = rest > 0 and not drop_last
+        has_smaller = rest > 0 and not options.drop_last
         smallest = rest if has_smaller else size
         if smallest < ranks:
             raise ValueError(
                 f"{name}: a batch of {smallest} samples cannot be shared by {ranks} ranks; choose "
                 "another loader.batch_size or fewer ranks"
             )
-        self._steps, self._size, self._ranks = full + has_smaller, size, (rank, ranks)
+        self._steps, self._size, self._ranks = full + has_smaller, size, (options.rank, ranks)
+        self.options, self.device = options, options.device
+        self._generator_name = options.seed, name
 
     def __len__(self) -> int:
         return self._steps
@@ -154,22 +169,22 @@ class Schedule:
     """Divides indices into batches; with ``shuffle``, in a new order in every epoch."""
 
     indices: Tensor  # (n,) int64, on the CPU
-    batch_size: int
     steps: int  # batches per epoch
-    shuffle: bool
-    generator_name: tuple[int, str]  # seed of the run, and name of the loader
+    options: LoaderOptions
 
     def indices_at(self, position: int) -> Tensor:
         """Return the samples of a batch, ``(B,)`` int64 on the CPU."""
         epoch, step = divmod(position, self.steps)
-        batch = slice(step * self.batch_size, (step + 1) * self.batch_size)
-        if not self.shuffle:
+        size, seed, name = self.options.batch_size, self.options.seed, self.options.name
+        batch = slice(step * size, (step + 1) * size)
+        if not self.options.shuffle:
             return self.indices[batch]
-        return self.indices[_order(len(self.indices), *self.generator_name, epoch)[batch]]
+        return self.indices[_order(len(self.indices), seed, name, epoch)[batch]]
 
     def seed_at(self, position: int) -> int:
         """Return the seed of all random draws of a batch."""
-        return seed_for(*self.generator_name, "batch", *divmod(position, self.steps))
+        seed, name = self.options.seed, self.options.name
+        return seed_for(seed, name, "batch", *divmod(position, self.steps))
 
 
 @functools.lru_cache(maxsize=8)  # each of several loaders reads ahead into the next epoch

@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from darts.data.augment import Augmentation, Normalization
 from darts.data.images import DiskImages, Images, MemoryImages
-from darts.data.loader import PositionLoader, SampleBatch, Schedule, rank_slice
+from darts.data.loader import LoaderOptions, PositionLoader, SampleBatch, Schedule, rank_slice
 from darts.data.randomness import generator
 from darts.data.spec_augment import SpecAugment
 
@@ -82,7 +82,8 @@ class DiskReader:
         self._positions = _Positions()
         # Positions that differ by a multiple of the period have the same pixels; 0: no two do.
         schedule = batches.schedule
-        self._period = 0 if schedule.shuffle or batches.random_crops else schedule.steps
+        is_random = schedule.options.shuffle or batches.random_crops
+        self._period = 0 if is_random else schedule.steps
         self._next = 0  # position of the workers' next answer
         self._answers: Iterator[Answer] | None = None
         self._loader: DataLoader[Answer] | None = None
@@ -156,48 +157,33 @@ class DiskReader:
 class SampleLoader(PositionLoader[SampleBatch]):
     """Normalized batches of samples ``(B, C, H, W)`` with their targets, see ``SampleBatch``.
 
-    For evaluation use ``shuffle=False, drop_last=False, augmentation=None``: each epoch then has
-    all samples in the order of ``indices``.
+    In evaluation, see ``LoaderOptions``, each epoch has all samples in the order of ``indices``.
 
     Args:
         images: Samples in memory or on disk. Loaders on the same device share one copy of samples
             in memory.
         indices: Samples to use, ``(n,)`` int64.
-        name: Name of the loader, such as "train". Loaders with different names draw random numbers
-            independently. Error messages begin with the name.
         mean, std: See ``Source``.
-        drop_last: Whether to drop a smaller last batch, unless it is the only one.
         workers: Number of processes that decode files; no effect on samples in memory.
-        rank, ranks: Index of this process and number of processes that share every batch.
     """
 
     def __init__(
         self,
         images: Images,
         indices: Tensor,
+        options: LoaderOptions,
         *,
-        batch_size: int,
-        seed: int,
-        name: str,
         mean: Sequence[float],
         std: Sequence[float],
-        augmentation: Augmentation | SpecAugment | None,
-        shuffle: bool,
-        drop_last: bool,
-        device: torch.device | str,
+        augmentation: Augmentation | SpecAugment | None = None,
         workers: int = 0,
-        rank: int = 0,
-        ranks: int = 1,
     ) -> None:
-        super().__init__(
-            name, len(indices), batch_size, drop_last=drop_last, rank=rank, ranks=ranks
-        )
+        super().__init__(options, len(indices))
         self.images = images
         self.augmentation = augmentation
-        self.device = torch.device(device)
         self.mean, self.std, self._workers = tuple(mean), tuple(std), workers
         self._normalize = Normalization(mean, std, self.device, images.full_scale)
-        self._schedule = Schedule(indices.cpu(), batch_size, len(self), shuffle, (seed, name))
+        self._schedule = Schedule(indices.cpu(), len(self), options)
         if augmentation is not None:
             in_memory, full_scale = isinstance(images, MemoryImages), images.full_scale
             augmentation.check(images.shape, in_memory=in_memory, full_scale=full_scale)
@@ -220,19 +206,11 @@ class SampleLoader(PositionLoader[SampleBatch]):
 
         Each rank gets whole batches.
         """
+        options = LoaderOptions(
+            batch_size, 0, "samples", shuffle=False, drop_last=False, device=self.device
+        )
         return SampleLoader(
-            self.images,
-            indices,
-            batch_size=batch_size,
-            seed=0,
-            name="samples",
-            mean=self.mean,
-            std=self.std,
-            augmentation=None,
-            shuffle=False,
-            drop_last=False,
-            device=self.device,
-            workers=self._workers,
+            self.images, indices, options, mean=self.mean, std=self.std, workers=self._workers
         )
 
     def read(self, position: int) -> SampleBatch:

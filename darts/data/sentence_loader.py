@@ -6,6 +6,7 @@ by length and cut into batches, and the batches are shuffled.
 
 from __future__ import annotations
 
+import functools
 from abc import abstractmethod
 from collections.abc import Sized
 from typing import Generic, TypeVar
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 
 from darts.data.documents import LabeledTexts
-from darts.data.loader import B, PairBatch, PositionLoader, SampleBatch, rank_slice
+from darts.data.loader import B, LoaderOptions, PairBatch, PositionLoader, SampleBatch, rank_slice
 from darts.data.pairs import SentencePairs
 from darts.data.randomness import permutation
 from darts.data.words import BEGIN, PADDING
@@ -29,33 +30,19 @@ Split = TypeVar("Split", bound=Sized)
 class SentenceLoader(PositionLoader[B], Generic[Split, B]):
     """Batches of sentences of similar length.
 
-    See ``SampleLoader`` for the arguments. With ``shuffle``, each epoch has a different order and
-    drops a smaller last batch. Otherwise each epoch has all sentences, in the same random order.
+    With ``shuffle``, each epoch has a different order, otherwise the same random order.
     """
 
-    def __init__(
-        self,
-        split: Split,
-        indices: Tensor,
-        *,
-        batch_size: int,
-        seed: int,
-        name: str,
-        shuffle: bool,
-        device: torch.device,
-        rank: int = 0,
-        ranks: int = 1,
-    ) -> None:
-        super().__init__(name, len(indices), batch_size, drop_last=shuffle, rank=rank, ranks=ranks)
-        self.split, self.device = split, device
+    def __init__(self, split: Split, indices: Tensor, options: LoaderOptions) -> None:
+        super().__init__(options, len(indices))
+        self.split = split
         self._indices = indices
         self._lengths = (self.sentences()[indices] != PADDING).sum(1)
-        self._shuffle, self._generator_name = shuffle, (seed, name)
-        self._cached: tuple[int, list[Tensor]] | None = None
+        self._batches = functools.lru_cache(maxsize=1)(self._draw_batches)
 
     def read(self, position: int) -> B:
         epoch, step = divmod(position, self._steps)
-        chosen = self._batches(epoch)[step]
+        chosen = self._batches(epoch if self.options.shuffle else 0)[step]
         return self.collate(chosen[rank_slice(len(chosen), *self._ranks)])
 
     @abstractmethod
@@ -72,16 +59,10 @@ class SentenceLoader(PositionLoader[B], Generic[Split, B]):
         max_length = int((sentences != PADDING).sum(1).max())
         return sentences[:, :max_length].t().contiguous()
 
-    def _batches(self, epoch: int) -> list[Tensor]:
-        """Return the indices of each batch of an epoch, ``(B,)`` int64 each."""
-        epoch = epoch if self._shuffle else 0
-        if self._cached is None or self._cached[0] != epoch:
-            self._cached = epoch, self._draw_batches(epoch)
-        return self._cached[1]
-
     def _draw_batches(self, epoch: int) -> list[Tensor]:
+        """Return the indices of each batch of an epoch, ``(B,)`` int64 each."""
         # Evaluation also has a random order, because a search may score the first batches only.
-        name = self._generator_name if self._shuffle else (0, "evaluation")
+        name = self._generator_name if self.options.shuffle else (0, "evaluation")
         order = permutation(len(self._indices), *name, "order", epoch)
         order = order[: self._steps * self._size]
         pools = torch.split(order, POOL * self._size)

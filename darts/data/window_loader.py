@@ -12,7 +12,7 @@ from typing import TypedDict
 import torch
 from torch import Tensor
 
-from darts.data.loader import Carry, LoaderState, PositionLoader, Window
+from darts.data.loader import Carry, LoaderOptions, LoaderState, PositionLoader, Window
 from darts.data.randomness import seed_for
 from darts.typed_values import typed
 
@@ -33,41 +33,29 @@ class WindowLoader(PositionLoader[Window]):
 
     Args:
         tokens: Token indices of the text, ``(N,)`` int64.
-        columns: Number of columns, B.
+        options: ``batch_size`` is the number of columns, B. With ``shuffle``, epochs begin at
+            random tokens. Otherwise an epoch has each token but the first as a target once.
         length: Maximum length of a window, T.
-        name: See ``SampleLoader``.
-        shift: Whether epochs begin at random tokens. Otherwise an epoch has each token but the
-            first as a target once.
     """
 
-    def __init__(
-        self,
-        tokens: Tensor,
-        *,
-        columns: int,
-        length: int,
-        seed: int,
-        name: str,
-        shift: bool,
-        device: torch.device,
-    ) -> None:
+    def __init__(self, tokens: Tensor, options: LoaderOptions, length: int) -> None:
+        columns, shift = options.batch_size, options.shuffle
         num_targets = len(tokens) - 1
         height = num_targets // columns if shift else -(-num_targets // columns)
         steps = (height - length + 1) // length if shift else -(-height // length)
         if steps < 1:
             raise ValueError(
-                f"{name}: {len(tokens)} tokens in {columns} columns are too few for windows of "
-                f"{length}; choose a smaller loader.batch_size or task.window"
+                f"{options.name}: {len(tokens)} tokens in {columns} columns are too few for "
+                f"windows of {length}; choose a smaller loader.batch_size or task.window"
             )
-        super().__init__(name, steps * columns, columns, drop_last=True)  # for one rank
+        super().__init__(options, steps * columns)
         self.length, self.shift = length, shift
         self.carry = Carry()
-        self._generator_name = (seed, name)
         self._columns = columns
-        self._inputs = self._in_columns(tokens[:-1], height, 0).to(device)
+        self._inputs = self._in_columns(tokens[:-1], height, 0).to(self.device)
         targets = self._in_columns(tokens[1:], height, IGNORE_INDEX)
         self._row_counts: list[int] = (targets != IGNORE_INDEX).sum(1).tolist()
-        self._targets = targets.to(device)
+        self._targets = targets.to(self.device)
 
     def _in_columns(self, tokens: Tensor, height: int, fill: int) -> Tensor:
         """Return the tokens in columns, ``(height, B)``, cropped or filled at the end."""
@@ -101,8 +89,5 @@ class WindowLoader(PositionLoader[Window]):
 
     def load_state_dict(self, state: Mapping[str, Tensor | None]) -> None:
         saved = typed(_Hidden, state, "train_loader")
-        device = self._inputs.device
-        before, after = (
-            None if own is None else own.to(device) for own in (saved["state"], saved["after"])
-        )
-        self.carry = Carry(before, after)
+        states = (saved["state"], saved["after"])
+        self.carry = Carry(*(None if own is None else own.to(self.device) for own in states))

@@ -7,7 +7,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, ClassVar, NamedTuple, TypedDict
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from torch import Tensor
 from darts.config import RetrainConfig, SearchConfig
 from darts.data import InputSpec, Loader, load, sources
 from darts.data.encodings import Encoding
+from darts.data.loader import LoaderOptions
 from darts.data.split import Groups
 from darts.data.targets import CLASSES, TargetScale
 from darts.data_modules.compatibility import data_kind
@@ -37,18 +38,6 @@ class SearchLoaders(NamedTuple):
     scoring: Loader  # validation samples for scores, in a fixed order, without augmentation
 
 
-class LoaderOptions(TypedDict):
-    """Options that loaders of samples and of sentences share."""
-
-    batch_size: int
-    seed: int
-    name: str
-    shuffle: bool
-    device: torch.device
-    rank: int
-    ranks: int
-
-
 _USES = {
     "weights": "the weights",
     "alphas": "the alphas",
@@ -68,6 +57,10 @@ class DataModule(ABC):
         data_kinds: Kinds of data sets that the class handles, see ``darts.data.source.SourceSpec``.
         target_noun, sample_noun: Plural nouns for targets and samples in messages and logs.
         source: The loaded data set.
+        target_scale: How the targets are standardized, if they are numbers.
+        encoding: How rows of a table or texts become inputs of the network; None for other data.
+        unlabeled: Test samples without targets, for which ``darts.find`` predicts; or None.
+        groups: Groups of training samples that no subset divides; None for none.
         subsets: Indices of the samples of each subset, ``(n,)`` int64, for ``split.npz``.
     """
 
@@ -89,16 +82,16 @@ class DataModule(ABC):
                 lambda: load(name, kind=kind, targets=targets, **options)
             )
         self.source = source
+        # Some kinds of data sets have these.
+        self.target_scale: TargetScale | None = getattr(source, "scale", None)
+        self.encoding: Encoding | None = getattr(source, "encoding", None)
+        self.unlabeled: Tensor | None = getattr(source, "unlabeled", None)
+        self.groups: Groups | None = getattr(source, "groups", None)
 
     @property
     @abstractmethod
     def target_names(self) -> tuple[str, ...]:
         """Names of the targets by index, for example of the classes."""
-
-    @property
-    def target_scale(self) -> TargetScale | None:
-        """How the targets are standardized, if they are numbers."""
-        return None
 
     @property
     def class_counts(self) -> tuple[int, ...] | None:
@@ -136,7 +129,7 @@ class DataModule(ABC):
     def training_loader(self, indices: Tensor, name: str) -> Loader:
         """Return shuffled, augmented batches of the training samples ``indices``, ``(n,)`` int64.
 
-        ``name`` is the name of the loader, see ``SampleLoader``.
+        ``name`` is the name of the loader, see ``LoaderOptions``.
         """
 
     @abstractmethod
@@ -202,21 +195,6 @@ class DataModule(ABC):
         """Return the class of each sample by subset, ``(n,)`` int64; empty without classes."""
         return {}
 
-    @property
-    def unlabeled(self) -> Tensor | None:
-        """Test samples without targets, for which ``darts.find`` predicts; None without any."""
-        return None
-
-    @property
-    def groups(self) -> Groups | None:
-        """Groups of training samples that no subset divides; None for none."""
-        return None
-
-    @property
-    def encoding(self) -> Encoding | None:
-        """How rows of a table or texts become inputs of the network; None for other data."""
-        return None
-
     def describe(self) -> str:
         """Return name, size and shape of the data in one line; after the loaders were made."""
         (first, count), *others = self.subset_sizes().items()
@@ -255,7 +233,7 @@ class DataModule(ABC):
         return {"vocabulary.json": text + "\n"}
 
     def loader_options(self, name: str, *, training: bool) -> LoaderOptions:
-        """Return the options of the loader ``name``, see ``SampleLoader``.
+        """Return the options of the loader ``name``.
 
         All ranks share the batches of training. In evaluation, each rank loads its own share of the
         split.
@@ -266,6 +244,7 @@ class DataModule(ABC):
             seed=self.config.seed,
             name=name,
             shuffle=training,
+            drop_last=training,
             device=ranks.device,
             rank=ranks.rank if training else 0,
             ranks=ranks.size if training else 1,

@@ -12,12 +12,10 @@ from darts.config.datasets import ImagesConfig
 from darts.data import InputSpec, SampleLoader
 from darts.data.augment import Augmentation
 from darts.data.columns import describe
-from darts.data.encodings import Encoding, RowEncoding
+from darts.data.encodings import RowEncoding
 from darts.data.images import Images, MemoryImages
 from darts.data.source import Source
 from darts.data.spec_augment import SpecAugment
-from darts.data.split import Groups
-from darts.data.targets import TargetScale
 from darts.data_modules.data_module import DATA_MODULES
 from darts.data_modules.labeled import LabeledDataModule
 from darts.escaping import for_csv
@@ -88,34 +86,17 @@ class SampleDataModule(LabeledDataModule[Images]):
         scale = source.train.full_scale
         return [InputSpec("samples", shape, {0: "batch"}, None, source.mean, source.std, scale)]
 
-    @property
-    def groups(self) -> Groups | None:
-        return self.source.groups
-
-    @property
-    def unlabeled(self) -> Tensor | None:
-        return self.source.unlabeled
-
-    @property
-    def target_scale(self) -> TargetScale | None:
-        return self.source.scale
-
-    @property
-    def encoding(self) -> Encoding | None:
-        return self.source.encoding
-
     def split_loader(
         self, split: Images, indices: Tensor, name: str, *, training: bool
     ) -> SampleLoader:
         return SampleLoader(
             split,
             indices,
+            self.loader_options(name, training=training),
             mean=self.source.mean,
             std=self.source.std,
             augmentation=self._augmentation() if training else None,
-            drop_last=training,
             workers=self.config.loader.workers,
-            **self.loader_options(name, training=training),
         )
 
     def _augmentation(self) -> Augmentation | SpecAugment | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ from darts.data.documents import Documents, LabeledTexts
 from darts.data.pairs import Pairs, SentencePairs
 from darts.data.randomness import permutation
 from darts.data.sentence_loader import DocumentLoader, PairLoader
-from darts.data.words import PADDING, WordEncoding
+from darts.data.words import PADDING
 from darts.data_modules.data_module import DATA_MODULES, DataModule, SearchLoaders
 from darts.data_modules.labeled import LabeledDataModule
 from darts.spaces import Space
@@ -47,14 +48,10 @@ class DocumentDataModule(LabeledDataModule[LabeledTexts]):
         """Return the one input: the tokens of a batch, ``(L, B)``."""
         return [InputSpec("tokens", (8, 2), {0: "length", 1: "batch"}, len(self.vocabulary))]
 
-    @property
-    def encoding(self) -> WordEncoding:
-        return self.source.encoding
-
     def split_loader(
         self, split: LabeledTexts, indices: Tensor, name: str, *, training: bool
     ) -> DocumentLoader:
-        return DocumentLoader(split, indices, **self.loader_options(name, training=training))
+        return DocumentLoader(split, indices, self.loader_options(name, training=training))
 
 
 @DATA_MODULES.register
@@ -98,7 +95,8 @@ class TextDataModule(DataModule):
         return [InputSpec("tokens", (self.window, 2), {1: "batch"}, len(self.vocabulary))]
 
     def training_loader(self, indices: Tensor, name: str) -> WindowLoader:
-        return self._loader(self.source.train[: indices[1]], name)
+        options = self.loader_options(name, training=True)
+        return WindowLoader(self.source.train[: indices[1]], options, self.window)
 
     def search_loaders(self) -> SearchLoaders:
         """Return loaders; the validation split trains the alphas and gives the scores."""
@@ -106,7 +104,7 @@ class TextDataModule(DataModule):
         self.subsets = {"weights": weights, "alphas": torch.tensor([0, len(valid)])}
         return SearchLoaders(
             self.training_loader(weights, "weights"),
-            self._loader(valid, "alphas"),
+            WindowLoader(valid, self.loader_options("alphas", training=True), self.window),
             self.held_out_loader("valid", {}),
         )
 
@@ -118,9 +116,10 @@ class TextDataModule(DataModule):
 
     def held_out_loader(self, split: str, subsets: Mapping[str, Tensor]) -> WindowLoader:
         """Return a loader of the test split in one column, or of the validation split."""
+        options = self.loader_options("evaluation", training=False)
         if split == "test":  # the state carries through the whole text
-            return self._loader(self.source.test, "evaluation", columns=1)
-        return self._loader(self.source.valid, "evaluation", self.config.loader.eval_batch_size)
+            return WindowLoader(self.source.test, replace(options, batch_size=1), self.window)
+        return WindowLoader(self.source.valid, options, self.window)
 
     def scored_targets(self, split: str) -> Tensor:
         """Return the tokens of a split except the first, which is never a target."""
@@ -133,18 +132,6 @@ class TextDataModule(DataModule):
         """Return ``[0, N]`` for all N training tokens or the first ``dataset.subset``."""
         count = len(self.source.train)
         return torch.tensor([0, self.subset_size(count) or count])
-
-    def _loader(self, tokens: Tensor, name: str, columns: int | None = None) -> WindowLoader:
-        """Return windows for training, or for evaluation if ``columns`` is given."""
-        return WindowLoader(
-            tokens,
-            columns=columns or self.config.loader.batch_size,
-            length=self.window,
-            seed=self.config.seed,
-            name=name,
-            shift=columns is None,
-            device=self.ranks.device,
-        )
 
 
 @DATA_MODULES.register
@@ -183,7 +170,7 @@ class PairDataModule(DataModule):
         )
 
     def training_loader(self, indices: Tensor, name: str) -> PairLoader:
-        return PairLoader(self.source.train, indices, **self.loader_options(name, training=True))
+        return PairLoader(self.source.train, indices, self.loader_options(name, training=True))
 
     def search_loaders(self) -> SearchLoaders:
         """Return loaders of two random subsets; the validation split gives the scores.
@@ -203,7 +190,7 @@ class PairDataModule(DataModule):
         """Return batches of a rank's share of the split, not a share of each batch."""
         pairs = self._split(split)
         share = torch.arange(self.ranks.rank, len(pairs), self.ranks.size)
-        return PairLoader(pairs, share, **self.loader_options("evaluation", training=False))
+        return PairLoader(pairs, share, self.loader_options("evaluation", training=False))
 
     def scored_targets(self, split: str) -> Tensor:
         """Return the words of all target sentences; the end mark of each sentence is included."""

@@ -11,7 +11,7 @@ References:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, ClassVar, Protocol
@@ -20,15 +20,12 @@ import torch
 from torch import Tensor
 
 from darts.registry import Registry, choice, number
-from darts.spaces import AnyGenotype, SearchContext
+from darts.spaces import AnyGenotype, ByGroup, SearchContext
 
 DISCRETIZATIONS: Registry[Discretization] = Registry("discretize", "darts.methods")
 
 TRIES = 100
 """Random architectures that sampling draws for each one that is within hard limits."""
-
-Masks = Mapping[str, Tensor]
-"""By group, a mask ``(edges, operations)``."""
 
 
 class SearchedSupernet(Protocol):
@@ -40,7 +37,7 @@ class SearchedSupernet(Protocol):
     def probabilities(self) -> dict[str, Tensor]:
         """Return the probabilities of the operations by group, ``(edges, operations)``."""
 
-    def score(self, batches: int = 0, only: Masks | None = None) -> float:
+    def score(self, batches: int = 0, only: ByGroup | None = None) -> float:
         """Return the score of the operations inside the masks; higher is better.
 
         It uses a number of validation batches; 0 for all. Outside of the masks ``only``, mixing
@@ -74,7 +71,7 @@ class Discretization:
         """Which edges a node has, the option ``edges``: "two" for the rule of the space."""
         return str(getattr(self, "edges", "two"))
 
-    def genotype(self, probabilities: Mapping[str, Tensor], context: SearchContext) -> AnyGenotype:
+    def genotype(self, probabilities: ByGroup, context: SearchContext) -> AnyGenotype:
         """Derive a genotype from probabilities, which are ``(edges, operations)`` by group.
 
         The search calls this in every epoch, so it must be cheap.
@@ -112,7 +109,7 @@ class Argmax(Discretization):
                 f"{self.edges}"
             )
 
-    def genotype(self, probabilities: Mapping[str, Tensor], context: SearchContext) -> AnyGenotype:
+    def genotype(self, probabilities: ByGroup, context: SearchContext) -> AnyGenotype:
         if self.edges != "two":
             return context.space.derive_by(self.edges, probabilities, context.candidates)
         genotype = super().genotype(probabilities, context)
@@ -152,7 +149,7 @@ class Threshold(Discretization):
     name: str = "threshold"
     threshold: float = number(0.85, low=0, high=1)
 
-    def genotype(self, probabilities: Mapping[str, Tensor], context: SearchContext) -> AnyGenotype:
+    def genotype(self, probabilities: ByGroup, context: SearchContext) -> AnyGenotype:
         genotype = super().genotype(probabilities, context)
         smaller = context.space.without_improbable_edges(
             genotype, probabilities, context.candidates, self.threshold

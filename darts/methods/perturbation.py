@@ -11,7 +11,6 @@ References:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -21,7 +20,7 @@ from torch import Tensor
 from darts.methods.bilevel.functional import MixtureLoss
 from darts.ops.transfer import constant_on
 from darts.registry import Registry, number
-from darts.spaces import Mixture
+from darts.spaces import ByGroup, Mixture
 
 PERTURBATIONS: Registry[Perturbation] = Registry("perturbation", "darts.methods")
 
@@ -100,7 +99,7 @@ def uniform_noise(mixture: Mixture, radius: float) -> dict[str, Tensor]:
     }
 
 
-def perturb(mixture: Mixture, change: Mapping[str, Tensor]) -> Mixture:
+def perturb(mixture: Mixture, change: ByGroup) -> Mixture:
     """Add a change to a mixture, clamp it to [0, 1] and restore the sum of each edge.
 
     If clamping sets all weights of an edge to 0, the largest weight before clamping gets the whole

@@ -10,7 +10,6 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -21,7 +20,7 @@ from darts.methods.bilevel.functional import MixtureLoss
 from darts.methods.relaxation_sampled import concentration
 from darts.ops.float32 import exact_float32
 from darts.registry import Registry, number
-from darts.spaces import Mixture, SearchContext
+from darts.spaces import ByGroup, Mixture, SearchContext
 
 REGULARIZERS: Registry[Regularizer] = Registry("regularizer", "darts.methods")
 
@@ -33,7 +32,7 @@ class Regularizer:
 
     name: str = "none"
 
-    def alpha_term(self, alphas: Mapping[str, Tensor], context: SearchContext) -> Tensor | None:
+    def alpha_term(self, alphas: ByGroup, context: SearchContext) -> Tensor | None:
         """Return a scalar to add to the loss of the alphas, differentiable in them, or None."""
         return None
 
@@ -58,7 +57,7 @@ class Anchor(Regularizer):
     name: str = "anchor"
     weight: float = number(1e-3, low=0)
 
-    def alpha_term(self, alphas: Mapping[str, Tensor], context: SearchContext) -> Tensor:
+    def alpha_term(self, alphas: ByGroup, context: SearchContext) -> Tensor:
         terms = []
         for group in context.candidates:
             beta = concentration(alphas[group])
@@ -82,7 +81,7 @@ class BetaDecay(Regularizer):
     weight: float = number(50.0, low=0)
     epochs: int = number(100, low=1)
 
-    def alpha_term(self, alphas: Mapping[str, Tensor], context: SearchContext) -> Tensor:
+    def alpha_term(self, alphas: ByGroup, context: SearchContext) -> Tensor:
         values = torch.cat([alphas[group].logsumexp(-1) for group in context.candidates])
         return self.weight * context.epoch / self.epochs * values.mean()
 
@@ -98,7 +97,7 @@ class ZeroOne(Regularizer):
     name: str = "zero_one"
     weight: float = number(10.0, low=0)
 
-    def alpha_term(self, alphas: Mapping[str, Tensor], context: SearchContext) -> Tensor:
+    def alpha_term(self, alphas: ByGroup, context: SearchContext) -> Tensor:
         values = torch.cat([alphas[group].sigmoid().flatten() for group in context.candidates])
         return -self.weight * (values - 0.5).square().mean()
 

@@ -12,7 +12,7 @@ References:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from darts.ops.transfer import constant_on, on_cpu
 from darts.registry import Registry, choice, number
-from darts.spaces import Mixture, SearchContext, SupernetBase
+from darts.spaces import ByGroup, Mixture, SearchContext, SupernetBase
 from darts.spaces.supernet import INITIAL_DEVIATION
 
 RELAXATIONS: Registry[Relaxation] = Registry("relaxation", "darts.methods")
@@ -73,7 +73,7 @@ class Relaxation:
             start = INITIAL_DEVIATION * torch.randn(len(net.alphas[group]))
             net.alphas[edge_group(group)] = nn.Parameter(start)
 
-    def mixture(self, alphas: Mapping[str, Tensor], context: SearchContext) -> Mixture:
+    def mixture(self, alphas: ByGroup, context: SearchContext) -> Mixture:
         """Return the mixture for training, given all alphas of the supernet by group."""
         weights = {
             group: self.sample_weights(alpha, mask, context)
@@ -81,16 +81,14 @@ class Relaxation:
         }
         return self._mixture(weights, alphas, context)
 
-    def mean_mixture(self, alphas: Mapping[str, Tensor], context: SearchContext) -> Mixture:
+    def mean_mixture(self, alphas: ByGroup, context: SearchContext) -> Mixture:
         """Return the mixture for evaluation, which contains no random draws."""
         weights = {
             group: self.mean_weights(alpha, mask) for group, alpha, mask in _groups(alphas, context)
         }
         return self._mixture(weights, alphas, context)
 
-    def probabilities(
-        self, alphas: Mapping[str, Tensor], context: SearchContext
-    ) -> dict[str, Tensor]:
+    def probabilities(self, alphas: ByGroup, context: SearchContext) -> dict[str, Tensor]:
         """Return the probabilities that the genotype is derived from.
 
         They are ``(edges, operations)`` by group: the probabilities of the operations times the
@@ -105,10 +103,10 @@ class Relaxation:
 
     def _mixture(
         self,
-        own_weights: Mapping[str, Tensor],
-        alphas: Mapping[str, Tensor],
+        own_weights: ByGroup,
+        alphas: ByGroup,
         context: SearchContext,
-        masks: Mapping[str, Tensor] | None = None,
+        masks: ByGroup | None = None,
     ) -> Mixture:
         """Apply edge weights, also to bypassing channels, and add the auxiliary skip connection.
 
@@ -143,9 +141,7 @@ class Relaxation:
         factors = {"constant": 1.0, "linear": 1 - progress, "cosine": cosine}
         return self.auxiliary_skip * factors[self.auxiliary_decay]
 
-    def _edge_weights(
-        self, alphas: Mapping[str, Tensor], context: SearchContext
-    ) -> dict[str, Tensor] | None:
+    def _edge_weights(self, alphas: ByGroup, context: SearchContext) -> dict[str, Tensor] | None:
         """Return the edge weights by group, ``(edges,)``; those into one node sum to one."""
         if not self.edge_normalization:
             return None
@@ -157,9 +153,7 @@ class Relaxation:
         return weights
 
 
-def _groups(
-    alphas: Mapping[str, Tensor], context: SearchContext
-) -> Iterator[tuple[str, Tensor, Tensor | None]]:
+def _groups(alphas: ByGroup, context: SearchContext) -> Iterator[tuple[str, Tensor, Tensor | None]]:
     """Yield name, alphas and mask of each group, without the alphas of edge normalization."""
     for group in context.candidates:
         alpha, mask = alphas[group], context.masks.get(group)

@@ -12,7 +12,6 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -24,7 +23,7 @@ from torch.distributions import Dirichlet as DirichletDistribution
 from darts.methods.relaxation import RELAXATIONS, Relaxation, masked_softmax
 from darts.ops.transfer import to_device
 from darts.registry import choice, number
-from darts.spaces import Mixture, SearchContext
+from darts.spaces import ByGroup, Mixture, SearchContext
 
 
 @RELAXATIONS.register_capturable
@@ -135,7 +134,7 @@ class Uniform(Relaxation):
     def operation_probabilities(self, alpha: Tensor, mask: Tensor | None) -> Tensor:
         return masked_softmax(torch.zeros_like(alpha), mask)
 
-    def mixture(self, alphas: Mapping[str, Tensor], context: SearchContext) -> Mixture:
+    def mixture(self, alphas: ByGroup, context: SearchContext) -> Mixture:
         genotype = context.space.random(torch.default_generator)
         masks = {
             group: _replace_dropped(mask, context.masks[group]) if group in context.masks else mask

@@ -42,27 +42,6 @@ from darts.ops.pixels import fold
 _NHWC = torch.channels_last
 
 
-def convolution_backward(
-    gradient: Tensor,
-    x: Tensor,
-    weight: Tensor,
-    stride: int,
-    padding: list[int],
-    dilation: int,
-    groups: int,
-    need: list[bool],
-) -> tuple[Tensor, Tensor]:
-    """Return the gradients of input and weight of a convolution without bias, by PyTorch's kernel.
-
-    ``padding`` is of height and width. Only gradients that ``need`` asks for are tensors.
-    """
-    strides, dilations, mask = [stride, stride], [dilation, dilation], [*need, False]
-    grad_x, grad_weight, _ = torch.ops.aten.convolution_backward(
-        gradient, x, weight, None, strides, padding, dilations, False, [0, 0], groups, mask
-    )
-    return grad_x, grad_weight
-
-
 def strided_weight_gradient(x: Tensor, gradient: Tensor) -> Tensor:
     """Return the weight gradient for five taps per row and stride 2, ``(C, 1, 5, 5)``.
 
@@ -114,11 +93,10 @@ def _rectangular_gradient(
 
     For an even number of columns, the image must be ``columns - 1`` pixels wider than the gradient.
     """
-    padding = [dilation * (rows // 2), dilation * (columns // 2) * (columns % 2)]
+    padding = (dilation * (rows // 2), dilation * (columns // 2) * (columns % 2))
     weight = x.new_empty((x.shape[1], 1, rows, columns))  # only its shape is used
-    channels = x.shape[1]
-    need = [False, True]
-    return convolution_backward(gradient, x, weight, 1, padding, dilation, channels, need)[1]
+    geometry = Geometry(1, padding, dilation, x.shape[1], x.shape, weight.shape)
+    return geometry.backward(gradient, x, weight, [False, True])[1]
 
 
 _twice: ContextVar[bool] = ContextVar("twice", default=False)
@@ -144,7 +122,7 @@ class Geometry:
     """How a convolution reads its input, as in ``F.conv2d``."""
 
     stride: int
-    padding: int
+    padding: tuple[int, int]  # of height and width
     dilation: int
     groups: int
     x: torch.Size  # shape of the input
@@ -163,7 +141,7 @@ class Geometry:
             return self.evaluate("conv", g.contiguous(memory_format=_NHWC), w.flip((2, 3)))
         # Only the shape of the input is used.
         x = torch.empty(self.x, dtype=g.dtype, device=g.device, memory_format=_NHWC)
-        return self._backward(g, x, w, [True, False])[0]
+        return self.backward(g, x, w, [True, False])[0]
 
     def _weight(self, x: Tensor, g: Tensor) -> Tensor:
         if self.fast:
@@ -173,11 +151,18 @@ class Geometry:
             return weight_gradient(x, g, self.w[-1], self.dilation)
         # Only the shape of the weight is used.
         w = torch.empty(self.w, dtype=g.dtype, device=g.device, memory_format=_NHWC)
-        return self._backward(g, x, w, [False, True])[1]
+        return self.backward(g, x, w, [False, True])[1]
 
-    def _backward(self, g: Tensor, x: Tensor, w: Tensor, need: list[bool]) -> tuple[Tensor, Tensor]:
-        padding = [self.padding, self.padding]
-        return convolution_backward(g, x, w, self.stride, padding, self.dilation, self.groups, need)
+    def backward(self, g: Tensor, x: Tensor, w: Tensor, need: list[bool]) -> tuple[Tensor, Tensor]:
+        """Return the gradients of input and weight by PyTorch's kernel, the ones that are needed.
+
+        The others are not tensors.
+        """
+        stride, dilation, mask = [self.stride] * 2, [self.dilation] * 2, [*need, False]
+        grad_x, grad_w, _ = torch.ops.aten.convolution_backward(
+            g, x, w, None, stride, self.padding, dilation, False, [0, 0], self.groups, mask
+        )
+        return grad_x, grad_w
 
 
 # The derivatives of each function of a and b with respect to a and to b, for the gradient g of its
@@ -198,7 +183,7 @@ def grouped_conv2d(
     """
     if groups == 1 or not _twice.get() or autocasts(x.device.type):
         return F.conv2d(x, weight, None, stride, padding, dilation, groups)
-    geometry = Geometry(stride, padding, dilation, groups, x.shape, weight.shape)
+    geometry = Geometry(stride, (padding, padding), dilation, groups, x.shape, weight.shape)
     return _Bilinear.apply(x, weight, "conv", geometry)
 
 
@@ -217,7 +202,8 @@ def depthwise_conv2d(x: Tensor, weight: Tensor, stride: int = 1, dilation: int =
     padding, groups = dilation * (weight.shape[-1] // 2), x.shape[1]
     fast = stride == 1 or (stride == 2 and dilation == 1 and weight.shape[-1] == 5)
     if fast and x.device.type == "cpu" and not torch.is_autocast_enabled("cpu"):
-        geometry = Geometry(stride, padding, dilation, groups, x.shape, weight.shape, fast=True)
+        sides = padding, padding
+        geometry = Geometry(stride, sides, dilation, groups, x.shape, weight.shape, fast=True)
         return _Bilinear.apply(x, weight, "conv", geometry)
     return grouped_conv2d(x, weight, stride, padding, dilation, groups)
 

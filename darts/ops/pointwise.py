@@ -71,7 +71,6 @@ def separable_conv(
     x: Tensor,
     depthwise: Tensor,
     pointwise: Tensor,
-    *,
     stride: int,
     dilation: int,
     groups: int,

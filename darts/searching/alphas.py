@@ -6,7 +6,7 @@ function takes raw alphas.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, TypeAlias, TypedDict
 
 import msgspec
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from darts.methods.collapse import count_edges
-from darts.spaces import AnyGenotype, SearchContext, space_of
+from darts.spaces import AnyGenotype, ByGroup, SearchContext, space_of
 
 Label: TypeAlias = Annotated[str, msgspec.Meta(max_length=60)]
 """The name of a group, an edge or an operation."""
@@ -44,9 +44,7 @@ def column_names(rows: Sequence[Sequence[str]]) -> list[str]:
     return [f"candidate {number}" for number in range(len(rows[0]))]
 
 
-def named_history(
-    history: Sequence[Mapping[str, Tensor]], context: SearchContext
-) -> dict[str, GroupHistory]:
+def named_history(history: Sequence[ByGroup], context: SearchContext) -> dict[str, GroupHistory]:
     """Return the probabilities of all epochs by group, with the names of edges and operations.
 
     The probabilities are rounded to six digits.
@@ -80,7 +78,7 @@ def margin(p: Tensor, *, none: int | None = 0) -> Tensor:
 
 
 def alpha_scalars(
-    probabilities: Mapping[str, Tensor], context: SearchContext, *, edges: bool = False
+    probabilities: ByGroup, context: SearchContext, *, edges: bool = False
 ) -> dict[str, float]:
     """Return scalars that describe the probabilities of each group.
 

@@ -12,13 +12,11 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor, nn
 
 from darts.searching.expected_cost import ExpectedCost
-from darts.spaces import SearchContext, SupernetBase
+from darts.spaces import ByGroup, SearchContext, SupernetBase
 
 LARGEST = 1.0
 """The largest budget, whose alphas are those that the supernet has without budgets."""
@@ -77,7 +75,7 @@ class BudgetPenalty:
         self.cost, self.least, self.most, self.weight = cost, least, most, weight
         self._context = context
 
-    def __call__(self, probabilities: Mapping[str, Tensor]) -> Tensor:
+    def __call__(self, probabilities: ByGroup) -> Tensor:
         """Return the penalty, a scalar that is differentiable in the probabilities."""
         budget = self.least + self._context.budget * (self.most - self.least)
         return self.weight * (self.cost(probabilities) / budget - 1).abs()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from itertools import islice
 
 from torch import Tensor
@@ -10,6 +10,7 @@ from torch import Tensor
 from darts.data import Batch
 from darts.data_modules.data_module import SearchLoaders
 from darts.searching.searcher import Searcher
+from darts.spaces import ByGroup
 from darts.training.checkpoint import StateDict
 from darts.training.loop import TrainingLoop
 from darts.training.steps import set_learning_rate
@@ -31,7 +32,7 @@ class SupernetAdapter:
     def probabilities(self) -> dict[str, Tensor]:
         return self._searcher.probabilities()
 
-    def score(self, batches: int = 0, only: Mapping[str, Tensor] | None = None) -> float:
+    def score(self, batches: int = 0, only: ByGroup | None = None) -> float:
         """Return the steering metric of the supernet, negated if lower is better."""
         searcher, metric = self._searcher, self._searcher.config.metric
         data: Iterable[Batch] = islice(self._loaders.scoring.epoch(0), batches or None)

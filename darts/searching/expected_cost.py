@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from darts.config.options import PenaltyConfig
 from darts.data_modules import DataModule
 from darts.ops.transfer import constant_on
-from darts.spaces import AnyGenotype, SearchContext, Space
+from darts.spaces import AnyGenotype, ByGroup, SearchContext, Space
 from darts.spaces.deriving import Candidates
 from darts.training.cost import count_macs, count_parameters
 from darts.training.device import synchronized_clock
@@ -55,9 +55,7 @@ class ExpectedCost:
     ``(edges, operations)`` by group, summed over the cells of a group.
     """
 
-    def __init__(
-        self, fixed: float, tables: Mapping[str, Tensor], space: Space, candidates: Candidates
-    ) -> None:
+    def __init__(self, fixed: float, tables: ByGroup, space: Space, candidates: Candidates) -> None:
         self.fixed, self.tables = fixed, dict(tables)
         self._space, self._candidates = space, candidates
 
@@ -100,7 +98,7 @@ class ExpectedCost:
                 tables[group][edge, column] += measured[key]
         return cls(fixed, tables, space, candidates)
 
-    def __call__(self, probabilities: Mapping[str, Tensor]) -> Tensor:
+    def __call__(self, probabilities: ByGroup) -> Tensor:
         """Return the expected cost, a scalar that is differentiable in the probabilities."""
         usage = self._space.expected_usage(probabilities, self._candidates)
         terms = [
@@ -158,7 +156,7 @@ class Penalty:
         }
         return cls(costs, targets, config.weight)
 
-    def __call__(self, probabilities: Mapping[str, Tensor]) -> Tensor:
+    def __call__(self, probabilities: ByGroup) -> Tensor:
         """Return the penalty, a scalar that is differentiable in the probabilities."""
         excess = [
             (self.costs[name](probabilities) / target - 1).clamp_min(0)
@@ -167,7 +165,7 @@ class Penalty:
         return self.weight * torch.stack(excess).sum()
 
     @torch.no_grad()
-    def expected(self, probabilities: Mapping[str, Tensor]) -> dict[str, float]:
+    def expected(self, probabilities: ByGroup) -> dict[str, float]:
         """Return the expected costs as ``expected_<cost>``, for each cost with a target."""
         return {f"expected_{name}": float(self.costs[name](probabilities)) for name in self.targets}
 

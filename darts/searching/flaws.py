@@ -17,6 +17,7 @@ from darts.config import SearchConfig
 from darts.data_modules import DataModule
 from darts.reading import JsonObject
 from darts.searching.alphas import entropy
+from darts.spaces import ByGroup
 from darts.tasks import Objective
 from darts.tasks.chance import ChanceLevel
 
@@ -55,7 +56,7 @@ def at_chance(scores: Mapping[str, float], chance: ChanceLevel | None, split: st
     )
 
 
-def uniform_alphas(probabilities: Mapping[str, Tensor]) -> str | None:
+def uniform_alphas(probabilities: ByGroup) -> str | None:
     """Find alphas that prefer no operation on any edge.
 
     The probabilities are ``(edges, operations)`` by group; 0 for dropped candidates.
@@ -113,7 +114,7 @@ class FlawFinder:
         self,
         scores: Mapping[str, float],
         tensors: Mapping[str, Tensor],
-        probabilities: Mapping[str, Tensor] | None = None,
+        probabilities: ByGroup | None = None,
     ) -> list[str]:
         """Return why a result is worthless, one line each; empty if it is not.
 

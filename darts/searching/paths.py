@@ -7,7 +7,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Protocol, runtime_checkable
@@ -17,14 +17,14 @@ from torch import Tensor
 
 from darts.data import Batch
 from darts.searching.searcher import Searcher
-from darts.spaces import AnyGenotype, SearchContext, SupernetBase
+from darts.spaces import AnyGenotype, ByGroup, SearchContext, SupernetBase
 from darts.spaces.mixture import path_mixture
 from darts.tasks import Forward
 from darts.training.device import precision_context, random_states, restore_random_states
 
 
 def path_masks(
-    genotype: AnyGenotype, probabilities: Mapping[str, Tensor], context: SearchContext
+    genotype: AnyGenotype, probabilities: ByGroup, context: SearchContext
 ) -> dict[str, Tensor]:
     """Return the masks ``(edges, operations)`` of a genotype by group.
 
@@ -38,10 +38,7 @@ def path_masks(
 
 @torch.no_grad()
 def path_score(
-    searcher: Searcher,
-    masks: Mapping[str, Tensor],
-    calibration: Sequence[Batch],
-    batches: Iterable[Batch],
+    searcher: Searcher, masks: ByGroup, calibration: Sequence[Batch], batches: Iterable[Batch]
 ) -> dict[str, float]:
     """Return the metrics of the path of one genotype, by name.
 
@@ -62,7 +59,7 @@ class _RunningNorm(Protocol):
 
 
 @torch.no_grad()
-def calibrate(searcher: Searcher, masks: Mapping[str, Tensor], batches: Iterable[Batch]) -> Forward:
+def calibrate(searcher: Searcher, masks: ByGroup, batches: Iterable[Batch]) -> Forward:
     """Replace the running statistics of batch norm by the mean of the statistics of some batches.
 
     Return the forward pass of the path with the operations in the masks.

@@ -24,7 +24,7 @@ from darts.methods.stages import (
 )
 from darts.searching.budget_alphas import add_anchors, alphas_at
 from darts.searching.mixture_loss import SupernetMixtureLoss, masked
-from darts.spaces import SearchContext, SupernetBase
+from darts.spaces import ByGroup, SearchContext, SupernetBase
 from darts.spaces.network import FittingData, fit_layers
 from darts.tasks import Forward, Objective
 from darts.training.checkpoint import StateDict
@@ -102,7 +102,7 @@ class Searcher:
             weights = entry(saved, "searcher.net", dict[str, Tensor])
             require_fitting_network(partial(self._initial_net, self.stage), weights, "searcher.net")
         # Functions that map probabilities by group to terms of the loss of the alphas.
-        self.alpha_costs: list[Callable[[Mapping[str, Tensor]], Tensor]] = []
+        self.alpha_costs: list[Callable[[ByGroup], Tensor]] = []
         net = self._build_net(self.stage, fits=saved is None)
         self.context = SearchContext.from_supernet(config.space, net)
         self._set_supernet(net)  # also sets the optimizers, the loss scalers and ``frozen``
@@ -163,7 +163,7 @@ class Searcher:
             net.load_state_dict(net.widened(self.net.state_dict()))
         self._set_supernet(net)
 
-    def _alphas(self, net: SupernetBase) -> Mapping[str, Tensor]:
+    def _alphas(self, net: SupernetBase) -> ByGroup:
         """Return the alphas by group; in a search for a front, those for the current budget."""
         if not self.config.front.enabled:
             return dict(net.alphas.items())
@@ -340,9 +340,7 @@ class Searcher:
         return self.config.relaxation.probabilities(self._alphas(self.net), self.context)
 
     @torch.no_grad()
-    def score(
-        self, batches: Iterable[Batch], only: Mapping[str, Tensor] | None = None
-    ) -> dict[str, float]:
+    def score(self, batches: Iterable[Batch], only: ByGroup | None = None) -> dict[str, float]:
         """Return all metrics of the supernet in evaluation mode.
 
         Mixing weights outside the masks ``only``, ``(edges, operations)`` by group, become 0. A
@@ -356,13 +354,9 @@ class Searcher:
 
     def evaluate(self, batches: Iterable[Batch], forward: Forward) -> dict[str, float]:
         """Return all metrics of the supernet for a forward pass, in evaluation mode."""
+        device, precision = self.ranks.device, self.config.precision
         return evaluate(
-            self.net,
-            batches,
-            self.objective,
-            device=self.ranks.device,
-            precision=self.config.precision,
-            forward=forward,
+            self.net, batches, self.objective, device=device, precision=precision, forward=forward
         )
 
     def state_dict(self) -> SavedSearcher:

@@ -2,6 +2,7 @@
 
 from darts.spaces.any_genotype import AnyGenotype as AnyGenotype
 from darts.spaces.context import SearchContext as SearchContext
+from darts.spaces.deriving import ByGroup as ByGroup
 from darts.spaces.genotype import Genotype as Genotype
 from darts.spaces.mixture import Mixture as Mixture
 from darts.spaces.network import NetworkBase as NetworkBase

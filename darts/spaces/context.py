@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from darts.spaces.any_genotype import AnyGenotype
+from darts.spaces.deriving import ByGroup
 from darts.spaces.space import Space
 from darts.spaces.supernet import SupernetBase
 
@@ -18,7 +19,7 @@ from darts.spaces.supernet import SupernetBase
 class GenotypeLimit(Protocol):
     """Hard limits of the genotypes that a search may return."""
 
-    def restrict(self, probabilities: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def restrict(self, probabilities: ByGroup) -> dict[str, Tensor]:
         """Return probabilities from which the space derives the best genotype within the limits."""
 
     def allows(self, genotype: AnyGenotype) -> bool:
@@ -56,11 +57,11 @@ class SearchContext:
         masks = space.initial_masks(net.candidates)
         return cls(space, net.candidates, net.edges, net.counts, masks)
 
-    def derive(self, probabilities: Mapping[str, Tensor]) -> AnyGenotype:
+    def derive(self, probabilities: ByGroup) -> AnyGenotype:
         """Return the best genotype within the limits; see ``Space.derive``."""
         return self.space.derive(self._limited(probabilities), self.candidates)
 
-    def derived_mask(self, probabilities: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def derived_mask(self, probabilities: ByGroup) -> dict[str, Tensor]:
         """Return which candidates the genotype of ``derive`` uses, as ``Space.mask`` does."""
         return self.space.derived_mask(self._limited(probabilities), self.candidates)
 
@@ -78,7 +79,7 @@ class SearchContext:
             for group, rows in self.candidates.items()
         }
 
-    def _limited(self, probabilities: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    def _limited(self, probabilities: ByGroup) -> ByGroup:
         return probabilities if self.limit is None else self.limit.restrict(probabilities)
 
     @contextmanager

@@ -15,6 +15,9 @@ from torch import Tensor
 
 T = TypeVar("T")
 
+ByGroup: TypeAlias = Mapping[str, Tensor]
+"""Tensors by group of alphas."""
+
 Candidates: TypeAlias = Mapping[str, Sequence[Sequence[str]]]
 """By group and edge, the operation of each column."""
 
@@ -86,9 +89,7 @@ def checked_rows(group: str, table: Tensor, names: Sequence[Sequence[str]]) -> l
     return rows
 
 
-def best_columns(
-    probabilities: Mapping[str, Tensor], candidates: Candidates
-) -> dict[str, list[int]]:
+def best_columns(probabilities: ByGroup, candidates: Candidates) -> dict[str, list[int]]:
     """Return the most probable column of each edge by group; ties go to the lower column."""
     check_groups("probabilities", probabilities, candidates)
     return {

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from darts.registry import Registry, number
 from darts.spaces.any_genotype import AnyGenotype, PublishedGenotype
-from darts.spaces.deriving import Candidates
+from darts.spaces.deriving import ByGroup, Candidates
 from darts.spaces.network import NetworkBase, NetworkPiece
 from darts.spaces.parameters import Parameter, Point, Value
 from darts.spaces.supernet import SupernetBase
@@ -147,7 +147,7 @@ class Space(ABC):
         return None
 
     @abstractmethod
-    def derive(self, probabilities: Mapping[str, Tensor], candidates: Candidates) -> AnyGenotype:
+    def derive(self, probabilities: ByGroup, candidates: Candidates) -> AnyGenotype:
         """Return the genotype with the most probable operations; ties go to the lower index.
 
         Args:
@@ -155,18 +155,12 @@ class Space(ABC):
             candidates: By group and edge, the operation of each column.
         """
 
-    def derive_by(
-        self, rule: str, probabilities: Mapping[str, Tensor], candidates: Candidates
-    ) -> AnyGenotype:
+    def derive_by(self, rule: str, probabilities: ByGroup, candidates: Candidates) -> AnyGenotype:
         """Derive a genotype by one of ``edge_rules``, which chooses other edges than ``derive``."""
         raise ValueError(f"discretize.edges={rule}: space={self.name} has no such rule")
 
     def without_improbable_edges(
-        self,
-        genotype: Any,
-        probabilities: Mapping[str, Tensor],
-        candidates: Candidates,
-        threshold: float,
+        self, genotype: Any, probabilities: ByGroup, candidates: Candidates, threshold: float
     ) -> AnyGenotype:
         """Remove the edges whose operation has a probability below a threshold."""
         raise ValueError(f"discretize=threshold: genotypes of space={self.name} keep all edges")
@@ -199,15 +193,11 @@ class Space(ABC):
         its network. The shape of one sample is ``(C, H, W)`` for images.
         """
 
-    def derived_mask(
-        self, probabilities: Mapping[str, Tensor], candidates: Candidates
-    ) -> dict[str, Tensor]:
+    def derived_mask(self, probabilities: ByGroup, candidates: Candidates) -> dict[str, Tensor]:
         """Return which candidates the genotype of ``derive`` uses, as ``mask`` does."""
         return self.mask(self.derive(probabilities, candidates), candidates)
 
-    def expected_usage(
-        self, probabilities: Mapping[str, Tensor], candidates: Candidates
-    ) -> dict[str, Tensor]:
+    def expected_usage(self, probabilities: ByGroup, candidates: Candidates) -> dict[str, Tensor]:
         """Return the probability that a network has each piece: by group ``(edges, operations)``.
 
         The result is differentiable. The probabilities of each edge are normalized, since the

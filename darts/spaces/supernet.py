@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts.ops.recomputation import recompute
+from darts.spaces.deriving import ByGroup
 from darts.spaces.mixture import Mixture
 
 INITIAL_DEVIATION = 1e-3
@@ -79,9 +80,7 @@ class SupernetBase(nn.Module):
         self.shapes = {group: (len(rows), len(rows[0])) for group, rows in candidates.items()}
         self.alphas = self.make_alphas()
 
-    def chain_weights(
-        self, mixture: Mapping[str, Tensor] | None
-    ) -> list[tuple[Tensor, Sequence[int]]]:
+    def chain_weights(self, mixture: ByGroup | None) -> list[tuple[Tensor, Sequence[int]]]:
         """Return the mixing weights ``(columns,)`` and the active columns of each operation.
 
         For ``mixture``, see ``make_mixture``; the order is the order of the chain.
@@ -109,7 +108,7 @@ class SupernetBase(nn.Module):
             }
         )
 
-    def make_mixture(self, weights: Mapping[str, Tensor] | None) -> Mixture:
+    def make_mixture(self, weights: ByGroup | None) -> Mixture:
         """Return mixing weights as a mixture; by default, the softmax of the alphas.
 
         Args:

@@ -20,11 +20,10 @@ import torch
 from fake_executor import make_fake_executor
 
 from darts import compare
-from darts.comparing.baselines import CostModel, pilot_overrides
+from darts.comparing.baselines import CostModel, RunFailed, pilot_overrides
 from darts.comparing.plan import ComparisonPlan, as_overrides
 from darts.comparing.report import render_report
 from darts.comparing.results import ComparisonResults
-from darts.comparing.runs import RunFailed
 from darts.config import compose
 from darts.reading import read_json
 from darts.recipes.commands import search_config

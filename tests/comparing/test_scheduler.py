@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from darts.comparing.runs import RunLauncher
+from darts.comparing.baselines import RunLauncher
 from darts.comparing.scheduler import PlannedRun, execute
 from darts.running.jobs import Executor, ExecutorError, Future, Job, Outcome
 from darts.training.interrupt import Interrupted

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import torch
 
 from darts.data import SampleLoader
 from darts.data.augment import Augmentation
+from darts.data.loader import LoaderOptions
 from darts.data.source import Source
 
 
@@ -21,4 +23,8 @@ def sample_loader(source: Source, count: int, **options: Any) -> SampleLoader:
     defaults = {"batch_size": 8, "seed": 3, "name": "weights", "shuffle": True, "drop_last": True}
     values = {"mean": source.mean, "std": source.std, "augmentation": augmentation(cutout=4)}
     keys = {"device": "cpu", **defaults, **values, **options}
-    return SampleLoader(source.train, torch.arange(count), **keys)
+    shared = {
+        field.name: keys.pop(field.name) for field in fields(LoaderOptions) if field.name in keys
+    }
+    shared["device"] = torch.device(shared["device"])
+    return SampleLoader(source.train, torch.arange(count), LoaderOptions(**shared), **keys)

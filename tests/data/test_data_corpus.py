@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from load_errors import load_error
 
 from darts.data import IGNORE_INDEX, WindowLoader, load, text_file
+from darts.data.loader import LoaderOptions
 from darts.data.words import (
     BEGIN,
     END,
@@ -136,8 +137,9 @@ def test_penn_treebank_has_its_published_size(real_data: Path) -> None:
 
 
 def windows(count: int, columns: int, length: int, *, shift: bool, seed: int = 0) -> WindowLoader:
-    options: Any = {"columns": columns, "length": length, "shift": shift, "seed": seed}
-    return WindowLoader(torch.arange(count), name="test", device=torch.device("cpu"), **options)
+    device = torch.device("cpu")
+    options = LoaderOptions(columns, seed, "test", shuffle=shift, drop_last=True, device=device)
+    return WindowLoader(torch.arange(count), options, length)
 
 
 def pairs(found: Any) -> list[tuple[int, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from load_errors import load_error
 
 from darts.data import load
+from darts.data.loader import LoaderOptions
 from darts.data.sentence_loader import DocumentLoader, PairLoader
 from darts.data.words import BEGIN, END, PADDING
 
@@ -53,8 +55,8 @@ def test_batches_have_texts_with_their_classes(tmp_path: Path) -> None:
     table = "label,text\n" + "\n".join(rows) + "\n"
     found = load("documents", root=write_tables(tmp_path, train=table, test=table), min_count=1)
     for shuffle in (True, False):
-        options: Any = {"batch_size": 6, "seed": 0, "name": "test", "device": CPU}
-        made = DocumentLoader(found.train, torch.arange(20), shuffle=shuffle, **options)
+        options = LoaderOptions(6, 0, "test", shuffle=shuffle, drop_last=shuffle, device=CPU)
+        made = DocumentLoader(found.train, torch.arange(20), options)
         numbers = []
         for texts, labels in made.epoch(0):
             assert texts.shape[0] == int((texts != PADDING).sum(0).max())
@@ -178,8 +180,9 @@ def test_batches_have_complete_pairs_and_minimal_padding(folder: Path, shuffle: 
 
 
 def batches(pairs: Any, *, shuffle: bool, seed: int = 0, rank: int = 0, ranks: int = 1) -> Any:
-    options: Any = {"batch_size": 8, "seed": seed, "name": "test", "shuffle": shuffle}
-    return PairLoader(pairs.train, torch.arange(50), device=CPU, rank=rank, ranks=ranks, **options)
+    options = LoaderOptions(8, seed, "test", shuffle, drop_last=shuffle, device=CPU)
+    options = replace(options, rank=rank, ranks=ranks)
+    return PairLoader(pairs.train, torch.arange(50), options)
 
 
 def test_the_order_depends_on_seed_and_epoch_alone(folder: Path) -> None:

@@ -27,7 +27,7 @@ from darts.judging.training_free import (
 )
 from darts.judging.untrained import UntrainedNetwork, initialize
 from darts.spaces import NetworkBase, parse_genotype
-from darts.spaces.mlp.space import Network
+from darts.spaces.mlp.space import Mlp, Network
 from darts.tasks.task import TASKS, ObjectiveSpec
 
 CLASSES = 3
@@ -52,7 +52,8 @@ class Chain(NetworkBase):
 def mlp(normalization: str = "none", activation: str = "relu") -> Network:
     """Return a network with hidden layers of 8 and 6 units for 5 values, in float64."""
     genotype = parse_genotype(f'{{"space": "mlp", "layers": ["{activation}_8", "{activation}_6"]}}')
-    return Network(genotype, classes=CLASSES, in_channels=5, normalization=normalization).double()
+    space = Mlp(normalization=normalization)
+    return space.network(genotype, classes=CLASSES, in_channels=5).double()
 
 
 def batches(
@@ -261,7 +262,7 @@ def test_dropout_is_off(kind: str) -> None:
     if kind == "module":
         net = Chain(nn.Linear(5, 3).double(), nn.Dropout(0.9))
     else:
-        net = Network(mlp().genotype, classes=3, in_channels=5, dropout=0.9).double()
+        net = Mlp(dropout=0.9).network(mlp().genotype, classes=3, in_channels=5).double()
     network = untrained(net, batches())
     losses = {network.loss(network.batches[0]).item() for _ in range(3)}
     assert len(losses) == 1

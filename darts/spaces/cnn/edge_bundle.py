@@ -169,17 +169,9 @@ class EdgeBundle(nn.Module):
     ) -> Tensor:
         """Run the convolutions before a norm on ``x``; None for the rectified states."""
         if self.training and _is_separable(convolutions):
-            depthwise, pointwise = convolutions
-            x, stride, dilation = copies.separable_input(depthwise, x, fused=plan.fused)
-            return separable_conv(
-                x,
-                copies.rows(depthwise.weight),
-                copies.rows(pointwise.weight),
-                stride=stride,
-                dilation=dilation,
-                groups=copies.count,
-                plan=plan,
-            )
+            x, stride, dilation = copies.separable_input(convolutions[0], x, fused=plan.fused)
+            depthwise, pointwise = (copies.rows(module.weight) for module in convolutions)
+            return separable_conv(x, depthwise, pointwise, stride, dilation, copies.count, plan)
         for convolution in convolutions:
             x = copies.convolve(convolution, x)
         return cast(Tensor, x)

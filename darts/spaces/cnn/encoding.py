@@ -20,6 +20,7 @@ from torch import Tensor
 from darts.spaces.any_genotype import AnyGenotype
 from darts.spaces.cnn.skeleton import count_nodes
 from darts.spaces.deriving import (
+    ByGroup,
     Candidates,
     check_candidate,
     check_groups,
@@ -53,7 +54,7 @@ class CellSpace(Space):
     def edge_candidates(self) -> Candidates:
         """By group, the candidates of each edge; edges are ordered by node, then by source."""
 
-    def derive(self, probabilities: Mapping[str, Tensor], candidates: Candidates) -> Genotype:
+    def derive(self, probabilities: ByGroup, candidates: Candidates) -> Genotype:
         """Keep the two strongest edges into each node and the strongest operation of each.
 
         The strength of an edge is the probability of its most probable operation other than
@@ -64,9 +65,7 @@ class CellSpace(Space):
         """
         return self.derive_by("two", probabilities, candidates)
 
-    def derive_by(
-        self, rule: str, probabilities: Mapping[str, Tensor], candidates: Candidates
-    ) -> Genotype:
+    def derive_by(self, rule: str, probabilities: ByGroup, candidates: Candidates) -> Genotype:
         """Derive a genotype by a rule.
 
         Args:
@@ -79,11 +78,7 @@ class CellSpace(Space):
         return Genotype(*cells[0], *cells[1])
 
     def without_improbable_edges(
-        self,
-        genotype: Genotype,
-        probabilities: Mapping[str, Tensor],
-        candidates: Candidates,
-        threshold: float,
+        self, genotype: Genotype, probabilities: ByGroup, candidates: Candidates, threshold: float
     ) -> Genotype:
         """Remove improbable edges.
 

@@ -115,15 +115,9 @@ def _separable(
     """Return depthwise-separable convolutions; the first has the stride."""
     layers: list[nn.Module] = []
     for own_stride in (stride, 1)[:count]:
+        padding = dilation * (kernel // 2)
         depthwise = nn.Conv2d(
-            channels,
-            channels,
-            kernel,
-            stride=own_stride,
-            padding=dilation * (kernel // 2),
-            dilation=dilation,
-            groups=channels,
-            bias=False,
+            channels, channels, kernel, own_stride, padding, dilation, groups=channels, bias=False
         )
         pointwise = nn.Conv2d(channels, channels, 1, bias=False)
         layers += [nn.ReLU(), depthwise, pointwise, nn.BatchNorm2d(channels, affine=affine)]

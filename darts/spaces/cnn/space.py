@@ -27,7 +27,7 @@ from darts.spaces.cnn.network import Network
 from darts.spaces.cnn.operations import make_operation
 from darts.spaces.cnn.skeleton import make_preprocessing, make_stem, plan_cells
 from darts.spaces.cnn.supernet import Supernet
-from darts.spaces.deriving import Candidates
+from darts.spaces.deriving import ByGroup, Candidates
 from darts.spaces.genotype import CELLS, Genotype, all_edges
 from darts.spaces.network import NetworkPiece
 from darts.spaces.space import SPACES
@@ -56,12 +56,8 @@ class Cnn(CellSpace):
     retrain_keys: ClassVar[tuple[str, ...]] = ("stem",)
     size_keys: ClassVar[tuple[str, ...]] = ("channels", "cells")
     weightless_operations: ClassVar[tuple[str, ...]] = (
-        "none",
-        "skip_connect",
-        "max_pool_3x3",
-        "avg_pool_3x3",
-        "noise",
-    )
+        *CellSpace.skip_operations, "max_pool_3x3", "avg_pool_3x3", "noise",
+    )  # fmt: skip
     published: ClassVar[Mapping[str, PublishedGenotype[AnyGenotype]]] = PUBLISHED
     channels: int = number(16, low=1)
     cells: int = number(8, low=1, high=1000)
@@ -125,9 +121,7 @@ class Cnn(CellSpace):
         width = NODES * plans[-1].channels
         yield NetworkPiece(partial(nn.Linear, width, classes), (width,))
 
-    def expected_usage(
-        self, probabilities: Mapping[str, Tensor], candidates: Candidates
-    ) -> dict[str, Tensor]:
+    def expected_usage(self, probabilities: ByGroup, candidates: Candidates) -> dict[str, Tensor]:
         # A node keeps two edges. The probability that it keeps an edge is taken as proportional to
         # the edge's probability of operations other than "none", which a kept edge never has.
         usage = {}

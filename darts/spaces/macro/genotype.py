@@ -17,15 +17,7 @@ from darts.spaces.genotype_text import entries_of
 
 STAGES = 3
 
-PRIMITIVES: tuple[str, ...] = (
-    "mb_k3_e3",
-    "mb_k3_e6",
-    "mb_k5_e3",
-    "mb_k5_e6",
-    "mb_k7_e3",
-    "mb_k7_e6",
-    "skip_connect",
-)
+PRIMITIVES = (*(f"mb_k{kernel}_e{n}" for kernel in (3, 5, 7) for n in (3, 6)), "skip_connect")
 """The candidates, in the order of the alphas' columns. ``mb_k3_e6`` is an inverted residual block
 with kernel size 3 and expansion 6. ``skip_connect`` skips a block; a stage cannot begin with it."""
 

@@ -120,8 +120,7 @@ class Macro(ChoiceSpace):
             check_subset(self.candidates, choices)
 
     def supernet(self, **options: Any) -> Supernet:
-        sizes = self.supported(options, depth=1, partial=1, auxiliary_skip=0)
-        return Supernet(channels=self.channels, cells=self.cells, skeleton=self.skeleton, **sizes)
+        return Supernet(self, **self.supported(options, depth=1, partial=1, auxiliary_skip=0))
 
     def network(self, genotype: Genotype, **options: Any) -> Network:
         options = self.supported(options, auxiliary=0)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import reduce
-from typing import ClassVar, NamedTuple, cast
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -37,6 +37,9 @@ from darts.spaces.macro.skeleton import (
     plan_blocks,
 )
 from darts.spaces.supernet import ParameterRows, SupernetBase
+
+if TYPE_CHECKING:
+    from darts.spaces.macro.space import Macro
 
 _NHWC = torch.channels_last
 
@@ -245,18 +248,10 @@ class Supernet(SupernetBase):
     supports_recomputation = True
     block_class: ClassVar[type[MixedBlock]] = MixedBlock
 
-    def __init__(
-        self,
-        *,
-        channels: int = 16,
-        cells: int = 4,
-        skeleton: str = "standard",
-        classes: int = 10,
-        in_channels: int = 3,
-    ) -> None:
+    def __init__(self, space: Macro, *, classes: int = 10, in_channels: int = 3) -> None:
         super().__init__()
-        shared = SKELETONS[skeleton]
-        self.plans = tuple(plan_blocks(channels, cells, shared, in_channels))
+        channels, shared = space.channels, SKELETONS[space.skeleton]
+        self.plans = tuple(plan_blocks(channels, space.cells, shared, in_channels))
         self.stem = make_stem(in_channels, channels, shared)
         self.blocks = nn.ModuleList(self.block_class(plan) for plan in self.plans)
         self.head = make_head(channels, classes, shared)

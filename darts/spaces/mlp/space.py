@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from darts.registry import choice, number
 from darts.spaces.any_genotype import AnyGenotype
-from darts.spaces.deriving import Candidates, best_columns, chain_mask, draw
+from darts.spaces.deriving import ByGroup, Candidates, best_columns, chain_mask, draw
 from darts.spaces.genotype_text import check_name
 from darts.spaces.mlp.genotype import ACTIVATIONS, MAX_WIDTH, Genotype
 from darts.spaces.mlp.supernet import SKIP, Supernet, make_linear, make_norm
@@ -72,30 +72,21 @@ class Network(NetworkBase):
     several members, in training, ``(B, members, classes)``.
     """
 
-    def __init__(
-        self,
-        genotype: Genotype,
-        *,
-        classes: int = 10,
-        in_channels: int = 64,
-        normalization: str = "batch",
-        dropout: float = 0.0,
-        members: int = 1,
-    ) -> None:
+    def __init__(self, genotype: Genotype, space: Mlp, *, classes: int, in_channels: int) -> None:
         super().__init__(genotype)
-        self.dropout, self.members = dropout, members
-        if members > 1:
-            signs = 2.0 * torch.randint(2, (members, in_channels)) - 1
+        self.dropout, self.members = space.dropout, space.members
+        if self.members > 1:
+            signs = 2.0 * torch.randint(2, (self.members, in_channels)) - 1
             self.factors = nn.Parameter(signs)
         self.layers = nn.ModuleList()
         inputs = in_channels
         for activation, width in genotype.layer_specs:
-            preactivation = make_preactivation(inputs, width, normalization)
+            preactivation = make_preactivation(inputs, width, space.normalization)
             self.layers.append(nn.Sequential(*preactivation, ACTIVATIONS[activation]()))
             inputs = width
         self.classifier: nn.Module = nn.Linear(inputs, classes)
-        if members > 1:
-            self.classifier = MemberLinear(members, inputs, classes)
+        if self.members > 1:
+            self.classifier = MemberLinear(self.members, inputs, classes)
 
     def forward(self, images: Tensor) -> Tensor:
         x = images.flatten(1)
@@ -153,19 +144,10 @@ class Mlp(Space):
         return math.prod(sample_shape)
 
     def supernet(self, **options: Any) -> Supernet:
-        return Supernet(
-            activations=self.activations,
-            widths=self.widths,
-            cells=self.cells,
-            normalization=self.normalization,
-            dropout=self.dropout,
-            **self.supported(options, depth=1, partial=1, auxiliary_skip=0),
-        )
+        return Supernet(self, **self.supported(options, depth=1, partial=1, auxiliary_skip=0))
 
     def network(self, genotype: Genotype, **options: Any) -> Network:
-        sizes = self.supported(options, auxiliary=0, drop_path=0)
-        own = {name: getattr(self, name) for name in ("normalization", "dropout", "members")}
-        return Network(genotype, **own, **sizes)
+        return Network(genotype, self, **self.supported(options, auxiliary=0, drop_path=0))
 
     @classmethod
     def reference(cls, genotype: Genotype) -> Mlp:
@@ -176,7 +158,7 @@ class Mlp(Space):
             activations=list(dict.fromkeys(activations)),
         )
 
-    def derive(self, probabilities: Mapping[str, Tensor], candidates: Candidates) -> Genotype:
+    def derive(self, probabilities: ByGroup, candidates: Candidates) -> Genotype:
         columns = best_columns(probabilities, candidates)
         names = [
             row[column]
@@ -237,9 +219,7 @@ class Mlp(Space):
         skips = (SKIP,) * (len(rows) - len(genotype.layers))
         return chain_mask(genotype.layers + skips, rows, candidates)
 
-    def derived_mask(
-        self, probabilities: Mapping[str, Tensor], candidates: Candidates
-    ) -> dict[str, Tensor]:
+    def derived_mask(self, probabilities: ByGroup, candidates: Candidates) -> dict[str, Tensor]:
         # Unlike mask, it shows which layers are skipped; a genotype does not record this.
         return {
             group: F.one_hot(torch.tensor(columns), len(candidates[group][0])).bool()
@@ -265,9 +245,7 @@ class Mlp(Space):
         for column, width in enumerate(self.widths):
             yield NetworkPiece(partial(nn.Linear, width, classes), (width,), ("output", 0, column))
 
-    def expected_usage(
-        self, probabilities: Mapping[str, Tensor], candidates: Candidates
-    ) -> dict[str, Tensor]:
+    def expected_usage(self, probabilities: ByGroup, candidates: Candidates) -> dict[str, Tensor]:
         """Return the probability of each piece, exact if layers are drawn independently.
 
         The result has three more groups than ``Space.expected_usage``: ``"input"`` and ``"output"``

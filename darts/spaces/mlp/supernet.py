@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import reduce
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +29,9 @@ from torch import Tensor, nn
 
 from darts.spaces.mlp.genotype import ACTIVATIONS
 from darts.spaces.supernet import SupernetBase
+
+if TYPE_CHECKING:
+    from darts.spaces.mlp.space import Mlp
 
 SKIP = "skip_connect"  # the candidate that skips a layer
 _EPSILON = 1e-5  # the default of nn.LayerNorm
@@ -133,26 +137,16 @@ class Supernet(SupernetBase):
     Shape: samples ``(B, ...)`` with ``in_channels`` values each -> logits ``(B, classes)``.
     """
 
-    def __init__(
-        self,
-        *,
-        activations: Sequence[str] = ("relu", "tanh"),
-        widths: Sequence[int] = (16, 32),
-        cells: int = 2,
-        normalization: str = "batch",
-        dropout: float = 0.0,
-        classes: int = 10,
-        in_channels: int = 64,
-    ) -> None:
+    def __init__(self, space: Mlp, *, classes: int, in_channels: int) -> None:
         super().__init__()
-        self.dropout = dropout
-        names = tuple(f"{activation}_{width}" for activation in activations for width in widths)
+        self.dropout, widest = space.dropout, max(space.widths)
+        names = tuple(f"{name}_{width}" for name in space.activations for width in space.widths)
         self.layers = nn.ModuleList(
-            MixedLayer(max(widths) if layer else in_channels, activations, widths, normalization)
-            for layer in range(cells)
+            MixedLayer(inputs, space.activations, space.widths, space.normalization)
+            for inputs in (in_channels, *[widest] * (space.cells - 1))
         )
-        self.classifier = nn.Linear(max(widths), classes)
-        self.set_chain([("first", names), *[("rest", (*names, SKIP))] * (cells - 1)])
+        self.classifier = nn.Linear(widest, classes)
+        self.set_chain([("first", names), *[("rest", (*names, SKIP))] * (space.cells - 1)])
 
     def forward(self, images: Tensor, mixture: Mapping[str, Tensor] | None = None) -> Tensor:
         """Compute logits with mixing weights ``(layers, candidates)``; see ``make_mixture``."""

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from darts.registry import number
 from darts.spaces.choice_space import ChoiceSpace
-from darts.spaces.deriving import Candidates, check_candidate
+from darts.spaces.deriving import ByGroup, Candidates, check_candidate
 from darts.spaces.module.costs import pieces
 from darts.spaces.module.genotype import Genotype, rows_of, with_chosen
 from darts.spaces.module.targets import PassedModel, build, example
@@ -33,7 +33,7 @@ class Supernet(SupernetBase):
         self.model, self.classes, self.rows = model, classes, rows_of(model)
         self.set_chain((row.group, row.names) for row in self.rows)
 
-    def forward(self, samples: Tensor, mixture: Mapping[str, Tensor] | None = None) -> Tensor:
+    def forward(self, samples: Tensor, mixture: ByGroup | None = None) -> Tensor:
         for row, weights in zip(self.rows, self.chain_weights(mixture), strict=True):
             for choice in row.choices:
                 choice.mix(*weights)
@@ -126,9 +126,7 @@ class ModelSpace(ChoiceSpace):
         sizes = {"classes": classes, "in_channels": self.in_channels(sample_shape)}
         return pieces(self.model(sizes), sample_shape)
 
-    def expected_usage(
-        self, probabilities: Mapping[str, Tensor], candidates: Candidates
-    ) -> dict[str, Tensor]:
+    def expected_usage(self, probabilities: ByGroup, candidates: Candidates) -> dict[str, Tensor]:
         # A choice inside of candidates of another choice is part of the network only if the other
         # one chooses one of them.
         usage = super().expected_usage(probabilities, candidates)

@@ -61,6 +61,21 @@ class DropoutRates:
 NO_DROPOUT = DropoutRates()
 
 
+@dataclass(frozen=True)
+class ModelSettings:
+    """Sizes and options of supernets and networks of the space.
+
+    Attributes:
+        embedding, hidden: Sizes of an embedding and of a hidden state.
+        tied: Whether (target) embedding and output layer share their weights.
+    """
+
+    embedding: int
+    hidden: int
+    dropouts: DropoutRates = NO_DROPOUT
+    tied: bool = True
+
+
 def locked_mask(module: nn.Module, x: Tensor, probability: float) -> Tensor | None:
     """Draw a mask ``(B, D)`` that all steps of ``x``, ``(T, B, D)`` or ``(B, D)``, share."""
     return dropout_mask(module, x, x.shape[-2:], probability)
@@ -94,14 +109,15 @@ class RecurrentCell(nn.Module):
     """Base class of recurrent cells: weights and dropout masks.
 
     The cell applies the dropout rates ``input``, ``hidden`` and ``weight``. E is the size of the
-    input (``width``), H the size of the states. The rows of ``W_0`` for the input are one
+    input, an embedding, H the size of the states. The rows of ``W_0`` for the input are one
     parameter, the rows for the previous output another one; the columns of gates come first.
     """
 
-    def __init__(self, width: int, hidden: int, nodes: int, dropouts: DropoutRates) -> None:
+    def __init__(self, settings: ModelSettings, nodes: int) -> None:
         super().__init__()
-        self.width, self.hidden, self.nodes, self.dropouts = width, hidden, nodes, dropouts
-        self.input_weight = nn.Parameter(torch.empty(width, 2 * hidden))
+        self.hidden = hidden = settings.hidden
+        self.nodes, self.dropouts = nodes, settings.dropouts
+        self.input_weight = nn.Parameter(torch.empty(settings.embedding, 2 * hidden))
         self.hidden_weight = nn.Parameter(torch.empty(hidden, 2 * hidden))
         self.node_weights = nn.Parameter(torch.empty(nodes, hidden, 2 * hidden))
         for weight in self.parameters():
@@ -134,10 +150,8 @@ def init_preserving_variance(weight: Tensor) -> None:
 class DiscreteCell(RecurrentCell):
     """The cell of a genotype; all nodes with the same source share one matrix product."""
 
-    def __init__(
-        self, genotype: Genotype, width: int, hidden: int, dropouts: DropoutRates = NO_DROPOUT
-    ) -> None:
-        super().__init__(width, hidden, genotype.nodes(), dropouts)
+    def __init__(self, genotype: Genotype, settings: ModelSettings) -> None:
+        super().__init__(settings, genotype.nodes())
         self.genotype = genotype
         # By source, the (activation, node) pairs that read it.
         self.successors: dict[int, list[tuple[str, int]]] = {}

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -28,7 +29,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts.data.words import BEGIN, END, PADDING, UNKNOWN
-from darts.spaces.recurrent.cell import DropoutRates, RecurrentCell, locked_dropout
+from darts.spaces.recurrent.cell import ModelSettings, RecurrentCell, locked_dropout
 
 CellArguments = Sequence[tuple[object, ...]]
 """What the forward encoder, the backward encoder and the decoder cell get after their inputs and
@@ -68,47 +69,50 @@ class PointerGenerator(nn.Module):
         return mixed.clamp_min(torch.finfo(mixed.dtype).tiny).log()
 
 
-class EncoderDecoder(nn.Module):
-    """Embeddings, three recurrent cells, attention and the output layer.
+@dataclass(frozen=True, kw_only=True)
+class TranslationSettings(ModelSettings):
+    """Sizes and options of an encoder-decoder.
 
-    E is the size of an embedding, H of a hidden state, V of the target vocabulary.
-
-    Args:
-        make_cell: Makes a cell from the size of its input.
-        dropouts: Dropout rates; this module applies ``embedding`` and ``output``.
-        tied: Whether target embedding and output layer share their weights, ``(V, E)``.
+    Attributes:
+        sources, targets: Sizes of the vocabularies.
         joint: Whether both sides have one vocabulary and share one embedding table.
         copy: Whether the decoder can copy words of the source.
     """
 
+    sources: int
+    targets: int
+    joint: bool = False
+    copy: bool = False
+
+
+class EncoderDecoder(nn.Module):
+    """Embeddings, three recurrent cells, attention and the output layer.
+
+    E is the size of an embedding, H of a hidden state, V of the target vocabulary. This module
+    applies the dropout rates ``embedding`` and ``output``.
+    """
+
     def __init__(
-        self,
-        make_cell: Callable[[int], RecurrentCell],
-        sources: int,
-        targets: int,
-        *,
-        embedding: int,
-        hidden: int,
-        dropouts: DropoutRates,
-        tied: bool = True,
-        joint: bool = False,
-        copy: bool = False,
+        self, make_cell: Callable[[], RecurrentCell], settings: TranslationSettings
     ) -> None:
         nn.Module.__init__(self)  # not super(): TranslationNetwork initializes NetworkBase itself
-        if copy and not joint:
+        targets, embedding, hidden = settings.targets, settings.embedding, settings.hidden
+        if settings.copy and not settings.joint:
             raise ValueError(
                 "space.copy=true: source and target must have one vocabulary; "
                 "set dataset.joint=true, or space.copy=false"
             )
-        self.dropouts = dropouts
-        self.source_words = None if joint else nn.Parameter(torch.empty(sources, embedding))
+        self.dropouts = settings.dropouts
+        self.source_words = (
+            None if settings.joint else nn.Parameter(torch.empty(settings.sources, embedding))
+        )
         self.target_words = nn.Parameter(torch.empty(targets, embedding))
-        self.decoder = None if tied else nn.Parameter(torch.empty(targets, embedding))
+        self.decoder = None if settings.tied else nn.Parameter(torch.empty(targets, embedding))
         self.bias = nn.Parameter(torch.zeros(targets))
         for table in (self.source_words, self.target_words, self.decoder):
             if table is not None:
                 nn.init.normal_(table, std=EMBEDDING_STD)
-        cells = [make_cell(embedding) for _ in range(3)]
+        cells = [make_cell() for _ in range(3)]
         self.forward_encoder, self.backward_encoder, self.decoder_cell = cells
         # The default initialization of cells suits the large SGD steps of a language model. With
         # it, matrix products shrink their inputs, so with Adam's small steps the network would
@@ -118,7 +122,7 @@ class EncoderDecoder(nn.Module):
         self.initial_state = nn.Linear(2 * hidden, hidden)
         self.key = nn.Linear(2 * hidden, hidden, bias=False)
         self.mix = nn.Linear(3 * hidden, embedding, bias=False)
-        self.pointer = PointerGenerator(3 * hidden + embedding) if copy else None
+        self.pointer = PointerGenerator(3 * hidden + embedding) if settings.copy else None
 
     def translate(
         self,

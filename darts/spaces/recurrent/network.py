@@ -9,19 +9,15 @@ References:
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts.spaces.network import LanguageModelOutput, NetworkBase
-from darts.spaces.recurrent.cell import (
-    INITIAL_RANGE,
-    NO_DROPOUT,
-    DiscreteCell,
-    DropoutRates,
-    locked_dropout,
-)
-from darts.spaces.recurrent.encoder_decoder import EncoderDecoder
+from darts.spaces.recurrent.cell import INITIAL_RANGE, DiscreteCell, ModelSettings, locked_dropout
+from darts.spaces.recurrent.encoder_decoder import EncoderDecoder, TranslationSettings
 from darts.spaces.recurrent.genotype import Genotype
 
 
@@ -32,16 +28,15 @@ class EmbeddingDecoder(nn.Module):
     tokens, E the size of an embedding, H the size of the cell's output. Tied weights need E = H.
     """
 
-    def __init__(
-        self, vocab_size: int, embedding: int, hidden: int, tied: bool, dropouts: DropoutRates
-    ) -> None:
+    def __init__(self, vocab_size: int, settings: ModelSettings) -> None:
         super().__init__()
+        embedding, hidden, tied = settings.embedding, settings.hidden, settings.tied
         if tied and embedding != hidden:
             raise ValueError(
                 f"embedding={embedding} and hidden={hidden} must be equal when tied=true; make "
                 "them equal, or set tied=false"
             )
-        self.dropouts = dropouts
+        self.dropouts = settings.dropouts
         self.embedding = nn.Parameter(torch.empty(vocab_size, embedding))
         self.decoder = None if tied else nn.Parameter(torch.empty(vocab_size, hidden))
         self.bias = nn.Parameter(torch.zeros(vocab_size))
@@ -66,57 +61,24 @@ class EmbeddingDecoder(nn.Module):
 class Network(NetworkBase):
     """A language model: embedding, the cell of a genotype, and a decoder (output layer).
 
-    The default sizes are the published ones for Penn Treebank.
-
     Shape: tokens ``(T, B)`` and a hidden state ``(B, H)`` -> ``LanguageModelOutput``.
     """
 
-    def __init__(
-        self,
-        genotype: Genotype,
-        vocab_size: int,
-        *,
-        embedding: int = 850,
-        hidden: int = 850,
-        tied: bool = True,
-        dropouts: DropoutRates = NO_DROPOUT,
-    ) -> None:
+    def __init__(self, genotype: Genotype, vocab_size: int, settings: ModelSettings) -> None:
         super().__init__(genotype)
-        self.words = EmbeddingDecoder(vocab_size, embedding, hidden, tied, dropouts)
-        self.cell = DiscreteCell(genotype, embedding, hidden, dropouts)
+        self.words = EmbeddingDecoder(vocab_size, settings)
+        self.cell = DiscreteCell(genotype, settings)
 
     def forward(self, tokens: Tensor, hidden: Tensor | None = None) -> LanguageModelOutput:
         return self.words.decode(*self.cell(self.words.embed(tokens), hidden))
 
 
 class TranslationNetwork(EncoderDecoder, NetworkBase):
-    """An encoder-decoder whose three cells have the architecture of a genotype.
+    """An encoder-decoder whose three cells have the architecture of a genotype."""
 
-    The flags are ``tied``, ``joint`` and ``copy``, see ``EncoderDecoder``.
-    """
-
-    def __init__(
-        self,
-        genotype: Genotype,
-        sources: int,
-        targets: int,
-        *,
-        embedding: int,
-        hidden: int,
-        dropouts: DropoutRates = NO_DROPOUT,
-        **flags: bool,
-    ) -> None:
+    def __init__(self, genotype: Genotype, settings: TranslationSettings) -> None:
         NetworkBase.__init__(self, genotype)
-        EncoderDecoder.__init__(
-            self,
-            lambda width: DiscreteCell(genotype, width, hidden, dropouts),
-            sources,
-            targets,
-            embedding=embedding,
-            hidden=hidden,
-            dropouts=dropouts,
-            **flags,
-        )
+        EncoderDecoder.__init__(self, partial(DiscreteCell, genotype, settings), settings)
 
     def forward(
         self,

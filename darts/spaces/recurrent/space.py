@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from darts.registry import number
 from darts.spaces.any_genotype import AnyGenotype, PublishedGenotype, read_published
 from darts.spaces.deriving import (
+    ByGroup,
     Candidates,
     allowed,
     check_candidate,
@@ -34,7 +35,8 @@ from darts.spaces.deriving import (
 )
 from darts.spaces.network import NetworkPiece
 from darts.spaces.parameters import Choice, Parameter, Point, Value
-from darts.spaces.recurrent.cell import FUNCTIONS, DropoutRates, highway
+from darts.spaces.recurrent.cell import FUNCTIONS, DropoutRates, ModelSettings, highway
+from darts.spaces.recurrent.encoder_decoder import TranslationSettings
 from darts.spaces.recurrent.genotype import (
     ACTIVATIONS,
     CLASSIC_PATTERN,
@@ -119,32 +121,34 @@ class Recurrent(Space):
                 "does not support weight dropout; set it to 0"
             )
         sizes = self.supported(options, depth=1, partial=1, auxiliary_skip=0)
-        settings = {"nodes": self.nodes, **self._add_settings(sizes)}
-        return Supernet(**settings) if "vocab_size" in sizes else TranslationSupernet(**settings)
+        settings = self._settings(sizes)
+        if isinstance(settings, TranslationSettings):
+            return TranslationSupernet(settings, self.nodes)
+        return Supernet(sizes["vocab_size"], settings, self.nodes)
 
     def network(self, genotype: Genotype, **options: Any) -> Network | TranslationNetwork:
-        settings = self._add_settings(self.supported(options, auxiliary=0, drop_path=0))
-        if "vocab_size" in options:
-            return Network(genotype, **settings)
-        return TranslationNetwork(genotype, **settings)
+        sizes = self.supported(options, auxiliary=0, drop_path=0)
+        settings = self._settings(sizes)
+        if isinstance(settings, TranslationSettings):
+            return TranslationNetwork(genotype, settings)
+        return Network(genotype, sizes["vocab_size"], settings)
 
-    def _add_settings(self, sizes: Mapping[str, Any]) -> dict[str, Any]:
-        keys = ("embedding", "hidden", "tied", "dropouts")
-        settings = {**sizes, **{key: getattr(self, key) for key in keys}}
+    def _settings(self, sizes: Mapping[str, Any]) -> ModelSettings:
+        shared = self.embedding, self.hidden, self.dropouts, self.tied
         if "vocab_size" not in sizes:
-            return {**settings, "copy": self.copy}
+            return TranslationSettings(*shared, **sizes, copy=self.copy)
         if self.copy:
             raise ValueError(
                 "space.copy=true: a language model has no source to copy words from; "
                 "set space.copy=false"
             )
-        return settings
+        return ModelSettings(*shared)
 
     @classmethod
     def reference(cls, genotype: Genotype) -> Recurrent:
         return cls(nodes=genotype.nodes(), embedding=850, hidden=850)
 
-    def derive(self, probabilities: Mapping[str, Tensor], candidates: Candidates) -> Genotype:
+    def derive(self, probabilities: ByGroup, candidates: Candidates) -> Genotype:
         """Keep the strongest edge into each node, and its strongest activation.
 
         The strength of an edge is the probability of its most probable candidate other than
@@ -221,9 +225,7 @@ class Recurrent(Space):
                     yield NetworkPiece(make, (self.hidden,), (GROUP, edge, column))
         yield NetworkPiece(partial(nn.Linear, self.hidden, classes), (self.hidden,))
 
-    def expected_usage(
-        self, probabilities: Mapping[str, Tensor], candidates: Candidates
-    ) -> dict[str, Tensor]:
+    def expected_usage(self, probabilities: ByGroup, candidates: Candidates) -> dict[str, Tensor]:
         """Return for each candidate the probability that its node uses it.
 
         The probabilities of all candidates into a node, except ``none``, are normalized to sum to

@@ -13,8 +13,8 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import reduce
+from collections.abc import Sequence
+from functools import partial, reduce
 from typing import ClassVar, NamedTuple, cast
 
 import torch
@@ -24,17 +24,17 @@ from torch import Tensor, nn
 
 from darts.ops.batch_norm import RunningStats, normalize_shared
 from darts.ops.transfer import to_device
+from darts.spaces.deriving import ByGroup
 from darts.spaces.network import LanguageModelOutput
 from darts.spaces.rank_dropout import apply_mask
 from darts.spaces.recurrent.cell import (
     FUNCTIONS,
-    NO_DROPOUT,
-    DropoutRates,
+    ModelSettings,
     RecurrentCell,
     highway,
     init_preserving_variance,
 )
-from darts.spaces.recurrent.encoder_decoder import EncoderDecoder
+from darts.spaces.recurrent.encoder_decoder import EncoderDecoder, TranslationSettings
 from darts.spaces.recurrent.genotype import GROUP, PRIMITIVES, edges_of
 from darts.spaces.recurrent.network import EmbeddingDecoder
 from darts.spaces.supernet import SupernetBase
@@ -71,12 +71,10 @@ class MixedCell(RecurrentCell):
 
     process_group: dist.ProcessGroup | None = None
 
-    def __init__(
-        self, width: int, hidden: int, nodes: int = 8, dropouts: DropoutRates = NO_DROPOUT
-    ) -> None:
-        super().__init__(width, hidden, nodes, dropouts)
+    def __init__(self, settings: ModelSettings, nodes: int) -> None:
+        super().__init__(settings, nodes)
         # All states contribute to the running statistics, as published.
-        self.norm = nn.BatchNorm2d(hidden, affine=False)
+        self.norm = nn.BatchNorm2d(settings.hidden, affine=False)
 
     def init_preserving_variance(self) -> None:
         """Redraw ``input_weight`` so that its product keeps the variance of the inputs.
@@ -170,26 +168,14 @@ class Supernet(RecurrentSupernet):
 
     cell_class: ClassVar[type[MixedCell]] = MixedCell
 
-    def __init__(
-        self,
-        vocab_size: int,
-        *,
-        embedding: int = 300,
-        hidden: int = 300,
-        nodes: int = 8,
-        tied: bool = True,
-        dropouts: DropoutRates = NO_DROPOUT,
-    ) -> None:
+    def __init__(self, vocab_size: int, settings: ModelSettings, nodes: int) -> None:
         super().__init__()
-        self.words = EmbeddingDecoder(vocab_size, embedding, hidden, tied, dropouts)
-        self.cell = self.cell_class(embedding, hidden, nodes, dropouts)
+        self.words = EmbeddingDecoder(vocab_size, settings)
+        self.cell = self.cell_class(settings, nodes)
         self._init_edges(nodes, cells=1)
 
     def forward(
-        self,
-        tokens: Tensor,
-        mixture: Mapping[str, Tensor] | None = None,
-        hidden: Tensor | None = None,
+        self, tokens: Tensor, mixture: ByGroup | None = None, hidden: Tensor | None = None
     ) -> LanguageModelOutput:
         """Predict the token that follows each token; the mixing weights are ``(edges, 5)``."""
         weights, _, active = self.make_mixture(mixture).of_cell(GROUP, 0)
@@ -198,38 +184,17 @@ class Supernet(RecurrentSupernet):
 
 
 class TranslationSupernet(RecurrentSupernet):
-    """An encoder-decoder whose three cells have all candidates and share the alphas.
+    """An encoder-decoder whose three cells have all candidates and share the alphas."""
 
-    The flags are ``tied``, ``joint`` and ``copy``, see ``EncoderDecoder``.
-    """
-
-    def __init__(
-        self,
-        sources: int,
-        targets: int,
-        *,
-        embedding: int,
-        hidden: int,
-        nodes: int = 8,
-        dropouts: DropoutRates = NO_DROPOUT,
-        **flags: bool,
-    ) -> None:
+    def __init__(self, settings: TranslationSettings, nodes: int) -> None:
         super().__init__()
-        self.translator = EncoderDecoder(
-            lambda width: MixedCell(width, hidden, nodes, dropouts),
-            sources,
-            targets,
-            embedding=embedding,
-            hidden=hidden,
-            dropouts=dropouts,
-            **flags,
-        )
+        self.translator = EncoderDecoder(partial(MixedCell, settings, nodes), settings)
         self._init_edges(nodes, cells=3)
 
     def forward(
         self,
         sources: Tensor,
-        mixture: Mapping[str, Tensor] | None = None,
+        mixture: ByGroup | None = None,
         inputs: Tensor | None = None,
         max_length: int | None = None,
         beam: int = 1,

@@ -16,21 +16,16 @@ from typing import ClassVar
 from darts.spaces.any_genotype import ChainGenotype
 from darts.spaces.genotype_text import check_name, entries_of, short_repr
 
-MIXERS: tuple[str, ...] = (
-    "attention_2",
-    "attention_4",
-    "attention_8",
-    "conv_3",
-    "conv_7",
-    "conv_15",
-    "identity",
-)
-"""Layers that mix the words of a text, in the order of the alphas' columns: attention with 2, 4 or
-8 heads, a depthwise convolution over 3, 7 or 15 words, or no mixing."""
+HEADS, TAPS, RATIOS = (2, 4, 8), (3, 7, 15), (1, 2, 4)
+"""Heads of attention, words that a convolution reads, and ratios of the hidden width of a
+feed-forward layer to the model width."""
 
-FEED_FORWARDS: tuple[str, ...] = ("relu_1", "relu_2", "relu_4", "gelu_1", "gelu_2", "gelu_4")
-"""Layers that process each word, in the order of the alphas' columns: the activation, and the ratio
-of the hidden width to the model width."""
+MIXERS = (*(f"attention_{n}" for n in HEADS), *(f"conv_{n}" for n in TAPS), "identity")
+"""Layers that mix the words of a text, in the order of the alphas' columns, such as ``attention_8``
+and ``conv_3``, a depthwise convolution."""
+
+FEED_FORWARDS = tuple(f"{name}_{ratio}" for name in ("relu", "gelu") for ratio in RATIOS)
+"""Layers that process each word, in the order of the alphas' columns: activation and ratio."""
 
 NETWORK_MIXERS: tuple[str, ...] = ("lstm",)
 """Mixers of genotypes that are not candidates of the supernet: an LSTM, as a baseline. It has no

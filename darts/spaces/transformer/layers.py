@@ -29,7 +29,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts.spaces.rank_dropout import drop_path, rank_dropout
-from darts.spaces.transformer.genotype import FEED_FORWARDS, MIXERS
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "gelu": F.gelu}
 
@@ -39,15 +38,6 @@ class AttentionMask(NamedTuple):
 
     blocked: Tensor  # True where it must not; broadcasts to (B, heads, T, T), queries before keys
     tokens: Tensor | None  # (B, T, 1), True at tokens and False at padding; None without padding
-
-
-def _numbers(names: tuple[str, ...], prefix: str) -> tuple[int, ...]:
-    return tuple(int(name.split("_")[1]) for name in names if name.startswith(f"{prefix}_"))
-
-
-HEADS = _numbers(MIXERS, "attention")
-TAPS = _numbers(MIXERS, "conv")
-RATIOS = tuple(dict.fromkeys(int(name.split("_")[1]) for name in FEED_FORWARDS))
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:

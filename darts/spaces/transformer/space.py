@@ -32,8 +32,8 @@ from darts.spaces.transformer.frame import (
     ModelConfig,
     PositionalEncoding,
 )
-from darts.spaces.transformer.genotype import FEED_FORWARDS, MIXERS, Genotype
-from darts.spaces.transformer.layers import HEADS, Block, make_feed_forward, make_mixer
+from darts.spaces.transformer.genotype import FEED_FORWARDS, HEADS, MIXERS, Genotype
+from darts.spaces.transformer.layers import Block, make_feed_forward, make_mixer
 from darts.spaces.transformer.supernet import GROUPS, Supernet
 
 

@@ -31,16 +31,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from darts.spaces.deriving import ByGroup
 from darts.spaces.network import LanguageModelOutput
 from darts.spaces.rank_dropout import rank_dropout
 from darts.spaces.supernet import SupernetBase
 from darts.spaces.transformer.frame import Frame, ModelConfig
-from darts.spaces.transformer.genotype import FEED_FORWARDS, MIXERS
+from darts.spaces.transformer.genotype import FEED_FORWARDS, HEADS, MIXERS, RATIOS, TAPS
 from darts.spaces.transformer.layers import (
     ACTIVATIONS,
-    HEADS,
-    RATIOS,
-    TAPS,
     AttentionMask,
     attention_scores,
     attention_weights,
@@ -165,10 +163,7 @@ class Supernet(SupernetBase):
         self.set_chain([*GROUPS.items()] * cells)
 
     def forward(
-        self,
-        tokens: Tensor,
-        mixture: Mapping[str, Tensor] | None = None,
-        hidden: Tensor | None = None,
+        self, tokens: Tensor, mixture: ByGroup | None = None, hidden: Tensor | None = None
     ) -> LanguageModelOutput | Tensor:
         """Return the output; the mixing weights of each group are ``(cells, candidates)``."""
         mask = self.frame.attention_mask(tokens)

@@ -161,9 +161,9 @@ class EdgewiseSupernet(Supernet):
 CLASSES = 4
 
 
-def make(cells: int = 2, **options: Any) -> Supernet:
+def make(cells: int = 2) -> Supernet:
     torch.manual_seed(0)
-    return Supernet(channels=2, cells=cells, classes=CLASSES, **options).double()
+    return Macro(channels=2, cells=cells).supernet(classes=CLASSES).double()
 
 
 def by_definition(net: Supernet, x: Tensor, weights: dict[str, Tensor]) -> Tensor:
@@ -211,7 +211,8 @@ def test_outputs_gradients_and_buffers_equal_the_oracle(skeleton: str, skip_drop
     x, results = images(4, 3, 9, 12), []
     for net_class in (EdgewiseSupernet, Supernet):
         torch.manual_seed(0)
-        net = net_class(channels=4, cells=2, classes=CLASSES, skeleton=skeleton).double()
+        space = Macro(channels=4, cells=2, skeleton=skeleton)
+        net = net_class(space, classes=CLASSES).double()
         net.skip_dropout = skip_dropout
         for _ in range(2):  # the second pass changes running statistics that differ
             net(x).square().sum().backward()

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from darts.searching.expected_cost import MEASURES, ExpectedCost
 from darts.spaces.mixture import Mixture
 from darts.spaces.mlp import Genotype, Mlp
-from darts.spaces.mlp.space import Network
 from darts.spaces.mlp.supernet import Supernet
 from darts.training.cost import count_macs, count_parameters
 
@@ -59,7 +58,7 @@ LAYERS = Genotype(("relu_5", "tanh_3"))
 @pytest.mark.parametrize(("normalization", "per_unit"), [("batch", 2), ("layer", 3), ("none", 1)])
 def test_the_number_of_parameters_matches_a_hand_count(normalization: str, per_unit: int) -> None:
     """Matrices; scale, shift and bias of each unit, but no bias before batch norm."""
-    net = Network(LAYERS, classes=4, in_channels=12, normalization=normalization)
+    net = Mlp(normalization=normalization).network(LAYERS, classes=4, in_channels=12)
     matrices = 12 * 5 + 5 * 3 + 3 * 4
     assert count_parameters(net.parameters()) == matrices + per_unit * (5 + 3) + 4
     assert count_macs(net, torch.zeros(1, 3, 2, 2)) == matrices
@@ -68,7 +67,7 @@ def test_the_number_of_parameters_matches_a_hand_count(normalization: str, per_u
 @pytest.mark.parametrize("normalization", ["batch", "layer", "none"])
 def test_the_network_equals_its_layers_written_out(normalization: str) -> None:
     torch.manual_seed(0)
-    net = Network(LAYERS, classes=4, in_channels=12, normalization=normalization).double()
+    net = Mlp(normalization=normalization).network(LAYERS, classes=4, in_channels=12).double()
     x = torch.randn(6, 3, 2, 2, dtype=torch.float64)
     y, layers = x.flatten(1), zip(net.layers, (F.relu, torch.tanh), strict=True)
     for (linear, _, _), activation in layers:
@@ -84,11 +83,12 @@ def test_the_network_equals_its_layers_written_out(normalization: str) -> None:
 
 @pytest.mark.parametrize("normalization", ["batch", "none"])
 def test_an_ensemble_equals_networks_that_share_their_hidden_layers(normalization: str) -> None:
-    net = Network(LAYERS, classes=4, in_channels=6, normalization=normalization, members=3)
+    space = Mlp(normalization=normalization, members=3)
+    net = space.network(LAYERS, classes=4, in_channels=6)
     x = torch.randn(5, 6, 1, 1)
     assert net(x).shape == (5, 3, 4)  # in training
     net.eval()
-    single = Network(LAYERS, classes=4, in_channels=6, normalization=normalization).eval()
+    single = Mlp(normalization=normalization).network(LAYERS, classes=4, in_channels=6).eval()
     single.layers.load_state_dict(net.layers.state_dict())
     expected = []
     for member in range(3):
@@ -101,12 +101,12 @@ def test_an_ensemble_equals_networks_that_share_their_hidden_layers(normalizatio
 
 def test_dropout_acts_only_in_training() -> None:
     torch.manual_seed(0)
-    net = Network(LAYERS, classes=4, in_channels=12, normalization="none", dropout=0.5)
+    net = Mlp(normalization="none", dropout=0.5).network(LAYERS, classes=4, in_channels=12)
     x = torch.randn(6, 12)
     assert not torch.equal(net(x), net(x))
     net.eval()
     assert torch.equal(net(x), net(x))
-    plain = Network(LAYERS, classes=4, in_channels=12, normalization="none")
+    plain = Mlp(normalization="none").network(LAYERS, classes=4, in_channels=12)
     plain.load_state_dict(net.state_dict())
     assert torch.equal(net(x), plain(x))
 
@@ -154,10 +154,10 @@ CLASSES = 4
 CHOICES: dict[str, Any] = {"activations": ("sigmoid", "relu", "tanh"), "widths": (3, 7, 5)}
 
 
-def make(normalization: str = "batch", cells: int = 3, **options: Any) -> Supernet:
+def make(normalization: str = "batch", cells: int = 3) -> Supernet:
     torch.manual_seed(0)
-    sizes = {"classes": CLASSES, "in_channels": 12, "cells": cells, **CHOICES, **options}
-    return Supernet(normalization=normalization, **sizes).double()
+    space = Mlp(normalization=normalization, cells=cells, **CHOICES)
+    return space.supernet(classes=CLASSES, in_channels=12).double()
 
 
 def by_definition(net: Any, normalization: str, x: Tensor, weights: dict[str, Tensor]) -> Tensor:

@@ -24,8 +24,8 @@ from darts.spaces.recurrent import (
     Network,
     Recurrent,
 )
-from darts.spaces.recurrent.cell import RecurrentCell, locked_dropout, locked_mask
-from darts.spaces.recurrent.encoder_decoder import EMBEDDING_STD
+from darts.spaces.recurrent.cell import ModelSettings, RecurrentCell, locked_dropout, locked_mask
+from darts.spaces.recurrent.encoder_decoder import EMBEDDING_STD, TranslationSettings
 from darts.spaces.recurrent.genotype import PRIMITIVES
 from darts.spaces.recurrent.network import EmbeddingDecoder, TranslationNetwork
 from darts.spaces.recurrent.supernet import TranslationSupernet
@@ -44,7 +44,7 @@ GENOTYPES = {name: entry.genotype for name, entry in PUBLISHED.items()} | {
 
 def make(genotype: Genotype, **dropouts: float) -> DiscreteCell:
     torch.manual_seed(0)
-    cell = DiscreteCell(genotype, 4, 5, DropoutRates(**dropouts))
+    cell = DiscreteCell(genotype, ModelSettings(4, 5, DropoutRates(**dropouts)))
     with torch.no_grad():
         for weight in cell.parameters():
             weight.mul_(25)
@@ -103,7 +103,7 @@ def test_the_cell_equals_the_node_by_node_computation(genotype: Genotype, traini
 def test_the_network_has_the_published_number_of_parameters(name: str, nodes: int) -> None:
     """23 million: tied embedding, decoder bias, and the weights of the cell."""
     entry = PUBLISHED[name]
-    net = Network(entry.genotype, 10_000)
+    net = Recurrent.reference(entry.genotype).network(entry.genotype, vocab_size=10_000)
     count = sum(parameter.numel() for parameter in net.parameters())
     assert count == 10_000 * 850 + 10_000 + 1700 * 1700 + nodes * 850 * 1700 == 22_960_000
     assert count / 1e6 == pytest.approx(entry.parameters_million, abs=0.5)
@@ -113,17 +113,17 @@ def test_the_network_has_the_published_number_of_parameters(name: str, nodes: in
 
 def test_untied_weights_add_a_decoder_matrix() -> None:
     genotype = PUBLISHED["DARTS_RNN_V2"].genotype
-    net = Network(genotype, 20, embedding=6, hidden=4, tied=False)
+    net = Network(genotype, 20, ModelSettings(6, 4, tied=False))
     count = sum(parameter.numel() for parameter in net.parameters())
     assert count == 20 * 6 + 20 * 4 + 20 + 10 * 8 + 8 * 4 * 8
     with pytest.raises(ValueError, match="embedding=6 and hidden=4 must be equal"):
-        Network(genotype, 20, embedding=6, hidden=4)
+        Network(genotype, 20, ModelSettings(6, 4))
 
 
 def network(**dropouts: float) -> Network:
     torch.manual_seed(0)
     genotype = PUBLISHED["DARTS_RNN_V1"].genotype
-    return Network(genotype, 11, embedding=5, hidden=5, dropouts=DropoutRates(**dropouts)).double()
+    return Network(genotype, 11, ModelSettings(5, 5, DropoutRates(**dropouts))).double()
 
 
 def test_outputs_before_and_after_dropout() -> None:
@@ -162,7 +162,7 @@ def test_a_rank_uses_its_rows_of_the_mask_of_the_whole_batch() -> None:
 
 def test_word_dropout_drops_a_word_at_all_positions() -> None:
     torch.manual_seed(0)
-    words = EmbeddingDecoder(9, 4, 4, True, DropoutRates(word=0.4)).double()
+    words = EmbeddingDecoder(9, ModelSettings(4, 4, DropoutRates(word=0.4))).double()
     weight, tokens = words.embedding.detach(), torch.randint(9, (30, 5))
     actual = words.embed(tokens).detach()
     dropped = {word for word in range(9) if not actual[tokens == word].any()}
@@ -212,7 +212,8 @@ COPYING = {"joint": True, "copy": True}
 
 def translator(sources: int = 9, **more: Any) -> TranslationNetwork:
     torch.manual_seed(0)
-    net = TranslationNetwork(CELL, sources, WORDS, **SIZES, **more).double().eval()
+    settings = TranslationSettings(sources=sources, targets=WORDS, **SIZES, **more)
+    net = TranslationNetwork(CELL, settings).double().eval()
     for weight in net.parameters():  # larger than the initial weights
         weight.data = torch.randn_like(weight)
     return net
@@ -352,7 +353,7 @@ def test_copying_needs_a_joint_vocabulary(method: str) -> None:
 def test_the_initialization_keeps_long_gradients(mixed: bool, low: float, high: float) -> None:
     """After 40 steps, the gradient is of order 1; the base class's initialization explodes."""
     torch.manual_seed(0)
-    cell = MixedCell(32, 32, 4)
+    cell = MixedCell(ModelSettings(32, 32), 4)
     initialize = (MixedCell if mixed else RecurrentCell).init_preserving_variance
     initialize(cell)
     hidden = torch.randn(32, 32, requires_grad=True)
@@ -365,7 +366,8 @@ def test_the_initialization_keeps_long_gradients(mixed: bool, low: float, high: 
 @pytest.mark.parametrize("more", [{}, COPYING])
 def test_all_weights_and_alphas_of_the_supernet_get_gradients(more: dict[str, bool]) -> None:
     torch.manual_seed(0)
-    net = TranslationSupernet(WORDS, WORDS, **SIZES, nodes=2, **more)
+    settings = TranslationSettings(sources=WORDS, targets=WORDS, **SIZES, **more)
+    net = TranslationSupernet(settings, nodes=2)
     sources = sentences(2, 7, 4, words=WORDS)
     targets = sentences(6, 1, 3, seed=1, words=WORDS)
     logits = net(sources, None, inputs=shifted(targets))
@@ -379,7 +381,8 @@ def test_all_weights_and_alphas_of_the_supernet_get_gradients(more: dict[str, bo
 
 def test_each_of_the_three_cells_can_have_its_own_mixing_weights() -> None:
     torch.manual_seed(0)
-    net = TranslationSupernet(9, WORDS, **SIZES, nodes=2).double().eval()
+    settings = TranslationSettings(sources=9, targets=WORDS, **SIZES)
+    net = TranslationSupernet(settings, nodes=2).double().eval()
     sources, inputs = sentences(3, 5), shifted(sentences(4, 2, seed=1, words=WORDS))
     shared = torch.rand(3, 5, dtype=torch.float64).softmax(-1)
     same = net(sources, {"recurrent": shared.expand(3, 3, 5)}, inputs=inputs)

@@ -17,6 +17,7 @@ from darts.spaces import SearchContext
 from darts.spaces.cnn import PUBLISHED as CNN
 from darts.spaces.describe import difference, is_chain
 from darts.spaces.recurrent import PUBLISHED, DropoutRates, Genotype, Recurrent
+from darts.spaces.recurrent.cell import ModelSettings
 from darts.spaces.recurrent.genotype import PRIMITIVES
 from darts.spaces.recurrent.supernet import Supernet
 
@@ -99,7 +100,7 @@ def test_expected_usage_sums_to_one_edge_per_node() -> None:
     assert table.grad[0, 1:].any()
 
 
-SMALL: dict[str, Any] = {"vocab_size": 7, "embedding": 5, "hidden": 5, "nodes": 3}
+SMALL: dict[str, Any] = {"embedding": 5, "hidden": 5}
 WITH_DROPOUT = DropoutRates(word=0.2, embedding=0.3, input=0.4, hidden=0.3, output=0.4)
 
 
@@ -111,10 +112,10 @@ class Batch(NamedTuple):
     hidden: Tensor
 
 
-def make(supernet_class: Any, **options: Any) -> Any:
+def make(supernet_class: Any, nodes: int = 3, **options: Any) -> Any:
     """Return a float64 supernet with large seeded weights and alphas."""
     torch.manual_seed(0)
-    net = supernet_class(**SMALL | options)
+    net = supernet_class(WORDS, ModelSettings(**SMALL | options), nodes)
     nn.init.normal_(net.alphas["recurrent"])  # distinct rows, so that swapped rows are detected
     with torch.no_grad():
         for weight in net.weight_parameters():
@@ -124,7 +125,7 @@ def make(supernet_class: Any, **options: Any) -> Any:
 
 def batch(seed: int = 1, steps: int = 4, size: int = 6) -> Batch:
     draw = torch.Generator().manual_seed(seed)
-    tokens = torch.randint(SMALL["vocab_size"], (steps + 1, size), generator=draw)
+    tokens = torch.randint(WORDS, (steps + 1, size), generator=draw)
     hidden = torch.randn(size, SMALL["hidden"], generator=draw, dtype=torch.float64)
     return Batch(tokens[:-1], tokens[1:], hidden)
 
@@ -180,7 +181,7 @@ def test_hypergradients_equal_the_oracle(method: str) -> None:
 
 def test_the_default_supernet_has_the_published_size() -> None:
     """300 units, 10,000 words, 36 edges with 5 candidates."""
-    net = Supernet(10_000)
+    net = Recurrent().supernet(vocab_size=10_000)
     weights = 10_000 * 300 + 10_000 + 600 * 600 + 8 * 300 * 600
     assert sum(weight.numel() for weight in net.weight_parameters()) == weights
     assert net.candidates["recurrent"] == (("none", "tanh", "relu", "sigmoid", "identity"),) * 36
