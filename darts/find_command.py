@@ -57,7 +57,7 @@ NOTES = ("ensemble_note", "pretrained_note", "tree_note")
 """Keys of sentences in a summary that come before its verdict."""
 
 TREES = 0.05
-"""Share of the budget in which trees are tuned on a table, with which the answer is compared."""
+"""Share of the budget in which trees are tuned on a table, to compare the answer with them."""
 
 
 def check(config: FindConfig) -> None:
@@ -194,7 +194,7 @@ def boost(
     decisions: Decisions,
 ) -> TreeScores | None:
     """Train trees on a table before the race, once per run; return None for other data."""
-    if not can_boost(data):
+    if not can_boost(data, metric):
         return None
     share = TREES * seconds if config.plan.equal == "time" else None
 

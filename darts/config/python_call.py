@@ -116,6 +116,8 @@ def data_settings(
     found: dict[str, object] = {"dataset": stored.name, "dataset.root": stored.root}
     if label is not None:
         found["dataset.label"] = label
+    if stored.kinds:
+        found["dataset.kinds"] = dict(stored.kinds)
     if stored.labels:
         found["dataset.labels"] = list(stored.labels)
     if stored.name == "csv" and "space" not in settings and not chooses_space:

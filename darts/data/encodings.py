@@ -3,34 +3,33 @@
 The training split determines the encoding. It is saved with the weights of a network, so that new
 rows can be predicted without the training data.
 
-A number is standardized. If training rows lack it, a further input is 1 where it is missing; the
-number then counts as the mean. With bins, a number also gets a piecewise linear encoding. A network
-that reads standardized numbers learns smooth functions of them far more easily than steps and
-peaks, for which a decision tree needs only a few splits. Here the numbers of a column are divided
-at quantiles of the training rows. A number becomes one input per bin: 0 if it lies below the bin, 1
-if it lies above, and otherwise its position within the bin, from 0 to 1.
+* A number is standardized. A missing number becomes 0, the mean. If training rows lack values, a
+  further input is 1 for missing ones, else 0.
+* With bins, a number also gets a piecewise linear encoding. A network that reads standardized
+  numbers learns smooth functions of them far more easily than steps and peaks, for which a decision
+  tree needs only a few splits. Here the numbers of a column are divided at quantiles of the
+  training rows. A number becomes one input per bin: 0 if it lies below the bin, 1 if it lies above,
+  and otherwise its position within the bin, from 0 to 1.
+* A date becomes five standardized numbers: year, month, day of the week, hour, and days.
+* Each category has one input, which is 1 for this category, else 0. The weights of the first layer
+  for this input are the embedding of the category. If training rows lack values, "missing" is a
+  category. All inputs of an unseen category are 0.
 
-A date becomes five numbers: year, month, day of the week, hour, and days since the first date.
-
-A category has one input, which is 1 where it occurs. The weights of the first layer for this input
-are the embedding of the category. A missing category is a category like others if training rows
-lack it. For an unseen one, all inputs are 0.
+The inputs are ordered: numbers and dates, inputs for missing ones, categories, bins.
 
 References:
     Gorishniy et al., "On Embeddings for Numerical Features in Tabular Deep Learning",
     arXiv:2203.05556: the piecewise linear encoding with bins at quantiles. Here the encoding of a
     value outside of all bins stays 0 or 1, so that no outlier is amplified; the network reads the
-    size of outliers from the standardized column.
+    size of outliers from the standardized number.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TypeAlias
 
 import numpy as np
@@ -38,16 +37,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from darts.data.columns import (
-    CATEGORY,
-    DATE,
-    UNUSED,
-    CellError,
-    Column,
-    as_date,
-    as_number,
-    is_missing,
-)
+from darts.data.columns import CATEGORY, NUMBER, UNUSED, CellError, Column
 from darts.data.text_file import shortened
 from darts.data.words import WordEncoding
 
@@ -55,17 +45,19 @@ MAX_BINS = 4096
 """Largest number of bins of a table; wider tables get fewer bins per column."""
 
 MAX_CATEGORIES = 256
-"""Largest number of categories of a column that have inputs; rarer ones count as unseen."""
+"""Largest number of categories of a column that have inputs; rarer ones count as unseen. It bounds
+the width of a table with many categories."""
 
 Numbers: TypeAlias = NDArray[np.float64]
+Inputs: TypeAlias = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class RowEncoding:
-    """The columns of a table whose values become inputs, in this order.
+    """The columns of a table, also those that are not used.
 
     Attributes:
-        columns: The columns, also those that are not used.
+        columns: The columns.
     """
 
     columns: tuple[Column, ...]
@@ -77,23 +69,18 @@ class RowEncoding:
         """Return the encoding that training rows determine.
 
         Args:
-            columns: What the columns contain.
+            columns: Kinds and forms of the columns.
             cells: The training rows of each column.
             bins: Largest number of bins of a column. One with few different numbers has fewer; one
                 with at most two has none, because its encoding would be the number again.
 
         Raises:
-            ColumnError: If a cell is not of the kind of its column, or not finite.
+            CellError: If a cell is not of the kind of its column, or not finite.
         """
-        others = [column for column in columns if column.kind not in (CATEGORY, UNUSED)]
-        count = min(bins, MAX_BINS // max(len(others), 1))
-        fitted = []
-        for column, own in zip(columns, cells, strict=True):
-            try:
-                fitted.append(_fit(column, own, count))
-            except CellError as error:
-                raise ColumnError(column.name, error) from None
-        return cls(tuple(fitted))
+        numeric = [column for column in columns if column.kind == NUMBER]
+        count = min(bins, MAX_BINS // max(len(numeric), 1))
+        pairs = zip(columns, cells, strict=True)
+        return cls(tuple(_fit(column, own, count) for column, own in pairs))
 
     @property
     def used(self) -> list[Column]:
@@ -108,7 +95,11 @@ class RowEncoding:
     @property
     def width(self) -> int:
         """Number of inputs of the network."""
-        return sum(map(_width, self.used))
+        return sum(
+            len(own.categories) + own.parts + (own.parts > 0 and own.may_lack)
+            + max(len(own.edges) - 1, 0)
+            for own in self.used
+        )  # fmt: skip
 
     def __call__(self, cells: Sequence[Sequence[str]]) -> Tensor:
         """Return the inputs ``(N, width, 1, 1)`` float32 of rows.
@@ -117,88 +108,26 @@ class RowEncoding:
             cells: The cells of each used column.
 
         Raises:
-            ColumnError: If a cell is not of the kind of its column, or a number is too large.
+            CellError: If a cell is not of the kind of its column, or a number is too large.
         """
-        parts: list[NDArray[np.float32]] = []
+        numbers: list[Inputs] = []
+        lacking: list[Inputs] = []
+        categories: list[Inputs] = []
+        bins: list[Inputs] = []
         for column, own in zip(self.used, cells, strict=True):
-            try:
-                with np.errstate(all="ignore"):  # numbers that are too large become infinite
-                    part = _encode(column, own).astype(np.float32)
-                wrong = np.flatnonzero(~np.isfinite(part).all(1))
-                if len(wrong):
-                    row = int(wrong[0])
-                    raise CellError(row, f"{shortened([own[row]])!r} is too large to standardize")
-            except CellError as error:
-                raise ColumnError(column.name, error) from None
-            parts.append(part)
-        return torch.from_numpy(np.concatenate(parts, axis=1))[:, :, None, None]
-
-
-class ColumnError(ValueError):
-    """A cell that cannot be encoded.
-
-    Attributes:
-        column: Name of its column.
-        row: Index of its row.
-    """
-
-    def __init__(self, column: str, error: CellError) -> None:
-        super().__init__(f"column {column!r}: {error}")
-        self.column, self.row, self.problem = column, error.row, str(error)
-
-
-def numbers_of(column: Column, cells: Sequence[str]) -> Numbers:
-    """Return the numbers of a column, ``(N, 1)``, or of its dates, ``(N, 5)``; NaN if missing.
-
-    Raises:
-        CellError: If a cell is not a finite number, or not a date in the form of the column.
-    """
-    rows: list[tuple[float, ...]] = []
-    parts = 5 if column.kind == DATE else 1
-    for index, cell in enumerate(cells):
-        if is_missing(cell):
-            rows.append((math.nan,) * parts)
-        elif column.kind == DATE:
-            date = as_date(cell, column.form)
-            if date is None:
-                raise CellError(index, f"{shortened([cell])!r} is not a date like {column.example}")
-            rows.append(_date_parts(date))
-        else:
-            number = as_number(cell, column.form)
-            if not math.isfinite(number):
-                problem = "not a number" if math.isnan(number) else "not finite"
-                raise CellError(index, f"{shortened([cell])!r} is {problem}")
-            rows.append((number,))
-    return np.array(rows, np.float64).reshape(-1, parts)
-
-
-def category_of(column: Column, cell: str) -> str:
-    """Return the name of the category of a cell; "" if it is missing.
-
-    A number has one name, however it is written.
-    """
-    if is_missing(cell):
-        return ""
-    number = as_number(cell, column.form) if column.form else math.nan
-    return cell.strip() if math.isnan(number) else f"{number:.17g}"
-
-
-_EPOCH = datetime(1970, 1, 1)
-
-
-def _date_parts(date: datetime) -> tuple[float, ...]:
-    """Return year, month, day of the week, hour and days since 1970.
-
-    The mean of the last part is subtracted, so it stands for days since the first date.
-    """
-    days = (date - _EPOCH).total_seconds() / 86_400
-    return date.year, date.month, date.weekday(), date.hour + date.minute / 60, days
-
-
-def _width(column: Column) -> int:
-    if column.kind == CATEGORY:
-        return len(column.categories)
-    return len(column.mean) + bool(column.missing) + max(len(column.edges) - 1, 0)
+            if column.kind == CATEGORY:
+                categories.append(_one_hot(column, own))
+                continue
+            values = column.numbers(own)
+            missing = np.isnan(values).any(1, keepdims=True)
+            values = np.where(missing, np.array(column.mean), values)
+            numbers.append(_standardized(column, own, values))
+            if column.may_lack:
+                lacking.append(missing.astype(np.float32))
+            if column.edges:
+                bins.append(_shares(values, np.array(column.edges)))
+        joined = np.concatenate([*numbers, *lacking, *categories, *bins], axis=1)
+        return torch.from_numpy(joined)[:, :, None, None]
 
 
 def _fit(column: Column, cells: Sequence[str], bins: int) -> Column:
@@ -206,21 +135,25 @@ def _fit(column: Column, cells: Sequence[str], bins: int) -> Column:
     if column.kind == UNUSED:
         return column
     if column.kind == CATEGORY:
-        counts = Counter(category_of(column, cell) for cell in cells)
+        counts = Counter(map(column.category, cells))
         # A category of a single row teaches nothing about others.
         ranked = sorted((-count, name) for name, count in counts.items() if count > 1)
-        return dataclasses.replace(
-            column, categories=tuple(name for _, name in ranked[:MAX_CATEGORIES])
-        )
-    rows = numbers_of(column, cells)
+        names = tuple(name for _, name in ranked[:MAX_CATEGORIES])
+        return dataclasses.replace(column, categories=names)
+    rows = column.numbers(cells)
     known = rows[~np.isnan(rows).any(1)]
+    may_lack = len(known) < len(rows)
+    if not len(known):
+        known = np.zeros((1, column.parts))
     mean, deviation = _statistics(known)
     edges: list[float] = []
-    if bins > 1 and column.kind != DATE and len(np.unique(known)) > 2:
+    if bins > 1 and column.kind == NUMBER and len(np.unique(known)) > 2:
         # Existing values as edges: interpolated ones may overflow or coincide.
         quantiles = np.quantile(known, np.linspace(0, 1, bins + 1), method="nearest")
         edges = np.unique(quantiles).tolist()
-    return dataclasses.replace(column, mean=mean, deviation=deviation, edges=tuple(edges))
+    return dataclasses.replace(
+        column, may_lack=may_lack, mean=mean, deviation=deviation, edges=tuple(edges)
+    )
 
 
 def _statistics(rows: Numbers) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -235,28 +168,38 @@ def _statistics(rows: Numbers) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return tuple(mean.tolist()), tuple(np.where(constant, 1.0, spread).tolist())
 
 
-def _encode(column: Column, cells: Sequence[str]) -> Numbers:
-    """Return the inputs of a column, ``(N, inputs)``."""
-    if column.kind == CATEGORY:
-        index_of = {name: index for index, name in enumerate(column.categories)}
-        indices = [index_of.get(category_of(column, cell), -1) for cell in cells]
-        return np.equal.outer(indices, np.arange(len(index_of))).astype(np.float64)
-    rows = numbers_of(column, cells)
-    missing = np.isnan(rows).any(1, keepdims=True)
-    mean = np.array(column.mean)
-    rows = np.where(missing, mean, rows)
-    parts = [(rows - mean) / np.array(column.deviation)]
-    if column.missing:
-        parts.append(missing)
-    if column.edges:
-        edges = np.array(column.edges)
-        low, high = edges[:-1], edges[1:]
-        values = np.clip(rows, low, high)
+def _standardized(column: Column, cells: Sequence[str], values: Numbers) -> Inputs:
+    with np.errstate(all="ignore"):  # numbers that are too large become infinite
+        scaled = (values - np.array(column.mean)) / np.array(column.deviation)
+        inputs: Inputs = scaled.astype(np.float32)
+    wrong = np.flatnonzero(~np.isfinite(inputs).all(1))
+    if len(wrong):
+        row = int(wrong[0])
+        problem = f"{shortened([cells[row]])!r} is too large to standardize"
+        raise CellError(row, problem, column.name)
+    return inputs
+
+
+def _one_hot(column: Column, cells: Sequence[str]) -> Inputs:
+    index_of = {name: index for index, name in enumerate(column.categories)}
+    found = {cell: index_of.get(column.category(cell), -1) for cell in set(cells)}
+    indices = np.array([found[cell] for cell in cells], np.int64)
+    inputs = np.zeros((len(cells), len(index_of)), np.float32)
+    (known,) = np.nonzero(indices >= 0)
+    inputs[known, indices[known]] = 1
+    return inputs
+
+
+def _shares(values: Numbers, edges: Numbers) -> Inputs:
+    """Return the piecewise linear encoding of numbers ``(N, 1)``, ``(N, bins)``."""
+    low, high = edges[:-1], edges[1:]
+    values = np.clip(values, low, high)
+    with np.errstate(all="ignore"):
         # Halves where the difference of two finite numbers overflows. Not everywhere, because half
         # of the smallest positive number is 0.
         factor = np.where(np.isfinite(high - low), 1.0, 0.5)
-        parts.append((values * factor - low * factor) / (high * factor - low * factor))
-    return np.concatenate(parts, axis=1)
+        shares = (values * factor - low * factor) / (high * factor - low * factor)
+    return np.asarray(shares, np.float32)
 
 
 Encoding: TypeAlias = RowEncoding | WordEncoding

@@ -88,7 +88,7 @@ class Groups:
     """Groups of samples that no split divides, such as the visits of one patient.
 
     Attributes:
-        of: Group of each sample, ``(N,)`` int64.
+        of: Group of each sample, ``(N,)`` int64, from 0.
         is_ordered: Whether the groups follow in time. The last ones then validate and test.
     """
 
@@ -113,16 +113,21 @@ class Groups:
         return self._divide(count_folds(share), share, fold, seed)
 
     def _divide(self, parts: int, share: float, part: int, seed: int) -> list[Tensor]:
-        names, sizes = torch.unique(self.of, return_counts=True)
-        order = torch.arange(len(names)).flip(0)
-        if not self.is_ordered:
-            order = permutation(len(names), seed, "groups")
-        # A group belongs to the part in which its middle lies.
-        middles = sizes[order].cumsum(0) - sizes[order] / 2
-        bounds = torch.arange(1, parts + 1) * share * len(self.of)
-        member = torch.empty_like(order)
-        member[order] = torch.bucketize(middles, bounds.to(middles))
-        chosen = member[torch.searchsorted(names, self.of)] == part
+        """Return the samples that are not in a part, and those that are."""
+        sizes = torch.bincount(self.of).double()
+        if self.is_ordered:
+            # The latest groups, until the next one would lead further away from the share.
+            after = sizes.flip(0).cumsum(0).flip(0)  # samples from each group on
+            chosen = (after - sizes / 2 < share * len(self.of))[self.of]
+        else:
+            targets = torch.tensor([*[share] * parts, 1 - parts * share]).double() * len(self.of)
+            member = torch.empty_like(sizes, dtype=torch.int64)
+            order = permutation(len(sizes), seed, "groups")
+            # The largest first, each into the part that lacks most samples.
+            for group in order[sizes[order].argsort(descending=True, stable=True)].tolist():
+                member[group] = targets.argmax()
+                targets[member[group]] -= sizes[group]
+            chosen = (member == part)[self.of]
         both = torch.nonzero(~chosen).flatten(), torch.nonzero(chosen).flatten()
         return [_shuffled([own], seed, index) for index, own in enumerate(both)]
 

@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from darts.data.columns import NUMBER, as_number
+from darts.data.columns import CATEGORY, NUMBER, Description, as_number
 from darts.data.images import MemoryImages
 from darts.data.source import Request, Source
 from darts.data.split import HoldOutOptions
@@ -46,7 +46,7 @@ class TableOptions(HoldOutOptions):
     label: str | None = None  # column of the target; None: the last column
     labels: list[str] = field(default_factory=list)  # columns of several labels or numbers
     bins: int = number(0, low=0, high=256)  # of each number's piecewise linear encoding; 0: none
-    kinds: dict[str, str] = field(default_factory=dict)  # kind by column; others follow from rows
+    kinds: dict[str, str] = field(default_factory=dict)  # by column; others follow from the rows
     group: str | None = None  # column of groups of rows that no split divides
     time: str | None = None  # column of numbers or dates; the latest rows are the test split
 
@@ -56,25 +56,30 @@ def load_csv(request: Request[TableOptions]) -> Source:
     options = request.options
     tables = {split: read_table(path) for split, path in _find_files(request).items()}
     train = tables["train"]
+    where = f"csv: {train.path}"
     header, target_columns = _split_columns(train, _target_columns(options, request.targets))
-    names = tuple(name for name in header if name != options.group)
+    names = [name for name in header if name != options.group]
     check_kinds(train, options.kinds, names)
+    for name in (options.group, options.time):
+        train.check_columns([] if name is None else [name], " for dataset.group or dataset.time")
     for table in tables.values():
         table.check_columns(target_columns)
-    groups = read_groups(train, group=options.group, time=options.time)
-    classes, targets = _read_targets(tables, target_columns, request.targets)
-    where = f"csv: {train.path}"
+    kind = CATEGORY if request.targets == CLASSES else NUMBER
+    kinds = options.kinds | dict.fromkeys(target_columns, kind)
+    columns = infer_columns(train, [*names, *target_columns], kinds)
+    groups = read_groups(tables, group=options.group, time=options.time)
+    classes, targets = _read_targets(tables, target_columns, request.targets, columns)
     rows = {split: torch.tensor(table.rows) for split, table in tables.items()}
     targets, scale = complete_splits(
         rows, targets, classes, kind=request.targets, options=options, where=where, groups=groups
     )
-    encoding = fit_encoding(train, names, rows["train"].tolist(), options.kinds, options.bins)
+    inputs = [columns[name] for name in names]
+    encoding = fit_encoding(train, inputs, rows["train"].tolist(), options.bins)
     for table in tables.values():
         table.check_columns(encoding.names)
-    splits = {}
-    for split, indices in rows.items():
-        inputs = encode(encoding, tables.get(split, train))[indices]
-        splits[split] = MemoryImages(inputs, targets[split])
+    encoded = {split: encode(encoding, table) for split, table in tables.items()}
+    encoded.setdefault("test", encoded["train"])
+    splits = {s: MemoryImages(encoded[s][own], targets[s]) for s, own in rows.items()}
     return Source(
         request.name,
         classes,
@@ -84,6 +89,7 @@ def load_csv(request: Request[TableOptions]) -> Source:
         mean=(0.0,) * encoding.width,
         std=(1.0,) * encoding.width,
         encoding=encoding,
+        columns=tuple(inputs),
         scale=scale,
         groups=None if groups is None else groups.at(rows["train"]),
     )
@@ -147,16 +153,17 @@ def _split_columns(table: Table, targets: Sequence[str]) -> tuple[tuple[str, ...
 
 
 def _read_targets(
-    tables: Mapping[str, Table], columns: tuple[str, ...], kind: str
+    tables: Mapping[str, Table],
+    columns: tuple[str, ...],
+    kind: str,
+    described: Mapping[str, Description],
 ) -> tuple[tuple[str, ...], dict[str, Tensor]]:
     """Return the names of the classes, labels or numbers, and the targets of each split."""
     if kind == CLASSES:
         names = _class_names(tables["train"], columns[0])
         return names, {split: _classes(table, columns[0], names) for split, table in tables.items()}
-    train = tables["train"]
-    inferred = infer_columns(train, columns, train.rows, dict.fromkeys(columns, NUMBER))
     targets = {
-        split: torch.stack([numbers_in(table, column) for column in inferred], dim=1)
+        split: torch.stack([numbers_in(table, described[n].column) for n in columns], dim=1)
         for split, table in tables.items()
     }
     if kind == NUMBERS:

@@ -6,6 +6,7 @@ import codecs
 import contextlib
 import io
 import os
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
@@ -44,12 +45,15 @@ def text_encoding(path: Path) -> str:
         while chunk:
             if b"\0" in chunk:
                 raise FileError(f"{path} is not text: it contains a NUL character")
+            following = file.read(2**20)
             try:
                 if encoding != "cp1252":
-                    decoder.decode(chunk)
+                    decoder.decode(chunk, final=not following)
             except UnicodeDecodeError:
                 encoding = "cp1252"
-            chunk = file.read(2**20)
+                line = f"{path} is not UTF-8 text; it is read as Windows-1252"
+                warnings.warn(line, UserWarning, stacklevel=2)
+            chunk = following
     return encoding
 
 
@@ -72,7 +76,8 @@ def read_lines(
                 yield line
         except UnicodeDecodeError as error:
             byte = file.tell() - len(error.object) + error.start
-            raise FileError(f"{path} is not UTF-8 text: byte {byte}") from None
+            name = "UTF-8" if encoding == "utf-8-sig" else encoding
+            raise FileError(f"{path} is not {name} text: byte {byte}") from None
 
 
 def count(tokens: Iterable[str], where: str) -> Counter[str]:

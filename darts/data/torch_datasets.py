@@ -7,8 +7,9 @@ there, including a command that resumes a run, and the processes that ``darts.fi
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, TypeGuard
 
 import numpy as np
@@ -17,6 +18,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from darts.data.arrays import write_arrays
+from darts.data.columns import NUMBER
+from darts.data.table_columns import EVERY
 from darts.data.targets import CLASSES
 from darts.writing import write_atomically
 
@@ -34,11 +37,13 @@ class StoredDataset(NamedTuple):
         root: Value of ``dataset.root``.
         labels: Value of ``dataset.labels``: names of the target columns of a table whose samples
             have several labels or numbers.
+        kinds: Value of ``dataset.kinds``.
     """
 
     name: str
     root: Path
     labels: tuple[str, ...] = ()
+    kinds: Mapping[str, str] = MappingProxyType({})
 
 
 def store(
@@ -63,11 +68,10 @@ def store(
         root: Folder of the written data sets.
         targets: What each sample has, see ``darts.data.targets``.
     """
-    if _is_frame(train):
-        if test is not None and not _is_frame(test):
-            raise ValueError("data: the training samples are a table, but not the test samples")
+    if _is_frame(train) and (test is None or _is_frame(test)):
         return _store_frames(train, test, root)
-    assert not _is_frame(test)
+    if _is_frame(train) or _is_frame(test):
+        raise ValueError("data: only one of training and test samples is a table of pandas")
     splits = {"train": _read(train, "train", targets)}
     if test is not None:
         splits["test"] = _read(test, "test", targets)
@@ -93,7 +97,8 @@ def store(
         write_arrays(folder, splits, names)
     if not is_rows:
         return StoredDataset("npz", folder)
-    return StoredDataset("csv", folder, () if targets == CLASSES else names)
+    labels_of = () if targets == CLASSES else names
+    return StoredDataset("csv", folder, labels_of, {EVERY: NUMBER})
 
 
 def _is_frame(samples: object) -> TypeGuard[pd.DataFrame]:

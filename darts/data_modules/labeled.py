@@ -51,13 +51,11 @@ class LabeledDataModule(DataModule, Generic[Split]):
             return []
         most, least = (self.target_names[counts.index(own(counts))] for own in (max, min))
         times = f"{max(counts) / min(counts):.0f} times"
-        line = f"the class {most!r} has {times} as many training samples as {least!r}"
-        if self.config.task.metrics.keys() >= {"balanced_accuracy"}:
-            line += (
-                f"; metric={self.config.metric} decides, metric=balanced_accuracy counts all "
-                "classes equally, and task.class_weights=balanced trains so"
-            )
-        return [line]
+        return [
+            f"the class {most!r} has {times} as many training samples as {least!r}; "
+            f"metric={self.config.metric} decides. metric=balanced_accuracy would count all "
+            "classes equally, and task.class_weights=balanced would weigh them equally in training"
+        ]
 
     @abstractmethod
     def split_loader(

@@ -12,13 +12,12 @@ from darts.config.datasets import ImagesConfig
 from darts.data import InputSpec, SampleLoader
 from darts.data.augment import Augmentation
 from darts.data.columns import describe
-from darts.data.encodings import RowEncoding
 from darts.data.images import Images, MemoryImages
 from darts.data.source import Source
 from darts.data.spec_augment import SpecAugment
 from darts.data_modules.data_module import DATA_MODULES
 from darts.data_modules.labeled import LabeledDataModule
-from darts.escaping import for_csv
+from darts.escaping import for_csv, for_terminal
 from darts.spaces import Space
 
 SHOWN_COLUMNS = 40
@@ -47,32 +46,31 @@ class SampleDataModule(LabeledDataModule[Images]):
         return "x".join(map(str, self.sample_shape)).removesuffix("x1x1") + " inputs"
 
     def notes(self) -> list[str]:
-        """Return a table of the columns, if the samples are rows of a table."""
-        encoding = self.encoding
-        if not isinstance(encoding, RowEncoding):
+        """Return a table of the columns, and how many test rows are also training rows."""
+        source, columns = self.source, self.source.columns
+        if not columns:
             return super().notes()
-        rows = describe(encoding.columns[:SHOWN_COLUMNS])
+        rows = describe(columns[:SHOWN_COLUMNS])
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-        if len(encoding.columns) > SHOWN_COLUMNS:
-            lines.append(f"and {len(encoding.columns) - SHOWN_COLUMNS:,} more; see columns.csv")
-        train, test = self.source.train, self.source.test
+        if len(columns) > SHOWN_COLUMNS:
+            lines.append(f"and {len(columns) - SHOWN_COLUMNS:,} more; see columns.csv")
+        train, test = source.train, source.test
         if isinstance(train, MemoryImages) and isinstance(test, MemoryImages):
-            known = {row.tobytes() for row in train.pixels.numpy()}
-            count = sum(row.tobytes() in known for row in test.pixels.numpy())
+            known = {hash(row.tobytes()) for row in train.pixels.numpy()}
+            count = sum(hash(row.tobytes()) in known for row in test.pixels.numpy())
             if count:
-                lines.append(
-                    f"{count:,} of {len(test):,} test rows have the same inputs as a training row; "
-                    "if such rows belong together, set dataset.group"
-                )
-        return [*lines, *super().notes()]
+                line = f"{count:,} of {len(test):,} test rows have the inputs of a training row"
+                advice = "; if such rows belong together, set dataset.group"
+                lines.append(line + ("" if source.groups else advice))
+        return [*map(for_terminal, lines), *super().notes()]
 
     def extra_files(self) -> dict[str, str]:
         files = super().extra_files()
-        if isinstance(self.encoding, RowEncoding):
+        if self.source.columns:
             text = io.StringIO()
             writer = csv.writer(text)
-            for row in describe(self.encoding.columns):
+            for row in describe(self.source.columns):
                 writer.writerow(map(for_csv, row))
             files["columns.csv"] = text.getvalue()
         return files

@@ -23,6 +23,7 @@ from darts.reading import JsonObject
 from darts.recipes.model import Predictions, load
 from darts.recipes.model import predict as predict_samples
 from darts.recipes.sample_inputs import (
+    EncodedRow,
     Preprocessing,
     RecordingInput,
     RowInput,
@@ -110,11 +111,9 @@ def read_samples(place: str, transform: Transform) -> Samples:
         raise ConfigError(f"input={place!r}: must be {kind}, as the network was trained on one")
     numbered: Sequence[tuple[int, object]]
     if isinstance(transform, RowInput):
-        table, names = read_table(path), transform.encoding.names
-        table.check_columns(names, " of the training table")
-        encode(transform.encoding, table)  # an error names the cell
-        cells = zip(*map(table.column, names), strict=True)
-        rows = (dict(zip(names, row, strict=True)) for row in cells)
+        table = read_table(path)
+        table.check_columns(transform.encoding.names, " of the training table")
+        rows = map(EncodedRow, encode(transform.encoding, table))
         numbered = list(zip(table.lines(), rows, strict=True))
     else:
         numbered = _read_texts(path, transform.column)

@@ -74,7 +74,7 @@ def retrain(config: RetrainConfig, invocation: Invocation, ranks: Ranks) -> Json
         recipe.begin(genotype_name)
         with TrainingLoop(recipe, epochs=config.epochs, name="retrain") as loop:
             recipe.loop = loop
-            loop.announce("training", recipe.data.describe(), recipe.data.notes())
+            loop.announce("training", recipe.data.describe())
             recipe.graphed_step.connect(loop.console.info)
             loop.fit()
         summary = recipe.finish()

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from darts.data.audio import spectrograms
-from darts.data.columns import cell_text
+from darts.data.columns import CellError
 from darts.data.decode import center_crop, decode, read_rgb
 from darts.data.encodings import RowEncoding
 from darts.data.images import resize
@@ -123,6 +123,13 @@ class Preprocessing(Transform):
         return pixels.to(torch.uint8)
 
 
+@dataclass(frozen=True, eq=False)
+class EncodedRow:
+    """A row of a file that is encoded already, ``(width, 1, 1)`` float."""
+
+    inputs: Tensor
+
+
 @dataclass(frozen=True)
 class RowInput(Transform):
     """Encodes a row of a table.
@@ -136,7 +143,9 @@ class RowInput(Transform):
 
     def __call__(self, sample: object) -> Tensor:
         """Return the input ``(width, 1, 1)`` float of a row."""
-        columns, names = self.encoding.columns, self.encoding.names
+        if isinstance(sample, EncodedRow):
+            return sample.inputs
+        columns = self.encoding.columns
         if isinstance(sample, Tensor):
             sample = sample.detach().cpu().numpy()
         if isinstance(sample, np.ndarray):
@@ -147,10 +156,13 @@ class RowInput(Transform):
             sample = {column.name: value for column, value in zip(columns, sample, strict=True)}
         if not isinstance(sample, Mapping):
             raise ValueError(f"a row must be a mapping or a sequence, not {type(sample).__name__}")
-        missing = [name for name in names if name not in sample]
+        missing = [name for name in self.encoding.names if name not in sample]
         if missing:
             raise ValueError(f"the row has no column {missing[0]!r}")
-        return self.encoding([[cell_text(sample[name])] for name in names])[0]
+        try:
+            return self.encoding([[c.cell_of(sample[c.name])] for c in self.encoding.used])[0]
+        except CellError as error:
+            raise ValueError(f"column {error.column!r}: {error}") from None
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
-"""Gradient-boosted trees on the rows of a table, with which networks are compared.
+"""Gradient-boosted trees on the rows of a table, to compare networks with them.
 
-On most tables, they are the strongest model that takes seconds to train. Several settings train on
+On many tables, they are the strongest model that takes seconds to train. Several settings train on
 the training rows. The one with the best validation score trains on all rows again, and is scored on
 the test split.
 
@@ -41,7 +41,6 @@ from darts.writing import open_atomically
 class Boosting(Protocol):
     """What both kinds of trees of scikit-learn have; ``classes_`` and probabilities only one."""
 
-    n_iter_: int
     classes_: NDArray[np.int64]
 
     def predict(self, rows: Numbers) -> Numbers: ...
@@ -55,6 +54,13 @@ Part = tuple[Tensor, Tensor]
 TRIALS = 10
 """Settings if no time is given."""
 
+Settings = Mapping[str, int | float]
+"""Hyperparameters of scikit-learn."""
+
+FIRST: Settings = {"max_iter": 10}
+DEFAULT: Settings = {"max_iter": 100}
+"""The first settings: few trees, whose time says how many fit, and scikit-learn's defaults."""
+
 FILE = "trees.npz"
 
 
@@ -64,15 +70,16 @@ class TreeScores:
 
     Attributes:
         setting: Its hyperparameters of scikit-learn that differ from the defaults.
-        valid: Its score on validation rows, after training on the other training rows.
-        test: All scores on the test split by name, after training on all training rows; empty
-            without test targets.
+        valid: Its score on validation rows, after training on the other training rows; None if no
+            score was a number.
+        test: All scores on the test split by name that are numbers, after training on all training
+            rows; empty without test targets.
         trials: Number of settings that were tried.
         seconds: Seconds that all training took.
     """
 
-    setting: dict[str, float]
-    valid: float
+    setting: dict[str, int | float]
+    valid: float | None
     test: dict[str, float]
     trials: int
     seconds: float
@@ -112,29 +119,24 @@ class Trees:
 
     Args:
         part: Training rows.
-        outputs: Number of outputs of a network for the same data.
+        data: Their data set.
         setting: Hyperparameters of scikit-learn.
-        seed: Seed of the held-out rows that stop a training early.
-        stops_early: Whether a training ends when such rows have no better score.
+        seed: Seed of the draws of columns.
     """
 
-    def __init__(
-        self,
-        part: Part,
-        outputs: int,
-        setting: Mapping[str, float],
-        seed: int,
-        *,
-        stops_early: bool,
-    ) -> None:
+    def __init__(self, part: Part, data: SampleDataModule, setting: Settings, seed: int) -> None:
         from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
         rows, targets = (own.numpy() for own in part)
-        self.outputs, self.classifies = outputs, targets.ndim == 1
+        self.outputs, self.classifies = len(data.target_names), targets.ndim == 1
         kind = HistGradientBoostingClassifier if self.classifies else HistGradientBoostingRegressor
         columns = [targets] if self.classifies else list(targets.T)
-        options = {"early_stopping": stops_early, "random_state": seed, **setting}
-        self.models: list[Boosting] = [kind(**options).fit(rows, column) for column in columns]
+        weights = getattr(data.objective(), "weights", None)  # of classes
+        weight = None if weights is None else weights[part[1]].numpy()
+        self.models: list[Boosting] = [
+            kind(early_stopping=False, random_state=seed, **setting).fit(rows, column, weight)
+            for column in columns
+        ]
 
     def __call__(self, rows: Tensor) -> Tensor:
         """Return logits or standardized numbers, ``(N, outputs)``, like a network."""
@@ -147,11 +149,6 @@ class Trees:
         logits[:, torch.from_numpy(model.classes_)] = found.log().clamp(min=-30)
         return logits
 
-    @property
-    def rounds(self) -> int:
-        """Number of boosting rounds."""
-        return max(model.n_iter_ for model in self.models)
-
 
 def boost_trees(
     data: SampleDataModule, metric: str, seconds: float | None, seed: int
@@ -159,56 +156,62 @@ def boost_trees(
     """Train trees with several settings; return the scores and the results of the best one.
 
     Args:
-        data: Rows of a table, with classes or numbers as targets, after the loaders were made.
+        data: Rows of a table for which ``can_boost`` is true.
         metric: Name of the steering metric.
-        seconds: About how long it may take; the first setting always trains. None: ``TRIALS``.
+        seconds: About how long it may take; the first setting, of few trees, always trains. None:
+            ``TRIALS`` settings.
         seed: Seed of the settings.
 
     Returns:
         The scores, and the results of single test samples for the metric, see ``Metric.rows``.
     """
-    begin, random, outputs = time.monotonic(), np.random.default_rng(seed), len(data.target_names)
+    begin, random = time.monotonic(), np.random.default_rng(seed)
     objective = data.objective()
     steering = objective.metrics[metric]
 
     def score(trees: Trees, part: Part) -> dict[str, float]:
         scores = objective.scores()
         scores.update(trees(part[0]), part)
-        return scores.compute()
+        return {name: value for name, value in scores.compute().items() if math.isfinite(value)}
 
     train, valid = _parts(data)
-    setting: dict[str, float] = {}  # the defaults
     best: float | None = None
-    best_setting, trials = setting, 0
+    setting, best_setting, trials, rate = FIRST, FIRST, 0, 0.0
     while True:
-        trees = Trees(train, outputs, setting, seed, stops_early=trials > 0)
-        found = score(trees, valid)[metric]
+        start = time.monotonic()
+        trees = Trees(train, data, setting, seed)
+        rate = max(rate, (time.monotonic() - start) / _size(setting))
+        found = score(trees, valid).get(metric, math.nan)
         if steering.prefers(found, best):
-            best, best_setting = found, {**setting, "max_iter": trees.rounds}
+            best, best_setting = found, setting
         trials += 1
-        # The next setting and the last training take about as long as one so far.
-        expected = (time.monotonic() - begin) * (trials + 2) / trials
-        if (trials == TRIALS) if seconds is None else (expected > seconds):
+        setting = DEFAULT if trials == 1 else draw_setting(random)
+        # The last training has all rows.
+        after = time.monotonic() - begin + rate * (_size(setting) + 1.5 * _size(best_setting))
+        if (trials == TRIALS) if seconds is None else (after > seconds):
             break
-        setting = draw_setting(random)
     if data.source.valid is None:
         train = torch.cat([train[0], valid[0]]), torch.cat([train[1], valid[1]])
     test: dict[str, float] = {}
     results = np.empty((0, 1))
     if data.source.test is not None:
-        trees = Trees(train, outputs, best_setting, seed, stops_early=False)
+        trees = Trees(train, data, best_setting, seed)
         part = _part(data.source.test)
         test = score(trees, part)
         results = steering.rows(objective, trees(part[0]), part).double().numpy()
-    score_of_best = math.nan if best is None else best
     elapsed = time.monotonic() - begin
-    return TreeScores(best_setting, score_of_best, test, trials, elapsed), results
+    return TreeScores(dict(best_setting), best, test, trials, elapsed), results
 
 
-def draw_setting(random: np.random.Generator) -> dict[str, float]:
-    """Return random hyperparameters of ``HistGradientBoosting``, with early stopping."""
+def _size(setting: Settings) -> float:
+    """Return the number of leaves of a setting, with which the time of a training grows."""
+    return setting["max_iter"] * setting.get("max_leaf_nodes", 31)
+
+
+def draw_setting(random: np.random.Generator) -> Settings:
+    """Return random hyperparameters of ``HistGradientBoosting``."""
     return {
-        "max_iter": 1000,
+        "max_iter": round(np.exp(random.uniform(np.log(30), np.log(1000)))),
         "learning_rate": float(np.exp(random.uniform(np.log(0.02), np.log(0.3)))),
         "max_leaf_nodes": int(random.choice([4, 8, 16, 31, 63, 127])),
         "min_samples_leaf": int(random.choice([2, 5, 10, 20, 50])),
@@ -217,11 +220,14 @@ def draw_setting(random: np.random.Generator) -> dict[str, float]:
     }
 
 
-def can_boost(data: DataModule) -> TypeGuard[SampleDataModule]:
-    """Return whether data are rows of a table with classes or numbers as targets."""
+def can_boost(data: DataModule, metric: str) -> TypeGuard[SampleDataModule]:
+    """Return whether data are rows of a table with several classes, or numbers, as targets."""
     if not isinstance(data, SampleDataModule) or not isinstance(data.encoding, RowEncoding):
         return False
-    return data.source.train.labels.ndim == 1 or data.target_scale is not None
+    labels = data.source.train.labels
+    has_targets = labels.ndim == 1 or data.target_scale is not None
+    several = len(labels[data.subsets["train"]].unique(dim=0)) > 1
+    return has_targets and several and metric in data.objective().metrics
 
 
 def save_results(directory: Path, results: Numbers) -> None:
@@ -239,7 +245,7 @@ def compare_trees(directory: Path, trees: TreeScores, network: Path, metric: str
         network: Run directory with the checkpoint of the network.
         metric: Name of the steering metric.
     """
-    if not trees.test:
+    if metric not in trees.test:
         return ""
     results = read_npz(directory / FILE)["results"]
     trained = TrainedNetwork.load(str(network))

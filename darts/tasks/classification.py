@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -28,6 +29,8 @@ MAX_CONFUSION_CLASSES = 200
 def class_weights(option: object, spec: ObjectiveSpec) -> Tensor | None:
     """Return the weight of each class in the training loss, ``(classes,)``; None for equal weights.
 
+    Their mean over the training samples is 1.
+
     Args:
         option: "none", "balanced" or a mapping from names of classes to weights; others have 1.
         spec: Names and counts of the classes.
@@ -37,11 +40,10 @@ def class_weights(option: object, spec: ObjectiveSpec) -> Tensor | None:
     """
     if option == "none":
         return None
-    names, counts = spec.target_names, spec.class_counts
+    names = spec.target_names
+    counts = torch.tensor(spec.class_counts or [1] * len(names)).double()
     if option == "balanced":
-        assert counts is not None
-        balanced = [sum(counts) / (len(names) * count) if count else 1.0 for count in counts]
-        return torch.tensor(balanced)
+        return _with_mean_1(1 / counts.clamp(min=1), counts)
     if not isinstance(option, Mapping):
         raise ValueError(
             f"task.class_weights={option}: must be none, balanced or a mapping from names of "
@@ -54,10 +56,16 @@ def class_weights(option: object, spec: ObjectiveSpec) -> Tensor | None:
                 f"task.class_weights: there is no class {name!r}; the classes are "
                 f"{shortened(names)}"
             )
-        if isinstance(weight, bool) or not isinstance(weight, int | float) or not weight > 0:
+        is_number = isinstance(weight, int | float) and not isinstance(weight, bool)
+        if not is_number or not 0 < weight < math.inf:
             raise ValueError(f"task.class_weights.{name}={weight}: must be a positive number")
         weights[str(name)] = float(weight)
-    return torch.tensor([*weights.values()])
+    return _with_mean_1(torch.tensor([*weights.values()]).double(), counts)
+
+
+def _with_mean_1(weights: Tensor, counts: Tensor) -> Tensor:
+    """Scale weights of classes to a mean of 1 over the training samples."""
+    return (weights * counts.sum() / (weights * counts).sum()).float()
 
 
 class ClassificationObjective(SampleObjective):
@@ -71,8 +79,8 @@ class ClassificationObjective(SampleObjective):
             for name, metric in task.metrics.items()
             if metric.min_classes <= self.classes <= metric.max_classes
         }
-        self._weights = class_weights(task.class_weights, spec)
-        if self._weights is not None and self._uses_own_loss:
+        self.weights = class_weights(task.class_weights, spec)
+        if self.weights is not None and self._uses_own_loss:
             raise ValueError(
                 f"task.class_weights={task.class_weights}: belongs to the loss of the task, not to "
                 "task.loss=own; set task.class_weights=none"
@@ -81,8 +89,12 @@ class ClassificationObjective(SampleObjective):
 
     def task_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the cross entropy in nats of logits ``(B, classes)`` and labels ``(B,)``."""
-        weights = None if self._weights is None else constant_on(self._weights, outputs.device)
-        return F.cross_entropy(outputs, targets, weights, label_smoothing=self.label_smoothing)
+        compute = partial(F.cross_entropy, outputs, targets, label_smoothing=self.label_smoothing)
+        if self.weights is None:
+            return compute()
+        # Not divided by the weights of the batch, which differ between ranks.
+        weights = constant_on(self.weights, outputs.device)
+        return compute(weight=weights, reduction="sum") / len(targets)
 
     def train_metrics(self, logits: Tensor, batch: SampleBatch) -> dict[str, Tensor]:
         return {"accuracy": (logits.argmax(1) == batch[1]).float().mean()}
@@ -101,7 +113,7 @@ class ClassificationObjective(SampleObjective):
 
     def chance_level(self, targets: Tensor) -> ChanceLevel:
         # With weights, accuracy may be below the share of the most frequent class for good reason.
-        return guessed_class(targets) if self._weights is None else guessed_classes(targets)
+        return guessed_class(targets) if self.weights is None else guessed_classes(targets)
 
 
 @TASKS.register_capturable
@@ -111,9 +123,9 @@ class Classification(SampleTask):
 
     Attributes:
         class_weights: Weights of the classes in the training loss, see ``class_weights``. With
-            "balanced", each class has the same share, however many samples it has (King and Zeng,
-            "Logistic Regression in Rare Events Data", Political Analysis 9, 2001). Scores do not
-            depend on the weights.
+            "balanced", all classes have equal shares of the loss, however many samples they have
+            (King and Zeng, "Logistic Regression in Rare Events Data", Political Analysis 9, 2001).
+            Scores do not depend on the weights.
     """
 
     name: str = "classification"

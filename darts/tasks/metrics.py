@@ -180,20 +180,27 @@ def _losses(objective: Objective, logits: Tensor, batch: SampleBatch) -> Tensor:
     return counted(F.cross_entropy(logits.float(), batch[1], reduction="none"))
 
 
-def macro_f1(counts: Numbers, rows: Numbers) -> Numbers:
-    """Return the mean F1 of the classes that are present or predicted, for ``class_pairs``."""
+def _per_class(counts: Numbers, labels: NDArray[np.int64], samples: NDArray[np.int64]) -> Numbers:
+    """Return how often the samples of each class count, ``(classes, draws)``.
+
+    Args:
+        counts: How often each resample contains each sample, ``(draws, samples)``.
+        labels: Classes of some samples, each with its index in ``samples``.
+    """
     from scipy.sparse import csr_matrix
 
+    size = (int(labels.max(initial=0)) + 1, counts.shape[1])
+    return np.asarray(csr_matrix((np.ones(len(samples)), (labels, samples)), size) @ counts.T)
+
+
+def macro_f1(counts: Numbers, rows: Numbers) -> Numbers:
+    """Return the mean F1 of the classes that are present or predicted, for ``class_pairs``."""
     true, predicted = rows.astype(np.int64).T
-    samples, size = np.arange(len(rows)), (int(rows.max()) + 1, len(rows))
-
-    def per_class(labels: NDArray[np.int64], samples: NDArray[np.int64]) -> Numbers:
-        """Return how often the samples of each class count, ``(classes, draws)``."""
-        return np.asarray(csr_matrix((np.ones(len(samples)), (labels, samples)), size) @ counts.T)
-
-    correct = samples[true == predicted]
-    hits = per_class(true[correct], correct)
-    total = per_class(np.append(true, predicted), np.append(samples, samples))
+    samples = np.arange(len(rows))
+    total = _per_class(counts, np.append(true, predicted), np.append(samples, samples))
+    hits = np.zeros_like(total)
+    found = _per_class(counts, true[true == predicted], samples[true == predicted])
+    hits[: len(found)] = found
     f1 = 2 * hits / np.maximum(total, 1.0)
     return np.asarray(f1.sum(0) / (total > 0).sum(0))
 
@@ -201,10 +208,13 @@ def macro_f1(counts: Numbers, rows: Numbers) -> Numbers:
 def balanced_accuracy(counts: Numbers, rows: Numbers) -> Numbers:
     """Return the mean share of correct predictions over the true classes, for ``class_pairs``."""
     true, predicted = rows.astype(np.int64).T
-    members = (true[:, None] == np.unique(true)).astype(np.float64)  # (samples, classes)
-    total = counts @ members
-    recall = counts @ (members * (true == predicted)[:, None]) / np.maximum(total, 1.0)
-    return np.asarray(recall.sum(1) / (total > 0).sum(1))
+    samples = np.arange(len(rows))
+    total = _per_class(counts, true, samples)
+    hits = np.zeros_like(total)
+    found = _per_class(counts, true[true == predicted], samples[true == predicted])
+    hits[: len(found)] = found
+    recall = hits / np.maximum(total, 1.0)
+    return np.asarray(recall.sum(0) / (total > 0).sum(0))
 
 
 def threshold_counts(counts: Numbers, scores: Numbers, labels: Numbers) -> tuple[Numbers, Numbers]:

@@ -116,7 +116,7 @@ class TrainingLoop:
     def __exit__(self, *error: Any) -> None:
         self._stack.__exit__(*error)
 
-    def announce(self, verb: str, data: str, notes: Iterable[str]) -> None:
+    def announce(self, verb: str, data: str, notes: Iterable[str] = ()) -> None:
         """Print that the run starts or resumes, its directory, its data, and notes about them."""
         self.console.info(f"{verb if self.run.saved is None else 'resuming'} in {self.run.path}")
         epochs = f"{self.epochs} epoch{'s' if self.epochs != 1 else ''}"

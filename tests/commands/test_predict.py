@@ -334,7 +334,8 @@ def test_rows_may_lack_values(table: tuple[Path, Path]) -> None:
     """A missing number counts as the mean of the training rows."""
     model = darts.load(table[1])
     means = {column.name: column.mean[0] for column in model.transform.encoding.used}
-    found = darts.predict(model, [dict.fromkeys(means), dict.fromkeys(means, float("nan")), means])
+    lacking = [dict.fromkeys(means), dict.fromkeys(means, float("nan"))]
+    found = darts.predict(model, [*lacking, means])
     assert found.probabilities[0].equal(found.probabilities[1])
     torch.testing.assert_close(found.probabilities[0], found.probabilities[2])
 
@@ -343,7 +344,7 @@ def test_wrong_rows_are_refused(table: tuple[Path, Path]) -> None:
     model = darts.load(table[1])
     cases: list[tuple[object, str]] = [
         ([1.0] * 12, "a row must have 13 values, not 12"),
-        (["x"] * 13, "column 'alcohol': 'x' is not a number"),
+        (["x"] * 13, "column 'alcohol': 'x' is not a number like 1234.5"),
         ([1e300] * 13, "column 'alcohol': '1e+300' is too large to standardize"),
         ({"alcohol": 1.0}, "the row has no column 'malic_acid'"),
         ([float("inf")] * 13, "column 'alcohol': 'inf' is not finite"),

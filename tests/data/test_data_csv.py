@@ -14,6 +14,7 @@ from load_errors import load_error
 
 from darts.data import load
 from darts.data.source import Source
+from darts.data.split import Groups
 from darts.data.table_file import read_table
 
 ROWS = ["1,10,x", "2,20,y", "3,30,x", "4,40,y", "5,50,x", "6,60,y", "7,70,x", "8,80,y"]
@@ -125,7 +126,10 @@ MANY = [f"{i}.5,{i * i}.5,{'xy'[i % 2]}" for i in range(20)]
         (["a,,c", *ROWS], "line 1: column 2 has no name"),
         (ROWS, "line 1: the column names are numbers; insert a header"),
         ([HEAD, ROWS[0], "1,2,x,4"], "Expected 3 fields in line 3, saw 4"),
-        ([HEAD, *MANY, "21,two,x"], "line 22, column 'b': 'two' is not a number; correct it, or"),
+        (
+            [HEAD, *MANY, "21,two,x"],
+            "line 22, column 'b': 'two' is not a number; correct it, or",
+        ),
         ([HEAD, *MANY, "21,1_0,x"], "line 22, column 'b': '1_0' is not a number"),
         ([HEAD, *ROWS, "9,3,"], r"line 10, column 'c': a value is missing \(''\)"),
         ([HEAD, *MANY, "-inf,4,y"], "line 22, column 'a': '-inf' is not finite"),
@@ -173,7 +177,7 @@ def test_a_test_file_must_match_the_other(lines: list[str], message: str, tmp_pa
         ({"kinds": {"d": "number"}}, "dataset.kinds.d=number: .* has no input column 'd'; its"),
         ({"kinds": {"a": "int"}}, "dataset.kinds.a=int: must be one of number, category, date, un"),
         ({"kinds": {"a": "date"}}, "column 'a': '.' is not a date"),
-        ({"group": "d"}, "has no column 'd' for dataset.group"),
+        ({"group": "d"}, "has no column 'd' for dataset.group or dataset.time"),
         ({"group": "a", "time": "b"}, "dataset.group and dataset.time are mutually exclusive"),
     ],
 )
@@ -196,12 +200,12 @@ def test_bins_add_an_encoding_that_the_training_rows_define(tmp_path: Path) -> N
     plain, binned = (load("csv", root=folder, bins=bins) for bins in (0, 3))
     train, test = binned.train.pixels, binned.test.pixels
     assert train.shape[1:] == (2 + 6, 1, 1)
-    assert torch.equal(train[:, [0, 4]], plain.train.pixels)
-    assert torch.equal(test[:, [0, 4]], plain.test.pixels)
+    assert torch.equal(train[:, :2], plain.train.pixels)
+    assert torch.equal(test[:, :2], plain.test.pixels)
     # The edges are values of the rows: 1, 3, 6 and 8 for the column a.
     edges = np.quantile(np.arange(1.0, 9.0), np.linspace(0, 1, 4), method="nearest")
     shares = np.clip((np.array([[100.0], [2.5]]) - edges[:-1]) / np.diff(edges), 0, 1)
-    np.testing.assert_allclose(test[:, 1:4, 0, 0], shares, rtol=1e-6)
+    np.testing.assert_allclose(test[:, 2:5, 0, 0], shares, rtol=1e-6)
     assert len(binned.mean) == len(binned.std) == 8
 
 
@@ -229,9 +233,11 @@ def test_columns_as_people_write_them(tmp_path: Path) -> None:
     text = german.to_csv(index=False, sep=";")
     (tmp_path / "german.csv").write_bytes(text.encode("cp1252"))
 
-    plain, other = (load("csv", root=tmp_path / f"{n}.csv") for n in ("train", "german"))
+    plain = load("csv", root=tmp_path / "train.csv")
+    with pytest.warns(UserWarning, match="it is read as Windows-1252"):
+        other = load("csv", root=tmp_path / "german.csv")
 
-    kinds = [(column.name, column.kind, column.missing > 0) for column in plain.encoding.columns]
+    kinds = [(own.column.name, own.column.kind, own.missing > 0) for own in plain.columns]
     assert kinds == [
         ("id", "unused", False),
         ("income", "number", True),
@@ -242,6 +248,7 @@ def test_columns_as_people_write_them(tmp_path: Path) -> None:
     assert torch.equal(plain.train.pixels, other.train.pixels)
     assert plain.train.shape == (2 + 3 + 5 + 3, 1, 1)
     assert set(plain.encoding.columns[2].categories) == {"Köln", "Aix", ""}
+    assert "p1" not in str(plain.encoding)
 
 
 def test_rows_of_a_group_stay_in_one_split(tmp_path: Path) -> None:
@@ -271,7 +278,50 @@ def test_the_latest_rows_are_the_test_split(tmp_path: Path) -> None:
 
     source = load("csv", root=tmp_path / "table.csv", time="born", test_share=0.25)
 
-    years = source.encoding.names.index("born")
-    column = sum(map(len, (source.encoding.used[n].mean for n in range(years)))) + 1 + 3
     assert len(source.test.labels) == 10
-    assert source.train.pixels[:, column].max() < source.test.pixels[:, column].min()
+    # The numbers are the income and five parts of the date.
+    assert source.train.pixels[:, 5].max() < source.test.pixels[:, 5].min()
+    frame.to_csv(tmp_path / "train.csv", index=False)
+    frame.to_csv(tmp_path / "test.csv", index=False)
+    load_error(
+        "dataset.time=born: the latest rows are the test split, but",
+        "csv",
+        root=tmp_path,
+        time="born",
+    )
+    load_error(
+        "dataset.group=id: 'p[0-9]+' is in .* a group must be in one split",
+        "csv",
+        root=tmp_path,
+        group="id",
+    )
+
+
+def test_a_target_has_the_form_of_the_other_columns(tmp_path: Path) -> None:
+    rows = [f"{n},05;{n}.096" if n % 2 else f"{n},5;137" for n in range(1, 21)]
+    source = load("csv", root=write(tmp_path, "x;price", *rows), targets="numbers")
+    every = torch.cat([source.train.labels, source.test.labels]).double()
+    prices = sorted(source.scale.restore(every).round().flatten().tolist())
+    assert prices[:10] == [137] * 10
+    assert prices[10:] == [1000 * n + 96 for n in range(1, 20, 2)]
+
+
+@pytest.mark.parametrize("sizes", [[50] * 3, [50] * 4, [100, 10, 10, 10, 10, 10]])
+def test_few_groups_give_parts_that_are_not_empty(sizes: list[int]) -> None:
+    groups = Groups(torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes)))
+    folds = min(5, len(sizes) - 1)
+    parts = [groups.fold(0.2, fold, seed=1)[1] for fold in range(folds)]
+    assert all(map(len, parts))
+    assert len(torch.cat(parts).unique()) == sum(map(len, parts))
+    for rest, part in (groups.split(0.2, seed=1), groups.fold(0.2, 0, seed=1)):
+        assert not set(groups.of[rest].tolist()) & set(groups.of[part].tolist())
+        assert sorted(torch.cat([rest, part]).tolist()) == list(range(sum(sizes)))
+
+
+def test_ordered_groups_divide_by_time_and_have_no_folds() -> None:
+    groups = Groups(torch.tensor([3, 1, 0, 2, 4, 4]), is_ordered=True)
+    rest, part = groups.split(0.3, seed=0)
+    assert groups.of[part].tolist() == [4, 4]
+    assert len(rest) == 4
+    with pytest.raises(ValueError, match=r"the latest samples validate, because dataset\.time"):
+        groups.fold(0.2, 0, seed=0)

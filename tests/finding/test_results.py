@@ -160,7 +160,7 @@ def networks(
         subsets=subsets,
         retrain_loaders=lambda: None,
         held_out_loader=lambda name, subsets: "loader" if split else None,
-        groups=SimpleNamespace(is_ordered=True) if ordered else None,
+        groups=SimpleNamespace(is_ordered=True, of=torch.arange(50)) if ordered else None,
     )
     config = SimpleNamespace(
         validation=validation, dataset=SimpleNamespace(name="csv"), validation_fold=None
@@ -189,7 +189,7 @@ def test_the_parts_are_disjoint_and_the_split_of_the_data_is_kept() -> None:
         ({}, r"plan\.folds=6: validation=0\.2 gives at most 5 disjoint parts"),
         ({"split": True}, r"plan\.folds=6: dataset=csv has a validation split of its own"),
         ({"validation_fold": 0}, r"plan\.folds=6: validation_fold=0 chooses one part"),
-        ({"ordered": True}, r"plan\.folds=6: dataset\.time is set, so the latest samples"),
+        ({"ordered": True}, r"plan\.folds=6: dataset\.time or dataset\.group is set"),
     ],
 )
 def test_too_many_parts_are_refused(options: dict[str, Any], message: str) -> None:

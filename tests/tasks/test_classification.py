@@ -58,6 +58,9 @@ def test_loss_is_the_mean_cross_entropy_with_label_smoothing(smoothing: float) -
     assert logits is LOGITS
 
 
+LOW = torch.arange(10) < 2
+
+
 def weighted_objective(option: object, **options: Any) -> Any:
     spec = ObjectiveSpec(("a", "b", "c"), class_counts=(6, 3, 1), **options)
     return TASKS["classification"](class_weights=option).make_objective(spec)
@@ -72,9 +75,13 @@ def test_balanced_weights_give_each_class_the_same_share_of_the_loss() -> None:
         float(expected), rel=1e-6
     )
     weights = torch.tensor([1.0, 4.0, 1.0])[labels]
-    expected = (losses * weights).sum() / weights.sum()
+    expected = (losses * weights).mean() / weights.mean()
     found = weighted_objective({"b": 4}).loss(logits, labels)
     assert float(found) == pytest.approx(float(expected), rel=1e-6)
+    # The loss of a part of the samples does not depend on the others.
+    parts = [weighted_objective("balanced").loss(logits[own], labels[own]) for own in (LOW, ~LOW)]
+    mean = (2 * parts[0] + 8 * parts[1]) / 10
+    assert float(mean) == pytest.approx(float(weighted_objective("balanced").loss(logits, labels)))
 
 
 @pytest.mark.parametrize(
@@ -83,6 +90,7 @@ def test_balanced_weights_give_each_class_the_same_share_of_the_loss() -> None:
         ("equal", "task.class_weights=equal: must be none, balanced or a mapping"),
         ({"d": 1}, "there is no class 'd'; the classes are a, b, c"),
         ({"a": 0}, r"task.class_weights.a=0: must be a positive number"),
+        ({"a": math.inf}, r"task.class_weights.a=inf: must be a positive number"),
     ],
 )
 def test_wrong_class_weights_are_refused(option: object, message: str) -> None:
