@@ -20,7 +20,7 @@ import numpy as np
 
 from darts.config import Invocation, JudgeConfig, launch
 from darts.hpo.judge_plan import JudgePlan, check_networks, network_overrides
-from darts.hpo.judge_scores import FILE, ScoreAnalysis, ScoreFile, Training
+from darts.hpo.judge_scores import FILE, Row, ScoreAnalysis, ScoreFile, Training
 from darts.hpo.trial_tools import TrialTools
 from darts.judging.training_free import BASELINES
 from darts.reading import JsonObject
@@ -96,7 +96,9 @@ def score_architectures(
                 except Interrupted:  # raised by a run that trains
                     break
                 scores |= tools.training_free_scores(trial, BASELINES, samples=2)
-                scored.add(text, scores, seconds, training)
+                scored.rows[text] = Row(
+                    genotype=text, seconds=seconds, scores=scores, training=training
+                )
                 console.step()
                 if time.monotonic() - last_save >= SAVE_INTERVAL:
                     scored.save()

@@ -27,12 +27,11 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from darts.config import ConfigError, Invocation, TuneConfig, launch
-from darts.hpo.analysis import analyze
+from darts.hpo.analysis import analyze, log_hparams, total_energy, trial_rows, write_best
 from darts.hpo.config_checks import check_config as check
 from darts.hpo.config_checks import check_judge
 from darts.hpo.digests import read_trials
 from darts.hpo.queue import is_over
-from darts.hpo.result_files import log_hparams, total_energy, trial_rows, write_best
 from darts.hpo.store import storage_errors
 from darts.hpo.study import StudyPlan, best_trial, make_plan
 from darts.hpo.supervisor import StudyClock, Supervisor

@@ -25,7 +25,7 @@ from records import Row, parser_of, put_table, record, table
 from scipy.stats import mannwhitneyu
 
 from darts.judging import nas201_table
-from darts.judging.factorial import Estimate
+from darts.judging.effects import Estimate
 from darts.plotting.style import add_legend, line_style, new_figure, save_figure, style_axes
 from darts.spaces.nas201 import Nas201
 from darts.spaces.parameters import Parameters

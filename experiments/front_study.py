@@ -39,7 +39,7 @@ from nas201_truth import (
 from records import HERE, Row, grouped, mean_and_deviation, put_table, record, table
 from runs import run
 
-from darts.judging.pareto import pareto_front
+from darts.judging.rankings import pareto_front
 from darts.spaces.nas201 import Nas201
 
 KEY = ("device", "subset", "epochs", "points", "way", "seed")

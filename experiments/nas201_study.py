@@ -30,7 +30,7 @@ from nas201_methods import METHODS
 from records import Row, grouped, mean_and_deviation, parser_of, put_table, record, table
 from runs import run
 
-from darts.judging.factorial import Estimate
+from darts.judging.effects import Estimate
 from darts.judging.nas201_table import Table, load
 from darts.spaces.nas201 import Genotype
 from darts.tracking.metrics import read_metrics

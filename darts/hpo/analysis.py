@@ -1,11 +1,16 @@
-"""The analysis after the last trial: importances, factorial design, final run."""
+"""The results of a study: the files that it writes, its energy, and the analysis at its end.
+
+The files are ``trials.csv``, ``best.json`` and those of TensorBoard. The analysis has importances,
+a factorial design and a final run.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
+import shlex
 from collections.abc import Sequence
-from pathlib import Path
+from contextlib import closing
 
 import numpy as np
 from optuna.study import Study
@@ -13,24 +18,121 @@ from optuna.trial import FrozenTrial, TrialState
 
 from darts.config import TrialLimitConfig, quoted
 from darts.hpo.digests import check_trials
-from darts.hpo.result_files import best_overrides
 from darts.hpo.search_space import FACTORS, FactorialDesign
 from darts.hpo.study import StudyPlan, best_trial
 from darts.hpo.supervisor import Supervisor
-from darts.hpo.trials import complete_trials, failure_reason
+from darts.hpo.trials import (
+    WALL_SECONDS,
+    complete_trials,
+    failure_reason,
+    finished_trials,
+    trial_results,
+    trial_scores,
+    trial_state,
+)
 from darts.judging.benchmark import Benchmark
-from darts.judging.factorial import FactorialEffects, factorial_effects
-from darts.judging.parameter_importance import ParameterImportances
+from darts.judging.effects import FactorialEffects, ParameterImportances, factorial_effects
 from darts.judging.rankings import agreement
 from darts.plotting.study_figures import save_study_figures
 from darts.reading import JsonObject, read_json_object
-from darts.recipes.commands import run_command
+from darts.recipes.commands import merge_overrides, run_command
+from darts.strategies.history import first_attempt
 from darts.strategies.uninformed import Grid
-from darts.tracking import format_value, print_lines
+from darts.tracking import TensorBoard, format_value, print_lines, read_metrics
+from darts.tracking.ledger import sum_costs
+from darts.tracking.optional import optional
+from darts.tracking.trackers import TrackedRun
 from darts.training.interrupt import Interrupted
-from darts.writing import write_json
+from darts.writing import write_atomically, write_json
 
 MIN_TRIALS = 10  # complete trials that the importances of parameters need
+
+
+def trial_rows(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> list[dict[str, object]]:
+    """Return a row of ``trials.csv`` per finished trial.
+
+    A row has number, state, scores, costs, wall time in seconds, parameters, genotype and failure.
+    """
+    rows: list[dict[str, object]] = []
+    for trial in finished_trials(trials):
+        point = trial.params
+        if plan.space.parameters.contains(point):
+            point = plan.space.row(point)
+        failure = failure_reason(trial) if trial.state == TrialState.FAIL else None
+        own = {"trial": trial.number, "state": trial_state(trial), **trial_results(trial)}
+        seconds = {WALL_SECONDS: trial.user_attrs.get(WALL_SECONDS)}
+        rows.append({**own, **seconds, **point, "failure": failure})
+    return rows
+
+
+def best_overrides(plan: StudyPlan, trial: FrozenTrial) -> list[str]:
+    """Return the overrides that repeat a trial as an ordinary run, with the test split."""
+    trials_only = ("evaluate_test=", "tracking.", "metric=")
+    overrides = [o for o in plan.fixed_overrides if not o.startswith(trials_only)]
+    overrides.append(f"metric={plan.config.metric}")
+    return merge_overrides([*overrides, *plan.space.overrides(trial.params)])
+
+
+def write_best(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> JsonObject | None:
+    """Write ``best.json``, and ``genotype.json`` if the study varies the architecture.
+
+    Return the content of ``best.json``, or None without a complete trial.
+    """
+    best = best_trial(plan, trials)
+    if best is None:
+        return None
+    overrides = best_overrides(plan, best)
+    genotype = plan.space.genotype(best.params)
+    arguments = overrides
+    if genotype is not None:
+        # The printed command names the run directory instead of the long text of the genotype.
+        from_directory = f"genotype={plan.directory}"
+        arguments = [from_directory if o.startswith("genotype=") else o for o in overrides]
+        write_atomically(plan.directory / "genotype.json", genotype.to_json())
+    content = {
+        "trial": best.number,
+        **{name: trial_results(best)[name] for name in plan.objectives},
+        "parameters": plan.space.settings(best.params),
+        "genotype": None if genotype is None else str(genotype),
+        "overrides": overrides,
+        "command": f"python -m darts.{plan.config.target} {shlex.join(arguments)}",
+    }
+    write_json(plan.directory / "best.json", content)
+    return content
+
+
+def total_energy(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> JsonObject:
+    """Return ``joules``, ``joules_source`` and ``gco2e`` of all runs, including the analysis.
+
+    The energy of an unfinished trial is read from its run directory and therefore included only if
+    it ran on this machine.
+    """
+    measured = [trial for trial in trials if "joules" in trial_results(trial)]
+    names = {f"{first_attempt(trial):04d}" for trial in measured}
+    directories = [d for d in plan.directory.glob("trials/*") if d.name not in names]
+    directories += [*plan.directory.glob("factorial-of-*/trials/*"), *plan.directory.glob("final*")]
+    costs: list[JsonObject] = [dict(trial_results(trial)) for trial in measured]
+    for directory in directories:
+        # The summary of a finished run, or the last epoch of an unfinished one.
+        summary, metrics = directory / "summary.json", directory / "metrics.jsonl"
+        if summary.exists():
+            costs.append(read_json_object(summary))
+        elif metrics.exists():
+            costs += read_metrics(metrics)[-1:]
+    return sum_costs([cost for cost in costs if "joules" in cost])
+
+
+def log_hparams(plan: StudyPlan, trials: Sequence[FrozenTrial], logged: set[int]) -> None:
+    """Log each complete trial for TensorBoard's HPARAMS page, and add its number to ``logged``."""
+    for trial in complete_trials(trials):
+        if trial.number in logged:
+            continue
+        logged.add(trial.number)
+        directory = plan.directory / "hparams" / f"{trial.number:04d}"
+        run = TrackedRun(directory, directory.name, plan.space.row(trial.params), trial.number)
+        scores = {f"hparam/{name}": value for name, value in trial_scores(trial).items()}
+        with optional(directory), closing(TensorBoard(run)) as board:
+            board.log_results(scores)
 
 
 def analyze(plan: StudyPlan, study: Study) -> JsonObject:
@@ -143,7 +245,13 @@ def _retrain_best(plan: StudyPlan, best: FrozenTrial) -> JsonObject:
     This is the only use of the test split in a study.
     """
     overrides = best_overrides(plan, best)
-    directory = _final_directory(plan, overrides)
+    # A study that is resumed with a larger budget may find a better point, and then needs another
+    # directory.
+    names = itertools.chain(["final"], (f"final_{number}" for number in itertools.count(2)))
+    for directory in (plan.directory / name for name in names):
+        record = directory / "overrides.json"
+        if not record.exists() or read_json_object(record).get("overrides") == overrides:
+            break
     summary_file = directory / "summary.json"
     if not summary_file.exists():
         arguments = list(overrides)
@@ -153,17 +261,3 @@ def _retrain_best(plan: StudyPlan, best: FrozenTrial) -> JsonObject:
         run_command(plan.config.target, arguments, directory)
     summary = read_json_object(summary_file)
     return {name: value for name, value in summary.items() if name.startswith("test_")}
-
-
-def _final_directory(plan: StudyPlan, overrides: Sequence[str]) -> Path:
-    """Return the directory of the final run, in which no other point has been trained.
-
-    A study that is resumed with a larger budget may find a better point, and then needs another
-    directory.
-    """
-    names = itertools.chain(["final"], (f"final_{number}" for number in itertools.count(2)))
-    for directory in (plan.directory / name for name in names):
-        record = directory / "overrides.json"
-        if not record.exists() or read_json_object(record).get("overrides") == list(overrides):
-            break
-    return directory

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from darts.config import ConfigError
-from darts.judging.benchmark_table import read_compressed
+from darts.judging.benchmark import read_compressed
 from darts.spaces import AnyGenotype, Space, parse_genotype
 from darts.spaces.genotype_text import short_repr
 
@@ -59,12 +59,12 @@ def read_architectures(
         try:
             genotype = parse_genotype(genotype_text)
         except ValueError as error:
-            raise ConfigError(f"{key}, {place}: {error}") from None
+            raise ConfigError(f"{place}: {error}") from None
         if genotype.space != space:
             raise ConfigError(
-                f"{key}, {place}: a genotype of space={genotype.space}, not of space={space}"
+                f"{place}: a genotype of space={genotype.space}, not of space={space}"
             )
-        known = None if truth_text is None else _number(truth_text, f"{key}, {place}", truth_key)
+        known = None if truth_text is None else _number(truth_text, place, truth_key)
         architectures[str(genotype)] = Architecture(genotype, known)
     if len(architectures) < 2:
         needed = "at least 2 different architectures" + (f" with {truth}" if truth else "")
@@ -97,7 +97,7 @@ def _entries(
         column = next((name for name in COLUMNS if name in header), None)
         if column is None and truth is None:
             lines = enumerate(map(str.strip, text.splitlines()), 1)
-            yield from ((f"line {number}", line, None) for number, line in lines if line)
+            yield from ((f"{key}, line {number}", line, None) for number, line in lines if line)
             return
         if column is None:
             raise ConfigError(
@@ -109,11 +109,9 @@ def _entries(
                 f"{truth_key}={truth}: {key} has no such column; choose from {choices}"
             )
         for row in reader:
-            place = f"line {reader.line_num}"
+            place = f"{key}, line {reader.line_num}"
             if None in row or None in row.values():
-                raise ConfigError(
-                    f"{key}, {place}: expected {len(header)} fields, as in the header"
-                )
+                raise ConfigError(f"{place}: expected {len(header)} fields, as in the header")
             if truth is None or row[truth]:
                 yield place, row[column], None if truth is None else row[truth]
     except csv.Error as error:

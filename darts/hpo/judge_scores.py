@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypedDict
@@ -33,11 +33,11 @@ class Training(TypedDict):
 
 
 class Row(TypedDict):
-    """Scores of one architecture; None stands for a score that is not finite."""
+    """Scores of one architecture; in the file, None stands for a score that is not finite."""
 
     genotype: str
     seconds: float
-    scores: dict[str, float | None]
+    scores: Mapping[str, float | None]
     training: Training | None  # short run for the calibration of a judge, if there was one
 
 
@@ -81,19 +81,10 @@ class ScoreFile:
         content: Content = {"rows": list(self.rows.values()), "plan": self.plan}
         write_json(self.path, content)
 
-    def add(
-        self, genotype: str, scores: dict[str, float], seconds: float, training: Training | None
-    ) -> None:
-        """Add the scores of an architecture and the seconds that they took."""
-        plain = {name: value if math.isfinite(value) else None for name, value in scores.items()}
-        self.rows[genotype] = Row(
-            genotype=genotype, seconds=seconds, scores=plain, training=training
-        )
-
     def score(self, genotype: str, name: str) -> float:
         """Return a score; minus infinity if it was not finite, even if lower scores are better."""
         value = self.rows[genotype]["scores"][name]
-        return -math.inf if value is None else value
+        return value if value is not None and math.isfinite(value) else -math.inf
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from typing import Any, TypedDict
 
 from darts.config import quoted, value_text, values_of
 from darts.config.fields import ConfigError, check_fields, flatten, one_of, suggestion
-from darts.judging.factorial import LEVELS
+from darts.judging.effects import LEVELS
 from darts.spaces import SPACES, AnyGenotype, Space
 from darts.spaces.parameters import Choice, Domain, Parameter, Parameters, Point, Range, Value
 from darts.typed_values import typed

@@ -47,8 +47,12 @@ def open_storage(url: str, *, heartbeat: int) -> RDBStorage:
     ``url`` is for SQLAlchemy, for example ``sqlite:///tune.db`` or ``postgresql://...``. A running
     trial sends a heartbeat every ``heartbeat`` seconds.
     """
-    file = _sqlite_file(url)
+    from sqlalchemy.engine import make_url
+
     try:
+        parsed = make_url(url)
+        database, is_sqlite = parsed.database, parsed.get_backend_name() == "sqlite"
+        file = Path(database) if database and is_sqlite else None
         if file is not None:
             check_study_file(file)
             # With a write-ahead log, readers and one writer may use the file at the same time. It
@@ -67,18 +71,6 @@ def open_storage(url: str, *, heartbeat: int) -> RDBStorage:
     if file is not None:
         _configure_connections(storage)
     return storage
-
-
-def _sqlite_file(url: str) -> Path | None:
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError
-
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        return None  # Optuna describes the error
-    is_file = parsed.get_backend_name() == "sqlite"
-    return Path(parsed.database) if is_file and parsed.database else None
 
 
 def check_study_file(path: Path) -> None:

@@ -53,11 +53,6 @@ class StudyPlan:
         return [self.score, *self.config.costs]
 
     @property
-    def owns_storage(self) -> bool:
-        """Whether the database is in the run directory, so only its owner evaluates trials."""
-        return self.config.storage is None
-
-    @property
     def waits_for_results(self) -> bool:
         """Whether a trial depends on the results of earlier trials, so it must wait for them."""
         return self.config.strategy.uses_results or self.config.pruner.name != "none"

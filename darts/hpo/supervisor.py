@@ -137,12 +137,12 @@ class Supervisor:
         signal, or 0. Raise ValueError if the first trials all failed, and ExecutorError if runs
         cannot be executed.
         """
-        if self._plan.owns_storage:
+        if self._plan.config.storage is None:  # only this process evaluates trials
             requeue_running(self._study)
         with Interrupt() as interrupt:
             try:
                 if self.executor.blocks:
-                    worker = self._worker()
+                    worker = Worker(self._plan, self._study, self.executor)
                     while not interrupt.received and self._step(worker):
                         on_poll(self._poll())
                 else:
@@ -183,7 +183,7 @@ class Supervisor:
 
         def work() -> None:
             try:
-                worker = self._worker()
+                worker = Worker(self._plan, self._study, self.executor)
                 while not self._stopping and self._step(worker):
                     pass
             except BaseException as error:
@@ -196,9 +196,6 @@ class Supervisor:
         # computing a proposal.
         Thread(target=work, daemon=True).start()
         return thread
-
-    def _worker(self) -> Worker:
-        return Worker(self._plan, self._study, self.executor)
 
     def _step(self, worker: Worker) -> bool:
         return time.monotonic() < self._deadline and worker.step()

@@ -12,10 +12,8 @@ from concurrent.futures import wait
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
-from torch import Tensor
 
 from darts.config import BenchmarkConfig, ConfigError, LimitConfig, RetrainConfig
 from darts.data_modules import DataModule, make_data_module
@@ -33,22 +31,12 @@ from darts.recipes.retrain import build_network
 from darts.running.execution import InlineExecutor
 from darts.running.jobs import Executor, Job, RunFailed
 from darts.searching.expected_cost import MEASURES
-from darts.spaces import AnyGenotype, NetworkBase, Space, space_of
+from darts.spaces import AnyGenotype, NetworkBase, space_of
 from darts.spaces.lookup import find_genotype
 from darts.spaces.parameters import Point, point_key
 from darts.strategies.judges import TrialSpec
 from darts.tracking.metrics import read_metrics
 from darts.training.distributed import Ranks
-
-
-class TrialNetwork(NamedTuple):
-    """The network that a trial would train, in evaluation mode."""
-
-    space: Space
-    genotype: AnyGenotype
-    network: NetworkBase
-    example: Tensor  # a batch with one sample, on the network's device
-    data: DataModule
 
 
 @dataclass
@@ -57,17 +45,21 @@ class TrialNetworks:
 
     _data: dict[str, DataModule] = field(default_factory=dict)
 
-    def build(self, overrides: Sequence[str]) -> TrialNetwork:
-        """Build the network of a retraining with these overrides."""
+    def build(
+        self, overrides: Sequence[str]
+    ) -> tuple[RetrainConfig, AnyGenotype, NetworkBase, DataModule]:
+        """Return configuration, genotype and network of a retraining, and its data.
+
+        The network is in evaluation mode, on the device of the data.
+        """
         config = retrain_config(overrides)
         key = f"{config.dataset} {config.task}"
         if key not in self._data:
             self._data[key] = make_data_module(config, Ranks(config.device))
         data = self._data[key]
-        example = data.example_input()
         _, genotype = find_genotype(config.genotype)
         net = build_network(genotype, config, data.network_sizes(config.space))
-        return TrialNetwork(config.space, genotype, net.to(example.device).eval(), example, data)
+        return config, genotype, net.to(data.ranks.device).eval(), data
 
 
 @dataclass
@@ -113,9 +105,9 @@ class LimitedPoints:
         model, without_network = meter.model, meter.limits.keys() == {"latency_ms"}
         if isinstance(model, LinearModel) and without_network and genotype is not None:
             return {"latency_ms": model.predict(genotype)}
-        built = self._networks.build(self.overrides(point))
-        require_sizes("limit.device", model, built.space, built.data.sample_shape)
-        return meter(built.genotype, built.network, built.example)
+        config, genotype, net, data = self._networks.build(self.overrides(point))
+        require_sizes("limit.device", model, config.space, data.sample_shape)
+        return meter(genotype, net, data.example_input())
 
 
 class UntrainedSetup:
@@ -193,7 +185,7 @@ class TrialTools:
         Raise RunFailed, CancelledError if the run was stopped, ExecutorError if it could not be
         executed, and what ``trial.on_epoch`` raises, which stops the run.
         """
-        directory = trial.directory
+        directory, metrics = trial.directory, trial.directory / "metrics.jsonl"
         job = Job(directory.name, self._target, directory, tuple(trial.overrides))
         future, epoch = self._executor.submit(job), 0
         on_epoch = trial.on_epoch or (lambda epoch, scores: None)
@@ -201,9 +193,16 @@ class TrialTools:
             while True:
                 # Before the last look: a run that ends meanwhile may have written another row.
                 has_ended = bool(wait([future], _POLL).done)
-                for row in epoch_rows(directory)[epoch:]:
+                rows = read_metrics(metrics) if metrics.exists() else []
+                for row in [row for row in rows if row.get("epoch") is not None][epoch:]:
                     epoch += 1
-                    on_epoch(epoch, scores_of(row))
+                    # The file has null for nan and for infinity; both become nan.
+                    scores = {
+                        name.removeprefix("valid_"): math.nan if value is None else float(value)
+                        for name, value in row.items()
+                        if name.startswith("valid_")
+                    }
+                    on_epoch(epoch, scores)
                 if has_ended:
                     break
         except BaseException:
@@ -240,25 +239,6 @@ class TrialTools:
 
     def network_costs(self, trial: TrialSpec, names: Sequence[str]) -> dict[str, float]:
         """Return costs in ``MEASURES`` of the network that a retraining would train."""
-        built = self._networks.build(trial.overrides)
-        return {name: MEASURES[name](built.network, built.example) for name in names}
-
-
-def epoch_rows(directory: Path) -> list[JsonObject]:
-    """Return the rows of ``metrics.jsonl`` of a run so far, one for each epoch."""
-    file = directory / "metrics.jsonl"
-    rows = read_metrics(file) if file.exists() else []
-    return [row for row in rows if row.get("epoch") is not None]
-
-
-def scores_of(row: JsonObject) -> dict[str, float]:
-    """Return the validation scores in a row of ``metrics.jsonl`` by name.
-
-    The file has null for nan and for infinity; both become nan.
-    """
-    prefix = "valid_"
-    return {
-        name.removeprefix(prefix): math.nan if value is None else float(value)
-        for name, value in row.items()
-        if name.startswith(prefix)
-    }
+        _, _, net, data = self._networks.build(trial.overrides)
+        example = data.example_input()
+        return {name: MEASURES[name](net, example) for name in names}

@@ -11,12 +11,11 @@ import math
 import time
 from collections.abc import Mapping
 from concurrent.futures import CancelledError
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.pruners import BasePruner
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
@@ -64,6 +63,7 @@ class Worker:
         self.tools = TrialTools(plan.config.target, plan.config.benchmark, executor)
         self._limited = plan.limited_points()
         self._window = study_window(study)
+        self._pruner = plan.config.pruner.make_pruner(plan.epochs)
         self._stale: set[int] = set()  # IDs of the trials that were stale at the last look
         self._next_look = 0.0
 
@@ -194,10 +194,6 @@ class Worker:
             if frozen.system_attrs.get(name) != value:
                 self.study._storage.set_trial_system_attr(trial._trial_id, name, value)
         return prune
-
-    @cached_property
-    def _pruner(self) -> BasePruner:
-        return self.plan.config.pruner.make_pruner(self.plan.epochs)
 
     def _require_common_source(self, source: str) -> None:
         for trial in self.study.get_trials(deepcopy=False):

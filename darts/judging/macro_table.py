@@ -29,7 +29,7 @@ from itertools import product
 from pathlib import Path
 from typing import ClassVar
 
-from darts.judging.benchmark_table import BenchmarkTable, Layout, Values, read_table
+from darts.judging.benchmark import BenchmarkTable, Layout, Values, read_table
 from darts.spaces.any_genotype import AnyGenotype
 from darts.spaces.genotype_text import short_repr
 from darts.spaces.macro import Genotype, Macro

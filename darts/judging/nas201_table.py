@@ -21,7 +21,7 @@ from itertools import product
 from pathlib import Path
 from typing import ClassVar
 
-from darts.judging.benchmark_table import BenchmarkTable, Layout, Values, read_table
+from darts.judging.benchmark import BenchmarkTable, Layout, Values, read_table
 from darts.spaces.any_genotype import AnyGenotype
 from darts.spaces.genotype_text import check_name
 from darts.spaces.nas201.genotype import EDGES, PRIMITIVES, Genotype

@@ -58,6 +58,8 @@ def paired_interval(
     Returns:
         Both bounds; None for fewer than ``MIN_UNITS`` units or a difference that is not finite.
     """
+    from scipy.stats import norm, t
+
     units = len(found)
     if units < MIN_UNITS:
         return None
@@ -76,7 +78,7 @@ def paired_interval(
             for counts in _resamples(occurrences, draws, np.random.default_rng(seed))
         ]
     )
-    tail = _expanded_tail(units, level)
+    tail = float(norm.cdf(math.sqrt(units / (units - 1)) * t.ppf((1 - level) / 2, units - 1)))
     low, high = np.quantile(differences, [tail, 1 - tail])
     return (float(low), float(high)) if math.isfinite(low) and math.isfinite(high) else None
 
@@ -114,11 +116,3 @@ def _resamples(
             counts = np.bincount(chosen.ravel(), minlength=count * distinct)
             counts = counts.reshape(count, distinct)
         yield counts.astype(np.float64)
-
-
-def _expanded_tail(units: int, level: float) -> float:
-    """Return the share of resamples below the lower bound, and above the upper bound."""
-    from scipy.stats import norm, t
-
-    quantile = float(t.ppf((1 - level) / 2, units - 1))
-    return float(norm.cdf(math.sqrt(units / (units - 1)) * quantile))

@@ -59,9 +59,7 @@ def search_means(groups: Groups) -> Numbers:
     return np.array([np.mean(group) for group in groups], dtype=np.float64)
 
 
-def bootstrap(
-    groups: Groups, *, level: float = LEVEL, draws: int = 10_000, seed: int = 0
-) -> Interval:
+def bootstrap(groups: Groups, *, level: float = LEVEL, draws: int = 10_000) -> Interval:
     """Compute the studentized bootstrap interval of the mean over searches.
 
     Searches are drawn with replacement and keep their retrainings. Unlike the percentile interval,
@@ -74,7 +72,7 @@ def bootstrap(
         return Interval(mean, mean, mean, count)
     if count < MIN_SEARCHES:  # too many resamples repeat one search and have no spread
         return Interval(mean, None, None, count)
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(0)
     samples = values[generator.integers(count, size=(draws, count))]
     shift = samples.mean(1) - mean
     deviation = samples.std(1, ddof=1)
@@ -89,7 +87,7 @@ def bootstrap(
     return Interval(mean, low, high, count)
 
 
-def sign_flip_test(differences: Sequence[float], *, seed: int = 0) -> float:
+def sign_flip_test(differences: Sequence[float]) -> float:
     """Return the two-sided p-value of the sign-flip test of paired differences.
 
     Under the null hypothesis, the sign of each difference is random. The test statistic is the
@@ -102,7 +100,7 @@ def sign_flip_test(differences: Sequence[float], *, seed: int = 0) -> float:
         return 1.0
     samples = (np.asarray(differences, dtype=np.float64),)
     found = permutation_test(
-        samples, np.mean, permutation_type="samples", n_resamples=SIGN_DRAWS, random_state=seed
+        samples, np.mean, permutation_type="samples", n_resamples=SIGN_DRAWS, random_state=0
     )
     return float(found.pvalue)
 

@@ -13,7 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from darts.escaping import for_figure
-from darts.judging.pareto import has_number
+from darts.judging.rankings import has_number
 from darts.judging.statistics import Interval
 from darts.plotting.style import (
     HIGHLIGHT,

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from darts.judging.factorial import LEVELS, Estimate, FactorialEffects
-from darts.judging.parameter_importance import ParameterImportances
+from darts.judging.effects import LEVELS, Estimate, FactorialEffects, ParameterImportances
 from darts.plotting.style import (
     MAX_TITLE,
     add_legend,

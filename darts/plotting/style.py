@@ -38,15 +38,13 @@ _METADATA: dict[str, dict[str, None]] = {
 
 
 def new_figure(width: float, height: float, title: str | None = None, size: int = 12) -> Figure:
-    """Return an empty white figure with an Agg canvas; width and height in inches.
+    """Return an empty white figure; width and height in inches.
 
     A title is above it, in a font of ``size`` points. An empty title takes space, None does not.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
     if title is not None:
         figure.suptitle(label_text(title, MAX_TITLE), fontsize=size)
     return figure

@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from darts.config import ConfigError
 from darts.judging.benchmark import Benchmark
 from darts.judging.devices.lookup_table import info_file
 from darts.judging.limits.costs import describe_limits, find_model_file
+from darts.judging.limits.front_budgets import Budgets
 from darts.judging.limits.of_search import predicted_costs, search_limits
-from darts.recipes.front import Front
+from darts.judging.rankings import pareto_front
+from darts.plotting.figures import draw_front
+from darts.plotting.style import save_figure
+from darts.reading import JsonObject
 from darts.recipes.search_callbacks import NETWORK, SearchCallback
 from darts.searching.expected_cost import Penalty
+from darts.searching.paths import path_masks, path_score
 from darts.spaces import AnyGenotype
+from darts.tracking import format_value, print_lines
+from darts.tracking.metrics import write_table
+from darts.tracking.optional import optional
 from darts.typed_values import Misfit, typed
 
 if TYPE_CHECKING:
     from darts.recipes.search import Search
+
+FOLDER = "front"
+TABLE = "front.csv"
+FIGURE = "front.svg"
 
 
 def cost_callbacks(search: Search) -> list[SearchCallback]:
@@ -113,3 +127,103 @@ class Penalties(SearchCallback):
 
     def measures(self, genotype: AnyGenotype) -> dict[str, float]:
         return self._penalty.expected(self.search.searcher.probabilities())
+
+
+class Front(SearchCallback):
+    """Finds the genotypes of a front with the trained supernet, and writes them.
+
+    The penalty of the budgets is a term of the loss of the alphas.
+    """
+
+    def __init__(self, search: Search) -> None:
+        super().__init__(search)
+        self._budgets = Budgets(search.config, search.context, search.data)
+        search.searcher.alpha_costs.append(self._budgets.penalty())
+        # The front, small budgets first: each genotype, and its row of the table.
+        self._found: dict[str, tuple[AnyGenotype, JsonObject]] = {}
+
+    def end_search(self, genotype: AnyGenotype) -> None:
+        """Find the distinct genotypes of the budgets, small budgets first.
+
+        The genotype of a budget is the most probable one that was found between it and the next
+        smaller budget, if there is one, or else below it. Without the smaller budget, the genotypes
+        of several budgets are often the same, far below the larger budgets. Budgets without a
+        genotype within the limits of the search are left out. Genotypes are scored with the weights
+        of the supernet, on the validation data of the search.
+        """
+        with self.search.run.phase("discretization"):
+            self._find()
+
+    def _find(self) -> None:
+        search, budgets = self.search, self._budgets
+        config, context = search.config, search.context
+        searcher, loaders = search.searcher, search.loaders
+        count = min(config.collapse.calibration, len(loaders.for_weights))
+        calibration = [loaders.for_weights.batch(0, step) for step in range(count)]
+        shares = budgets.shares()
+        for share, smaller in zip(shares, [None, *shares], strict=False):
+            limit = budgets.limit_at(share, smaller)
+            if limit is None:
+                continue
+            limited = dataclasses.replace(context, limit=limit)
+            with context.changed(budget=share):
+                probabilities = searcher.probabilities()
+            genotype = config.discretize.genotype(probabilities, limited)
+            if genotype.function in self._found:
+                continue
+            search.loop.save_if_due()  # exits after a signal
+            masks = path_masks(genotype, probabilities, limited)
+            scores = path_score(searcher, masks, calibration, loaders.scoring.epoch(0))
+            row: JsonObject = {
+                "point": len(self._found) + 1,
+                "budget": budgets.at(share),
+                config.front.cost: budgets.cost(genotype),
+                f"valid_{config.metric}": scores[config.metric],
+                "genotype": str(genotype),
+            }
+            self._found[genotype.function] = (genotype, row)
+
+    def summary(self, flaws: Sequence[str]) -> JsonObject:
+        """Write a table, a figure, and a file for each genotype; return their number."""
+        config, run = self.search.config, self.search.run
+        cost, metric = config.front.cost, f"valid_{config.metric}"
+        higher = self.search.objective.metrics[config.metric].higher_is_better
+        rows = [row for _, row in self._found.values()]
+        best = pareto_front(rows, {metric: higher, cost: False})
+        for number, row in enumerate(rows):
+            row["on_front"] = number in best
+        if rows and run.ranks.main:
+            (run.path / FOLDER).mkdir(exist_ok=True)
+            for genotype, row in self._found.values():
+                run.write(f"{FOLDER}/{row['point']}.json", genotype.to_json())
+            write_table(run.path / TABLE, rows)
+            if config.tracking.figures:
+                with optional(run.path / FIGURE):
+                    title = f"{config.name}, seed {config.seed}"
+                    save_figure(draw_front(rows, metric, cost, title=title), run.path / FIGURE)
+        return {"front_points": len(rows)}
+
+    def uncounted(self) -> list[str]:
+        return ["the front"]
+
+    def print_results(self) -> None:
+        config, rows = self.search.config, [row for _, row in self._found.values()]
+        if not rows:
+            line = "warning: the front is empty: no genotype is within the budgets and the limits"
+            print_lines("", line)
+            return
+        names = (config.front.cost, f"valid_{config.metric}")
+        cells = [
+            [
+                f"  front/{row['point']}.json",
+                *(f"{name} {format_value(name, row[name])}" for name in names),
+                "" if row["on_front"] else "dominated",
+            ]
+            for row in rows
+        ]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        print_lines(
+            *("", "Front, scored with the weights of the supernet:"),
+            *("  ".join(map(str.ljust, own, widths)).rstrip() for own in cells),
+            "To train one of them, put its file into the command below.",
+        )

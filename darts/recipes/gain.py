@@ -14,17 +14,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from darts.config import ConfigError, one_of
-from darts.data import IGNORE_INDEX, Batch, PairBatch, Window
-from darts.data.words import PADDING
+from darts.data import Batch
 from darts.judging.resampling import paired_interval, units_of
 from darts.judging.statistics import LEVEL
 from darts.reading import JsonObject
-from darts.recipes.trained import TrainedNetwork, build_on, open_split
+from darts.recipes.trained import TrainedNetwork, score_split
+from darts.tasks import Objective
 from darts.tasks.metrics import Metric, Numbers
 from darts.training.checkpoint import find_checkpoint
 from darts.training.distributed import Ranks
-from darts.training.scoring import evaluate
 
 
 @dataclass(frozen=True)
@@ -81,11 +79,9 @@ def validation_interval(
 class SampleScores:
     """The scores of a network on a split."""
 
-    trained: TrainedNetwork
     scores: dict[str, float]  # all metrics by name
     metric: Metric  # the steering metric
     results: Numbers  # of all samples, (n, k)
-    targets: Tensor  # of all samples in the same order, (m,) int64, or (m, K) float32
     samples: int  # or target tokens
 
 
@@ -107,60 +103,32 @@ def _interval(
 def _score_both(
     references: Sequence[Path], metric: str, split: str, device: str
 ) -> tuple[SampleScores, SampleScores]:
-    """Score two checkpoints on a split; the scores are the same object for the same file."""
+    """Score two checkpoints on a split; the scores are the same object for the same file.
+
+    The networks have the same task and data.
+    """
     files = [find_checkpoint(str(reference)).resolve() for reference in references]
-    ranks = Ranks(device)
-    ours = theirs = score_samples(TrainedNetwork.load(str(files[0])), metric, ranks, split)
+    ranks, first = Ranks(device), TrainedNetwork.load(str(files[0]))
+    ours = theirs = score_samples(first, metric, ranks, split)
     if files[0] != files[1]:
-        network = TrainedNetwork.load(str(files[1]))
         # The order of sentences depends on the batch size.
-        batch_size = ours.trained.config.loader.eval_batch_size
-        theirs = score_samples(network, metric, ranks, split, batch_size=batch_size)
-    first, second = (
-        (own.trained.config.task.name, own.trained.target_names) for own in (ours, theirs)
-    )
-    if first != second or not torch.equal(ours.targets, theirs.targets):
-        raise ConfigError(
-            f"{files[0]} and {files[1]} have different tasks or {split} data; compare retrainings "
-            "with the same dataset and task settings"
-        )
+        size = first.config.loader.eval_batch_size
+        theirs = score_samples(TrainedNetwork.load(str(files[1])), metric, ranks, split, size)
     return ours, theirs
 
 
 def score_samples(
     trained: TrainedNetwork, metric: str, ranks: Ranks, split: str, batch_size: int | None = None
 ) -> SampleScores:
-    """Score a network on a split as ``darts.evaluate`` does; keep the results of samples."""
-    objective, loader = open_split(trained, ranks, split, batch_size=batch_size)
-    one_of("metric", metric, objective.metrics)
-    steering = objective.metrics[metric]
+    """Score a network on a split; keep the results of samples."""
     results: list[Tensor] = []
-    targets: list[Tensor] = []
     samples = 0
 
-    def observe(outputs: object, batch: Batch) -> None:
+    def observe(objective: Objective, outputs: object, batch: Batch) -> None:
         nonlocal samples
-        results.append(steering.rows(objective, outputs, batch).cpu())
-        targets.append(_targets(batch).cpu())
+        results.append(objective.metrics[metric].rows(objective, outputs, batch).cpu())
         samples += objective.num_samples(batch)
 
-    net = build_on(trained, ranks.device)
-    with torch.inference_mode():
-        scores = evaluate(net, loader.epoch(0), objective, device=ranks.device, observe=observe)
-    return SampleScores(
-        trained=trained,
-        scores=scores,
-        metric=steering,
-        results=np.asarray(torch.cat(results).numpy(), dtype=np.float64),
-        targets=torch.cat(targets),
-        samples=samples,
-    )
-
-
-def _targets(batch: Batch) -> Tensor:
-    """Return the targets of a batch without padding, sample by sample."""
-    if isinstance(batch, (Window, PairBatch)):
-        padding = IGNORE_INDEX if isinstance(batch, Window) else PADDING
-        by_sample = batch.targets.t()
-        return by_sample[by_sample != padding]
-    return batch[1]
+    objective, scores = score_split(trained, ranks, split, observe, batch_size)
+    rows = np.asarray(torch.cat(results).numpy(), dtype=np.float64)
+    return SampleScores(scores, objective.metrics[metric], rows, samples)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -20,7 +20,6 @@ from darts.methods.collapse import Measurements, count_edges, genotype_drift
 from darts.reading import JsonObject
 from darts.recipes.search_callbacks import SearchCallback
 from darts.searching.paths import path_masks, path_score, preserved_state
-from darts.searching.searcher import Searcher
 from darts.spaces import AnyGenotype
 from darts.training.checkpoint import StateDict
 from darts.training.device import random_states, restore_random_states
@@ -33,19 +32,6 @@ if TYPE_CHECKING:
 
 class CheckInterrupted(Exception):
     """A signal arrived during a collapse check, which must be repeated."""
-
-
-def dominant_alpha_eigenvalue(
-    searcher: Searcher, batch: Batch, before_product: Callable[[int, int], None] | None = None
-) -> float:
-    """Return the dominant eigenvalue of the Hessian of the loss of the alphas, in training mode.
-
-    ``before_product`` is as in ``dominant_eigenvalue``.
-    """
-    loss, reduce = partial(searcher.arch_loss, deterministic=True), searcher.ranks.all_reduce
-    with preserved_state(searcher.net):
-        hessian = AlphaHessian(searcher.net, loss, batch, reduce)
-        return dominant_eigenvalue(hessian, before_product=before_product)
 
 
 class Inspection(SearchCallback):
@@ -102,12 +88,17 @@ class Inspection(SearchCallback):
         search.loop.console.status(f"collapse check: {measurement}")
 
     def _eigenvalue(self, epoch: int) -> float:
+        """Return the dominant eigenvalue of the Hessian of the loss of the alphas."""
         self._poll("eigenvalue")
-        return dominant_alpha_eigenvalue(
-            self.search.searcher,
-            self.search.loaders.for_alphas.batch(epoch, 0),
-            lambda done, total: self._poll(f"eigenvalue, part {done + 1} of at most {total}"),
-        )
+        searcher, batch = self.search.searcher, self.search.loaders.for_alphas.batch(epoch, 0)
+        loss = partial(searcher.arch_loss, deterministic=True)
+
+        def poll(done: int, total: int) -> None:
+            self._poll(f"eigenvalue, part {done + 1} of at most {total}")
+
+        with preserved_state(searcher.net):  # in training mode
+            hessian = AlphaHessian(searcher.net, loss, batch, searcher.ranks.all_reduce)
+            return dominant_eigenvalue(hessian, before_product=poll)
 
     def _measure(self, epoch: int, eigenvalue: float | None) -> Measurements:
         """Measure the search at the end of an epoch; ``eigenvalue`` is None if it is unknown."""

@@ -171,7 +171,10 @@ class Retraining(Recipe):
             self.ranks.share(self.state.net)
             if loss is not None:
                 self.state.first_loss = self.ranks.all_reduce_max(loss)
-                self._score_frozen()
+                if self.score_loader is not None:
+                    with run.phase("validation"):
+                        scores = self.score(self.score_loader.epoch(0), self.state.net)
+                    self.state.frozen_scores = scores
         if self.config.max_seconds is not None:
             left = self.config.max_seconds - self.ranks.all_reduce_max(run.cost()["seconds"])
             self._deadline = time.monotonic() + left
@@ -263,13 +266,6 @@ class Retraining(Recipe):
             state.best = {"epoch": epoch + 1, "scores": state.scores, "net": copies}
         lr = self.learning_rate(epoch, len(state.train_loader) - 1)  # of the last step
         return EpochReport(lr=lr, row={"drop_path": state.net.drop_path})
-
-    def _score_frozen(self) -> None:
-        """Score trained weights and a fitted classifier, before the training."""
-        if self.score_loader is not None:
-            with self.run.phase("validation"):
-                batches = self.score_loader.epoch(0)
-                self.state.frozen_scores = self.score(batches, self.state.net)
 
     def write_epoch(self, epoch: int) -> None:
         """Write sample outputs and figures, and begin to average weights after a plateau."""

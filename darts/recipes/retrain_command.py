@@ -35,19 +35,14 @@ def retrain_command(
         dataset=config.dataset.name,
     )
     if config.limit.values() or config.front.enabled:
-        arguments += limited_sizes(config)
+        # The sizes of the networks that the limits refer to.
+        sizes = {key: getattr(config.space, key) for key in config.space.size_keys}
+        arguments += [f"space.{key}={v}" for key, v in {**sizes, **config.limit.sizes}.items()]
     has_experiment = any(override.startswith("experiment/search=") for override in overrides)
     if facts is not None and not has_experiment and sources()[config.dataset.name].own:
         arguments += adapted_values(arguments, config, facts)
     words = [f"genotype={directory}", *arguments]
     return " ".join(["python -m darts.retrain", *(shlex.quote(word) for word in words)])
-
-
-def limited_sizes(config: SearchConfig) -> list[str]:
-    """Return overrides for the sizes of the networks that the limits of a search refer to."""
-    keys = config.space.size_keys
-    own = {key: config.limit.sizes.get(key, getattr(config.space, key)) for key in keys}
-    return [f"space.{key}={value}" for key, value in own.items()]
 
 
 def adapted_values(arguments: Sequence[str], config: SearchConfig, facts: DataFacts) -> list[str]:

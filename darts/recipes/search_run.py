@@ -13,7 +13,7 @@ from darts.config.resumed_run import ResumedRun
 from darts.data_modules import make_data_module
 from darts.judging.one_shot import OneShotScorer
 from darts.reading import read_text
-from darts.recipes.front import FOLDER
+from darts.recipes.cost_callbacks import FOLDER
 from darts.recipes.model import CompleteRun
 from darts.recipes.retrain_command import retrain_command
 from darts.recipes.rules import DataFacts

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,11 +14,10 @@ from darts.recipes.retrain import build_network
 from darts.recipes.trained import TrainedNetwork
 from darts.spaces import AnyGenotype
 from darts.training.cost import count_parameters
-from darts.training.device import precision_context, synchronized_clock
+from darts.training.device import precision_context
 from darts.training.distributed import Ranks
+from darts.training.dry_run import median_seconds
 from darts.training.steps import weight_optimizer
-
-STEPS = 5  # measured steps, after one to warm up
 
 
 def faster_precision(genotype: AnyGenotype, config: RetrainConfig, data: DataModule) -> str:
@@ -35,21 +33,21 @@ def faster_precision(genotype: AnyGenotype, config: RetrainConfig, data: DataMod
 def _step_seconds(
     precision: str, genotype: AnyGenotype, config: RetrainConfig, data: DataModule
 ) -> float:
-    device = Ranks(config.device).device
+    ranks = Ranks(config.device)
     train, _ = data.retrain_loaders()
-    net = build_network(genotype, config, data.network_sizes(config.space)).to(device).train()
+    net = build_network(genotype, config, data.network_sizes(config.space)).to(ranks.device).train()
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer, objective = weight_optimizer(net.parameters(), config.optimizer), data.objective()
-    batch, seconds = train.batch(0, 0), []
-    for _ in range(STEPS + 1):
-        begin = synchronized_clock(device)
-        with precision_context(precision, device):
+    batch = train.batch(0, 0)
+
+    def take_step() -> None:
+        with precision_context(precision, ranks.device):
             loss, _ = objective.network_loss(net, batch)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         optimizer.zero_grad()
-        seconds.append(synchronized_clock(device) - begin)
-    return statistics.median(seconds[1:])
+
+    return median_seconds(take_step, ranks)
 
 
 def compare_costs(directories: Mapping[str, Path], threads: int) -> dict[str, float]:

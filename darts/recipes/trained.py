@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, TypedDict
 
@@ -12,8 +13,8 @@ import msgspec
 import torch
 from torch import Tensor
 
-from darts.config import ConfigError, RetrainConfig, rebuild
-from darts.data import Loader, load_split
+from darts.config import RetrainConfig, rebuild
+from darts.data import Batch, load_split
 from darts.data.targets import CLASSES
 from darts.data_modules import DataModule, check_data_kind, make_data_module
 from darts.reading import JsonObject
@@ -33,6 +34,7 @@ from darts.training.checkpoint import (
 )
 from darts.training.device import seed_everything
 from darts.training.distributed import Ranks
+from darts.training.scoring import evaluate
 from darts.training.state import require_finite_weights, require_fitting_network
 from darts.typed_values import Misfit, entry, typed
 
@@ -169,24 +171,31 @@ def open_data(
     return data
 
 
-def open_split(
-    trained: TrainedNetwork, ranks: Ranks, split: str, *, batch_size: int | None = None
-) -> tuple[Objective, Loader]:
-    """Return objective and batches with which ``darts.evaluate`` scores a split."""
-    data = open_data(trained, ranks, batch_size=batch_size)
-    subsets = load_split(trained.file.parent / "split.npz") if split == "valid" else {}
-    loader = data.held_out_loader(split, subsets)
-    if loader is None:
-        raise ConfigError(
-            f"dataset={trained.config.dataset.name}: has no {split} split, on which networks could "
-            "be compared"
-        )
-    return data.objective(), loader
-
-
 def build_on(trained: TrainedNetwork, device: torch.device) -> NetworkBase:
     """Return the trained network on a device."""
     net = trained.build().to(device)
     # As in training: the memory layout affects the last bits of a score.
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return net
+
+
+def score_split(
+    trained: TrainedNetwork,
+    ranks: Ranks,
+    split: str,
+    observe: Callable[[Objective, object, Batch], None],
+    batch_size: int | None = None,
+) -> tuple[Objective, dict[str, float]]:
+    """Score a network on a split that the data has, as ``darts.evaluate`` does.
+
+    Return the objective and all scores. ``observe`` is called with the objective, the predictions
+    for each batch, and the batch.
+    """
+    data = open_data(trained, ranks, batch_size=batch_size)
+    subsets = load_split(trained.file.parent / "split.npz") if split == "valid" else {}
+    loader, objective = data.held_out_loader(split, subsets), data.objective()
+    assert loader is not None
+    net, seen = build_on(trained, ranks.device), partial(observe, objective)
+    with torch.inference_mode():
+        scores = evaluate(net, loader.epoch(0), objective, device=ranks.device, observe=seen)
+    return objective, scores

@@ -77,7 +77,7 @@ def template_environment(escape: Callable[[object], str]) -> Environment:
     def finalize(value: object) -> Markup:
         return value if isinstance(value, Markup) else Markup(escape(value))
 
-    return Environment(
+    templates = Environment(
         loader=PackageLoader("darts.reporting"),
         autoescape=True,
         finalize=finalize,
@@ -85,6 +85,9 @@ def template_environment(escape: Callable[[object], str]) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    own = {"format_genotype": format_genotype, "format_value": format_value}
+    templates.globals |= {**own, "sum_phases": sum_phases}
+    return templates
 
 
 def _page_environment() -> Environment:
@@ -104,11 +107,8 @@ def _page_environment() -> Environment:
         "embedded_svg": _embedded_svg,
         "figure": figure,
         "figures": figures,
-        "format_genotype": format_genotype,
-        "format_value": format_value,
         "lines": lambda text: Markup(for_html(text, keep_lines=True)),
         "part": _part,
-        "sum_phases": sum_phases,
         "tables": tables,
         "verdict": verdict,
     }
@@ -162,16 +162,9 @@ def render_model_card(record: RunRecord, *, exports: bool = True, weights: str =
     ``exports`` says whether ``darts.export`` supports networks of this task, and ``weights`` where
     the weights come from with which the training began, see ``Space.weights_source``.
     """
-    if record.command != "retrain" or not record.finished or record.genotype is None:
-        raise ValueError(f"{str(record.directory)!r} is not a finished retraining")
     config = dict(flatten(record.config))
     templates = template_environment(for_markdown)
-    templates.globals |= {
-        "code": lambda text: Markup(for_markdown_code(text)),
-        "format_genotype": format_genotype,
-        "format_value": format_value,
-        "sum_phases": sum_phases,
-    }
+    templates.globals["code"] = lambda text: Markup(for_markdown_code(text))
     text = templates.get_template("model_card.md").render(
         run=record,
         exports=exports,

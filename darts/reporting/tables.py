@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from darts.judging.edge_importance import ImportanceFile
-from darts.judging.pareto import has_number
+from darts.judging.rankings import has_number
 from darts.reading import JsonObject
 from darts.reporting.record import RunRecord
 from darts.tracking import format_value

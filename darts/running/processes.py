@@ -5,22 +5,102 @@ A new process takes seconds to import PyTorch, which is as long as a short run t
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import torch
 
-from darts.running import worker_process
+from darts.data_modules.data_module import keep_data
+from darts.reading import one_line
+from darts.running.execution import attempt, redirect_output
 from darts.running.jobs import Job, Outcome, Reply
 from darts.running.pool import PoolExecutor, Worker, WorkerDied
+from darts.training.device import round_robin_gpu
+from darts.training.interrupt import Interrupt
+from darts.writing import WriteError
+
+LATE_IMPORTS = ("scipy.sparse", "torch._dynamo")
+"""Modules that runs import late, and that take long."""
+
+
+def serve(
+    number: int | None,
+    threads: int | None,
+    log: Path,
+    own_group: bool,
+    environment: dict[str, str],
+    connection: Connection,
+) -> None:
+    """Execute the jobs that arrive on a connection, until its other end closes.
+
+    SIGTERM stops the current job only. If the parent process is killed, the current run saves a
+    checkpoint, and this process exits.
+
+    Args:
+        number: See ``prepare_process``.
+        threads: See ``prepare_process``.
+        log: File for the output outside of runs.
+        own_group: Whether this process leaves the process group of its parent.
+        environment: Variables of the parent.
+        connection: Receives ``Job`` and sends ``Reply``; the first reply means that this process
+            has started.
+    """
+    os.environ.update(environment)  # a fork has the variables with which its server started
+    if own_group:
+        os.setpgid(0, 0)
+    prepare_process(number, threads)
+    with suppress(EOFError, OSError):  # the other end has closed
+        try:
+            # This `Interrupt` records a signal that arrives just before or after a run.
+            with redirect_output(log), Interrupt() as interrupt, keep_data():
+                gc.collect()
+                gc.freeze()  # makes later collections fast
+                _execute_all(connection, interrupt)
+        except OSError as error:  # the log cannot be written
+            reason = error.strerror or one_line(error)
+            connection.send(WriteError(error.errno, f"cannot write {log}: {reason}"))
+
+
+def _execute_all(connection: Connection, interrupt: Interrupt) -> None:
+    reply: Reply = None
+    while True:
+        connection.send(reply)
+        reply = attempt(connection.recv())
+        if reply is None:
+            interrupt.received = None  # the signal has stopped this run, and stops no other
+
+
+def prepare_process(number: int | None, threads: int | None) -> None:
+    """Set the GPU and the threads of a worker; end it with its parent.
+
+    The process receives SIGTERM when its parent process ends, even if that is killed.
+
+    Args:
+        number: Number of the worker on this machine, from 0; None to see all GPUs.
+        threads: Threads of PyTorch; None for PyTorch's default.
+    """
+    if number is not None:
+        os.environ.update(round_robin_gpu(number))  # before CUDA is initialized in this process
+    if threads is not None:
+        torch.set_num_threads(threads)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch(sentinel: int) -> None:
+        wait([sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, args=(parent.sentinel,), daemon=True).start()
 
 
 class ProcessWorker(Worker):
@@ -47,7 +127,7 @@ class ProcessWorker(Worker):
         self._connection, other_end = context.Pipe()
         # Not a daemon, because loaders of the runs may start processes.
         process: BaseProcess = context.Process(  # type: ignore[attr-defined]
-            target=worker_process.main, args=(*self._arguments, dict(os.environ), other_end)
+            target=serve, args=(*self._arguments, dict(os.environ), other_end)
         )
         with ctrl_c_blocked():
             process.start()
@@ -93,7 +173,12 @@ class ProcessWorker(Worker):
     def _death(self) -> WorkerDied:
         assert self.process is not None
         self.process.join()
-        return WorkerDied(describe_exit(self.process.exitcode))
+        code = self.process.exitcode
+        if code is None or code >= 0:
+            return WorkerDied(f"exited with code {code}")
+        name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+        hint = " (out of memory?)" if name == "SIGKILL" else ""
+        return WorkerDied(f"was killed by {name}{hint}")
 
 
 def _context() -> BaseContext:
@@ -104,7 +189,7 @@ def _context() -> BaseContext:
     if "forkserver" not in multiprocessing.get_all_start_methods():  # Windows
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([worker_process.__name__, *worker_process.LATE_IMPORTS])
+    context.set_forkserver_preload([__name__, *LATE_IMPORTS])
     return context
 
 
@@ -120,15 +205,6 @@ def start_server() -> None:
 def threads_per_worker(workers: int) -> int | None:
     """Return an equal share of the threads of this process; None if OMP_NUM_THREADS sets it."""
     return None if "OMP_NUM_THREADS" in os.environ else max(1, torch.get_num_threads() // workers)
-
-
-def describe_exit(code: int | None) -> str:
-    """Return how a process ended, as a verb phrase; a code of ``-n`` means signal ``n``."""
-    if code is None or code >= 0:
-        return f"exited with code {code}"
-    name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
-    hint = " (out of memory?)" if name == "SIGKILL" else ""
-    return f"was killed by {name}{hint}"
 
 
 @contextmanager

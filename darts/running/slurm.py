@@ -94,10 +94,13 @@ class SlurmExecutor(QueueExecutor):
 
     def _send(self, futures: Sequence[Future]) -> None:
         """Submit jobs as an array."""
+        # A command that is a job itself passes no settings on to its jobs.
+        is_job = "SLURM_JOB_ID" in os.environ
+        outside = submitit.helpers.clean_env() if is_job else nullcontext()
         try:
             # The process of a job does not know the number of its cores.
             jobs = [replace(each.job, threads=each.job.threads or self.threads) for each in futures]
-            with _outside_of_slurm(), self._cluster.batch():
+            with outside, self._cluster.batch():
                 handles = [self._cluster.submit(run_alone, job) for job in jobs]
         except Exception as error:  # of sbatch or the file system
             text = f"executor=slurm: cannot submit jobs: {one_line(error)}"
@@ -181,8 +184,3 @@ class SlurmExecutor(QueueExecutor):
         super()._end(at_once=at_once)
         self._aborting = at_once
         self._watcher.join()
-
-
-def _outside_of_slurm() -> Any:
-    """Return a context in which a command that is a job itself passes no settings on to jobs."""
-    return submitit.helpers.clean_env() if "SLURM_JOB_ID" in os.environ else nullcontext()

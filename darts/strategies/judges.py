@@ -217,7 +217,7 @@ class TableJudge(Judge):
     """Read the validation accuracy from a benchmark table.
 
     Attributes:
-        split: Split in the name of the table's column, see ``darts.judging.benchmark_table``.
+        split: Split in the name of the table's column, see ``darts.judging.benchmark``.
         epochs: Epochs of training after which the accuracy was measured. The default is 12 and not
             200, because a study that trains could not afford 200 epochs per architecture.
             NAS-Bench-Macro has only ``split="test"`` after 50 epochs.

@@ -36,7 +36,7 @@ def environment() -> dict[str, object]:
             "numpy": metadata.version("numpy"),
             "darts-nas": darts.__version__,
         },
-        "cpu": {"model": _cpu_model(), "cores": cores, "threads": torch.get_num_threads()},
+        "cpu": {"model": cpu_model(), "cores": cores, "threads": torch.get_num_threads()},
         "cuda": _cuda(),
         "git_revision": revision,
         "git_dirty": dirty,
@@ -80,7 +80,8 @@ def _output(command: list[str], variables: dict[str, str] | None = None) -> str 
     return done.stdout.decode("utf-8", errors="replace").strip()
 
 
-def _cpu_model() -> str | None:
+def cpu_model() -> str | None:
+    """Return the name of the processor; None if it is unknown."""
     try:
         for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
             key, _, value = line.partition(":")

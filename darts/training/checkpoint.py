@@ -20,7 +20,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from darts.config import ConfigError
-from darts.reading import JSON_LIMIT, FileError, JsonObject, one_line, open_regular
+from darts.reading import JSON_LIMIT, FileError, one_line, open_regular
 from darts.typed_values import Misfit
 from darts.writing import write_atomically
 
@@ -106,7 +106,14 @@ def _read(path: Path, kinds: tuple[str, ...]) -> StateDict:
             raise ValueError("its header is too long")
         metadata = json.loads(file.read(length))["__metadata__"]
         content = json.loads(metadata[_TEXT])
-        _check_kind(path, content, kinds)
+        kind, found = content["kind"], content["format"]
+        if found != FORMATS[kind]:
+            raise CheckpointError(
+                f"{path} is a checkpoint of another version of darts-nas: format {found!r:.20}, "
+                f"not {FORMATS[kind]}"
+            )
+        if kinds and kind not in kinds:
+            raise CheckpointError(f"checkpoint {path} was written by {kind}, not by {kinds[0]}")
         file.seek(0)
         data = file.read()
     # Copies, because the memory of a tensor from bytes is not aligned.
@@ -124,18 +131,6 @@ def _read(path: Path, kinds: tuple[str, ...]) -> StateDict:
         return {key: restored(item) for key, item in value.items()}
 
     return {name: restored(value) for name, value in content.items()}
-
-
-def _check_kind(path: Path, content: JsonObject, kinds: tuple[str, ...]) -> None:
-    kind, found = content["kind"], content["format"]
-    known = FORMATS[kind]
-    if found != known:
-        raise CheckpointError(
-            f"{path} is a checkpoint of another version of darts-nas: format {found!r:.20}, "
-            f"not {known}"
-        )
-    if kinds and kind not in kinds:
-        raise CheckpointError(f"checkpoint {path} was written by {kind}, not by {kinds[0]}")
 
 
 def _checksum(text: str, tensors: Mapping[str, Tensor]) -> int:

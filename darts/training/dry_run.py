@@ -93,14 +93,19 @@ def estimate_cost(
         recipe.begin_epoch(epoch)
         recipe.train_step(train_loader.batch(epoch, recipe.state.step))
 
+    def score_first(loader: Loader, batches: int) -> None:
+        score(islice(loader.epoch(0), batches))
+
     training = validation = 0.0  # seconds
     for number, (epoch, count) in enumerate(epochs.items(), 1):
         console.info(f"measuring steps of epoch kind {number} of {len(epochs)}")
-        seconds = _median_seconds(partial(take_step, epoch), ranks)
+        seconds = median_seconds(partial(take_step, epoch), ranks)
         training += count * len(train_loader) * seconds
         if valid_loader is not None:
             console.info("measuring validation")
-            validation += count * _validation_seconds(valid_loader, score, ranks)
+            batches = min(SCORED_BATCHES, len(valid_loader))
+            seconds = median_seconds(partial(score_first, valid_loader, batches), ranks)
+            validation += count * seconds * len(valid_loader) / max(1, batches)
     energy, total = meter.read(), sum(epochs.values())
     joules = energy.joules / energy.seconds * (training + validation) if energy.seconds else 0.0
     return CostEstimate(
@@ -116,16 +121,7 @@ def estimate_cost(
     )
 
 
-def _validation_seconds(
-    loader: Loader, score: Callable[[Iterable[Batch]], object], ranks: Ranks
-) -> float:
-    """Return the seconds of scoring all batches of a loader, from its first ones."""
-    batches = min(SCORED_BATCHES, len(loader))
-    seconds = _median_seconds(lambda: score(islice(loader.epoch(0), batches)), ranks)
-    return seconds * len(loader) / max(1, batches)
-
-
-def _median_seconds(work: Callable[[], object], ranks: Ranks) -> float:
+def median_seconds(work: Callable[[], object], ranks: Ranks) -> float:
     """Return the median seconds of a few calls, after a warm-up call.
 
     All ranks make equally many calls: the slowest rank decides when to stop.

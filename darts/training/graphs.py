@@ -99,18 +99,16 @@ class GraphedStep(Generic[Result]):
         """Take one step. The next call may overwrite the tensors of the result."""
         if not self._enabled or self._obstacle is not None:
             return self._step(*batches)
-        return self._graphed(cast("Sequence[SampleBatch]", batches))
-
-    def _graphed(self, batches: Sequence[SampleBatch]) -> Result:
-        inputs = [x for batch in batches for x in batch]
+        samples = cast("Sequence[SampleBatch]", batches)
+        inputs = [x for batch in samples for x in batch]
         layout: list[object] = [(x.shape, x.stride(), x.dtype) for x in inputs]
         if self._layout is None:
             self._layout = layout
-            return self._warm_up(batches)
+            return self._warm_up(samples)
         if layout != self._layout:
-            return self._run(batches)
+            return self._run(samples)
         if self._capture is None:
-            self._capture = self._captured(batches)
+            self._capture = self._captured(samples)
         for own, new in zip(self._capture.inputs, inputs, strict=True):
             own.copy_(new, non_blocking=True)
         self._capture.graph.replay()
@@ -149,7 +147,11 @@ class GraphedStep(Generic[Result]):
             raise
         except RuntimeError as error:
             # A failed capture may leave the generator of the GPU unusable: there is no way back.
-            reason = str(_first_error(error)).strip().partition("\n")[0]
+            # The first error made it fail; ending the capture raises another one.
+            first: BaseException = error
+            while first.__context__ is not None:
+                first = first.__context__
+            reason = str(first).strip().partition("\n")[0]
             raise ConfigError(
                 f"graphs=auto: the step cannot be captured as a CUDA graph ({reason}); "
                 "set graphs=off"
@@ -174,13 +176,6 @@ def capture_obstacle(config: RunConfig, ranks: Ranks, components: Sequence[str])
         if not can_capture(component):
             return f"{key}={component.name} does not support them"
     return None
-
-
-def _first_error(error: BaseException) -> BaseException:
-    """Return the error that made the capture fail; ending the capture raises another one."""
-    while error.__context__ is not None:
-        error = error.__context__
-    return error
 
 
 def _on_cpu(states: RandomStates) -> tuple[object, ...]:

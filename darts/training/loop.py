@@ -146,7 +146,8 @@ class TrainingLoop:
                 continue
             self._log_epoch(report)
             recipe.write_epoch(state.epoch)
-            self._complete_epoch()
+            state.epoch, state.step, state.means = state.epoch + 1, 0, EpochMeans()
+            self.save()
             self._keep()
         self._kept = None
 
@@ -246,12 +247,6 @@ class TrainingLoop:
         split, _, metric = name.partition("_")
         main = metric in (self.recipe.config.metric, "loss")
         return f"{metric}/{split}" if main else f"{split}/{metric}"
-
-    def _complete_epoch(self) -> None:
-        state = self.state
-        state.epoch, state.step = state.epoch + 1, 0
-        state.means = EpochMeans()
-        self.save()
 
     def save_if_due(self) -> None:
         """Write a checkpoint if any rank received a signal or ``save_minutes`` have passed."""

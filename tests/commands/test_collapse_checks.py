@@ -202,7 +202,7 @@ def test_checks_reuse_the_eigenvalue_of_the_stopping_rule(
 ) -> None:
     """The stopping rule needs an eigenvalue per epoch; the fifth call would fail."""
     values = iter([0.25, 0.5, 0.75, 1.0])
-    monkeypatch.setattr(inspection, "dominant_alpha_eigenvalue", lambda *_: next(values))
+    monkeypatch.setattr(inspection.Inspection, "_eigenvalue", lambda *_: next(values))
     overrides = (*FAST, "collapse.every=2", "stopping=curvature")
     done = commands.run("search", tmp_path / "run", *overrides)
     assert [row["eigenvalue"] for row in done.rows] == [0.25, 0.5, 0.75, 1.0]

@@ -20,7 +20,7 @@ from darts import judge
 from darts.config import JudgeConfig
 from darts.hpo.architecture_list import read_architectures
 from darts.hpo.judge_plan import JudgePlan
-from darts.hpo.judge_scores import ScoreAnalysis, ScoreFile
+from darts.hpo.judge_scores import Row, ScoreAnalysis, ScoreFile
 from darts.judging.training_free import SCORES
 from darts.reading import read_json
 from darts.running import execution
@@ -309,7 +309,8 @@ def test_a_loss_is_better_if_it_is_lower(tmp_path: Path) -> None:
     )
     scored = ScoreFile(tmp_path / "scores.json", "")
     for text, loss in zip(texts, (math.inf, 3.0, 2.0, 1.0), strict=True):
-        scored.add(text, {"valid_loss": loss, "parameters": 1.0, "macs": 1.0}, 1.0, None)
+        scores = {"valid_loss": loss, "parameters": 1.0, "macs": 1.0}
+        scored.rows[text] = Row(genotype=text, seconds=1.0, scores=scores, training=None)
     analysis = ScoreAnalysis.make(JudgeConfig(judge=TrainingJudge()), plan, scored)
     assert [row["genotype"] for row in analysis.rows()] == texts[::-1]
     assert analysis.rows()[-1]["valid_loss"] == math.inf

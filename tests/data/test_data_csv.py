@@ -126,10 +126,7 @@ MANY = [f"{i}.5,{i * i}.5,{'xy'[i % 2]}" for i in range(20)]
         (["a,,c", *ROWS], "line 1: column 2 has no name"),
         (ROWS, "line 1: the column names are numbers; insert a header"),
         ([HEAD, ROWS[0], "1,2,x,4"], "Expected 3 fields in line 3, saw 4"),
-        (
-            [HEAD, *MANY, "21,two,x"],
-            "line 22, column 'b': 'two' is not a number; correct it, or",
-        ),
+        ([HEAD, *MANY, "21,two,x"], "line 22, column 'b': 'two' is not a number; correct it, or"),
         ([HEAD, *MANY, "21,1_0,x"], "line 22, column 'b': '1_0' is not a number"),
         ([HEAD, *ROWS, "9,3,"], r"line 10, column 'c': a value is missing \(''\)"),
         ([HEAD, *MANY, "-inf,4,y"], "line 22, column 'a': '-inf' is not finite"),

@@ -16,8 +16,7 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 
 from darts.config import ConfigError, RetrainConfig, compose
-from darts.hpo.analysis import analyze
-from darts.hpo.result_files import total_energy
+from darts.hpo.analysis import analyze, total_energy
 from darts.hpo.search_space import FactorialDesign, SearchSpace
 from darts.hpo.study import best_trial, fixed_overrides
 from darts.hpo.supervisor import Supervisor

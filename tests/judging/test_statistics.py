@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from darts.judging.factorial import Estimate, factorial_effects
+from darts.judging.effects import Estimate, factorial_effects
 from darts.judging.rankings import agreement, calibrated_weights, combined
 from darts.judging.resampling import MIN_UNITS, TEXT_BLOCKS, paired_interval, units_of
 from darts.judging.statistics import (

@@ -15,9 +15,8 @@ import pytest
 import torch
 from matplotlib.colors import to_hex
 
-from darts.judging.factorial import factorial_effects
-from darts.judging.parameter_importance import ParameterImportances
-from darts.judging.pareto import pareto_front
+from darts.judging.effects import ParameterImportances, factorial_effects
+from darts.judging.rankings import pareto_front
 from darts.judging.statistics import bootstrap
 from darts.plotting.figures import (
     draw_alpha_heatmap,

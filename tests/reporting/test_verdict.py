@@ -359,10 +359,3 @@ def test_limitations_name_missing_scores_and_a_selected_epoch() -> None:
 
 def test_card_without_support_for_export_omits_the_command() -> None:
     assert "darts.export" not in render_model_card(finished(), exports=False)
-
-
-def test_search_or_unfinished_retraining_raises() -> None:
-    with pytest.raises(ValueError, match="is not a finished retraining"):
-        render_model_card(finished(command="search"))
-    with pytest.raises(ValueError, match="is not a finished retraining"):
-        render_model_card(finished(summary={}))

@@ -22,7 +22,7 @@ import torch
 from small_jobs import end_state, make_job
 from waiting import wait_for, wait_until
 
-from darts.running import processes, worker_process
+from darts.running import processes
 from darts.running.jobs import ExecutorError, Future, Job, Outcome, is_complete, log_file
 from darts.running.pool import WorkerDied
 from darts.running.processes import ProcessExecutor, ProcessWorker
@@ -212,7 +212,7 @@ def test_a_worker_gets_the_variables_with_which_it_starts(
 
     context = SimpleNamespace(Pipe=multiprocessing.Pipe, Process=execute_here)
     monkeypatch.setattr(processes, "_context", lambda: context)
-    monkeypatch.setattr(worker_process, "prepare_process", record)
+    monkeypatch.setattr(processes, "prepare_process", record)
     monkeypatch.setenv("DARTS_TEST", "new")
     with pytest.raises(Stopped):
         ProcessWorker(None, None, tmp_path / "0.log").start()

@@ -71,14 +71,8 @@ def read_edges(genotype: AnyGenotype, cell: str) -> list[Edge]:
     fed = _reached(paths, set(range(genotype.inputs)))
     live = _reached([(target, source) for source, target in paths], set(genotype.concat(cell)))
     return [
-        Edge(
-            source,
-            target,
-            name,
-            live=name != NONE and target in live,
-            fed=name != NONE and source in fed,
-        )
-        for source, target, name in edges
+        Edge(s, t, name, live=name != NONE and t in live, fed=name != NONE and s in fed)
+        for s, t, name in edges
     ]
 
 

@@ -11,9 +11,9 @@ from msgspec import Meta
 
 from darts.judging.devices.cell_features import Encoding, encode
 from darts.judging.devices.lookup_table import LookupTable, require_space_of
-from darts.reading import FileError, StrPath, read_json_object
+from darts.reading import FileError, StrPath, damage, read_json_object
 from darts.spaces import AnyGenotype
-from darts.typed_values import Misfit, Name, Number, typed
+from darts.typed_values import Name, Number, typed
 from darts.writing import write_json
 
 Kind: TypeAlias = Literal["additive", "ridge"]
@@ -52,10 +52,8 @@ class LinearModel:
     def load(cls, path: StrPath) -> LinearModel:
         """Read a file of ``save``."""
         content = read_json_object(path)
-        try:
+        with damage(f"{path} is not a latency model"):
             return typed(cls, content)
-        except Misfit as error:
-            raise FileError(f"{path} is not a latency model: {error}") from None
 
 
 LatencyModel: TypeAlias = LookupTable | LinearModel

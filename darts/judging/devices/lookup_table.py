@@ -36,10 +36,11 @@ from darts.judging.devices.stopwatch import (
     time_passes,
     timing,
 )
-from darts.reading import MIB, FileError, JsonObject, read_text, read_yaml
+from darts.reading import MIB, JsonObject, damage, read_text, read_yaml
 from darts.searching.expected_cost import ExpectedCost
 from darts.spaces import AnyGenotype, Space
-from darts.typed_values import Misfit, Name, typed
+from darts.tracking.metrics import write_table
+from darts.typed_values import Name, typed
 from darts.writing import write_atomically
 
 LIMIT = 16 * MIB  # bytes of the CSV file
@@ -77,12 +78,6 @@ class Row:
     key: Key
     output: tuple[int, ...]  # shape for one sample
     timing: Timing
-
-    @property
-    def stride(self) -> int:
-        """How much larger the side of the input is; 1 for inputs other than images."""
-        inputs = self.key[1]
-        return -(-inputs[-1] // self.output[-1]) if len(inputs) == len(self.output) == 3 else 1
 
 
 @dataclass(frozen=True)
@@ -131,32 +126,30 @@ class LookupTable:
 
     def save(self, path: Path) -> None:
         """Write ``path``, a CSV file, and the YAML file of the same name."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(COLUMNS)
+        rows = []
         for row in self.rows:
             module, shape = row.key
             sizes = ["x".join(map(str, sides)) for sides in (shape, row.output)]
+            # How much larger the side of the input is; 1 for inputs other than images.
+            are_images = len(shape) == len(row.output) == 3
+            stride = -(-shape[-1] // row.output[-1]) if are_images else 1
             times = (f"{row.timing.median_ms:.6g}", f"{row.timing.spread_ms:.3g}", row.timing.count)
-            writer.writerow([row.operation, *sizes, row.stride, module, *times])
-        write_atomically(path, text.getvalue())
+            cells = (row.operation, *sizes, stride, module, *times)
+            rows.append(dict(zip(COLUMNS, cells, strict=True)))
+        write_table(path, rows)
         content = dataclasses.asdict(self.info)
         write_atomically(info_file(path), yaml.safe_dump(content, sort_keys=False))
 
     @classmethod
     def load(cls, path: Path) -> LookupTable:
         """Read the files of ``save``."""
-        try:
+        with damage(f"{info_file(path)} is not a description"):
             info = typed(TableInfo, read_yaml(info_file(path)))
-        except Misfit as error:
-            raise FileError(f"{info_file(path)} is not a description: {error}") from None
         reader = csv.DictReader(io.StringIO(read_text(path, limit=LIMIT), newline=""))
-        try:
+        with damage(f"{path} is not a lookup table"):
             if tuple(reader.fieldnames or ()) != COLUMNS:
                 raise ValueError(f"the header must be {','.join(COLUMNS)}")
             return cls(info, tuple(_row(cells, reader.line_num) for cells in reader))
-        except (ValueError, csv.Error) as error:
-            raise FileError(f"{path} is not a lookup table: {error}") from None
 
 
 def require_space_of(genotype: AnyGenotype, space: str, model: str) -> None:

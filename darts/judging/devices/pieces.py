@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import nn
 
-from darts.spaces import NetworkPiece, Space
+from darts.spaces import Space
 from darts.spaces.deriving import Candidates
 
 FIXED = "fixed"
@@ -44,7 +44,10 @@ def operations_of(space: Space, *, classes: int, sample_shape: Shape) -> list[Op
     candidates = candidates_of(space, classes=classes, in_channels=channels)
     found: dict[Key, Operation] = {}
     for piece in space.pieces(classes=classes, sample_shape=sample_shape):
-        module, name = piece.make(), name_of(piece, candidates)
+        module, name = piece.make(), FIXED
+        if piece.place is not None:
+            group, edge, column = piece.place
+            name = candidates[group][edge][column] if group in candidates else group
         key = key_of(module, piece.shape)
         if key not in found and not is_free(space, name, module):
             found[key] = Operation(name, key, piece.make)
@@ -60,10 +63,3 @@ def is_free(space: Space, name: str, module: nn.Module) -> bool:
     """Return whether a network does not compute an operation: it passes its input on, or zeros."""
     computes = any(True for _ in module.parameters())
     return isinstance(module, nn.Identity) or (name in space.skip_operations and not computes)
-
-
-def name_of(piece: NetworkPiece, candidates: Candidates) -> str:
-    if piece.place is None:
-        return FIXED
-    group, edge, column = piece.place
-    return candidates[group][edge][column] if group in candidates else group

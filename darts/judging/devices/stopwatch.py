@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from msgspec import Meta
 from torch import Tensor, nn
 
 from darts.ops.float32 import float32_products
-from darts.tracking.environment import environment
+from darts.tracking.environment import cpu_model
 from darts.training.device import synchronized_clock
 from darts.typed_values import Name
 
@@ -105,6 +104,4 @@ def device_name(device: torch.device) -> str:
     """Return the name of the GPU or the processor."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    processor = environment()["cpu"]
-    model = processor.get("model") if isinstance(processor, dict) else None
-    return str(model or platform.machine())
+    return cpu_model() or "unknown"

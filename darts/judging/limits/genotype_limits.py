@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
@@ -53,26 +53,18 @@ class GenotypeLimits:
     ) -> None:
         self._useful = useful
         self.decisions, self.limits = decisions, dict(limits)
-        self._costs = {name: costs[name] for name in limits}
-        self._known: dict[tuple[str, str], float] = {}
+        self._costs = {name: cache(costs[name]) for name in limits}
         self._feasible = self._first_choice(uniform)
 
     def costs(self, genotype: AnyGenotype) -> dict[str, float]:
         """Return the limited costs of a genotype, by name."""
-        return {name: self._cost(name, genotype) for name in self._costs}
+        return {name: cost(genotype) for name, cost in self._costs.items()}
 
     def allows(self, genotype: AnyGenotype) -> bool:
         """Return whether a genotype is useful and within all limits."""
         return self._useful(genotype) and all(
-            self._cost(name, genotype) <= limit for name, limit in self.limits.items()
+            self._costs[name](genotype) <= limit for name, limit in self.limits.items()
         )
-
-    def _cost(self, name: str, genotype: AnyGenotype) -> float:
-        """Return a cost of a genotype, which is computed once."""
-        key = (name, str(genotype))
-        if key not in self._known:
-            self._known[key] = self._costs[name](genotype)
-        return self._known[key]
 
     def restrict(self, probabilities: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return probabilities from which the space derives the best genotype within the limits.
@@ -81,7 +73,7 @@ class GenotypeLimits:
         they are returned. Otherwise all candidates outside the best genotype have probability 0.
         """
         given = {group: p.detach().double().cpu() for group, p in probabilities.items()}
-        if self.allows(self._derived(given)):
+        if self.allows(self.decisions.space.derive(given, self.decisions.candidates)):
             return dict(probabilities)
         scores = self.decisions.scores(given)
         choice = self._choose(scores) or self._polish(self._feasible, scores)
@@ -92,15 +84,12 @@ class GenotypeLimits:
     def _first_choice(self, uniform: Mapping[str, Tensor]) -> Choice:
         """Return a choice within the limits, so that a search always has one."""
         space, candidates = self.decisions.space, self.decisions.candidates
-        if self.allows(self._derived(uniform)):
+        if self.allows(space.derive(uniform, candidates)):
             return self.decisions.choice_of(space.derived_mask(uniform, candidates))
         choice = self._choose(self.decisions.scores(uniform))
         if choice is None:
             raise ConfigError(self._impossible())
         return choice
-
-    def _derived(self, probabilities: Mapping[str, Tensor]) -> AnyGenotype:
-        return self.decisions.space.derive(probabilities, self.decisions.candidates)
 
     def _excess(self, genotype: AnyGenotype) -> float:
         if not self._useful(genotype):

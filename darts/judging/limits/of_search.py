@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from functools import partial
 from typing import Any, cast
 
 import torch
@@ -15,7 +14,6 @@ from darts.data_modules.compatibility import data_kind
 from darts.judging.devices.pieces import candidates_of
 from darts.judging.limits.costs import (
     CostMeter,
-    Measure,
     find_model,
     has_fixed_size,
     limit_overrides,
@@ -128,10 +126,17 @@ def genotype_costs(
             f"limit.sizes={config.limit.sizes}: networks of these sizes have other candidates than "
             "the supernet; leave out the size that sets their number"
         )
+    measures = meter.measures()
+
+    def of_network(genotype: AnyGenotype) -> float:
+        with torch.device("meta"):  # without memory for the weights
+            network = space.network(genotype, auxiliary=False, **sizes)
+        return measures["ram_kb"](network, torch.empty(1, *shape, device="meta"))
+
     costs: dict[str, Cost] = {}
-    for name, measure in meter.measures().items():
+    for name, measure in measures.items():
         if name == "ram_kb":
-            costs[name] = partial(_of_network, measure, space, data, shape)
+            costs[name] = of_network
         else:
             expected = ExpectedCost.measured(
                 space, context.candidates, classes=classes, sample_shape=shape, measure=measure
@@ -174,15 +179,6 @@ def random_within_limits(config: SearchConfig, generator: torch.Generator) -> It
     while True:
         drawn = (space.random(generator) for _ in range(DRAWS))
         yield next((genotype for genotype in drawn if limit.allows(genotype)), best)
-
-
-def _of_network(
-    measure: Measure, space: Space, data: DataModule, shape: tuple[int, ...], genotype: AnyGenotype
-) -> float:
-    """Return the cost of a whole network, which is built without memory for its weights."""
-    with torch.device("meta"):
-        network = space.network(genotype, auxiliary=False, **data.network_sizes(space))
-    return measure(network, torch.empty(1, *shape, device="meta"))
 
 
 def overrides_of_limits(limit: LimitConfig, space: Space, method: str) -> list[str]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from darts.config import ConfigError, ExportConfig, Invocation
 from darts.data import InputSpec
 from darts.reading import JsonObject
-from darts.recipes.exporting.formats import FORMATS, GraphFormat, require_packages
+from darts.recipes.exporting.formats import FORMATS, require_packages
 from darts.recipes.exporting.network import ExportableNetwork, Graph, max_error
 from darts.recipes.exporting.validation import Validation, median_milliseconds, takes_numbers
 from darts.recipes.trained import TrainedNetwork
@@ -56,8 +56,8 @@ def export(config: ExportConfig, invocation: Invocation) -> JsonObject:
             file = files.path / "network.safetensors"
             save_network(trained, file)
         else:
-            graph = graph_file(config, files.path, trained, net)
-            file, report = graph.write()
+            graph = GraphFile(config, trained, net)
+            file, report = graph.write(files.path)
             inputs, outputs = graph.network.inputs, graph.network.outputs
         one_sample = config.format in FORMATS and FORMATS[config.format].one_sample
         description = {
@@ -108,26 +108,6 @@ def save_network(trained: TrainedNetwork, path: Path) -> None:
     save_checkpoint(path, NETWORK, {**entries, "best": best}, prefix="best.net.")
 
 
-def graph_file(
-    config: ExportConfig, directory: Path, trained: TrainedNetwork, net: NetworkBase
-) -> GraphFile:
-    """Return the export of a network as a graph, in one of ``FORMATS``."""
-    if not trained.input_specs:
-        raise ConfigError(
-            f"task={trained.config.task.name}: its networks generate text word by word, which a "
-            "graph of tensors cannot express; choose format=safetensors"
-        )
-    if FORMATS[config.format].one_sample and not takes_numbers(trained):
-        raise ConfigError(
-            f"format={config.format}: takes networks with one input of numbers (images, rows, "
-            "spectrograms), not texts; choose onnx, torch_export or safetensors"
-        )
-    require_packages(config.format, int8=config.quantize == "int8")
-    with checkpoint_errors(trained.file):
-        network = ExportableNetwork(net, trained.input_specs, trained.target_scale).eval()
-    return GraphFile(config, directory, network, Validation.open(config, trained, net))
-
-
 def describe_input(spec: InputSpec, one_sample: bool) -> dict[str, object]:
     """Describe an input for network.json; an axis with a name as its size has any length."""
     shape = [spec.dynamic_axes.get(axis, size) for axis, size in enumerate(spec.shape)]
@@ -142,21 +122,37 @@ def describe_input(spec: InputSpec, one_sample: bool) -> dict[str, object]:
     return description
 
 
-@dataclass
 class GraphFile:
-    """The graph of a network, which gets its name if it agrees with the network."""
+    """The graph of a network in one of ``FORMATS``, which gets its name if it agrees with the net.
 
-    config: ExportConfig
-    directory: Path
-    network: ExportableNetwork  # as a graph of tensors
-    validation: Validation | None  # None if the export reads no data
+    Attributes:
+        network: The network as a graph of tensors.
+        validation: Data for scores; None if the export reads no data.
+    """
 
-    def write(self) -> tuple[Path, JsonObject]:
+    def __init__(self, config: ExportConfig, trained: TrainedNetwork, net: NetworkBase) -> None:
+        self.config, self.format = config, FORMATS[config.format]
+        if not trained.input_specs:
+            raise ConfigError(
+                f"task={trained.config.task.name}: its networks generate text word by word, which "
+                "a graph of tensors cannot express; choose format=safetensors"
+            )
+        if self.format.one_sample and not takes_numbers(trained):
+            raise ConfigError(
+                f"format={config.format}: takes networks with one input of numbers (images, rows, "
+                "spectrograms), not texts; choose onnx, torch_export or safetensors"
+            )
+        require_packages(config.format, int8=config.quantize == "int8")
+        with checkpoint_errors(trained.file):
+            network = ExportableNetwork(net, trained.input_specs, trained.target_scale)
+        self.network, self.validation = network.eval(), Validation.open(config, trained, net)
+
+    def write(self, directory: Path) -> tuple[Path, JsonObject]:
         """Return the file and what was measured, or leave no file."""
         suffix = self.format.suffix
-        self.directory.mkdir(parents=True, exist_ok=True)
-        target = self.directory / f"network{suffix}"
-        with TemporaryDirectory(dir=self.directory) as folder:
+        directory.mkdir(parents=True, exist_ok=True)
+        target = directory / f"network{suffix}"
+        with TemporaryDirectory(dir=directory) as folder:
             plain, quantized = Path(folder, f"float{suffix}"), Path(folder, f"int8{suffix}")
             graph, report = self._write_float(plain)
             if self.config.quantize == "int8":
@@ -164,10 +160,6 @@ class GraphFile:
             checked = quantized if self.config.quantize == "int8" else plain
             write_atomically(target, checked.read_bytes())
         return target, report
-
-    @property
-    def format(self) -> GraphFormat:
-        return FORMATS[self.config.format]
 
     def _write_float(self, path: Path) -> tuple[Graph, JsonObject]:
         """Write the network in float32 and compare outputs and, with data, the scores."""

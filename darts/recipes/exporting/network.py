@@ -113,11 +113,9 @@ def max_error(
     ``samples`` are inputs; None for random ones of several lengths. Numbers in their own units are
     compared after they were standardized again. The error is infinite if it is not a number.
     """
-    inputs: list[Sequence[Tensor]] = [] if samples is None else [samples]
-    if samples is None:
-        inputs += [network.examples(length, seed) for seed, length in enumerate((1, 3, 8))]
+    random = (network.examples(length, seed) for seed, length in enumerate((1, 3, 8)))
     worst = 0.0
-    for tensors in inputs:
+    for tensors in random if samples is None else [samples]:
         for expected, actual in zip(network(*tensors), graph(tensors), strict=True):
             if network.scale is not None:
                 expected, actual = map(network.scale.standardize, (expected, actual))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -52,9 +52,9 @@ class Validation:
         If the data cannot be read and the user did not ask for a score, print a line.
         """
         is_asked = config.quantize != "none" or config.validate is True
-        split = trained.file.parent / "split.npz"
+        file = trained.file.parent / "split.npz"
         if not is_asked:
-            held_out = trained.config.validation > 0 and split.is_file()
+            held_out = trained.config.validation > 0 and file.is_file()
             if config.validate is False or not (held_out and takes_numbers(trained)):
                 return None
         if not takes_numbers(trained):
@@ -64,26 +64,18 @@ class Validation:
                 "quantize=none validate=false"
             )
         try:
-            return cls._read(config, trained, net, load_split(split))
+            subsets = load_split(file)
+            data = open_data(trained, Ranks(), root=config.root, workers=config.workers)
+            assert isinstance(data, SampleDataModule)  # of networks with such an input
+            train = subsets.get("train", torch.tensor([]))
+            if not len(train) or int(train.max()) >= len(data.source.train):
+                folder = trained.file.parent
+                raise FileError(f"the split of {folder} does not fit the training samples")
         except (ValueError, OSError) as error:
             if is_asked:
                 raise
             print_lines(f"the file is not scored on validation data: {one_line(error)}")
             return None
-
-    @classmethod
-    def _read(
-        cls,
-        config: ExportConfig,
-        trained: TrainedNetwork,
-        net: NetworkBase,
-        subsets: Mapping[str, Tensor],
-    ) -> Validation:
-        data = open_data(trained, Ranks(), root=config.root, workers=config.workers)
-        assert isinstance(data, SampleDataModule)  # the data module of networks with such an input
-        train = subsets.get("train", torch.tensor([]))
-        if not len(train) or int(train.max()) >= len(data.source.train):
-            raise FileError(f"the split of {trained.file.parent} does not fit the training samples")
         order = train[permutation(len(train), trained.config.seed, "calibration")]
         calibration, rest = order[: config.calibration], order[config.calibration :]
         split, loader = "valid", data.held_out_loader("valid", subsets)

@@ -44,30 +44,25 @@ class MLflow(Tracker):
         logging.getLogger("mlflow").setLevel(logging.WARNING)  # it logs how it makes its tables
         from mlflow.tracking import MlflowClient
 
-        self._client = MlflowClient()
+        client = self._client = MlflowClient()
         self._complete = False
-        self._run, is_known = self._find_or_create(run)
-        self._known = self._last_steps() if is_known else {}
+        # The last step of each metric that MLflow knows, so that none is recorded twice.
+        self._known: dict[str, int] = {}
+        name, key = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT), run.key()
+        found = client.get_experiment_by_name(name)
+        experiment = client.create_experiment(name) if found is None else found.experiment_id
+        known = client.search_runs([experiment], f"tags.`{TAG}` = '{key}'", max_results=1)
+        if known:
+            self._run = str(known[0].info.run_id)
+            for metric in client.get_run(self._run).data.metrics:
+                history = client.get_metric_history(self._run, metric)
+                self._known[metric] = max(entry.step for entry in history)
+        else:
+            created = client.create_run(experiment, run_name=run.name, tags={TAG: key})
+            self._run = str(created.info.run_id)
         self._client.update_run(self._run, status="RUNNING")
         for key, setting in run.params.items():
             self._client.log_param(self._run, key, setting)
-
-    def _find_or_create(self, run: TrackedRun) -> tuple[str, bool]:
-        """Return the identifier of the run, and whether MLflow knew it before."""
-        name, key = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT), run.key()
-        found = self._client.get_experiment_by_name(name)
-        experiment = self._client.create_experiment(name) if found is None else found.experiment_id
-        known = self._client.search_runs([experiment], f"tags.`{TAG}` = '{key}'", max_results=1)
-        if known:
-            return str(known[0].info.run_id), True
-        created = self._client.create_run(experiment, run_name=run.name, tags={TAG: key})
-        return str(created.info.run_id), False
-
-    def _last_steps(self) -> dict[str, int]:
-        """Return the last step of each metric that MLflow knows, so that none is recorded twice."""
-        names = self._client.get_run(self._run).data.metrics
-        history = self._client.get_metric_history
-        return {name: max(metric.step for metric in history(self._run, name)) for name in names}
 
     def log_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
         self._log({_name(tag): value for tag, value in scalars.items()}, step)
