@@ -199,7 +199,7 @@ def value_text(key: str, value: object) -> str:
         text = str(value)
         plain = re.fullmatch(r"[A-Za-z_/][\w./-]*", text) and text.lower() not in _RESERVED
         return text if plain else quoted(text)
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) and "." in key:  # others are groups of keys
         items = (f"{name}:{value_text(key, item)}" for name, item in value.items())
         return f"{{{','.join(items)}}}"
     if isinstance(value, list | tuple):

@@ -95,6 +95,11 @@ class Groups:
     of: Tensor
     is_ordered: bool = False
 
+    @property
+    def count(self) -> int:
+        """Number of groups."""
+        return len(torch.unique(self.of))
+
     def at(self, indices: Tensor) -> Groups:
         """Return the groups of some samples."""
         return Groups(self.of[indices], self.is_ordered)

@@ -77,12 +77,7 @@ _ROWS = {
     "linear": _genotype("mlp", layers=["identity_64"]),
     "mlp_256x2": _genotype("mlp", layers=["relu_256", "relu_256"]),
 }
-_TABM: Values = {
-    "dataset.bins": 16,
-    "space.members": 16,
-    "space.normalization": "none",
-    "space.dropout": 0.1,
-}
+_TABM: Values = {"dataset.bins": 16, "space.members": 16, "space.normalization": "none"}
 """Ensembles with shared hidden layers."""
 _WIDE: Values = {"space.widths": [32, 64, 128, 256], "space.cells": 3}
 _TEXTS = {

@@ -226,7 +226,7 @@ def can_boost(data: DataModule, metric: str) -> TypeGuard[SampleDataModule]:
         return False
     labels = data.source.train.labels
     has_targets = labels.ndim == 1 or data.target_scale is not None
-    several = len(labels[data.subsets["train"]].unique(dim=0)) > 1
+    several = len(torch.unique(labels[data.subsets["train"]], dim=0)) > 1
     return has_targets and several and metric in data.objective().metrics
 
 

@@ -35,7 +35,7 @@ from darts.data.encodings import MAX_BINS, RowEncoding
         (["x", "x"], "unused", ""),
         (["?", ""], "unused", ""),
         (["2024-05-17", "2024-05-17T10:30"], "date", "2024-05-17"),
-        (["9999-12-31T23:59:59-01:00"], "category", ""),
+        (["9999-12-31T23:59:59-01:00", "x"], "category", ""),
         (["17.05.2024", "01.01.1999"], "date", "%d.%m.%Y"),
         (["05/17/2024", "01/02/1999"], "date", "%m/%d/%Y"),
         (["17/05/2024 10:30", "01/02/1999 00:00"], "date", "%d/%m/%Y %H:%M"),
@@ -108,7 +108,7 @@ def test_random_tables_are_read_as_pandas_reads_them(
             moments = values.dt
             hours = moments.hour + moments.minute / 60
             days = (values - datetime(1970, 1, 1)).dt.total_seconds() / 86_400
-            parts = [moments.year, moments.month, moments.dayofweek, hours, days]
+            parts = [moments.year, moments.month, moments.day_of_week, hours, days]
         for part in parts:
             spread = part.std(ddof=0)
             scaled = (part - part.mean()) / (spread if spread > 0 else 1.0)

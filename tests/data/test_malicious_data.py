@@ -259,6 +259,7 @@ def test_attacks_are_refused_without_much_memory(tmp_path: Path, warm_python: Wa
     assert max(grown.values()) < 300, grown
 
 
+@pytest.mark.filterwarnings("ignore:.*it is read as Windows-1252")
 @pytest.mark.parametrize("count", [30, pytest.param(500, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", KINDS)
 def test_damaged_files_are_loaded_or_one_line(kind: str, count: int, tmp_path: Path) -> None:

@@ -160,7 +160,7 @@ def networks(
         subsets=subsets,
         retrain_loaders=lambda: None,
         held_out_loader=lambda name, subsets: "loader" if split else None,
-        groups=SimpleNamespace(is_ordered=True, of=torch.arange(50)) if ordered else None,
+        groups=SimpleNamespace(is_ordered=True) if ordered else None,
     )
     config = SimpleNamespace(
         validation=validation, dataset=SimpleNamespace(name="csv"), validation_fold=None
