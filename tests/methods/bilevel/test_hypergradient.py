@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from end_states import plain
 from oracles.comparing import HYPERGRADIENTS
-from tiny_search import context_and_supernet, cross_entropy, make_batch, make_searcher
+from tiny_search import context_and_supernet, cross_entropy, make_batch
 from torch import Tensor, nn
 
 from darts.methods.bilevel import GRADIENTS, compare_products, first_order, unrolled
@@ -384,11 +384,3 @@ def test_single_level_is_the_gradient_of_the_training_loss() -> None:
     torch.testing.assert_close(actual["cell"], net.alphas["cell"].grad)
     other = GRADIENTS["first_order"]().gradient(inputs)
     assert not torch.allclose(actual["cell"], other["cell"], rtol=0.1)
-
-
-def test_frozen_alphas_are_not_updated() -> None:
-    searcher = make_searcher("bilevel=frozen", "epochs=3")
-    for epoch in range(3):
-        searcher.begin_epoch(epoch)
-        assert not searcher.updates_alphas_in(epoch)
-    assert {name for name in GRADIENTS if not GRADIENTS[name].updates_alphas} == {"frozen"}
