@@ -230,14 +230,9 @@ def test_costs_belong_to_the_current_phase() -> None:
 
 def test_costs_of_a_block_that_raises_belong_to_its_phase() -> None:
     meter, ledger = start_ledger()
-
-    def fail() -> None:
-        with ledger.phase("validation"):
-            meter.use(1, 7)
-            raise KeyError
-
-    with pytest.raises(KeyError):
-        fail()
+    with pytest.raises(KeyError), ledger.phase("validation"):  # noqa: PT012
+        meter.use(1, 7)
+        raise KeyError
     meter.use(1, 1)
     assert [entry["joules"] for entry in ledger.entries()] == [1, 7]
 
