@@ -8,15 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import (
-    accuracy_score,
-    average_precision_score,
-    f1_score,
-    log_loss,
-    mean_absolute_error,
-    r2_score,
-    root_mean_squared_error,
-)
+from sklearn import metrics
 from torch import Tensor
 
 from darts.data import IGNORE_INDEX, PairBatch, Window
@@ -51,9 +43,9 @@ def test_scores_are_those_of_numbers_in_their_own_units() -> None:
         scores.update(outputs[part], (outputs[part], numbers[part]))
     found = scores.compute()
     own, true = SCALE.restore(outputs.double()).numpy(), SCALE.restore(numbers.double()).numpy()
-    assert found["r2"] == pytest.approx(r2_score(true, own))
-    assert found["rmse"] == pytest.approx(root_mean_squared_error(true, own))
-    assert found["mae"] == pytest.approx(mean_absolute_error(true, own))
+    assert found["r2"] == pytest.approx(metrics.r2_score(true, own))
+    assert found["rmse"] == pytest.approx(metrics.root_mean_squared_error(true, own))
+    assert found["mae"] == pytest.approx(metrics.mean_absolute_error(true, own))
     assert found["loss"] == pytest.approx(float((outputs - numbers).square().mean()))
     assert tuple(found) == tuple(REGRESSION.metrics)
 
@@ -86,7 +78,7 @@ def test_training_metrics_are_in_the_units_of_the_data() -> None:
     outputs, numbers = predicted(30)
     value = REGRESSION.train_metrics(outputs, (outputs, numbers))["mae"]
     own, true = SCALE.restore(outputs.double()).numpy(), SCALE.restore(numbers.double()).numpy()
-    assert float(value) == pytest.approx(mean_absolute_error(true, own), rel=1e-5)
+    assert float(value) == pytest.approx(metrics.mean_absolute_error(true, own), rel=1e-5)
 
 
 def test_the_mean_is_at_chance_level() -> None:
@@ -132,11 +124,11 @@ def test_scores_are_those_of_each_label() -> None:
     probabilities = logits.double().sigmoid().numpy()
     chosen = (probabilities > 0.5).astype(int)
     expected = {
-        "average_precision": average_precision_score(true, probabilities, average="macro"),
-        "macro_f1": f1_score(true, chosen, average="macro"),
-        "micro_f1": f1_score(true, chosen, average="micro"),
-        "exact_match": accuracy_score(true, chosen),
-        "loss": np.mean([log_loss(true[:, k], probabilities[:, k]) for k in range(3)]),
+        "average_precision": metrics.average_precision_score(true, probabilities, average="macro"),
+        "macro_f1": metrics.f1_score(true, chosen, average="macro"),
+        "micro_f1": metrics.f1_score(true, chosen, average="micro"),
+        "exact_match": metrics.accuracy_score(true, chosen),
+        "loss": np.mean([metrics.log_loss(true[:, k], probabilities[:, k]) for k in range(3)]),
     }
     assert found == pytest.approx(expected, rel=1e-5)
     assert tuple(found) == tuple(MULTI_LABEL.metrics)
@@ -147,7 +139,7 @@ def test_the_average_precision_ignores_labels_that_never_occur() -> None:
     labels[:, 2] = 0
     found = scores_of(MULTI_LABEL, logits, (logits, labels))
     true, probabilities = labels[:, :2].numpy(), logits[:, :2].double().sigmoid().numpy()
-    expected = average_precision_score(true, probabilities, average="macro")
+    expected = metrics.average_precision_score(true, probabilities, average="macro")
     assert found["average_precision"] == pytest.approx(expected, rel=1e-5)
 
 
