@@ -147,9 +147,8 @@ def test_a_level_larger_network_trains_as_long_as_the_leader(
 def test_each_round_saves_the_best_network(tmp_path: Path) -> None:
     race, _ = explored(tmp_path, *SHORT)
     best = race.best()
-    assert (
-        tmp_path / "checkpoint.safetensors"
-    ).read_text() == f"{best.candidate.name} {best.epochs}"
+    saved = (tmp_path / "checkpoint.safetensors").read_text()
+    assert saved == f"{best.candidate.name} {best.epochs}"
     assert (tmp_path / "genotype.json").read_text() == best.candidate.architecture.to_json()
     rows = [json.loads(line) for line in (tmp_path / "race.jsonl").read_text().splitlines()]
     assert [row["candidate"] for row in rows[:4]] == BASELINES

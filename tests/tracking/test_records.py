@@ -136,13 +136,10 @@ def test_all_records_are_in_one_event_file_of_the_run_directory(tmp_path: Path) 
 
 
 def hparams_of(directory: Path) -> dict[str, Any]:
-    from tensorboard.plugins.hparams.metadata import (
-        SESSION_START_INFO_TAG,
-        parse_session_start_info_plugin_data,
-    )
+    from tensorboard.plugins.hparams import metadata
 
-    metadata = load(directory).SummaryMetadata(SESSION_START_INFO_TAG)
-    info = parse_session_start_info_plugin_data(metadata.plugin_data.content)
+    summary = load(directory).SummaryMetadata(metadata.SESSION_START_INFO_TAG)
+    info = metadata.parse_session_start_info_plugin_data(summary.plugin_data.content)
     return {key: getattr(v, v.WhichOneof("kind")) for key, v in info.hparams.items()}
 
 
