@@ -167,12 +167,7 @@ def measure_cost(
     space: Any, context: SearchContext, name: str, sample_shape: tuple[int, ...]
 ) -> ExpectedCost:
     return ExpectedCost.measured(
-        space,
-        context.candidates,
-        classes=3,
-        sample_shape=sample_shape,
-        measure=MEASURES[name],
-        device=torch.device("cpu"),
+        space, context.candidates, classes=3, sample_shape=sample_shape, measure=MEASURES[name]
     )
 
 

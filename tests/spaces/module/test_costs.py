@@ -79,7 +79,6 @@ def expected_cost(space: Module, name: str) -> tuple[ExpectedCost, SearchContext
     cost = ExpectedCost.measured(
         space, context.candidates, classes=3, sample_shape=SHAPE,
         measure=flash if name == "flash" else MEASURES[name],
-        device=torch.device("cpu"),
     )  # fmt: skip
     return cost, context
 
