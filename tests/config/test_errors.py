@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -95,11 +96,7 @@ ERRORS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
 @pytest.fixture
 def no_data(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fail the test if a data set is read."""
-
-    def read(*_: Any, **__: Any) -> NoReturn:
-        raise AssertionError("data was read")
-
-    monkeypatch.setattr(data_module, "load", read)
+    monkeypatch.setattr(data_module, "load", Mock(side_effect=AssertionError("data was read")))
 
 
 FREQUENT = {"start=nowhere", "optimizer.learning_rate=0.1", "dataset=cifar"}

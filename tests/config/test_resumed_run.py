@@ -9,6 +9,7 @@ import os
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import NamedTuple
+from unittest.mock import Mock
 
 import pytest
 import yaml
@@ -252,11 +253,9 @@ def test_a_damaged_command_line_is_refused_in_one_line(
 def test_a_failure_of_the_machine_is_not_an_error_of_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object, **__: object) -> str:
-        raise OSError(errno.EIO, os.strerror(errno.EIO), "config.yaml")
-
+    error = OSError(errno.EIO, os.strerror(errno.EIO), "config.yaml")
     begin_run(tmp_path)
-    monkeypatch.setattr("darts.config.resumed_run.read_text", fail)
+    monkeypatch.setattr("darts.config.resumed_run.read_text", Mock(side_effect=error))
     with pytest.raises(OSError, match="Input/output error"):
         ResumedRun.load("search", str(tmp_path))
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import CancelledError
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -141,9 +142,7 @@ def test_the_threads_of_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_an_unexpected_error_is_an_outcome_with_a_traceback_in_the_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> None:
-        raise RuntimeError("CUDA out of\nmemory")
-
+    fail = Mock(side_effect=RuntimeError("CUDA out of\nmemory"))
     monkeypatch.setattr(execution, "run_command", fail)
     job = make_job("retrain", tmp_path)
     assert run(job) == {"retrain": Outcome(None, "out of memory: CUDA out of memory")}
@@ -153,12 +152,8 @@ def test_an_unexpected_error_is_an_outcome_with_a_traceback_in_the_log(
 def test_a_full_disk_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """This holds for an error of this package and for another one, as in a print."""
     errors = [WriteError(errno.ENOSPC, "cannot write: disk is full"), OSError(errno.ENOSPC, "full")]
-
-    def fail(*_: object) -> None:
-        raise errors.pop(0)
-
-    monkeypatch.setattr(execution, "run_command", fail)
-    for _ in range(2):
+    monkeypatch.setattr(execution, "run_command", Mock(side_effect=errors))
+    for _ in errors:
         with pytest.raises(WriteError, match="full"):
             run(make_job("retrain", tmp_path))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -231,10 +232,7 @@ def test_finite_difference_runs_without_autocast() -> None:
 
 def test_invalid_options_raise_an_error_before_the_loss_is_computed() -> None:
     net, train, valid = smooth()
-
-    def unexpected_loss(net: Any, batch: Any) -> Tensor:
-        raise AssertionError("the loss was evaluated")
-
+    unexpected_loss = Mock(side_effect=AssertionError("the loss was evaluated"))
     sgd = torch.optim.SGD(net.weight_parameters(), lr=0.1)
     with pytest.raises(ValueError, match="unknown hvp 'hessian'; choose from finite_difference"):
         unrolled(net, unexpected_loss, train, valid, sgd, hvp="hessian")
