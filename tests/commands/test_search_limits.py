@@ -10,6 +10,7 @@ import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import command_calls as commands
 import pytest
@@ -19,12 +20,11 @@ from darts.api import SearchRun
 from darts.escaping import for_html
 from darts.judging.devices.latency_model import LinearModel
 from darts.judging.devices.memory import memory
-from darts.recipes.search import Search
 from darts.spaces import parse_genotype
 from darts.spaces.nas201 import Nas201
 from darts.training.checkpoint import load_checkpoint
 from darts.training.cost import count_macs, count_parameters
-from darts.training.dry_run import CostEstimate, estimate_cost
+from darts.training.dry_run import estimate_cost
 
 TINY = (
     *("collapse.every=0", "dataset=synthetic", "dataset.samples=64", "space=nas201"),
@@ -273,13 +273,9 @@ def test_dry_runs_name_what_is_not_counted(overrides: tuple[str, ...], missing: 
 
 def test_a_dry_run_measures_an_epoch_of_each_kind(monkeypatch: pytest.MonkeyPatch) -> None:
     """The kinds of epochs of a search differ in their stage and in whether the alphas learn."""
-    counted = []
-
-    def estimate(recipe: Search, epochs: dict[int, int], **options: Any) -> CostEstimate:
-        counted.append(epochs)
-        return estimate_cost(recipe, epochs, **options)
-
+    estimate = Mock(wraps=estimate_cost)
     monkeypatch.setattr("darts.recipes.search.estimate_cost", estimate)
     for overrides in ((), ("method=pc_darts",), ("method=drnas", "arch_optimizer.warmup=0.4")):
         commands.run("search", None, *SMALL, "epochs=10", *overrides)
+    counted = [call.args[1] for call in estimate.call_args_list]
     assert counted == [{0: 10}, {0: 3, 3: 7}, {0: 2, 2: 3, 5: 2, 7: 3}]
