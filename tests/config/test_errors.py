@@ -160,12 +160,6 @@ def test_errors_that_depend_on_the_data(
         assert words in line
 
 
-def test_missing_files_name_the_folder_and_the_archive(refused: Any) -> None:
-    line = refused("search", "dataset=cifar10", "dataset.download=false", "dataset.root=nowhere")
-    assert "nowhere" in line
-    assert "cifar-10" in line
-
-
 def test_run_directory_that_cannot_be_written(refused: Any, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     line = refused("search", "dataset=synthetic", "hydra.run.dir=file/run")
