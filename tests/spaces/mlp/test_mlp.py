@@ -136,12 +136,7 @@ def test_expected_costs_are_the_mean_over_all_networks(normalization: str, cells
         expected["parameters"] += probability * count_parameters(net.parameters())
     for name in expected:
         cost = ExpectedCost.measured(
-            space,
-            candidates,
-            classes=4,
-            sample_shape=(6, 1, 1),
-            measure=MEASURES[name],
-            device=torch.device("cpu"),
+            space, candidates, classes=4, sample_shape=(6, 1, 1), measure=MEASURES[name]
         )
         leaves = {group: value.clone().requires_grad_() for group, value in p.items()}
         actual = cost(leaves)
