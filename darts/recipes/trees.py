@@ -12,6 +12,7 @@ References:
 
 from __future__ import annotations
 
+import importlib
 import math
 import time
 from collections.abc import Mapping
@@ -166,6 +167,7 @@ def boost_trees(
         The scores, and the results of single test samples for the metric, see ``Metric.rows``.
     """
     begin, random = time.monotonic(), np.random.default_rng(seed)
+    importlib.import_module("sklearn.ensemble")  # takes longer than the first setting
     objective = data.objective()
     steering = objective.metrics[metric]
 
@@ -176,11 +178,11 @@ def boost_trees(
 
     train, valid = _parts(data)
     best: float | None = None
-    setting, best_setting, trials, rate = FIRST, FIRST, 0, 0.0
+    setting, best_setting, trials, rate = FIRST, FIRST, 0, math.inf
     while True:
         start = time.monotonic()
         trees = Trees(train, data, setting, seed)
-        rate = max(rate, (time.monotonic() - start) / _size(setting))
+        rate = min(rate, (time.monotonic() - start) / _size(setting))
         found = score(trees, valid).get(metric, math.nan)
         if steering.prefers(found, best):
             best, best_setting = found, setting
