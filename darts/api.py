@@ -68,6 +68,7 @@ def search(
     model: nn.Module | None = None,
     *,
     data: Data | None = None,
+    label: str | None = None,
     loss: Loss | None = None,
     out: str | Path | None = None,
     resume: str | Path | SearchRun | None = None,
@@ -78,8 +79,10 @@ def search(
 
     Args:
         model: A model of your own that contains choices; None for one of the other spaces.
-        data: The name of a data set; or PyTorch datasets of images or rows: the training samples,
-            or a pair of training and test samples, see ``darts.data.torch_datasets.store``.
+        data: The name of a data set; or the training samples, or a pair of training and test
+            samples: PyTorch datasets of images or rows, or tables of pandas, see
+            ``darts.data.torch_datasets.store``.
+        label: Name of the column of the targets of a table; by default the last column.
         loss: Function of outputs ``(B, K)`` and targets that returns the mean loss, see
             ``darts.tasks.sample_objective.Loss``; by default the loss of the task.
         out: The run directory; by default a new one in ``runs/search``.
@@ -95,9 +98,9 @@ def search(
     """
     own = model_settings(model)
     if resume is not None:
-        directory = resume_directory(resume, data, out, overrides, settings)
+        directory = resume_directory(resume, data, label, out, overrides, settings)
         return SearchRun(_run("search", None, directory, model, loss), model, loss)
-    given = {**own, **data_settings(data, {**own, **settings}, overrides), **settings}
+    given = {**own, **data_settings(data, {**own, **settings}, overrides, label=label), **settings}
     arguments = hydra_overrides("search", overrides_of(given, overrides))
     directory = _run("search", [*arguments, *loss_settings(loss)], out, model, loss)
     return SearchRun(directory, model, loss)
@@ -107,6 +110,7 @@ def retrain(
     genotype: AnyGenotype | SearchRun | str | Path | None = None,
     data: Data | None = None,
     *,
+    label: str | None = None,
     model: nn.Module | None = None,
     loss: Loss | None = None,
     out: str | Path | None = None,
@@ -119,7 +123,7 @@ def retrain(
     Args:
         genotype: A genotype; the name of a published one, its text, a JSON file or the directory of
             a search; or a ``SearchRun``, whose data set and recommended values are the defaults.
-        data: As for ``darts.search``.
+        data, label: As for ``darts.search``.
         model: The model of your own to which the genotype belongs; a ``SearchRun`` knows it.
         loss: As for ``darts.search``; by default the loss of the ``SearchRun``.
         out: The run directory; by default a new one in ``runs/retrain``.
@@ -138,7 +142,7 @@ def retrain(
         loss = genotype.loss if loss is None else loss
     own = model_settings(model)
     if resume is not None:
-        directory = resume_directory(resume, genotype, data, out, overrides, settings)
+        directory = resume_directory(resume, genotype, data, label, out, overrides, settings)
         return RetrainRun(_run("retrain", None, directory, model, loss), model)
     recommended: list[str] = []
     if isinstance(genotype, SearchRun):
@@ -146,7 +150,7 @@ def retrain(
         if data is None and "dataset" not in settings:
             recommended = genotype.retrain_overrides()
         genotype = genotype.genotype
-    given = {**own, **data_settings(data, {**own, **settings}, overrides), **settings}
+    given = {**own, **data_settings(data, {**own, **settings}, overrides, label=label), **settings}
     if genotype is not None:
         space = settings.get("space", find_genotype(str(genotype))[1].space)
         given |= {"genotype": str(genotype), "space": space}
@@ -158,6 +162,7 @@ def find(
     data: Data | None = None,
     minutes: float | None = None,
     *,
+    label: str | None = None,
     out: str | Path | None = None,
     resume: str | Path | FindRun | None = None,
     overrides: Sequence[str] = (),
@@ -169,7 +174,7 @@ def find(
     part with ``if __name__ == "__main__":``.
 
     Args:
-        data: The name of a data set, or PyTorch datasets, as for ``darts.search``.
+        data, label: As for ``darts.search``.
         minutes: The time budget; 10 minutes by default.
         out: The run directory; by default a new one in ``runs/find``.
         resume: An interrupted run to continue; leave out all other arguments but ``minutes``.
@@ -184,12 +189,12 @@ def find(
 
     budget = {} if minutes is None else {"budget.minutes": minutes}
     if resume is None:
-        found = data_settings(data, settings, overrides, chooses_space=True)
+        found = data_settings(data, settings, overrides, label=label, chooses_space=True)
         arguments = overrides_of({**found, **budget, **settings}, overrides)
         directory = run_directory("find", out)
         config: FindConfig = compose("find", arguments)
     else:
-        directory = resume_directory(resume, data, out, overrides, settings)
+        directory = resume_directory(resume, data, label, out, overrides, settings)
         saved = ResumedRun.load("find", str(directory))
         changes = overrides_of({**budget, "budget.hours": None}) if budget else []
         config = compose("find", changes, saved)

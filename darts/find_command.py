@@ -20,7 +20,7 @@ from pathlib import Path
 
 from darts.config import ConfigError, ExportConfig, FindConfig, Invocation, compose, quoted
 from darts.config.many_runs import ProcessesConfig
-from darts.data_modules.data_module import keep_data
+from darts.data_modules.data_module import DataModule, keep_data
 from darts.finding.answer import write_answer
 from darts.finding.candidates import Candidate, Networks
 from darts.finding.conclusion import Conclusion
@@ -42,6 +42,7 @@ from darts.recipes.exporting.export import export
 from darts.recipes.exporting.formats import split_export
 from darts.recipes.rules import DataFacts
 from darts.recipes.timing import faster_precision
+from darts.recipes.trees import TreeScores, boost_trees, can_boost, compare_trees, save_results
 from darts.running.executors import check_executor, make_executor
 from darts.running.jobs import is_complete, read_summary
 from darts.running.processes import start_server
@@ -52,8 +53,11 @@ from darts.tracking.optional import optional
 from darts.training.interrupt import Interrupt, Interrupted
 from darts.training.run_directory import RunDirectory
 
-NOTES = ("ensemble_note", "pretrained_note")
+NOTES = ("ensemble_note", "pretrained_note", "tree_note")
 """Keys of sentences in a summary that come before its verdict."""
+
+TREES = 0.05
+"""Share of the budget in which trees are tuned on a table, to compare the answer with them."""
 
 
 def check(config: FindConfig) -> None:
@@ -136,8 +140,11 @@ def run_race(
             f"{action} in {run.path}: {facts.samples:,} training samples, budget "
             f"{format_duration(stopwatch.total)}, {executor.workers} workers"
         )
+        for line in first.data.notes():
+            console.info(line)
         if config.plan.equal == "time":  # a measured speed would differ between equal runs
             choose_precision(networks, facts.kind, decisions)
+        trees = boost(config, run.path, first.data, metric[0], stopwatch.total, decisions)
         share_features(networks, run.path)
         race = Race(
             run.path,
@@ -167,6 +174,7 @@ def run_race(
             **conclusion.summary(),
             **benchmark_scores(benchmark, conclusion),
             **worth_of_weights(race),
+            **tree_summary(trees, run.path, conclusion),
             **predicted,
             "candidates": len(race.standings),
             "seconds": stopwatch.seconds,
@@ -175,6 +183,36 @@ def run_race(
             "seed": config.seed,
         }
     )
+
+
+def boost(
+    config: FindConfig,
+    directory: Path,
+    data: DataModule,
+    metric: str,
+    seconds: float,
+    decisions: Decisions,
+) -> TreeScores | None:
+    """Train trees on a table before the race, once per run; return None for other data."""
+    if not can_boost(data, metric):
+        return None
+    share = TREES * seconds if config.plan.equal == "time" else None
+
+    def train() -> TreeScores:
+        trees, results = boost_trees(data, metric, share, config.seed)
+        save_results(directory, results)
+        return trees
+
+    return decisions.decide("trees", TreeScores, train)
+
+
+def tree_summary(trees: TreeScores | None, directory: Path, conclusion: Conclusion) -> JsonObject:
+    """Return what ``summary.json`` says of trees; empty if there are none."""
+    if trees is None:
+        return {}
+    metric = conclusion.metric
+    note = compare_trees(directory, trees, conclusion.directory, metric)
+    return {**trees.summary(metric), **({"tree_note": note} if note else {})}
 
 
 def benchmark_scores(benchmark: Benchmark | None, conclusion: Conclusion) -> JsonObject:
@@ -268,8 +306,8 @@ def print_results(summary: JsonObject, run: RunDirectory, kind: str) -> None:
     """Print scores, the verdict, and the commands that use the network; ``kind`` is of the data."""
     metric = summary["metric"]
     keys = (
-        f"test_{metric}", f"single_test_{metric}", f"valid_{metric}", f"baseline_valid_{metric}",
-        "true_accuracy",
+        f"test_{metric}", f"single_test_{metric}", f"tree_test_{metric}", f"valid_{metric}",
+        f"baseline_valid_{metric}", "true_accuracy",
         "baseline_true_accuracy", "family", "setting", "parameters", "macs", "latency_ms",
         "flash_kb", "ram_kb", "candidates", "winner_seconds", "seconds", "joules", "genotype",
     )  # fmt: skip

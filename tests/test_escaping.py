@@ -13,14 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
-from darts.escaping import (
-    for_csv,
-    for_figure,
-    for_html,
-    for_markdown,
-    for_markdown_code,
-    for_terminal,
-)
+from darts import escaping
 
 HOSTILE = (
     "$\\frac$", "\x1b[2J\x1b]0;title\x07", "<script>alert(1)</script>", "a|b", "=cmd()", "\udcff",
@@ -43,32 +36,32 @@ def examples(function: object) -> object:
 @examples
 @given(TEXT)
 def test_a_terminal_gets_one_line_without_control_characters(text: str) -> None:
-    line = for_terminal(text)
+    line = escaping.for_terminal(text)
     assert not CONTROL.search(line)
     assert len(line.splitlines()) <= 1
-    assert for_terminal(line) == line
-    assert for_terminal(text, encoding="ascii").isascii()
+    assert escaping.for_terminal(line) == line
+    assert escaping.for_terminal(text, encoding="ascii").isascii()
 
 
 @examples
 @given(TEXT)
 def test_markup_shows_the_text_and_nothing_else(text: str) -> None:
     for keep_lines in (False, True):
-        markup = for_html(text, keep_lines=keep_lines)
+        markup = escaping.for_html(text, keep_lines=keep_lines)
         tree = ElementTree.fromstring(f'<p title="{markup}">{markup}</p>')
         assert len(tree) == 0
         assert tree.text == (html.unescape(markup) or None)
-    assert html.unescape(for_html(text)) == for_terminal(text)
+    assert html.unescape(escaping.for_html(text)) == escaping.for_terminal(text)
 
 
 @examples
 @given(TEXT)
 def test_markdown_has_one_line_without_markup(text: str) -> None:
-    line = for_markdown(text)
+    line = escaping.for_markdown(text)
     assert not CONTROL.search(line)
     assert not re.search(r"(?<!\\)(\\\\)*[`*_\[\]<>|#~$&]", line)
     assert not re.search(r"(?<!\\)://|www\.", line, re.IGNORECASE)
-    code = for_markdown_code(text)
+    code = escaping.for_markdown_code(text)
     assert "|" not in code
     assert "\n" not in code
     fence = re.match("`+", code)
@@ -79,7 +72,7 @@ def test_markdown_has_one_line_without_markup(text: str) -> None:
 @example(list(HOSTILE))
 @given(st.lists(TEXT, min_size=1, max_size=3))
 def test_cells_of_a_table_are_not_formulas(cells: list[str]) -> None:
-    escaped = [for_csv(cell) for cell in cells]
+    escaped = [escaping.for_csv(cell) for cell in cells]
     file = io.StringIO(newline="")
     csv.writer(file).writerow([*escaped, "end"])
     file.getvalue().encode("utf-8")
@@ -93,10 +86,10 @@ def test_cells_of_a_table_are_not_formulas(cells: list[str]) -> None:
 
 def test_numbers_stay_numbers_in_a_table() -> None:
     values = [-1, 0.5, None, True, "-0.25", "+1e5", "text", "a=b"]
-    assert [for_csv(value) for value in values] == values
-    assert for_csv("=1+1") == "'=1+1"
-    assert for_csv("-1+cmd") == "'-1+cmd"
-    assert for_csv("@x") == "'@x"
+    assert [escaping.for_csv(value) for value in values] == values
+    assert escaping.for_csv("=1+1") == "'=1+1"
+    assert escaping.for_csv("-1+cmd") == "'-1+cmd"
+    assert escaping.for_csv("@x") == "'@x"
 
 
 def svg_texts(text: str) -> list[str]:
@@ -116,5 +109,5 @@ def svg_texts(text: str) -> list[str]:
 @examples
 @given(TEXT.filter(str.strip))
 def test_a_figure_shows_the_text_without_formulas(text: str) -> None:
-    (shown,) = svg_texts(for_figure(text))
-    assert "".join(shown.split()) == "".join(for_terminal(text).split())
+    (shown,) = svg_texts(escaping.for_figure(text))
+    assert "".join(shown.split()) == "".join(escaping.for_terminal(text).split())

@@ -77,19 +77,17 @@ def test_an_error_of_the_disk_names_the_file(tmp_path: Path, monkeypatch) -> Non
 # JSON and YAML.
 
 
+NO_JSON = (b"", b"{", b"[NaN]", b"[1e999]", b"-Infinity", b"{'a': 1}")
+NO_JSON += (b"[" * 100_000, b"1" * 10_000)
+
+
 @pytest.mark.parametrize(
-    "text", ["", "{", "[NaN]", "[1e999]", "-Infinity", "[" * 100_000, "{'a': 1}", "1" * 10_000]
+    ("data", "form"), [*((data, "JSON") for data in NO_JSON), (b'"\xff"', "UTF-8")]
 )
-def test_text_that_is_not_json_is_refused(tmp_path: Path, text: str) -> None:
+def test_other_content_of_a_json_file_is_refused(tmp_path: Path, data: bytes, form: str) -> None:
     file = tmp_path / "a.json"
-    file.write_text(text)
-    assert "JSON" in refused(file)
-
-
-def test_bytes_that_are_not_utf_8_are_refused(tmp_path: Path) -> None:
-    file = tmp_path / "a.json"
-    file.write_bytes(b'"\xff"')
-    assert "UTF-8" in refused(file)
+    file.write_bytes(data)
+    assert form in refused(file)
 
 
 def test_a_json_file_that_must_hold_an_object_may_not_hold_a_list(tmp_path: Path) -> None:
@@ -175,14 +173,9 @@ def test_gunzip_joins_members_and_stops_at_its_limit() -> None:
 def test_exception_in_the_block_keeps_the_old_content(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.safetensors"
     write_atomically(path, b"old")
-
-    def fail() -> None:
-        with open_atomically(path) as file:
-            file.write(b"half of the n")
-            raise RuntimeError("disk full")
-
-    with pytest.raises(RuntimeError, match="disk full"):
-        fail()
+    with pytest.raises(RuntimeError, match="full"), open_atomically(path) as file:  # noqa: PT012
+        file.write(b"half of the n")
+        raise RuntimeError("disk full")
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["checkpoint.safetensors"]
 

@@ -193,6 +193,9 @@ class TypeNodes(dict[str, ConfigNode]):
 
     def __missing__(self, file: str) -> ConfigNode:
         node = OmegaConf.structured(TYPES[self._group][file.removesuffix(".yaml")])
+        for name in node:
+            if not OmegaConf.is_missing(node, name) and OmegaConf.get_type(node[name]) is dict:
+                OmegaConf.set_struct(node[name], False)  # a mapping takes any names
         return self.setdefault(file, ConfigNode(file, node, f"schema/{self._group}", None, None))
 
     def keys(self) -> Any:  # a list is enough for Hydra

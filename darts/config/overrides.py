@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import numbers
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from darts.config.commands import DEVICE_ACTIONS
@@ -199,10 +199,14 @@ def value_text(key: str, value: object) -> str:
         text = str(value)
         plain = re.fullmatch(r"[A-Za-z_/][\w./-]*", text) and text.lower() not in _RESERVED
         return text if plain else quoted(text)
+    if isinstance(value, Mapping) and "." in key:  # others are groups of keys
+        items = (f"{name}:{value_text(key, item)}" for name, item in value.items())
+        return f"{{{','.join(items)}}}"
     if isinstance(value, list | tuple):
         return f"[{','.join(value_text(key, item) for item in value)}]"
     raise ConfigError(
-        f"{key}={value!r}: must be a string, a number, True, False, None or a list of these; set "
+        f"{key}={value!r}: must be a string, a number, True, False, None, or a list or mapping of "
+        "these; set "
         f'single keys with overrides=["{key}.<key>=<value>"]'
     )
 

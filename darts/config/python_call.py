@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from torch import nn
 from torch.utils.data import Dataset
@@ -21,7 +21,12 @@ from darts.spaces.module.targets import target_of
 from darts.tasks import TASKS
 from darts.tasks.sample_objective import Loss
 
-Data: TypeAlias = "str | Dataset[object] | tuple[Dataset[object], Dataset[object] | None]"
+if TYPE_CHECKING:
+    import pandas
+
+Samples: TypeAlias = "Dataset[object] | pandas.DataFrame"
+
+Data: TypeAlias = "str | Samples | tuple[Samples, Samples | None]"
 """Name of a data set; or training samples, or training and test samples."""
 
 
@@ -83,12 +88,16 @@ def data_settings(
     settings: Mapping[str, object],
     overrides: Sequence[str] = (),
     *,
+    label: str | None = None,
     chooses_space: bool = False,
 ) -> dict[str, object]:
-    """Return the configuration keys of a data set; PyTorch datasets are stored on disk.
+    """Return the configuration keys of a data set; PyTorch datasets and tables are stored on disk.
 
     The task, which says what targets are, is the last one in ``settings`` and ``overrides``.
+    ``label`` is the column of the targets of a table.
     """
+    if label is not None and (data is None or isinstance(data, str)):
+        raise ConfigError(f"label={label!r}: names a column of a pandas table; set dataset.label")
     if data is None:
         return {}
     if "dataset" in settings:
@@ -105,6 +114,10 @@ def data_settings(
     task = TASKS[[name, *values_of("task", overrides)][-1]]
     stored = store(*data, targets=task.targets)
     found: dict[str, object] = {"dataset": stored.name, "dataset.root": stored.root}
+    if label is not None:
+        found["dataset.label"] = label
+    if stored.kinds:
+        found["dataset.kinds"] = dict(stored.kinds)
     if stored.labels:
         found["dataset.labels"] = list(stored.labels)
     if stored.name == "csv" and "space" not in settings and not chooses_space:

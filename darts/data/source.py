@@ -12,8 +12,10 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from torch import Tensor, hub
 
+from darts.data.columns import Description
 from darts.data.encodings import RowEncoding
 from darts.data.images import Images, MemoryImages
+from darts.data.split import Groups
 from darts.data.targets import CLASSES, TargetScale
 from darts.reading import one_line
 
@@ -57,7 +59,9 @@ class Source(LabeledSource[Images]):
         mean, std: Mean and standard deviation of each channel, for normalization. For uint8 images
             they refer to pixels that are scaled to [0, 1].
         encoding: How the rows of a table became samples; None for other data.
+        columns: What the columns of a table contain.
         scale: How the targets were standardized, if they are numbers.
+        groups: Groups of training samples that no split divides; None if there are none.
         unlabeled: Test samples without targets, ``(N, C, H, W)``, not resized; ``darts.find``
             predicts their targets. None if there are none.
     """
@@ -65,7 +69,9 @@ class Source(LabeledSource[Images]):
     mean: tuple[float, ...]
     std: tuple[float, ...]
     encoding: RowEncoding | None = None
+    columns: tuple[Description, ...] = ()
     scale: TargetScale | None = None
+    groups: Groups | None = None
     unlabeled: Tensor | None = None
 
 

@@ -83,6 +83,60 @@ def stratified_fold(labels: Tensor, share: float, fold: int, *, seed: int) -> li
     return [_shuffled(subsets, seed, fold), part]
 
 
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """Groups of samples that no split divides, such as the visits of one patient.
+
+    Attributes:
+        of: Group of each sample, ``(N,)`` int64, from 0.
+        is_ordered: Whether the groups follow in time. The last ones then validate and test.
+    """
+
+    of: Tensor
+    is_ordered: bool = False
+
+    @property
+    def count(self) -> int:
+        """Number of groups."""
+        return len(torch.unique(self.of))
+
+    def at(self, indices: Tensor) -> Groups:
+        """Return the groups of some samples."""
+        return Groups(self.of[indices], self.is_ordered)
+
+    def split(self, share: float, *, seed: int) -> list[Tensor]:
+        """Divide the samples into the rest and a part with about a share of them, shuffled."""
+        return self._divide(1, share, 0, seed)
+
+    def fold(self, share: float, fold: int, *, seed: int) -> list[Tensor]:
+        """Divide the samples like ``stratified_fold``."""
+        if self.is_ordered:
+            raise ValueError(
+                "validation_fold: the latest samples validate, because dataset.time is set; leave "
+                "out validation_fold"
+            )
+        return self._divide(count_folds(share), share, fold, seed)
+
+    def _divide(self, parts: int, share: float, part: int, seed: int) -> list[Tensor]:
+        """Return the samples that are not in a part, and those that are."""
+        sizes = torch.bincount(self.of).double()
+        if self.is_ordered:
+            # The latest groups, until the next one would lead further away from the share.
+            after = sizes.flip(0).cumsum(0).flip(0)  # samples from each group on
+            chosen = (after - sizes / 2 < share * len(self.of))[self.of]
+        else:
+            targets = torch.tensor([*[share] * parts, 1 - parts * share]).double() * len(self.of)
+            member = torch.empty_like(sizes, dtype=torch.int64)
+            order = permutation(len(sizes), seed, "groups")
+            # The largest first, each into the part that lacks most samples.
+            for group in order[sizes[order].argsort(descending=True, stable=True)].tolist():
+                member[group] = targets.argmax()
+                targets[member[group]] -= sizes[group]
+            chosen = (member == part)[self.of]
+        both = torch.nonzero(~chosen).flatten(), torch.nonzero(chosen).flatten()
+        return [_shuffled([own], seed, index) for index, own in enumerate(both)]
+
+
 @dataclass
 class HoldOutOptions:
     """Options of the test split of data sets that have none: a share of the training split."""
@@ -92,19 +146,23 @@ class HoldOutOptions:
 
 
 def hold_out_test(
-    labels: Tensor, options: HoldOutOptions, *, name: str, where: str
+    labels: Tensor, options: HoldOutOptions, *, name: str, where: str, groups: Groups | None = None
 ) -> list[Tensor]:
-    """Return training and test indices, (n,) int64 each, stratified.
+    """Return training and test indices, (n,) int64 each, stratified unless there are groups.
 
     Args:
         labels: Integers (N,).
         options: Share and seed of the test split.
         name: Kind of the data, such as "csv"; seeds the draws together with ``split_seed``.
         where: Data set and file or folder, for error messages.
+        groups: Groups that are not divided.
     """
     share = options.test_share
     seed = seed_for(name, "test", options.split_seed)
-    train, test = stratified_split(labels, (1 - share, share), seed=seed)
+    if groups is None:
+        train, test = stratified_split(labels, (1 - share, share), seed=seed)
+    else:
+        train, test = groups.split(share, seed=seed)
     if not len(test):
         raise ValueError(
             f"{where}: dataset.test_share={share} of {len(labels)} samples leaves no test sample; "

@@ -1,21 +1,20 @@
-"""Reading of tables with pandas: CSV and Parquet files with numbers, classes and texts.
+"""Reading of tables with pandas: CSV and Parquet files.
 
 Errors name the file, the line and the column.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from darts.data.text_file import open_text, read_lines, shortened
+from darts.data.text_file import open_text, read_lines, shortened, text_encoding
 from darts.reading import FileError, damage, one_line, open_regular
 
 if TYPE_CHECKING:
@@ -24,22 +23,23 @@ if TYPE_CHECKING:
 SUFFIXES = (".csv", ".parquet")
 """Endings of file names; other files are read as CSV."""
 
-_DELIMITERS = (",", ";", "\t")
+_DELIMITERS = (",", ";", "\t", "|")
 _COLUMN_LIMIT = 2**20
 _CELL_LIMIT = 2**28  # of a Parquet file, which can be much smaller than its content
-_MISSING = {"", "?", "na", "n/a", "nan", "null", "none", "-"}
 
 
 @dataclass(frozen=True, eq=False)
 class Table:
     """The content of a file.
 
-    In ``cells``, the columns have names; in a CSV file, all cells are text. The index is the number
-    of the row: in a CSV file, where blank rows are left out, the header is row 1.
+    In ``cells``, the columns have names, and all cells are text. The index is the number of the
+    row: in a CSV file, where blank rows are left out, the header is row 1. ``delimiter`` separates
+    the columns of a CSV file.
     """
 
     path: Path
     cells: pd.DataFrame
+    delimiter: str = ","
 
     @property
     def columns(self) -> list[str]:
@@ -73,33 +73,30 @@ class Table:
                     f"{shortened(self.columns)}"
                 )
 
+    @property
+    def rows(self) -> range:
+        """The indices of all rows."""
+        return range(len(self.cells))
+
+    def column(self, name: str, rows: Sequence[int] | None = None) -> list[str]:
+        """Return the cells of a column, or of some rows of it, without spaces around them."""
+        cells = [cell.strip() for cell in self.cells[name]]
+        return cells if rows is None else [cells[row] for row in rows]
+
     def texts(self, column: str) -> list[str]:
-        """Return the cells of a column as text without spaces around it; none may be empty."""
-        texts = [str(cell).strip() for cell in self.cells[column]]
+        """Return the cells of a column; none may be empty."""
+        texts = self.column(column)
         if "" in texts:
-            raise ValueError(f"{self.place(texts.index(''), column)}: {_missing('')}")
+            raise ValueError(self.missing(texts.index(""), column))
         return texts
 
-    def numbers(self, columns: Sequence[str], *, may_be_label: bool = False) -> np.ndarray:
-        """Return the cells of columns as finite numbers, ``(N, columns)`` float64.
-
-        With ``may_be_label``, an error message suggests that a column is the target.
-        """
-        cells = self.cells[list(columns)]
-        values: np.ndarray = cells.map(as_number).to_numpy(np.float64, copy=True)
-        wrong = np.argwhere(~np.isfinite(values))
-        if len(wrong):
-            row, place = wrong[0].tolist()
-            name, cell = columns[place], str(cells.iat[row, place]).strip()
-            if np.isinf(values[row, place]):
-                problem = f"{shortened([cell])} is not finite; remove such rows or fill in a value"
-            elif cell.lower() in _MISSING:
-                problem = _missing(cell)
-            else:
-                advice = f"; if it is the target, set dataset.label={name}" if may_be_label else ""
-                problem = f"{shortened([cell])!r} is not a number{advice}"
-            raise ValueError(f"{self.place(row, name)}: {problem}")
-        return values
+    def missing(self, row: int, column: str) -> str:
+        """Return the message for a target that is missing."""
+        cell = self.column(column)[row]
+        return (
+            f"{self.place(row, column)}: a value is missing ({cell!r}); remove such rows or fill "
+            "in a value"
+        )
 
 
 def find_tables(folder: Path) -> dict[str, Path]:
@@ -116,24 +113,27 @@ def find_tables(folder: Path) -> dict[str, Path]:
 def read_table(path: Path) -> Table:
     """Read a file with a header and rows.
 
-    The delimiter of a CSV file is the comma, semicolon or tab that divides the header into the most
-    names.
+    The delimiter of a CSV file is the comma, semicolon, tab or vertical bar that divides the header
+    into the most names.
     """
+    delimiter = ","
     if path.suffix.lower() == ".parquet":
         cells = _read_parquet(path)
     else:
-        cells = read_cells(path, _find_delimiter(path))
+        encoding = text_encoding(path)
+        delimiter = _find_delimiter(path, encoding)
+        cells = read_cells(path, delimiter, encoding)
         header = [name.strip() for name in cells.iloc[0]] if len(cells) else []
         if not any(header):
             raise ValueError(f"{path}, line 1: the header is missing")
         cells = cells[(cells != "").any(axis=1)][1:].set_axis(header, axis=1)
     if not len(cells):
         raise ValueError(f"{path} has a header and no rows")
-    return Table(path, cells)
+    return Table(path, cells, delimiter)
 
 
-def read_cells(path: Path, delimiter: str) -> pd.DataFrame:
-    """Return all cells of a CSV file in UTF-8 as text, indexed by the number of the row from 1."""
+def read_cells(path: Path, delimiter: str, encoding: str = "utf-8-sig") -> pd.DataFrame:
+    """Return all cells of a CSV file as text, indexed by the number of the row from 1."""
     import pandas as pd
 
     with open_text(path) as file:
@@ -145,11 +145,12 @@ def read_cells(path: Path, delimiter: str) -> pd.DataFrame:
                 dtype=object,
                 keep_default_na=False,
                 skip_blank_lines=False,
+                encoding=encoding,
             )
         except pd.errors.EmptyDataError:
             return pd.DataFrame()
         except UnicodeDecodeError:
-            raise FileError(f"{path} is not UTF-8 text") from None
+            raise FileError(f"{path} is not text in {encoding}") from None
         except pd.errors.ParserError as error:
             reason = one_line(error).removeprefix("Error tokenizing data. C error: ")
             raise FileError(f"{path} is not a CSV file: {reason}") from None
@@ -157,17 +158,8 @@ def read_cells(path: Path, delimiter: str) -> pd.DataFrame:
     return cells
 
 
-def as_number(cell: Any) -> float:
-    """Return a cell as a number; NaN if it is not one."""
-    try:
-        # float() accepts underscores between digits.
-        return math.nan if isinstance(cell, str) and "_" in cell else float(cell)
-    except (TypeError, ValueError):
-        return math.nan
-
-
-def _find_delimiter(path: Path) -> str:
-    first = re.sub(r'"[^"]*"', "", next(read_lines(path), ""))
+def _find_delimiter(path: Path, encoding: str) -> str:
+    first = re.sub(r'"[^"]*"', "", next(read_lines(path, encoding=encoding), ""))
     delimiter = max(_DELIMITERS, key=first.count)
     if first.count(delimiter) >= _COLUMN_LIMIT:
         raise FileError(f"{path}, line 1: more than {_COLUMN_LIMIT:,} columns")
@@ -175,7 +167,7 @@ def _find_delimiter(path: Path) -> str:
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
-    """Return the cells of a Parquet file, indexed from 1; those without a value become ""."""
+    """Return the cells of a Parquet file as text, indexed from 1; "" for those without a value."""
     import pandas as pd
 
     try:
@@ -189,9 +181,5 @@ def _read_parquet(path: Path) -> pd.DataFrame:
         if size.num_rows * size.num_columns > _CELL_LIMIT:
             raise FileError(f"{path} is too large: more than {_CELL_LIMIT:,} cells")
         cells = pd.read_parquet(file, engine="pyarrow")
-    cells = cells.astype(object).where(cells.notna(), "")
+    cells = cells.astype(object).where(cells.notna(), "").map(str)
     return cells.set_axis(map(str, cells.columns), axis=1).set_axis(range(1, len(cells) + 1))
-
-
-def _missing(cell: str) -> str:
-    return f"a value is missing ({cell!r}); remove such rows or fill in a value"

@@ -1,12 +1,11 @@
-"""Tables of numbers with a column of classes, or with columns of other targets, from files.
+"""Tables with a column of classes, or with columns of other targets, from files.
 
 The root is a file, or a folder with ``train.csv`` and optionally ``valid.csv`` and ``test.csv``;
 Parquet files may take their places. Without a test file a stratified share of the training rows is
 the test split; it depends on the options ``test_share`` and ``split_seed`` alone.
 
-A sample is a row ``(F, 1, 1)`` float32. Each column is standardized by mean and standard deviation
-of the training rows, in float64, because a column may have large numbers that differ little, for
-example dates in seconds. The loaders need not normalize again: they get mean 0 and deviation 1.
+A sample is a row ``(F, 1, 1)`` float32, see ``darts.data.encodings``. The loaders need not
+normalize again: they get mean 0 and deviation 1.
 
 Target columns have classes as text, labels as 0 or 1, or numbers.
 """
@@ -22,11 +21,19 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from darts.data.encodings import RowEncoding
+from darts.data.columns import CATEGORY, NUMBER, Description, as_number
 from darts.data.images import MemoryImages
 from darts.data.source import Request, Source
 from darts.data.split import HoldOutOptions
-from darts.data.table_file import Table, as_number, find_tables, read_table
+from darts.data.table_columns import (
+    check_kinds,
+    encode,
+    fit_encoding,
+    infer_columns,
+    numbers_in,
+    read_groups,
+)
+from darts.data.table_file import Table, find_tables, read_table
 from darts.data.targets import CLASSES, LABELS, NUMBERS, complete_splits
 from darts.data.text_file import shortened
 from darts.registry import number
@@ -38,7 +45,10 @@ class TableOptions(HoldOutOptions):
 
     label: str | None = None  # column of the target; None: the last column
     labels: list[str] = field(default_factory=list)  # columns of several labels or numbers
-    bins: int = number(0, low=0, high=256)  # of each column's piecewise linear encoding; 0: none
+    bins: int = number(0, low=0, high=256)  # of each number's piecewise linear encoding; 0: none
+    kinds: dict[str, str] = field(default_factory=dict)  # by column; others follow from the rows
+    group: str | None = None  # column of groups of rows that no split divides
+    time: str | None = None  # column of numbers or dates; the latest rows are the test split
 
 
 def load_csv(request: Request[TableOptions]) -> Source:
@@ -46,26 +56,43 @@ def load_csv(request: Request[TableOptions]) -> Source:
     options = request.options
     tables = {split: read_table(path) for split, path in _find_files(request).items()}
     train = tables["train"]
-    columns, target_columns = _split_columns(train, _target_columns(options, request.targets))
-    for table in tables.values():
-        table.check_columns((*columns, *target_columns))
-    features = {
-        split: torch.from_numpy(table.numbers(columns, may_be_label=True))
-        for split, table in tables.items()
-    }
-    names, targets = _read_targets(tables, target_columns, request.targets)
     where = f"csv: {train.path}"
+    header, target_columns = _split_columns(train, _target_columns(options, request.targets))
+    names = [name for name in header if name != options.group]
+    check_kinds(train, options.kinds, names)
+    for name in (options.group, options.time):
+        train.check_columns([] if name is None else [name], " for dataset.group or dataset.time")
+    for table in tables.values():
+        table.check_columns(target_columns)
+    kind = CATEGORY if request.targets == CLASSES else NUMBER
+    kinds = options.kinds | dict.fromkeys(target_columns, kind)
+    columns = infer_columns(train, [*names, *target_columns], kinds)
+    groups = read_groups(tables, group=options.group, time=options.time)
+    classes, targets = _read_targets(tables, target_columns, request.targets, columns)
+    rows = {split: torch.tensor(table.rows) for split, table in tables.items()}
     targets, scale = complete_splits(
-        features, targets, names, kind=request.targets, options=options, where=where
+        rows, targets, classes, kind=request.targets, options=options, where=where, groups=groups
     )
-    encoding = RowEncoding.fit(columns, features["train"].numpy(), options.bins)
-    splits = {
-        split: MemoryImages(_encode(encoding, where, rows), targets[split])
-        for split, rows in features.items()
-    }
-    parts = splits["train"], splits["test"], splits.get("valid")
-    mean, std = (0.0,) * encoding.width, (1.0,) * encoding.width
-    return Source(request.name, names, *parts, mean, std, encoding, scale)
+    inputs = [columns[name] for name in names]
+    encoding = fit_encoding(train, inputs, rows["train"].tolist(), options.bins)
+    for table in tables.values():
+        table.check_columns(encoding.names)
+    encoded = {split: encode(encoding, table) for split, table in tables.items()}
+    encoded.setdefault("test", encoded["train"])
+    splits = {s: MemoryImages(encoded[s][own], targets[s]) for s, own in rows.items()}
+    return Source(
+        request.name,
+        classes,
+        splits["train"],
+        splits["test"],
+        splits.get("valid"),
+        mean=(0.0,) * encoding.width,
+        std=(1.0,) * encoding.width,
+        encoding=encoding,
+        columns=tuple(inputs),
+        scale=scale,
+        groups=None if groups is None else groups.at(rows["train"]),
+    )
 
 
 def _find_files(request: Request[TableOptions]) -> dict[str, Path]:
@@ -126,13 +153,19 @@ def _split_columns(table: Table, targets: Sequence[str]) -> tuple[tuple[str, ...
 
 
 def _read_targets(
-    tables: Mapping[str, Table], columns: tuple[str, ...], kind: str
+    tables: Mapping[str, Table],
+    columns: tuple[str, ...],
+    kind: str,
+    described: Mapping[str, Description],
 ) -> tuple[tuple[str, ...], dict[str, Tensor]]:
     """Return the names of the classes, labels or numbers, and the targets of each split."""
     if kind == CLASSES:
         names = _class_names(tables["train"], columns[0])
         return names, {split: _classes(table, columns[0], names) for split, table in tables.items()}
-    targets = {split: torch.from_numpy(table.numbers(columns)) for split, table in tables.items()}
+    targets = {
+        split: torch.stack([numbers_in(table, described[n].column) for n in columns], dim=1)
+        for split, table in tables.items()
+    }
     if kind == NUMBERS:
         return columns, targets
     for split, values in targets.items():
@@ -177,15 +210,3 @@ def _classes(table: Table, column: str, names: Sequence[str]) -> Tensor:
             f"{labels[unknown]!r}"
         )
     return torch.tensor([index_of[name] for name in labels])
-
-
-def _encode(encoding: RowEncoding, where: str, rows: Tensor) -> Tensor:
-    """Return the inputs of rows; an error names the file of the training rows."""
-    inputs = encoding(rows.numpy())
-    overflowed = torch.nonzero(~inputs.isfinite().flatten(1).all(0)).flatten().tolist()
-    if overflowed:
-        raise ValueError(
-            f"{where}, column {encoding.columns[overflowed[0]]!r}: the numbers are too large to "
-            "standardize; rescale or remove the column"
-        )
-    return inputs

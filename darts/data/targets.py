@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from darts.data.split import HoldOutOptions, hold_out_test
+from darts.data.split import Groups, HoldOutOptions, hold_out_test
 
 CLASSES, LABELS, NUMBERS = "classes", "labels", "numbers"
 TARGETS = (CLASSES, LABELS, NUMBERS)
@@ -77,6 +77,7 @@ def complete_splits(
     kind: str,
     options: HoldOutOptions | None,
     where: str,
+    groups: Groups | None = None,
 ) -> tuple[dict[str, Tensor], TargetScale | None]:
     """Hold out a test split if there is none, and convert the targets to their final type.
 
@@ -87,13 +88,16 @@ def complete_splits(
         kind: One of ``TARGETS``. Numbers are standardized by the scale of the training split.
         options: Share and seed of the test split; None holds out none.
         where: Data set and file, for error messages.
+        groups: Groups of training samples that a held-out split does not divide.
 
     Returns:
         The targets of each split, and the scale of numbers.
     """
     if "test" not in targets and options is not None:
         name = where.partition(":")[0]
-        kept, held_out = hold_out_test(strata(targets["train"]), options, name=name, where=where)
+        kept, held_out = hold_out_test(
+            strata(targets["train"]), options, name=name, where=where, groups=groups
+        )
         for values in (inputs, targets):
             values["test"], values["train"] = values["train"][held_out], values["train"][kept]
     if kind != NUMBERS:

@@ -1,10 +1,12 @@
-"""Reading of text in UTF-8 line by line, within limits: a file may be untrusted."""
+"""Reading of text line by line, within limits: a file may be untrusted."""
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import io
 import os
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
@@ -32,14 +34,39 @@ def open_text(path: Path) -> Iterator[BinaryIO]:
         yield file
 
 
-def read_lines(path: Path, limit: int = LINE_LIMIT) -> Iterator[str]:
+def text_encoding(path: Path) -> str:
+    """Return the encoding of a file: UTF-8 or UTF-16 with a byte order mark, UTF-8, or cp1252."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    encoding = "utf-8-sig"
+    with open_text(path) as file:
+        chunk = file.read(2**20)
+        if chunk.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            return "utf-16"
+        while chunk:
+            if b"\0" in chunk:
+                raise FileError(f"{path} is not text: it contains a NUL character")
+            following = file.read(2**20)
+            try:
+                if encoding != "cp1252":
+                    decoder.decode(chunk, final=not following)
+            except UnicodeDecodeError:
+                encoding = "cp1252"
+                line = f"{path} is not UTF-8 text; it is read as Windows-1252"
+                warnings.warn(line, UserWarning, stacklevel=2)
+            chunk = following
+    return encoding
+
+
+def read_lines(
+    path: Path, limit: int = LINE_LIMIT, *, encoding: str = "utf-8-sig"
+) -> Iterator[str]:
     """Yield the lines of a text file, which end with a newline.
 
     The file may have a byte order mark. Raise FileError, with the place if possible, for text that
-    is not UTF-8, and for a line of more than ``limit`` characters.
+    does not have the encoding, and for a line of more than ``limit`` characters.
     """
     with open_text(path) as file:
-        text = io.TextIOWrapper(file, encoding="utf-8-sig")
+        text = io.TextIOWrapper(file, encoding=encoding)
         try:
             for number, line in enumerate(iter(partial(text.readline, limit + 1), ""), 1):
                 if len(line) > limit:
@@ -49,7 +76,8 @@ def read_lines(path: Path, limit: int = LINE_LIMIT) -> Iterator[str]:
                 yield line
         except UnicodeDecodeError as error:
             byte = file.tell() - len(error.object) + error.start
-            raise FileError(f"{path} is not UTF-8 text: byte {byte}") from None
+            name = "UTF-8" if encoding == "utf-8-sig" else encoding
+            raise FileError(f"{path} is not {name} text: byte {byte}") from None
 
 
 def count(tokens: Iterable[str], where: str) -> Counter[str]:

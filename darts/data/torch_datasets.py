@@ -1,4 +1,4 @@
-"""PyTorch datasets as data sets of this project.
+"""PyTorch datasets and tables of pandas as data sets of this project.
 
 The samples are written once to a folder, as arrays or as a table. Every command can read them from
 there, including a command that resumes a run, and the processes that ``darts.find`` starts.
@@ -7,9 +7,10 @@ there, including a command that resumes a run, and the processes that ``darts.fi
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple, TypeGuard
 
 import numpy as np
 import torch
@@ -17,8 +18,13 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from darts.data.arrays import write_arrays
+from darts.data.columns import NUMBER
+from darts.data.table_columns import EVERY
 from darts.data.targets import CLASSES
 from darts.writing import write_atomically
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ROOT = Path("runs") / "data"
 
@@ -31,26 +37,29 @@ class StoredDataset(NamedTuple):
         root: Value of ``dataset.root``.
         labels: Value of ``dataset.labels``: names of the target columns of a table whose samples
             have several labels or numbers.
+        kinds: Value of ``dataset.kinds``.
     """
 
     name: str
     root: Path
     labels: tuple[str, ...] = ()
+    kinds: Mapping[str, str] = MappingProxyType({})
 
 
 def store(
-    train: Dataset[object],
-    test: Dataset[object] | None = None,
+    train: Dataset[object] | pd.DataFrame,
+    test: Dataset[object] | pd.DataFrame | None = None,
     root: Path = ROOT,
     *,
     targets: str = CLASSES,
 ) -> StoredDataset:
-    """Write the samples of map-style datasets to a folder whose name is a hash of their content.
+    """Write samples to a folder whose name is a hash of their content.
 
     Args:
-        train: Pairs ``(sample, target)``. A sample is a row of numbers ``(F,)`` or an image: a PIL
-            image, or an array or tensor of uint8, or of floats from 0 to 1. Its shape is ``(H, W)``
-            or ``(C, H, W)``, with 1 or 3 channels in an array; arrays may also be ``(H, W, C)``.
+        train: A table of pandas, whose index is left out; or a map-style dataset of pairs
+            ``(sample, target)``. A sample is a row of numbers ``(F,)`` or an image: a PIL image, or
+            an array or tensor of uint8, or of floats from 0 to 1. Its shape is ``(H, W)`` or
+            ``(C, H, W)``, with 1 or 3 channels in an array; arrays may also be ``(H, W, C)``.
             A target is a class, an integer from 0; or numbers or labels (0 or 1), a number or a
             sequence, array or tensor ``(K,)``. An attribute ``classes`` gives the names of the
             classes, labels or numbers.
@@ -59,6 +68,10 @@ def store(
         root: Folder of the written data sets.
         targets: What each sample has, see ``darts.data.targets``.
     """
+    if _is_frame(train) and (test is None or _is_frame(test)):
+        return _store_frames(train, test, root)
+    if _is_frame(train) or _is_frame(test):
+        raise ValueError("data: only one of training and test samples is a table of pandas")
     splits = {"train": _read(train, "train", targets)}
     if test is not None:
         splits["test"] = _read(test, "test", targets)
@@ -84,7 +97,23 @@ def store(
         write_arrays(folder, splits, names)
     if not is_rows:
         return StoredDataset("npz", folder)
-    return StoredDataset("csv", folder, () if targets == CLASSES else names)
+    labels_of = () if targets == CLASSES else names
+    return StoredDataset("csv", folder, labels_of, {EVERY: NUMBER})
+
+
+def _is_frame(samples: object) -> TypeGuard[pd.DataFrame]:
+    return hasattr(samples, "to_csv")  # an import of pandas takes half a second
+
+
+def _store_frames(train: pd.DataFrame, test: pd.DataFrame | None, root: Path) -> StoredDataset:
+    frames = {"train": train} if test is None else {"train": train, "test": test}
+    texts = {split: str(frame.to_csv(index=False)) for split, frame in frames.items()}
+    digest = hashlib.sha256("\0".join(texts.values()).encode()).hexdigest()
+    folder = (root / digest[:16]).absolute()
+    if not (folder / f"{[*texts][-1]}.csv").exists():  # the last one that is written
+        for split, text in texts.items():
+            write_atomically(folder / f"{split}.csv", text)
+    return StoredDataset("csv", folder)
 
 
 def _read(dataset: Dataset[object], split: str, targets: str) -> tuple[Tensor, Tensor]:

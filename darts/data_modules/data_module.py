@@ -16,6 +16,7 @@ from darts.config import RetrainConfig, SearchConfig
 from darts.data import InputSpec, Loader, load, sources
 from darts.data.encodings import Encoding
 from darts.data.loader import LoaderOptions
+from darts.data.split import Groups
 from darts.data.targets import CLASSES, TargetScale
 from darts.data_modules.compatibility import data_kind
 from darts.registry import Registry
@@ -59,6 +60,7 @@ class DataModule(ABC):
         target_scale: How the targets are standardized, if they are numbers.
         encoding: How rows of a table or texts become inputs of the network; None for other data.
         unlabeled: Test samples without targets, for which ``darts.find`` predicts; or None.
+        groups: Groups of training samples that no subset divides; None for none.
         subsets: Indices of the samples of each subset, ``(n,)`` int64, for ``split.npz``.
     """
 
@@ -84,15 +86,23 @@ class DataModule(ABC):
         self.target_scale: TargetScale | None = getattr(source, "scale", None)
         self.encoding: Encoding | None = getattr(source, "encoding", None)
         self.unlabeled: Tensor | None = getattr(source, "unlabeled", None)
+        self.groups: Groups | None = getattr(source, "groups", None)
 
     @property
     @abstractmethod
     def target_names(self) -> tuple[str, ...]:
         """Names of the targets by index, for example of the classes."""
 
+    @property
+    def class_counts(self) -> tuple[int, ...] | None:
+        """Number of training samples of each class; None for other targets."""
+        return None
+
     def objective(self, label_smoothing: float = 0.0, auxiliary: float = 0.0) -> Objective:
         """Return the objective of the task for this data, see ``ObjectiveSpec``."""
-        spec = ObjectiveSpec(self.target_names, label_smoothing, auxiliary, self.target_scale)
+        spec = ObjectiveSpec(
+            self.target_names, label_smoothing, auxiliary, self.target_scale, self.class_counts
+        )
         return self.config.task.make_objective(spec)
 
     @abstractmethod
@@ -197,6 +207,10 @@ class DataModule(ABC):
             targets = f"predicts {shown}{f' and {more:,} more' if more > 0 else ''}"
         parts = (", ".join(sizes), targets, self._describe_shape())
         return f"{self.config.dataset.name}: {'; '.join(part for part in parts if part)}"
+
+    def notes(self) -> list[str]:
+        """Return lines about the data that a user should read before the training."""
+        return []
 
     def subset_sizes(self) -> dict[str, int]:
         """Return the number of samples of each subset, by name."""

@@ -14,14 +14,18 @@ from darts.data import Loader, SampleBatch
 from darts.data.loader import PositionLoader, rank_slice
 from darts.data.source import LabeledSource, Split
 from darts.data.split import stratified_fold, stratified_split, stratified_subset
-from darts.data.targets import strata
+from darts.data.targets import strata as strata_of
 from darts.data_modules.data_module import DataModule, SearchLoaders
+
+UNBALANCED = 3
+"""Ratio of the largest to the smallest class above which users get a note."""
 
 
 class LabeledDataModule(DataModule, Generic[Split]):
     """Base class of data modules with a target per sample.
 
-    Subsets are stratified by class, or by the groups of ``darts.data.targets.strata``.
+    Subsets are stratified by class, or by ``darts.data.targets.strata``, unless the data has groups
+    that belong together.
 
     A search trains the weights on one subset and the alphas on the other. A retraining holds out a
     validation subset, unless the data set has a validation split.
@@ -32,6 +36,26 @@ class LabeledDataModule(DataModule, Generic[Split]):
     @property
     def target_names(self) -> tuple[str, ...]:
         return self.source.classes
+
+    @property
+    def class_counts(self) -> tuple[int, ...] | None:
+        labels = self.source.train.labels
+        if labels.ndim > 1:
+            return None
+        return tuple(torch.bincount(labels, minlength=len(self.target_names)).tolist())
+
+    def notes(self) -> list[str]:
+        """Return a line if the classes are unbalanced."""
+        counts = self.class_counts
+        if counts is None or not min(counts) or max(counts) < UNBALANCED * min(counts):
+            return []
+        most, least = (self.target_names[counts.index(own(counts))] for own in (max, min))
+        times = f"{max(counts) / min(counts):.0f} times"
+        return [
+            f"the class {most!r} has {times} as many training samples as {least!r}; "
+            f"metric={self.config.metric} decides. metric=balanced_accuracy would count all "
+            "classes equally, and task.class_weights=balanced would weigh them equally in training"
+        ]
 
     @abstractmethod
     def split_loader(
@@ -85,7 +109,10 @@ class LabeledDataModule(DataModule, Generic[Split]):
             train, valid = self._divide(1 - share, key)
         else:
             indices = self._training_indices()
-            parts = stratified_fold(self._strata[indices], share, fold, seed=config.seed)
+            if self.groups is None:
+                parts = stratified_fold(self._strata[indices], share, fold, seed=config.seed)
+            else:
+                parts = self.groups.at(indices).fold(share, fold, seed=config.seed)
             self.check_not_empty(parts, key)
             train, valid = (indices[part] for part in parts)
         return {"train": train, "valid": valid}
@@ -120,24 +147,27 @@ class LabeledDataModule(DataModule, Generic[Split]):
         return {name: labels[indices] for name, indices in self.subsets.items()}
 
     def _training_indices(self) -> Tensor:
-        groups = self._strata
-        subset = self.subset_size(len(groups))
+        strata = self._strata
+        subset = self.subset_size(len(strata))
         if subset is None:
-            return torch.arange(len(groups))
-        return stratified_subset(groups, subset, seed=self.config.seed)
+            return torch.arange(len(strata))
+        return stratified_subset(strata, subset, seed=self.config.seed)
 
     @property
     def _strata(self) -> Tensor:
-        """The group of each training sample, ``(N,)`` int64."""
-        return strata(self.source.train.labels)
+        """The stratum of each training sample, ``(N,)`` int64."""
+        return strata_of(self.source.train.labels)
 
     def _divide(self, share: float, key: str) -> list[Tensor]:
-        """Divide the training samples into two stratified subsets; the first gets the share.
+        """Divide the training samples into two subsets; the first gets the share.
 
         ``key`` is the setting of the share, as "key=value", for the error message.
         """
         indices = self._training_indices()
-        groups = self._strata[indices]
-        subsets = stratified_split(groups, [share, 1 - share], seed=self.config.seed)
+        if self.groups is None:
+            strata = self._strata[indices]
+            subsets = stratified_split(strata, [share, 1 - share], seed=self.config.seed)
+        else:
+            subsets = self.groups.at(indices).split(1 - share, seed=self.config.seed)
         self.check_not_empty(subsets, key)
         return [indices[subset] for subset in subsets]

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import csv
+import io
+
 import torch
 from torch import Tensor
 
 from darts.config.datasets import ImagesConfig
 from darts.data import InputSpec, SampleLoader
 from darts.data.augment import Augmentation
-from darts.data.images import Images
+from darts.data.columns import describe
+from darts.data.images import Images, MemoryImages
 from darts.data.source import Source
 from darts.data.spec_augment import SpecAugment
 from darts.data_modules.data_module import DATA_MODULES
 from darts.data_modules.labeled import LabeledDataModule
+from darts.escaping import for_csv, for_terminal
 from darts.spaces import Space
+
+SHOWN_COLUMNS = 40
+"""Columns of a table that are printed before the training."""
 
 
 @DATA_MODULES.register
@@ -36,6 +44,36 @@ class SampleDataModule(LabeledDataModule[Images]):
 
     def _describe_shape(self) -> str:
         return "x".join(map(str, self.sample_shape)).removesuffix("x1x1") + " inputs"
+
+    def notes(self) -> list[str]:
+        """Return a table of the columns, and how many test rows are also training rows."""
+        source, columns = self.source, self.source.columns
+        if not columns:
+            return super().notes()
+        rows = describe(columns[:SHOWN_COLUMNS])
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+        if len(columns) > SHOWN_COLUMNS:
+            lines.append(f"and {len(columns) - SHOWN_COLUMNS:,} more; see columns.csv")
+        train, test = source.train, source.test
+        if isinstance(train, MemoryImages) and isinstance(test, MemoryImages):
+            known = {hash(row.tobytes()) for row in train.pixels.numpy()}
+            count = sum(hash(row.tobytes()) in known for row in test.pixels.numpy())
+            if count:
+                line = f"{count:,} of {len(test):,} test rows have the inputs of a training row"
+                advice = "; if such rows belong together, set dataset.group"
+                lines.append(line + ("" if source.groups else advice))
+        return [*map(for_terminal, lines), *super().notes()]
+
+    def extra_files(self) -> dict[str, str]:
+        files = super().extra_files()
+        if self.source.columns:
+            text = io.StringIO()
+            writer = csv.writer(text)
+            for row in describe(self.source.columns):
+                writer.writerow(map(for_csv, row))
+            files["columns.csv"] = text.getvalue()
+        return files
 
     def example_input(self) -> Tensor:
         return torch.zeros(1, *self.sample_shape, device=self.ranks.device)

@@ -12,6 +12,7 @@ from darts.writing import write_atomically
 
 ANSWER_FILES = (
     "checkpoint.safetensors", "split.npz", "metrics.jsonl", "model_card.md", "vocabulary.json",
+    "columns.csv",
 )  # fmt: skip
 
 

@@ -8,7 +8,8 @@ References:
     Inverted residual blocks: Sandler et al., "MobileNetV2", arXiv:1801.04381.
     Fast convolutional networks: Jordan, arXiv:2404.00498; ConvNeXt: Liu et al., arXiv:2201.03545.
     Wide residual networks: Zagoruyko and Komodakis, arXiv:1605.07146.
-    Fully connected networks with dropout: Kadra et al., arXiv:2106.11189.
+    Fully connected networks with dropout: Kadra et al., arXiv:2106.11189; with members that share
+    hidden layers: Gorishniy et al., arXiv:2410.24210.
     LSTM language models: Zaremba et al., arXiv:1409.2329.
     Bags of words as text classifiers: Joulin et al., arXiv:1607.01759.
 """
@@ -76,6 +77,8 @@ _ROWS = {
     "linear": _genotype("mlp", layers=["identity_64"]),
     "mlp_256x2": _genotype("mlp", layers=["relu_256", "relu_256"]),
 }
+_TABM: Values = {"dataset.bins": 16, "space.members": 16, "space.normalization": "none"}
+"""Ensembles with shared hidden layers."""
 _WIDE: Values = {"space.widths": [32, 64, 128, 256], "space.cells": 3}
 _TEXTS = {
     "lstm_1": _genotype("transformer", blocks=[("lstm", "identity")]),
@@ -140,6 +143,7 @@ FAMILIES: Mapping[str, tuple[Family, ...]] = {
     "rows": (
         Family("mlp", "mlp", _WIDE, _ROWS),
         Family("mlp_bins", "mlp", {**_WIDE, "dataset.bins": 16}, _ROWS),
+        Family("tabm", "mlp", {**_WIDE, **_TABM}, {"mlp_256x2": _ROWS["mlp_256x2"]}),
     ),
     "text": (
         _text("text_128", 128, 2, _TEXTS, "lstm_1", "lstm_2", "transformer"),

@@ -39,6 +39,10 @@ def choose_folds(networks: Networks, chosen: int | None) -> int:
     reason = f"validation={config.validation:g} gives at most {most} disjoint parts"
     if config.validation_fold is not None:
         most, reason = 1, f"validation_fold={config.validation_fold} chooses one part"
+    if (groups := networks.data.groups) is not None:
+        # Each part needs a group, and so does the training.
+        most = 1 if groups.is_ordered else min(most, max(groups.count - 1, 1))
+        reason = "dataset.time or dataset.group is set"
     if networks.data.held_out_loader("valid", {}) is not None:
         most, reason = 1, f"dataset={config.dataset.name} has a validation split of its own"
     if chosen is not None:

@@ -76,7 +76,7 @@ def validation_interval(
 
 
 @dataclass(frozen=True)
-class _Scores:
+class SampleScores:
     """The scores of a network on a split."""
 
     scores: dict[str, float]  # all metrics by name
@@ -85,7 +85,9 @@ class _Scores:
     samples: int  # or target tokens
 
 
-def _interval(pairs: Sequence[tuple[_Scores, _Scores]], level: float) -> tuple[float, float] | None:
+def _interval(
+    pairs: Sequence[tuple[SampleScores, SampleScores]], level: float
+) -> tuple[float, float] | None:
     """Return the interval of the improvement, with the samples of all pairs together."""
     first = pairs[0][0]
     ours, theirs = (
@@ -100,24 +102,24 @@ def _interval(pairs: Sequence[tuple[_Scores, _Scores]], level: float) -> tuple[f
 
 def _score_both(
     references: Sequence[Path], metric: str, split: str, device: str
-) -> tuple[_Scores, _Scores]:
+) -> tuple[SampleScores, SampleScores]:
     """Score two checkpoints on a split; the scores are the same object for the same file.
 
     The networks have the same task and data.
     """
     files = [find_checkpoint(str(reference)).resolve() for reference in references]
     ranks, first = Ranks(device), TrainedNetwork.load(str(files[0]))
-    ours = theirs = _score(first, metric, ranks, split)
+    ours = theirs = score_samples(first, metric, ranks, split)
     if files[0] != files[1]:
         # The order of sentences depends on the batch size.
         size = first.config.loader.eval_batch_size
-        theirs = _score(TrainedNetwork.load(str(files[1])), metric, ranks, split, size)
+        theirs = score_samples(TrainedNetwork.load(str(files[1])), metric, ranks, split, size)
     return ours, theirs
 
 
-def _score(
+def score_samples(
     trained: TrainedNetwork, metric: str, ranks: Ranks, split: str, batch_size: int | None = None
-) -> _Scores:
+) -> SampleScores:
     """Score a network on a split; keep the results of samples."""
     results: list[Tensor] = []
     samples = 0
@@ -129,4 +131,4 @@ def _score(
 
     objective, scores = score_split(trained, ranks, split, observe, batch_size)
     rows = np.asarray(torch.cat(results).numpy(), dtype=np.float64)
-    return _Scores(scores, objective.metrics[metric], rows, samples)
+    return SampleScores(scores, objective.metrics[metric], rows, samples)

@@ -13,6 +13,7 @@ from darts.data.arrays import SUFFIXES as ARRAY_SUFFIXES
 from darts.data.arrays import read_images
 from darts.data.audio import SUFFIXES as RECORDING_SUFFIXES
 from darts.data.decode import SUFFIXES as IMAGE_SUFFIXES
+from darts.data.table_columns import encode
 from darts.data.table_file import SUFFIXES as TABLE_SUFFIXES
 from darts.data.table_file import read_table
 from darts.data.targets import CLASSES, LABELS, NUMBERS
@@ -22,6 +23,7 @@ from darts.reading import JsonObject
 from darts.recipes.model import Predictions, load
 from darts.recipes.model import predict as predict_samples
 from darts.recipes.sample_inputs import (
+    EncodedRow,
     Preprocessing,
     RecordingInput,
     RowInput,
@@ -109,9 +111,10 @@ def read_samples(place: str, transform: Transform) -> Samples:
         raise ConfigError(f"input={place!r}: must be {kind}, as the network was trained on one")
     numbered: Sequence[tuple[int, object]]
     if isinstance(transform, RowInput):
-        table, columns = read_table(path), transform.encoding.columns
-        table.check_columns(columns, " of the training table")
-        numbered = list(zip(table.lines(), table.numbers(columns), strict=True))
+        table = read_table(path)
+        table.check_columns(transform.encoding.names, " of the training table")
+        rows = map(EncodedRow, encode(transform.encoding, table))
+        numbered = list(zip(table.lines(), rows, strict=True))
     else:
         numbered = _read_texts(path, transform.column)
     if not numbered:

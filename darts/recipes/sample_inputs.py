@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from darts.data.audio import spectrograms
+from darts.data.columns import CellError
 from darts.data.decode import center_crop, decode, read_rgb
 from darts.data.encodings import RowEncoding
 from darts.data.images import resize
@@ -122,38 +123,46 @@ class Preprocessing(Transform):
         return pixels.to(torch.uint8)
 
 
+@dataclass(frozen=True, eq=False)
+class EncodedRow:
+    """A row of a file that is encoded already, ``(width, 1, 1)`` float."""
+
+    inputs: Tensor
+
+
 @dataclass(frozen=True)
 class RowInput(Transform):
-    """Standardizes and encodes a row of a table.
+    """Encodes a row of a table.
 
-    A sample is a mapping from the names of the columns to numbers, or a sequence, array or tensor
-    of numbers in the order of ``encoding.columns``.
+    A sample is a mapping from the names of columns to values, or a sequence, array or tensor of
+    values in the order of ``encoding.columns``. A value is a number, a text or a date; None or NaN
+    stand for a missing one. Other columns of a mapping have no effect.
     """
 
     encoding: RowEncoding
 
     def __call__(self, sample: object) -> Tensor:
         """Return the input ``(width, 1, 1)`` float of a row."""
+        if isinstance(sample, EncodedRow):
+            return sample.inputs
         columns = self.encoding.columns
-        if isinstance(sample, Mapping):
-            missing = [name for name in columns if name not in sample]
-            if missing:
-                raise ValueError(f"the row has no column {missing[0]!r}")
-            sample = [sample[name] for name in columns]
         if isinstance(sample, Tensor):
-            sample = sample.detach().cpu().double() if not sample.is_complex() else None
+            sample = sample.detach().cpu().numpy()
+        if isinstance(sample, np.ndarray):
+            sample = sample.tolist()
+        if isinstance(sample, Sequence) and not isinstance(sample, str):
+            if len(sample) != len(columns):
+                raise ValueError(f"a row must have {len(columns)} values, not {len(sample)}")
+            sample = {column.name: value for column, value in zip(columns, sample, strict=True)}
+        if not isinstance(sample, Mapping):
+            raise ValueError(f"a row must be a mapping or a sequence, not {type(sample).__name__}")
+        missing = [name for name in self.encoding.names if name not in sample]
+        if missing:
+            raise ValueError(f"the row has no column {missing[0]!r}")
         try:
-            row = np.asarray(sample)
-            row = row.astype(np.float64, casting="same_kind" if row.dtype.kind != "O" else "unsafe")
-        except (TypeError, ValueError, OverflowError):
-            raise ValueError("a row must have numbers only") from None
-        if row.shape != (len(columns),):
-            raise ValueError(f"a row must have {len(columns)} numbers, not the shape {row.shape}")
-        encoded = self.encoding(row[None])[0]
-        for name, number, value in zip(columns, row, encoded[:, 0, 0], strict=False):
-            if not (np.isfinite(number) and value.isfinite()):
-                raise ValueError(f"column {name!r}: the number is missing, infinite or too large")
-        return encoded
+            return self.encoding([[c.cell_of(sample[c.name])] for c in self.encoding.used])[0]
+        except CellError as error:
+            raise ValueError(f"column {error.column!r}: {error}") from None
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,8 @@ def search(config: SearchConfig, invocation: Invocation, ranks: Ranks) -> JsonOb
         run.begin(recipe.data.subsets, recipe.data.extra_files())
         with TrainingLoop(recipe, epochs=config.epochs, name="search") as loop:
             recipe.loop = loop
-            loop.announce("searching", recipe.data.describe())
+            notes = recipe.data.notes() if recipe.ranks.main else []
+            loop.announce("searching", recipe.data.describe(), notes)
             for callback in recipe.callbacks:
                 callback.start()
             loop.fit()

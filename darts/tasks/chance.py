@@ -54,6 +54,26 @@ def guessed_class(labels: Tensor) -> ChanceLevel:
     return ChanceLevel("accuracy", likely / count, True, guess)
 
 
+def guessed_classes(labels: Tensor) -> ChanceLevel:
+    """Return the chance level of the balanced accuracy: random classes, with luck.
+
+    The mean share of correct guesses is about normally distributed. It exceeds the limit with a
+    probability of ``CHANCE``.
+
+    Args:
+        labels: Classes of the scored samples, ``(n,)`` int64, n > 0.
+    """
+    from scipy.stats import norm
+
+    counts = torch.bincount(labels)
+    counts = counts[counts > 0].double()
+    share = 1 / len(counts)
+    deviation = share * math.sqrt(share * (1 - share) * float((1 / counts).sum()))
+    guess = f"guessing one of {len(counts)} classes"
+    limit = min(share + float(norm.isf(CHANCE)) * deviation, 1.0)
+    return ChanceLevel("balanced_accuracy", limit, True, guess)
+
+
 def lucky_average_precision(labels: Tensor) -> float:
     """Return the mean average precision that a random order of the samples hardly exceeds.
 

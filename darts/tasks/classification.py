@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
-from typing import ClassVar
+from functools import cache, partial
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -13,8 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from darts.data import SampleBatch
+from darts.data.text_file import shortened
+from darts.ops.transfer import constant_on
 from darts.registry import choice
-from darts.tasks.chance import ChanceLevel, guessed_class
+from darts.tasks.chance import ChanceLevel, guessed_class, guessed_classes
 from darts.tasks.metrics import CLASSIFICATION_METRICS, Metric, Scores, by_name, class_pairs, ratio
 from darts.tasks.sample_objective import OWN, SampleObjective, SampleTask
 from darts.tasks.task import TASKS, Objective, ObjectiveSpec
@@ -23,18 +26,75 @@ MAX_CONFUSION_CLASSES = 200
 """Maximum number of classes of a confusion matrix; larger ones are unreadable."""
 
 
+def class_weights(option: object, spec: ObjectiveSpec) -> Tensor | None:
+    """Return the weight of each class in the training loss, ``(classes,)``; None for equal weights.
+
+    Their mean over the training samples is 1.
+
+    Args:
+        option: "none", "balanced" or a mapping from names of classes to weights; others have 1.
+        spec: Names and counts of the classes.
+
+    Raises:
+        ValueError: For other options, unknown classes, and weights that are not positive.
+    """
+    if option == "none":
+        return None
+    names = spec.target_names
+    counts = torch.tensor(spec.class_counts or [1] * len(names)).double()
+    if option == "balanced":
+        return _with_mean_1(1 / counts.clamp(min=1), counts)
+    if not isinstance(option, Mapping):
+        raise ValueError(
+            f"task.class_weights={option}: must be none, balanced or a mapping from names of "
+            "classes to weights"
+        )
+    weights = dict.fromkeys(names, 1.0)
+    for name, weight in option.items():
+        if str(name) not in weights:
+            raise ValueError(
+                f"task.class_weights: there is no class {name!r}; the classes are "
+                f"{shortened(names)}"
+            )
+        is_number = isinstance(weight, int | float) and not isinstance(weight, bool)
+        if not is_number or not 0 < weight < math.inf:
+            raise ValueError(f"task.class_weights.{name}={weight}: must be a positive number")
+        weights[str(name)] = float(weight)
+    return _with_mean_1(torch.tensor([*weights.values()]).double(), counts)
+
+
+def _with_mean_1(weights: Tensor, counts: Tensor) -> Tensor:
+    """Scale weights of classes to a mean of 1 over the training samples."""
+    return (weights * counts.sum() / (weights * counts).sum()).float()
+
+
 class ClassificationObjective(SampleObjective):
     """Cross entropy of logits ``(B, classes)``, or another loss."""
 
-    def __init__(self, task: SampleTask, spec: ObjectiveSpec) -> None:
+    def __init__(self, task: Classification, spec: ObjectiveSpec) -> None:
         super().__init__(task, spec)
         self.classes = len(spec.target_names)
-        self.metrics = {n: m for n, m in task.metrics.items() if self.classes >= m.min_classes}
+        self.metrics = {
+            name: metric
+            for name, metric in task.metrics.items()
+            if metric.min_classes <= self.classes <= metric.max_classes
+        }
+        self.weights = class_weights(task.class_weights, spec)
+        if self.weights is not None and self._uses_own_loss:
+            raise ValueError(
+                f"task.class_weights={task.class_weights}: belongs to the loss of the task, not to "
+                "task.loss=own; set task.class_weights=none"
+            )
         self._last_scores: Scores | None = None
 
     def task_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the cross entropy in nats of logits ``(B, classes)`` and labels ``(B,)``."""
-        return F.cross_entropy(outputs, targets, label_smoothing=self.label_smoothing)
+        compute = partial(F.cross_entropy, outputs, targets, label_smoothing=self.label_smoothing)
+        if self.weights is None:
+            return compute()
+        # Not divided by the weights of the batch, which differ between ranks.
+        weights = constant_on(self.weights, outputs.device)
+        return compute(weight=weights, reduction="sum") / len(targets)
 
     def train_metrics(self, logits: Tensor, batch: SampleBatch) -> dict[str, Tensor]:
         return {"accuracy": (logits.argmax(1) == batch[1]).float().mean()}
@@ -52,16 +112,25 @@ class ClassificationObjective(SampleObjective):
         return torch.from_numpy(counts.reshape(self.classes, self.classes))
 
     def chance_level(self, targets: Tensor) -> ChanceLevel:
-        return guessed_class(targets)
+        # With weights, accuracy may be below the share of the most frequent class for good reason.
+        return guessed_class(targets) if self.weights is None else guessed_classes(targets)
 
 
 @TASKS.register_capturable
 @dataclass
 class Classification(SampleTask):
-    """The task of assigning one of several classes to a sample."""
+    """The task of assigning one of several classes to a sample.
+
+    Attributes:
+        class_weights: Weights of the classes in the training loss, see ``class_weights``. With
+            "balanced", all classes have equal shares of the loss, however many samples they have
+            (King and Zeng, "Logistic Regression in Rare Events Data", Political Analysis 9, 2001).
+            Scores do not depend on the weights.
+    """
 
     name: str = "classification"
     loss: str = choice("cross_entropy", "cross_entropy", OWN)
+    class_weights: Any = "none"
     data_kinds: ClassVar[tuple[str, ...]] = ("images", "rows", "audio")
     metrics: ClassVar[Mapping[str, Metric]] = CLASSIFICATION_METRICS
 

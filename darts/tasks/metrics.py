@@ -46,6 +46,7 @@ class Metric:
         rows: Returns the results of single samples.
         value: Computes the metric from the results.
         min_classes: Minimum number of classes for which the metric is defined.
+        max_classes: Maximum number of classes for which it is computed.
         text: Whether the samples are the consecutive tokens of a text, which are not independent.
     """
 
@@ -54,6 +55,7 @@ class Metric:
     rows: Rows
     value: Value
     min_classes: int = 2
+    max_classes: float = math.inf
     text: bool = False
 
     def of(self, rows: Numbers) -> float:
@@ -178,28 +180,93 @@ def _losses(objective: Objective, logits: Tensor, batch: SampleBatch) -> Tensor:
     return counted(F.cross_entropy(logits.float(), batch[1], reduction="none"))
 
 
-def macro_f1(counts: Numbers, rows: Numbers) -> Numbers:
-    """Return the mean F1 of the classes that are present or predicted, for ``class_pairs``."""
+def _per_class(counts: Numbers, labels: NDArray[np.int64], samples: NDArray[np.int64]) -> Numbers:
+    """Return how often the samples of each class count, ``(classes, draws)``.
+
+    Args:
+        counts: How often each resample contains each sample, ``(draws, samples)``.
+        labels: Classes of some samples, each with its index in ``samples``.
+    """
     from scipy.sparse import csr_matrix
 
+    size = (int(labels.max(initial=0)) + 1, counts.shape[1])
+    return np.asarray(csr_matrix((np.ones(len(samples)), (labels, samples)), size) @ counts.T)
+
+
+def macro_f1(counts: Numbers, rows: Numbers) -> Numbers:
+    """Return the mean F1 of the classes that are present or predicted, for ``class_pairs``."""
     true, predicted = rows.astype(np.int64).T
-    samples, size = np.arange(len(rows)), (int(rows.max()) + 1, len(rows))
-
-    def per_class(labels: NDArray[np.int64], samples: NDArray[np.int64]) -> Numbers:
-        """Return how often the samples of each class count, ``(classes, draws)``."""
-        return np.asarray(csr_matrix((np.ones(len(samples)), (labels, samples)), size) @ counts.T)
-
-    correct = samples[true == predicted]
-    hits = per_class(true[correct], correct)
-    total = per_class(np.append(true, predicted), np.append(samples, samples))
+    samples = np.arange(len(rows))
+    total = _per_class(counts, np.append(true, predicted), np.append(samples, samples))
+    hits = np.zeros_like(total)
+    found = _per_class(counts, true[true == predicted], samples[true == predicted])
+    hits[: len(found)] = found
     f1 = 2 * hits / np.maximum(total, 1.0)
     return np.asarray(f1.sum(0) / (total > 0).sum(0))
+
+
+def balanced_accuracy(counts: Numbers, rows: Numbers) -> Numbers:
+    """Return the mean share of correct predictions over the true classes, for ``class_pairs``."""
+    true, predicted = rows.astype(np.int64).T
+    samples = np.arange(len(rows))
+    total = _per_class(counts, true, samples)
+    hits = np.zeros_like(total)
+    found = _per_class(counts, true[true == predicted], samples[true == predicted])
+    hits[: len(found)] = found
+    recall = hits / np.maximum(total, 1.0)
+    return np.asarray(recall.sum(0) / (total > 0).sum(0))
+
+
+def threshold_counts(counts: Numbers, scores: Numbers, labels: Numbers) -> tuple[Numbers, Numbers]:
+    """Return how many samples, and how many positive ones, reach each threshold.
+
+    Args:
+        counts: How often each resample contains each sample, ``(draws, samples)``.
+        scores: Scores ``(samples,)``. Equal ones are one threshold.
+        labels: 1 for positive samples, else 0, ``(samples,)``.
+
+    Returns:
+        Two arrays ``(draws, thresholds)``, from the highest threshold to the lowest.
+    """
+    order = np.argsort(-scores, kind="stable")
+    last = np.append(np.nonzero(np.diff(scores[order]))[0], len(order) - 1)  # of each threshold
+    drawn = counts[:, order]
+    return drawn.cumsum(1)[:, last], (drawn * labels[order]).cumsum(1)[:, last]
+
+
+def auroc(counts: Numbers, rows: Numbers) -> Numbers:
+    """Return the mean area under the ROC curve of each class against all others.
+
+    Classes that do not occur, or that all samples have, do not count. Rows are those of
+    ``_class_probabilities``.
+
+    References:
+        Fawcett, "An introduction to ROC analysis", Pattern Recognition Letters 27, 2006.
+    """
+    areas = []
+    for label, probabilities in enumerate(rows[:, 1:].T):
+        ranked, found = threshold_counts(counts, probabilities, rows[:, 0] == label)
+        wrong = ranked - found
+        gained = np.diff(wrong, axis=1, prepend=0.0)
+        before = np.concatenate([np.zeros((len(found), 1)), found[:, :-1]], axis=1)
+        total = found[:, -1] * wrong[:, -1]
+        area = (gained * (before + found) / 2).sum(1)
+        areas.append(np.where(total > 0, area / np.maximum(total, 1.0), np.nan))
+    known = ~np.isnan(areas)
+    return np.asarray(np.where(known, areas, 0.0).sum(0) / known.sum(0))
+
+
+def _class_probabilities(objective: Objective, logits: Tensor, batch: SampleBatch) -> Tensor:
+    """Return the true class and the probability of each class, ``(B, 1 + classes)``."""
+    return wide(torch.cat([batch[1][:, None].float(), logits.float().softmax(1)], dim=1))
 
 
 CLASSIFICATION_METRICS = by_name(
     Metric("accuracy", True, _hits, ratio),
     Metric("top5_accuracy", True, _top5_hits, ratio, min_classes=6),
+    Metric("balanced_accuracy", True, class_pairs, balanced_accuracy),
     Metric("macro_f1", True, class_pairs, macro_f1),
     Metric("micro_f1", True, _hits, ratio),  # equals the accuracy for one class per sample
+    Metric("auroc", True, _class_probabilities, auroc, max_classes=100),
     Metric("loss", False, _losses, ratio),
 )

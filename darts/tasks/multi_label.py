@@ -15,7 +15,7 @@ from darts.data import SampleBatch
 from darts.data.targets import LABELS
 from darts.registry import choice
 from darts.tasks.chance import ChanceLevel, lucky_average_precision
-from darts.tasks.metrics import Metric, Numbers, by_name, counted, ratio, wide
+from darts.tasks.metrics import Metric, Numbers, by_name, counted, ratio, threshold_counts, wide
 from darts.tasks.sample_objective import OWN, SampleObjective, SampleTask
 from darts.tasks.task import TASKS, ObjectiveSpec
 
@@ -68,10 +68,7 @@ def _precision_of_label(counts: Numbers, scores: Numbers, labels: Numbers) -> Nu
 
     Equal scores ``(samples,)`` are one threshold. Labels ``(samples,)`` are 0 or 1.
     """
-    order = np.argsort(-scores, kind="stable")
-    drawn, positive = counts[:, order], counts[:, order] * labels[order]
-    last = np.append(np.nonzero(np.diff(scores[order]))[0], len(order) - 1)  # of each threshold
-    ranked, found = drawn.cumsum(1)[:, last], positive.cumsum(1)[:, last]
+    ranked, found = threshold_counts(counts, scores, labels)
     precision = found / np.maximum(ranked, 1.0)
     gained = np.diff(found, axis=1, prepend=0.0)
     with np.errstate(invalid="ignore"):

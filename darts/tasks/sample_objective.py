@@ -74,7 +74,13 @@ class SampleObjective(BaseObjective[SampleBatch, Tensor]):
             )
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the mean loss for outputs ``(B, K)``, a scalar."""
+        """Return the mean loss for outputs ``(B, K)``, a scalar.
+
+        Outputs of an ensemble are ``(B, members, K)``; each member has a loss.
+        """
+        if outputs.ndim == 3:
+            targets = targets.repeat_interleave(outputs.shape[1], dim=0)
+            outputs = outputs.flatten(0, 1)
         if self._uses_own_loss:
             return compute_own_loss(outputs, targets)
         return self.task_loss(outputs, targets)
@@ -86,7 +92,8 @@ class SampleObjective(BaseObjective[SampleBatch, Tensor]):
     def supernet_loss(self, forward: Forward, batch: SampleBatch) -> tuple[Tensor, Tensor]:
         samples, targets = batch
         outputs = forward(samples)
-        return self.loss(outputs, targets), outputs
+        loss = self.loss(outputs, targets)
+        return loss, outputs.mean(1) if outputs.ndim == 3 else outputs
 
     def network_loss(self, net: NetworkBase, batch: SampleBatch) -> tuple[Tensor, Tensor]:
         if net.auxiliary is None:

@@ -101,12 +101,14 @@ class ObjectiveSpec:
             of discrete networks (Szegedy et al., arXiv:1512.00567, section 7).
         auxiliary: Factor of the loss of the auxiliary head, for networks that have one.
         scale: How the targets are standardized, for tasks whose targets are numbers.
+        class_counts: Number of training samples of each class, for tasks with classes.
     """
 
     target_names: tuple[str, ...]
     label_smoothing: float = 0.0
     auxiliary: float = 0.0
     scale: TargetScale | None = None
+    class_counts: tuple[int, ...] | None = None
 
 
 @dataclass

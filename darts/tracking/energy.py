@@ -125,12 +125,15 @@ class EnergyMeter:
             counters = [_Counter(name, lambda: watts * _processor_seconds())]
         if on_gpu:
             power = self._config.gpu_watts
-            card = torch.cuda.get_device_name(self._device)
-            rated = next((w for part, w in _RATED_WATTS.items() if part in card), _UNKNOWN_WATTS)
-            rate = rated if power is None else power
+            rate = _rated_watts(self._device) if power is None else power
             name = f"estimate: {rate:g} W per GPU"
             counters.append(_Counter(name, lambda: rate * time.monotonic()))
         return counters
+
+
+def _rated_watts(device: torch.device) -> float:
+    card = torch.cuda.get_device_name(device)
+    return next((w for part, w in _RATED_WATTS.items() if part in card), _UNKNOWN_WATTS)
 
 
 def _nvml_counter(device: torch.device) -> _Counter | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -116,11 +116,12 @@ class TrainingLoop:
     def __exit__(self, *error: Any) -> None:
         self._stack.__exit__(*error)
 
-    def announce(self, verb: str, data: str) -> None:
-        """Print that the run starts or resumes, its directory, and a description of its data."""
+    def announce(self, verb: str, data: str, notes: Iterable[str] = ()) -> None:
+        """Print that the run starts or resumes, its directory, its data, and notes about them."""
         self.console.info(f"{verb if self.run.saved is None else 'resuming'} in {self.run.path}")
         epochs = f"{self.epochs} epoch{'s' if self.epochs != 1 else ''}"
-        self.console.info(f"{data}; {epochs} on {self.run.ranks.device}")
+        for line in (f"{data}; {epochs} on {self.run.ranks.device}", *notes):
+            self.console.info(line)
 
     def fit(self) -> None:
         """Train until the last epoch, or until the recipe has finished.

@@ -115,9 +115,8 @@ def test_a_check_that_a_signal_ends_is_repeated_on_resume(
     with monkeypatch.context() as patch:
         patch.setattr(AlphaHessian, "times", times)
         patch.setattr(Console, "status", lambda console, text: shown.append(text))
-        with pytest.raises(SystemExit) as exit_info:
+        with pytest.raises(SystemExit, match=r"^130$"):
             commands.run("search", folder, *SMALL, "collapse.every=2")
-    assert exit_info.value.code == 128 + signal.SIGINT
     assert len(products) == 2
     shown = [text for text, _ in groupby(shown)]
     parts = [f"collapse check: eigenvalue, part {part} of at most 40" for part in (1, 2)]

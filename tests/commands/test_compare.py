@@ -9,7 +9,6 @@ import shlex
 import shutil
 import signal
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from fake_executor import make_fake_executor
+from waiting import wait_for, wait_until
 
 from darts import compare
 from darts.comparing.baselines import CostModel, RunFailed, pilot_overrides
@@ -219,8 +219,7 @@ def test_stopped_comparison_is_resumed(tmp_path: Path, monkeypatch: pytest.Monke
     pilot, search = folder / "runs/random_sharing/pilot", folder / "runs/darts_v1/0/search"
 
     def stop() -> None:
-        while not all((run / "metrics.jsonl").exists() for run in (pilot, search)):
-            time.sleep(0.02)
+        wait_until(lambda: all((run / "metrics.jsonl").exists() for run in (pilot, search)))
         os.kill(os.getpid(), signal.SIGTERM)
 
     thread = threading.Thread(target=stop)
@@ -390,14 +389,13 @@ def test_killed_comparison_with_real_runs_is_resumed(tmp_path: Path) -> None:
     overrides += [ALL_BASELINES, "searches=1", "retrainings=1", "workers=2"]
     overrides.append(f"hydra.run.dir={folder}")
     process = commands.start("compare", *overrides, start_new_session=True)
-    while not (folder / "runs/darts_v1/0/search/summary.json").exists():
-        assert process.poll() is None
-        time.sleep(0.1)
-    process.send_signal(signal.SIGKILL)
+    file = folder / "runs/darts_v1/0/search/summary.json"
+    wait_for(file, process)
+    process.kill()
     process.communicate()
-    search = (folder / "runs/darts_v1/0/search/summary.json").stat()
+    written = file.stat().st_mtime
     done = commands.call("compare", [f"resume={folder}"], folder)
-    assert (folder / "runs/darts_v1/0/search/summary.json").stat().st_mtime == search.st_mtime
+    assert file.stat().st_mtime == written
     summary = done.result
     assert summary["random_sharing_search_joules"] > 0
     assert summary["random_search_search_joules"] >= summary["darts_v1_search_joules"]

@@ -10,6 +10,7 @@ from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import command_calls as commands
 import numpy as np
@@ -309,10 +310,8 @@ def test_without_validation_training_samples_are_scored(tmp_path: Path, stand_in
 
 
 def test_missing_extra_is_named(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(package: str) -> None:
-        raise ModuleNotFoundError(name=package)
-
-    monkeypatch.setattr(formats, "import_module", fail)
+    missing = ModuleNotFoundError(name="executorch")
+    monkeypatch.setattr(formats, "import_module", Mock(side_effect=missing))
     line = commands.error_of("export", f"checkpoint={run.directory}", "format=executorch")
     assert "format=executorch: executorch is not installed; run pip install" in line
     assert "'darts-nas[executorch]'" in line

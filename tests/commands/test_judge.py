@@ -9,6 +9,7 @@ import signal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import command_calls as commands
 import numpy as np
@@ -163,9 +164,7 @@ def test_supported_scores_of_other_spaces_are_numbers(tmp_path: Path, space: str
 
 
 def test_a_failed_run_names_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
-        raise RuntimeError("no such operator")
-
+    fail = Mock(side_effect=RuntimeError("no such operator"))
     monkeypatch.setattr(execution, "run_command", fail)
     judged = ("judge=train", "architectures=2", f"hydra.run.dir={tmp_path / 'run'}")
     line = commands.error_of("judge", *SMALL, *judged)
@@ -181,11 +180,7 @@ def test_a_run_counts_with_its_own_seconds(tmp_path: Path) -> None:
     trial = TrialSpec((), None, tmp_path / "complete")
     write_json(trial.directory / "summary.json", {"valid_accuracy": 0.5, "seconds": 7.5})
     assert judge.train_shortly(plan, trial, tools) == {"score": 0.5, "seconds": 7.5}
-
-    def fail(trial: TrialSpec) -> None:
-        raise RunFailed("the loss became nan")
-
-    tools.train = fail
+    tools.train = Mock(side_effect=RunFailed("the loss became nan"))
     trial = TrialSpec((), None, tmp_path / "diverged")
     write_json(trial.directory / "diverged.json", {"reason": "nan", "seconds": 2.5})
     assert judge.train_shortly(plan, trial, tools) == {"score": None, "seconds": 2.5}

@@ -300,7 +300,7 @@ def test_columns_may_be_more_and_in_another_order(table: tuple[Path, Path], tmp_
         writer.writerows({"name": "text", **row} for row in rows)
     found = predictions(run, tmp_path / "new.csv", tmp_path / "p")
     model = darts.load(run)
-    columns = model.transform.encoding.columns
+    columns = model.transform.encoding.names
     mappings: list[Mapping[str, float]] = [{n: float(row[n]) for n in columns} for row in rows]
     expected = darts.predict(model, mappings)
     assert [row["class"] for row in found] == list(expected.classes)
@@ -330,16 +330,26 @@ def test_a_table_that_does_not_fit_is_refused(table: tuple[Path, Path], tmp_path
     assert "line 2, column 'alcohol': 'x' is not a number" in line
 
 
+def test_rows_may_lack_values(table: tuple[Path, Path]) -> None:
+    """A missing number counts as the mean of the training rows."""
+    model = darts.load(table[1])
+    means = {column.name: column.mean[0] for column in model.transform.encoding.used}
+    lacking = [dict.fromkeys(means), dict.fromkeys(means, float("nan"))]
+    found = darts.predict(model, [*lacking, means])
+    assert found.probabilities[0].equal(found.probabilities[1])
+    torch.testing.assert_close(found.probabilities[0], found.probabilities[2])
+
+
 def test_wrong_rows_are_refused(table: tuple[Path, Path]) -> None:
     model = darts.load(table[1])
     cases: list[tuple[object, str]] = [
-        ([1.0] * 12, "a row must have 13 numbers, not the shape (12,)"),
-        (["x"] * 13, "a row must have numbers only"),
-        ([float("nan")] * 13, "column 'alcohol': the number is missing, infinite or too large"),
-        ([1e300] * 13, "column 'alcohol': the number is missing, infinite or too large"),
+        ([1.0] * 12, "a row must have 13 values, not 12"),
+        (["x"] * 13, "column 'alcohol': 'x' is not a number like 1234.5"),
+        ([1e300] * 13, "column 'alcohol': '1e+300' is too large to standardize"),
         ({"alcohol": 1.0}, "the row has no column 'malic_acid'"),
-        ([10**400] * 13, "a row must have numbers only"),
-        (np.full(13, 1j), "a row must have numbers only"),
+        ([float("inf")] * 13, "column 'alcohol': 'inf' is not finite"),
+        (np.full(13, 1j), "a value must be a number, a text or a date, not complex"),
+        ("x" * 13, "a row must be a mapping or a sequence, not str"),
     ]
     for row, message in cases:
         with pytest.raises(ValueError, match=re.escape(message)):

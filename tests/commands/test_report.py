@@ -9,6 +9,7 @@ import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import command_calls as commands
 import pytest
@@ -169,10 +170,7 @@ def test_evaluation_of_another_network_has_its_own_article(
 def test_a_part_that_cannot_be_made_is_left_out_with_a_note(
     search_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> None:
-        raise ValueError("<b>no ink")
-
-    monkeypatch.setattr(page_module, "draw_genotype", fail)
+    monkeypatch.setattr(page_module, "draw_genotype", Mock(side_effect=ValueError("<b>no ink")))
     out = tmp_path / "page.html"
     with pytest.warns(UserWarning, match="the part 'architecture' of the page was not made: <b>no"):
         commands.call("report", [str(search_run.directory), f"out={out}"])

@@ -124,8 +124,8 @@ def test_a_changed_or_missing_split_file_is_refused(copy_crashed: Any) -> None:
 def test_a_run_that_diverges_writes_its_reason_and_cost(tmp_path: Path, command: str) -> None:
     folder = tmp_path / "run"
     overrides = [*RUNS[command], "optimizer.lr=1e30", "optimizer.clip=0", "save_minutes=0"]
-    own = ["dataset=synthetic", "tracking.tensorboard=false", "tracking.figures=false"]
-    line = commands.error_of(command, *own, *overrides, f"hydra.run.dir={folder}")
+    overrides = [*commands.TINY[command], *overrides, f"hydra.run.dir={folder}"]
+    line = commands.error_of(command, *overrides)
     assert "loss became" in line
     assert "optimizer.lr" in line
     record = read_json(folder / "diverged.json")
@@ -187,8 +187,7 @@ def test_a_killed_search_in_stages_resumes_exactly(tmp_path: Path, method: str, 
     """The crash loses the current step; there are two steps per epoch."""
     data = ("dataset=synthetic", "dataset.samples=64", "loader.batch_size=16", "epochs=3")
     small = ("space=nas201", "space.channels=4", "space.cells=1", f"method={method}")
-    quiet = ("tracking.tensorboard=false", "tracking.figures=false")
-    commands.assert_resume_is_exact("search", [*data, *small, *quiet], tmp_path, steps)
+    commands.assert_resume_is_exact("search", [*data, *small, *commands.QUIET], tmp_path, steps)
 
 
 SHORT = ("dataset.samples=32", "loader.batch_size=8", "epochs=2", "save_minutes=0")

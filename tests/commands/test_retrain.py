@@ -129,11 +129,9 @@ def test_a_cross_validation_holds_out_each_sample_once(tmp_path: Path) -> None:
     assert len(held_out) == len(set(held_out)) == 64
 
 
-WARMUP = (
-    *(*SMALL_MLP, "dataset=synthetic", "dataset.samples=64", "loader.batch_size=8", "epochs=3"),
-    *("warmup=0.4", "optimizer.lr_min=0.001", "tracking.figures=false"),
-    "tracking.tensorboard=false",
-)
+TINY = commands.TINY["retrain"]
+WARMUP = (*TINY, *SMALL_MLP, "loader.batch_size=8", "epochs=3", "warmup=0.4")
+WARMUP += ("optimizer.lr_min=0.001",)
 
 
 def test_a_warm_up_sets_the_rate_by_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,6 +187,4 @@ def test_a_training_that_diverges_restarts_at_a_lower_rate(tmp_path: Path) -> No
 
 def test_a_restarted_training_that_is_killed_continues_with_the_same_result(tmp_path: Path) -> None:
     """It is killed after the last restart: the three attempts before have up to 13 steps each."""
-    data = ("dataset=synthetic", "dataset.samples=64")
-    quiet = ("tracking.tensorboard=false", "tracking.figures=false")
-    commands.assert_resume_is_exact("retrain", (*data, *quiet, *DIVERGING), tmp_path, steps=40)
+    commands.assert_resume_is_exact("retrain", (*TINY, *DIVERGING), tmp_path, steps=40)

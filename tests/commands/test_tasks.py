@@ -224,7 +224,7 @@ def test_an_exported_network_returns_numbers(suffix: str, trained: Path, tmp_pat
         session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
         found = torch.from_numpy(session.run(["numbers"], {"samples": rows.numpy()})[0])
         description = read_json(tmp_path / "x" / "network.json")
-        assert description["encoding"]["columns"] == ["a", "b", "c"]
+        assert [own["name"] for own in description["encoding"]["columns"]] == ["a", "b", "c"]
     else:
         found = darts.load(file)(rows)
     torch.testing.assert_close(found, model(rows), rtol=1e-4, atol=1e-2)

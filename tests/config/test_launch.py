@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import yaml
@@ -182,9 +183,7 @@ def test_bugs_are_not_swallowed(
 
 
 def test_messages_of_several_lines_are_joined(capsys: pytest.CaptureFixture[str]) -> None:
-    def check(_: Any) -> None:
-        raise ConfigError("one\ntwo\r\nthree\u2028four")
-
+    check = Mock(side_effect=ConfigError("one\ntwo\r\nthree\u2028four"))
     with pytest.raises(SystemExit):
         call("search", lambda *_: None, check=check)
     assert capsys.readouterr().err == "darts.search: one two three four\n"
@@ -225,9 +224,7 @@ def test_missing_files_are_user_errors(capsys: pytest.CaptureFixture[str], tmp_p
 def test_flags_of_hydra_print_without_running(
     command: str, flag: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    def task(*_: Any) -> None:
-        raise AssertionError("the command ran")
-
+    task = Mock(side_effect=AssertionError("the command ran"))
     leaves = pytest.raises(SystemExit, match=r"^0$") if flag == ["--help"] else nullcontext()
     with leaves:
         call(command, task, *flag)

@@ -9,6 +9,7 @@ import os
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import NamedTuple
+from unittest.mock import Mock
 
 import pytest
 import yaml
@@ -41,9 +42,8 @@ def test_it_is_the_newest_run_that_the_key_can_use() -> None:
     make_run("retrain/e", 60, "checkpoint.safetensors", "summary.json")
     make_run("retrain/f", 10)
     make_run("compare/h", 5, "summary.json")  # which reports do not show
-    make_run(
-        "find/digits/g/runs/net", 1, "genotype.json", "checkpoint.safetensors"
-    )  # a training of a run
+    # A training of a run.
+    make_run("find/digits/g/runs/net", 1, "genotype.json", "checkpoint.safetensors")
     expected = {
         ("retrain", "genotype=latest"): "genotype='runs/search/digits-drnas/b'",
         ("evaluate", "checkpoint=latest"): "checkpoint='runs/retrain/e'",
@@ -98,19 +98,12 @@ def test_values_are_those_that_the_configuration_gets() -> None:
 
 
 def test_directories_of_runs_do_not_repeat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("time.strftime", lambda form: "now")
     assert run_directory("search", "here") == tmp_path / "here"
     for name in ("now", "now_2", "now_3"):
         directory = run_directory("search", None)
         assert directory == tmp_path / "runs/search" / name
         directory.mkdir(parents=True)
-
-
-HUB = """
-import pathlib
-pathlib.Path({marker!r}).write_text("code ran")
-"""
 
 
 def begin_run(directory: Path, overrides: list[str] | None = None, **values: object) -> Path:
@@ -154,10 +147,8 @@ def test_text_that_looks_like_an_interpolation_stays_text(tmp_path: Path) -> Non
     assert done.code == 0, done.err
     assert "swordfish" not in done.out
     assert OmegaConf.create(done.out)["name"] == secret
-    assert (
-        rebuild(SearchConfig, yaml.safe_load(as_yaml(compose("search"))) | {"name": secret}).name
-        == secret
-    )
+    values = yaml.safe_load(as_yaml(compose("search"))) | {"name": secret}
+    assert rebuild(SearchConfig, values).name == secret
 
 
 @pytest.mark.parametrize(
@@ -176,7 +167,7 @@ def test_text_that_looks_like_an_interpolation_stays_text(tmp_path: Path) -> Non
 def test_saved_overrides_of_hydra_are_not_obeyed(tmp_path: Path, overrides: list[str]) -> None:
     marker = tmp_path / "marker"
     directory = begin_run(tmp_path / "run", overrides)
-    (directory / "hubconf.py").write_text(HUB.format(marker=str(marker)))
+    (directory / "hubconf.py").write_text(f"import pathlib; pathlib.Path({str(marker)!r}).touch()")
     done = resume(directory, "--cfg", "all")
     assert done.code == 0, done.err
     shown = yaml.safe_load(done.out)
@@ -228,11 +219,10 @@ def test_an_old_run_without_worker_processes_continues(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", ["[]", "a: &x [1]\nb: *x", "seed: [1]", "name: ???"])
 def test_a_damaged_configuration_is_refused_in_one_line(tmp_path: Path, content: str) -> None:
-    directory = tmp_path
-    write_files(directory, content, [])
+    write_files(tmp_path, content, [])
     with pytest.raises(ConfigError) as caught:
-        ResumedRun.load("search", str(directory))
-    assert str(directory) in str(caught.value)
+        ResumedRun.load("search", str(tmp_path))
+    assert str(tmp_path) in str(caught.value)
     assert "config.yaml" in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -263,11 +253,9 @@ def test_a_damaged_command_line_is_refused_in_one_line(
 def test_a_failure_of_the_machine_is_not_an_error_of_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object, **__: object) -> str:
-        raise OSError(errno.EIO, os.strerror(errno.EIO), "config.yaml")
-
+    error = OSError(errno.EIO, os.strerror(errno.EIO), "config.yaml")
     begin_run(tmp_path)
-    monkeypatch.setattr("darts.config.resumed_run.read_text", fail)
+    monkeypatch.setattr("darts.config.resumed_run.read_text", Mock(side_effect=error))
     with pytest.raises(OSError, match="Input/output error"):
         ResumedRun.load("search", str(tmp_path))
 

@@ -12,8 +12,7 @@ import pytest
 import yaml
 from slow_cases import slow_except
 
-import conf
-from darts.config import ConfigError, RetrainConfig, SearchConfig, compose
+from darts.config import ConfigError, SearchConfig, compose
 from darts.config.commands import DEVICE_ACTIONS
 from darts.config.fields import flatten
 from darts.config.groups import COMMANDS, TYPES, defaults_nodes
@@ -211,24 +210,21 @@ def test_defaults_of_an_unknown_space(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_yaml_in_the_documentation_is_what_the_files_hold() -> None:
-    page = conf_folder().parent / "docs" / "configuration.md"
+    page = CONF.parent / "docs" / "configuration.md"
     if not page.is_file():
         pytest.skip("needs the checkout")
     blocks = page.read_text(encoding="utf-8").split("```yaml\n# conf/")[1:]
     assert len(blocks) == 2
     for block in blocks:
         file, _, text = block.partition("```")[0].partition("\n")
-        actual = dict(flatten(yaml.safe_load((conf_folder() / file).read_text("utf-8"))))
+        actual = dict(flatten(yaml.safe_load((CONF / file).read_text("utf-8"))))
         for key, value in flatten(yaml.safe_load(text)):
             assert actual[key] == value, file
 
 
-EXPERIMENTS = Path(conf.__file__).parent / "experiment"
+EXPERIMENTS = CONF / "experiment"
 SEARCHES = sorted(file.stem for file in (EXPERIMENTS / "search").glob("paper_*.yaml"))
 RETRAININGS = sorted(file.stem for file in (EXPERIMENTS / "retrain").glob("paper_*.yaml"))
-CELL = "|nor_conv_3x3~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|"
-GENOTYPE = {"paper_nas201": CELL, "paper_drnas_nas201": CELL}
-
 VARIANTS = {
     "paper_recurrent": "darts_v2",
     "paper_r_darts_dp": "r_darts",
@@ -240,11 +236,6 @@ VARIANTS = {
 
 def search_config(name: str) -> SearchConfig:
     return compose("search", [f"experiment={name}"])
-
-
-def retrain_config(name: str) -> RetrainConfig:
-    genotype = GENOTYPE.get(name, "DARTS_V2")
-    return compose("retrain", [f"experiment={name}", f"genotype='{genotype}'"])
 
 
 @pytest.mark.slow
@@ -325,7 +316,10 @@ def test_quantities_that_change_during_the_search() -> None:
 
 def test_the_learning_rates_of_imagenet() -> None:
     """Recorded from the schedules of the authors' code, at epochs counted from 0."""
-    darts, partial = (retrain_config(f"paper_{name}_imagenet") for name in ("darts", "pc_darts"))
+    darts, partial = (
+        compose("retrain", [f"experiment=paper_{name}_imagenet", "genotype=DARTS_V2"])
+        for name in ("darts", "pc_darts")
+    )
     expected = {0: 0.1, 1: 0.097, 249: 0.1 * 0.97**249}
     actual = {epoch: rate_of_epoch(darts.optimizer, epoch, 250) for epoch in expected}
     assert actual == pytest.approx(expected)

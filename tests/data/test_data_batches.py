@@ -164,10 +164,7 @@ def build(stored: Source) -> Build:
 
 
 def equal(left: list[tuple[Tensor, Tensor]], right: list[tuple[Tensor, Tensor]]) -> bool:
-    return len(left) == len(right) and all(
-        torch.equal(a[0], b[0]) and torch.equal(a[1], b[1])
-        for a, b in zip(left, right, strict=True)
-    )
+    return len(left) == len(right) and all(map(same, left, right))
 
 
 def worker_ids() -> set[int]:

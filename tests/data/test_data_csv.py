@@ -10,14 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
 from load_errors import load_error
 
 from darts.data import load
-from darts.data.encodings import MAX_BINS, RowEncoding
 from darts.data.source import Source
+from darts.data.split import Groups
 from darts.data.table_file import read_table
 
 ROWS = ["1,10,x", "2,20,y", "3,30,x", "4,40,y", "5,50,x", "6,60,y", "7,70,x", "8,80,y"]
@@ -33,20 +30,20 @@ def column(source: Source, split: str, index: int = 0) -> list[float]:
     return getattr(source, split).pixels[:, index, 0, 0].tolist()
 
 
-@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
 def test_each_delimiter_is_detected(delimiter: str, tmp_path: Path) -> None:
     lines = ["one", "and, two", "kind"], ["1.5", "-2e3", "a b\n"], ["", "", ""], [" 0 ", "7", "c"]
     quoted = [delimiter.join(f'"{cell}"' for cell in cells) for cells in lines]
     table = read_table(write(tmp_path, "\ufeff" + quoted[0], *quoted[1:], "", end="\r\n"))
     assert table.columns == ["one", "and, two", "kind"]
-    assert table.numbers(["one", "and, two"]).tolist() == [[1.5, -2000.0], [0.0, 7.0]]
+    assert [table.column(name) for name in table.columns[:2]] == [["1.5", "0"], ["-2e3", "7"]]
     assert table.texts("kind") == ["a b", "c"]
     assert table.lines() == [3, 5]
 
 
 def test_default_names_of_a_data_frame_are_a_header(tmp_path: Path) -> None:
     source = load("csv", root=write(tmp_path, "0,1,class", *ROWS), test_share=0.25)
-    assert source.encoding.columns == ("0", "1")
+    assert source.encoding.names == ("0", "1")
 
 
 def test_parquet_files_are_read_like_csv_files(tmp_path: Path) -> None:
@@ -60,9 +57,9 @@ def test_parquet_files_are_read_like_csv_files(tmp_path: Path) -> None:
     assert from_folder.encoding == from_text.encoding
     assert torch.equal(from_folder.train.pixels, from_text.train.pixels)
     assert torch.equal(from_folder.train.labels, from_text.train.labels)
-    frame.loc[3, "a"] = np.nan
+    frame.loc[3, ["a", "class"]] = None
     frame.to_parquet(tmp_path / "train.parquet")
-    load_error(r"row 4, column 'a': a value is missing \(''\)", "csv", root=tmp_path)
+    load_error(r"row 4, column 'class': a value is missing \(''\)", "csv", root=tmp_path)
     (tmp_path / "train.parquet").write_bytes(b"PAR1" * 9)
     load_error("is damaged or not a Parquet file", "csv", root=tmp_path)
 
@@ -95,16 +92,15 @@ def test_splits_of_a_folder_are_read(tmp_path: Path) -> None:
 
 
 def test_numbers_of_any_scale_are_standardized(tmp_path: Path) -> None:
-    """Columns of numbers that are equal in float32, huge, tiny, and constant."""
+    """Columns of numbers that are equal in float32, huge and tiny; a constant one is left out."""
     rows = [f"{1.7e9 + i},{i}e300,{i}e-300,0.1,{'xy'[i % 2]}" for i in range(8)]
     source = load("csv", root=write(tmp_path, "time,huge,tiny,same,kind", *rows), test_share=0.25)
     found = source.train.pixels.flatten(1).double()
-    assert found.shape == (6, 4)
+    assert found.shape == (6, 3)
     for number in (0, 1, 2):
         assert float(found[:, number].mean()) == pytest.approx(0, abs=1e-6)
         assert float(found[:, number].std(correction=0)) == pytest.approx(1, abs=1e-6)
         torch.testing.assert_close(found[:, number], found[:, 0], rtol=1e-5, atol=1e-6)
-    assert not bool(found[:, 3].any())
 
 
 def test_integer_classes_are_sorted_as_integers(tmp_path: Path) -> None:
@@ -117,6 +113,7 @@ def test_integer_classes_are_sorted_as_integers(tmp_path: Path) -> None:
 
 
 HEAD = "a,b,c"
+MANY = [f"{i}.5,{i * i}.5,{'xy'[i % 2]}" for i in range(20)]
 
 
 @pytest.mark.parametrize(
@@ -129,17 +126,20 @@ HEAD = "a,b,c"
         (["a,,c", *ROWS], "line 1: column 2 has no name"),
         (ROWS, "line 1: the column names are numbers; insert a header"),
         ([HEAD, ROWS[0], "1,2,x,4"], "Expected 3 fields in line 3, saw 4"),
-        ([HEAD, "1,two,x"], "line 2, column 'b': 'two' is not a number; .* dataset.label=b"),
-        ([HEAD, "1,1_0,x"], "line 2, column 'b': '1_0' is not a number"),
-        ([HEAD, *ROWS, ",3,x"], r"line 10, column 'a': a value is missing \(''\)"),
-        ([HEAD, "1,NA,x"], r"line 2, column 'b': a value is missing \('NA'\)"),
-        ([HEAD, "1,2,x", "-inf,4,y"], "line 3, column 'a': -inf is not finite"),
+        ([HEAD, *MANY, "21,two,x"], "line 22, column 'b': 'two' is not a number; correct it, or"),
+        ([HEAD, *MANY, "21,1_0,x"], "line 22, column 'b': '1_0' is not a number"),
+        ([HEAD, *ROWS, "9,3,"], r"line 10, column 'c': a value is missing \(''\)"),
+        ([HEAD, *MANY, "-inf,4,y"], "line 22, column 'a': '-inf' is not finite"),
+        (
+            [HEAD, *(f"5,,{'xy'[i % 2]}" for i in range(8))],
+            "no column is left as an input: a .cons",
+        ),
         ([HEAD, "1,2,x", "3,4,x"], "column 'c': 'x' is the only class"),
         ([HEAD, *ROWS, "9,90,z"], "line 10, column 'c': the only row of class 'z'"),
         ([HEAD, "1,2,x", "3,4,x", "5,6,y", "7,8,y"], "leaves a class without training samples"),
         (
             [HEAD, *(f"{i}e307,{i},{'xy'[i % 2]}" for i in range(10, 18))],
-            "'a': the numbers are too large",
+            "'a': '1.e307' is too large to standardize",
         ),
         ([HEAD, '1,"2,x'], "is not a CSV file: EOF inside string"),
     ],
@@ -155,6 +155,7 @@ def test_invalid_files_are_refused(lines: list[str], message: str, tmp_path: Pat
     [
         (["a,c", "1,x"], "has no column 'b'"),
         (["a,b,c", "1,2,x", "1,2,z"], "line 3, column 'c': the training file has no class 'z'"),
+        (["a,b,c", "1,2,x", "1,two,y"], "line 3, column 'b': 'two' is not a number"),
     ],
 )
 def test_a_test_file_must_match_the_other(lines: list[str], message: str, tmp_path: Path) -> None:
@@ -170,6 +171,11 @@ def test_a_test_file_must_match_the_other(lines: list[str], message: str, tmp_pa
         ({"test_share": 0.01}, "dataset.test_share=0.01 of 8 samples leaves no test sample"),
         ({"root": None}, "dataset.root must name a CSV file, or a folder with train.csv"),
         ({"root": "nowhere.csv"}, "nowhere.csv does not exist: set dataset.root"),
+        ({"kinds": {"d": "number"}}, "dataset.kinds.d=number: .* has no input column 'd'; its"),
+        ({"kinds": {"a": "int"}}, "dataset.kinds.a=int: must be one of number, category, date, un"),
+        ({"kinds": {"a": "date"}}, "column 'a': '.' is not a date"),
+        ({"group": "d"}, "has no column 'd' for dataset.group or dataset.time"),
+        ({"group": "a", "time": "b"}, "dataset.group and dataset.time are mutually exclusive"),
     ],
 )
 def test_invalid_options_are_refused(options: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -180,8 +186,8 @@ def test_invalid_options_are_refused(options: dict[str, Any], message: str, tmp_
 def test_a_missing_training_file_and_binary_files_are_refused(tmp_path: Path) -> None:
     load_error(r"contains no train.csv", "csv", root=tmp_path)
     path = write(tmp_path, HEAD)
-    path.write_bytes(b"a,b\n\xff\xfe,1\n")
-    load_error("is not UTF-8 text", "csv", root=path)
+    path.write_bytes(b"a,b\n\0\xfe,1\n")
+    load_error("is not text: it contains a NUL character", "csv", root=path)
 
 
 def test_bins_add_an_encoding_that_the_training_rows_define(tmp_path: Path) -> None:
@@ -200,58 +206,119 @@ def test_bins_add_an_encoding_that_the_training_rows_define(tmp_path: Path) -> N
     assert len(binned.mean) == len(binned.std) == 8
 
 
-RNG = np.random.default_rng(0)
+def people(count: int = 40) -> pd.DataFrame:
+    """Return a table with a column of each kind; every fourth row lacks numbers and cities."""
+    rows = range(count)
+    return pd.DataFrame(
+        {
+            "id": [f"p{i}" for i in rows],
+            "income": [None if i % 4 == 0 else 1000.5 + 7 * i for i in rows],
+            "city": [None if i % 4 == 0 else ("Köln", "Aix")[i % 2] for i in rows],
+            "born": [f"{1 + i % 28:02d}.0{1 + i % 9}.19{50 + i}" for i in rows],
+            "rooms": [1 + i % 3 for i in rows],
+            "left": [("no", "yes")[i % 2] for i in rows],
+        }
+    )
 
 
-def fit(rows: np.ndarray, bins: int) -> RowEncoding:
-    return RowEncoding.fit(tuple(map(str, range(rows.shape[1]))), rows, bins)
+def test_columns_as_people_write_them(tmp_path: Path) -> None:
+    """Semicolons, decimal commas, cp1252, and the same rows in UTF-8 and Parquet."""
+    frame = people()
+    frame.to_csv(tmp_path / "train.csv", index=False)
+    german = frame.assign(income=frame.income.map(lambda x: f"{x:_.1f}".replace(".", ",")))
+    german["income"] = german.income.str.replace("_", ".").replace("nan", "?")
+    text = german.to_csv(index=False, sep=";")
+    (tmp_path / "german.csv").write_bytes(text.encode("cp1252"))
+
+    plain = load("csv", root=tmp_path / "train.csv")
+    with pytest.warns(UserWarning, match="it is read as Windows-1252"):
+        other = load("csv", root=tmp_path / "german.csv")
+
+    kinds = [(own.column.name, own.column.kind, own.missing > 0) for own in plain.columns]
+    assert kinds == [
+        ("id", "unused", False),
+        ("income", "number", True),
+        ("city", "category", True),
+        ("born", "date", False),
+        ("rooms", "category", False),
+    ]
+    assert torch.equal(plain.train.pixels, other.train.pixels)
+    assert plain.train.shape == (2 + 3 + 5 + 3, 1, 1)
+    assert set(plain.encoding.columns[2].categories) == {"Köln", "Aix", ""}
+    assert "p1" not in str(plain.encoding)
 
 
-def shares(encoding: RowEncoding, rows: np.ndarray) -> torch.Tensor:
-    """Return the piecewise linear encoding, without the standardized columns."""
-    return encoding(rows)[:, len(encoding.columns) :, 0, 0]
+def test_rows_of_a_group_stay_in_one_split(tmp_path: Path) -> None:
+    frame = people().assign(owner=[f"o{i // 4}" for i in range(40)], number=range(0, 400, 10))
+    path = tmp_path / "table.csv"
+    frame[["owner", "number", "rooms", "left"]].to_csv(path, index=False)
+
+    source = load("csv", root=path, group="owner", kinds={"number": "number"})
+
+    scaled = source.encoding.columns[0]
+    assert source.encoding.names == ("number", "rooms")
+    numbers = [
+        {
+            round(float(x) * scaled.deviation[0] + scaled.mean[0]) // 40
+            for x in part.pixels[:, 0, 0, 0]
+        }
+        for part in (source.train, source.test)
+    ]
+    assert not numbers[0] & numbers[1]
+    assert source.groups is not None
+    assert len(source.groups.of) == len(source.train.labels) == 32
 
 
-def test_values_within_a_bin_are_shares_and_others_are_zero_or_one() -> None:
-    encoding = fit(np.array([[0.0], [1.0], [2.0], [4.0], [8.0]]), 4)
-    assert encoding.bin_low == (0, 1, 2, 4)
-    assert encoding.bin_high == (1, 2, 4, 8)
-    encoded = shares(encoding, np.array([[-5.0], [0.5], [3.0], [99.0]]))
-    assert encoded.tolist() == [[0, 0, 0, 0], [0.5, 0, 0, 0], [1, 1, 0.5, 0], [1, 1, 1, 1]]
+def test_the_latest_rows_are_the_test_split(tmp_path: Path) -> None:
+    frame = people().sample(frac=1, random_state=0)
+    frame.to_csv(tmp_path / "table.csv", index=False)
+
+    source = load("csv", root=tmp_path / "table.csv", time="born", test_share=0.25)
+
+    assert len(source.test.labels) == 10
+    # The numbers are the income and five parts of the date.
+    assert source.train.pixels[:, 5].max() < source.test.pixels[:, 5].min()
+    frame.to_csv(tmp_path / "train.csv", index=False)
+    frame.to_csv(tmp_path / "test.csv", index=False)
+    load_error(
+        "dataset.time=born: the latest rows are the test split, but",
+        "csv",
+        root=tmp_path,
+        time="born",
+    )
+    load_error(
+        "dataset.group=id: 'p[0-9]+' is in .* a group must be in one split",
+        "csv",
+        root=tmp_path,
+        group="id",
+    )
 
 
-def test_columns_with_few_values_have_few_bins() -> None:
-    rows = np.stack([RNG.integers(0, n, 500).astype(float) for n in (1, 2, 3, 400)], axis=1)
-    assert np.bincount(fit(rows, 8).bin_columns, minlength=4).tolist() == [0, 0, 2, 8]
-    assert fit(rows, 1).bin_columns == ()
+def test_a_target_has_the_form_of_the_other_columns(tmp_path: Path) -> None:
+    rows = [f"{n},05;{n}.096" if n % 2 else f"{n},5;137" for n in range(1, 21)]
+    source = load("csv", root=write(tmp_path, "x;price", *rows), targets="numbers")
+    every = torch.cat([source.train.labels, source.test.labels]).double()
+    prices = sorted(source.scale.restore(every).round().flatten().tolist())
+    assert prices[:10] == [137] * 10
+    assert prices[10:] == [1000 * n + 96 for n in range(1, 20, 2)]
 
 
-def test_wide_tables_get_fewer_bins() -> None:
-    assert len(fit(RNG.normal(size=(50, 1024)), 16).bin_columns) == 4 * 1024 == MAX_BINS
-    assert fit(RNG.normal(size=(50, 3000)), 16).bin_columns == ()
+@pytest.mark.parametrize("sizes", [[50] * 3, [50] * 4, [100, 10, 10, 10, 10, 10]])
+def test_few_groups_give_parts_that_are_not_empty(sizes: list[int]) -> None:
+    groups = Groups(torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes)))
+    folds = min(5, len(sizes) - 1)
+    parts = [groups.fold(0.2, fold, seed=1)[1] for fold in range(folds)]
+    assert all(map(len, parts))
+    assert len(torch.cat(parts).unique()) == sum(map(len, parts))
+    for rest, part in (groups.split(0.2, seed=1), groups.fold(0.2, 0, seed=1)):
+        assert not set(groups.of[rest].tolist()) & set(groups.of[part].tolist())
+        assert sorted(torch.cat([rest, part]).tolist()) == list(range(sum(sizes)))
 
 
-@settings(deadline=None, max_examples=60)
-@given(
-    arrays.arrays(
-        np.float64,
-        st.tuples(st.integers(2, 30), st.integers(1, 3)),
-        elements=st.floats(allow_nan=False, allow_infinity=False),
-    ),
-    st.integers(2, 9),
-)
-@example(rows=np.array([[1.0], [5e-324], [0.0]]), bins=2)  # half of the smallest number is 0
-def test_any_finite_table_is_encoded_to_shares(rows: np.ndarray, bins: int) -> None:
-    encoded = shares(fit(rows, bins), rows)
-    assert encoded.isfinite().all()
-    assert ((encoded >= 0) & (encoded <= 1)).all()
-
-
-@pytest.mark.parametrize("bins", [2, 5])
-def test_a_linear_map_of_the_encoding_interpolates_any_values_at_the_edges(bins: int) -> None:
-    """With a constant, the encoding spans all continuous functions that are linear in each bin."""
-    encoding = fit(RNG.normal(size=(40, 1)), bins)
-    edges = np.array([*encoding.bin_low, encoding.bin_high[-1]])[:, None]
-    encoded = shares(encoding, edges).double()
-    columns = torch.cat([torch.ones(len(edges), 1), encoded], dim=1)
-    assert torch.linalg.matrix_rank(columns) == bins + 1
+def test_ordered_groups_divide_by_time_and_have_no_folds() -> None:
+    groups = Groups(torch.tensor([3, 1, 0, 2, 4, 4]), is_ordered=True)
+    rest, part = groups.split(0.3, seed=0)
+    assert groups.of[part].tolist() == [4, 4]
+    assert len(rest) == 4
+    with pytest.raises(ValueError, match=r"the latest samples validate, because dataset\.time"):
+        groups.fold(0.2, 0, seed=0)

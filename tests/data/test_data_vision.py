@@ -14,6 +14,7 @@ import warnings
 from email.message import Message
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -77,10 +78,8 @@ def test_published_checksums_are_accepted(tmp_path: Path, monkeypatch: pytest.Mo
 def test_the_error_of_missing_files_says_what_to_do(
     name: str, download: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*arguments: object, **options: object) -> None:
-        raise urllib.error.URLError("Not\nFound")
-
-    monkeypatch.setattr("torch.hub.urlopen", fail)
+    error = urllib.error.URLError("Not\nFound")
+    monkeypatch.setattr("torch.hub.urlopen", Mock(side_effect=error))
     reason = f"cannot download {name}" if download else r"dataset\.download=false"
     message = load_error(reason, name, root=tmp_path / "data", download=download)
     assert all(file in message for file in published(name).files)

@@ -73,14 +73,14 @@ def test_groups_of_labels_are_frequent_combinations() -> None:
     assert [len(part.unique()) for part in groups.split([30, 12, 4])] == [1, 1, 1]
 
 
-ROWS = [f"{k},{k % 7},{3 * k + 1},{k * k}" for k in range(60)]
+ROWS = [f"{k / 2},{k % 7},{3 * k + 1},{k * k}" for k in range(60)]
 
 
 def test_a_table_has_standardized_numbers_in_its_target_columns(tmp_path: Path) -> None:
     path = table(tmp_path, "a,b,first,second", *ROWS)
     source: Source = load("csv", root=path, targets=NUMBERS, labels=["second", "first"])
     assert source.classes == ("second", "first")
-    assert source.encoding.columns == ("a", "b")
+    assert source.encoding.names == ("a", "b")
     numbers = torch.cat([source.train.labels, source.test.labels])
     assert (len(source.train), len(source.test)) == (48, 12)
     restored = source.scale.restore(numbers.double()).round().sort(0).values
@@ -90,7 +90,7 @@ def test_a_table_has_standardized_numbers_in_its_target_columns(tmp_path: Path) 
 
 
 def test_a_table_has_labels(tmp_path: Path) -> None:
-    rows = [f"{k},{k % 2},{int(k % 3 == 0)}" for k in range(60)]
+    rows = [f"{k / 2},{k % 2},{int(k % 3 == 0)}" for k in range(60)]
     path = table(tmp_path, "a,odd,third", *rows)
     source: Source = load("csv", root=path, targets=LABELS, labels=["odd", "third"])
     assert (source.classes, source.scale) == (("odd", "third"), None)

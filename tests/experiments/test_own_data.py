@@ -10,6 +10,7 @@ import json
 import wave
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import own_data
@@ -108,10 +109,7 @@ def test_baselines_are_recorded_once(args, tmp_path, monkeypatch):
     for name, row in rows.items():
         assert row["metric"] == sets[name].metric
         assert row["epochs"] == (None if name in ("wine", "diabetes", "news_2000") else 1)
-
-    def fail(*_: object) -> None:
-        raise AssertionError("a finished row is repeated")
-
+    fail = Mock(side_effect=AssertionError("a finished row is repeated"))
     own_data.run_models(args, "baseline", fail)
     args.only, args.seeds = ["wine"], [1]
     with pytest.raises(AssertionError, match="repeated"):

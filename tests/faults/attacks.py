@@ -163,11 +163,6 @@ def pickled_array(directory: Path, trap: Trap) -> None:
     np.savez(directory / "split.npz", train=np.array([Payload(trap)], dtype=object))
 
 
-def database(statement: str, directory: Path, trap: Trap) -> None:
-    with closing(sqlite3.connect(directory / "study.db")) as connection:
-        connection.executescript(statement)
-
-
 def study_attribute(directory: Path, trap: Trap) -> None:
     """Put a command line that would run code into the attributes of trials."""
     text = json.dumps([f"hydra.callbacks.x={{_target_: builtins.exec, source: {trap.code}}}"])
@@ -245,13 +240,6 @@ CHECKPOINTS: dict[str, Callable[[dict[str, Any]], None]] = {
     "a text as random state": lambda saved: saved["random"].update(torch="x"),
     "a number as state": lambda saved: saved.update(searcher=7),
 }
-PROGRAMS = {
-    "a view": "CREATE VIEW v AS SELECT * FROM trials",
-    "a trigger": "CREATE TRIGGER t AFTER UPDATE ON trials BEGIN DELETE FROM trials; END",
-    "an index with an expression": "CREATE INDEX i ON trials (abs(number))",
-    "a virtual table": "CREATE VIRTUAL TABLE f USING fts5(text)",
-    "a table as view": "DROP TABLE trial_params; CREATE VIEW trial_params AS SELECT * FROM trials",
-}
 SVG = '<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script><a href="file:///x"/></svg>'
 SUMMARIES: dict[str, tuple[str, object]] = {
     "a script": ("name", "<script>alert(1)</script>"),
@@ -290,8 +278,6 @@ def attacks() -> Iterator[tuple[str, Attack]]:
         attack = partial(replace_by, kind, "genotype.json")
         yield f"genotype: {kind}", Attack(attack, "genotypes", complete, validate)
     tune = ("tune", False)
-    for title, statement in PROGRAMS.items():
-        yield f"study: {title}", Attack(partial(database, statement), "tune", tune)
     yield "study: a command line", Attack(study_attribute, "tune", tune)
     for kind in SPECIAL:
         yield f"study: {kind}", Attack(partial(replace_by, kind, "study.db"), "tune", tune)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -43,17 +44,15 @@ def uninterrupted(
     forks: ForkServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str], Uninterrupted]:
     """Return a function that returns the uninterrupted run of a command."""
-    runs: dict[str, Uninterrupted] = {}
 
+    @cache
     def get(command: str) -> Uninterrupted:
-        if command not in runs:
-            directory = tmp_path_factory.mktemp(command) / "run"
-            watched = (directory, Recorder())
-            ended = forks.call(tiny_runs.start, command, directory, watched=watched)
-            assert ended.code == 0, ended.err
-            end, calls = tiny_runs.end_state(command, directory), ended.value.calls
-            runs[command] = Uninterrupted(directory, end, ended.code, ended.err, calls)
-        return runs[command]
+        directory = tmp_path_factory.mktemp(command) / "run"
+        watched = (directory, Recorder())
+        ended = forks.call(tiny_runs.start, command, directory, watched=watched)
+        assert ended.code == 0, ended.err
+        end, calls = tiny_runs.end_state(command, directory), ended.value.calls
+        return Uninterrupted(directory, end, ended.code, ended.err, calls)
 
     return get
 
@@ -108,20 +107,18 @@ def bases(
 
     The killed run ended before its last checkpoint.
     """
-    killed: dict[str, Path] = {}
 
+    @cache
     def get(command: str, complete: bool) -> Path:
         if complete:
             return uninterrupted(command).directory
-        if command not in killed:
-            last = ("trials/0001/" if command == "tune" else "") + ".checkpoint.safetensors"
-            calls = uninterrupted(command).calls
-            saves = [call.number for call in calls if call.kind == "replace" and last in call.path]
-            directory = tmp_path_factory.mktemp(f"killed-{command}") / "run"
-            watched = (directory, Kill(saves[0 if command == "tune" else -2]))
-            ended = forks.call(tiny_runs.start, command, directory, watched=watched)
-            assert ended.code == -9, ended.err
-            killed[command] = directory
-        return killed[command]
+        last = ("trials/0001/" if command == "tune" else "") + ".checkpoint.safetensors"
+        calls = uninterrupted(command).calls
+        saves = [call.number for call in calls if call.kind == "replace" and last in call.path]
+        directory = tmp_path_factory.mktemp(f"killed-{command}") / "run"
+        watched = (directory, Kill(saves[0 if command == "tune" else -2]))
+        ended = forks.call(tiny_runs.start, command, directory, watched=watched)
+        assert ended.code == -9, ended.err
+        return directory
 
     return get

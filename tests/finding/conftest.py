@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from unittest.mock import Mock
+
 import pytest
 
 from darts.finding import results
 
 
 @pytest.fixture(autouse=True)
-def _no_intervals_and_drawings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let scores decide, because fake runs have no checkpoints; pictures take long."""
-    monkeypatch.setattr(results, "validation_interval", lambda *_, **__: None)
+def interval(monkeypatch: pytest.MonkeyPatch) -> Mock:
+    """Return what stands for the interval of a gain; without a value, scores decide.
+
+    Fake runs have no checkpoints. Pictures take long, so none is drawn.
+    """
+    fake = Mock(return_value=None)
+    monkeypatch.setattr(results, "validation_interval", fake)
     monkeypatch.setattr("darts.finding.answer.save_genotype", lambda *_, **__: None)
+    return fake

@@ -226,11 +226,9 @@ def inputs_of_networks(root: Path, *overrides: str) -> dict[str, tuple[int, int,
     _, networks = make_networks(config)
     result = {}
     for name, own in networks.items():
-        shape = own.data.sample_shape
+        assert own.config.cutout == 0
         padding = own.config.dataset.padding  # type: ignore[attr-defined]
-        cutout = own.config.cutout
-        assert cutout == 0
-        result[name] = (shape[1], shape[2], padding)
+        result[name] = (*own.data.sample_shape[1:], padding)
     return result
 
 

@@ -147,12 +147,20 @@ def test_a_single_run_has_the_score_of_its_summary() -> None:
     assert math.isnan(combine(NET, [run], BY_LOSS, selection="best").score)
 
 
-def networks(held_out: int, *, validation: float = 0.2, split: bool = False, **keys: Any) -> Any:
+def networks(
+    held_out: int,
+    *,
+    validation: float = 0.2,
+    split: bool = False,
+    ordered: bool = False,
+    **keys: Any,
+) -> Any:
     subsets = {"train": torch.arange(1), "valid": torch.arange(held_out)}
     data = SimpleNamespace(
         subsets=subsets,
         retrain_loaders=lambda: None,
         held_out_loader=lambda name, subsets: "loader" if split else None,
+        groups=SimpleNamespace(is_ordered=True) if ordered else None,
     )
     config = SimpleNamespace(
         validation=validation, dataset=SimpleNamespace(name="csv"), validation_fold=None
@@ -181,6 +189,7 @@ def test_the_parts_are_disjoint_and_the_split_of_the_data_is_kept() -> None:
         ({}, r"plan\.folds=6: validation=0\.2 gives at most 5 disjoint parts"),
         ({"split": True}, r"plan\.folds=6: dataset=csv has a validation split of its own"),
         ({"validation_fold": 0}, r"plan\.folds=6: validation_fold=0 chooses one part"),
+        ({"ordered": True}, r"plan\.folds=6: dataset\.time or dataset\.group is set"),
     ],
 )
 def test_too_many_parts_are_refused(options: dict[str, Any], message: str) -> None:

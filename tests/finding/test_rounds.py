@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from fake_race import BASELINES, LEADER, SHORT, Crash, FakeExecutor, explored, make_race
@@ -15,7 +16,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from darts.config import ConfigError
-from darts.finding import results
 from darts.finding.candidates import Candidate, Start
 from darts.finding.final_run import final_run
 from darts.finding.policy import Standing, promoted
@@ -115,11 +115,10 @@ def test_the_better_half_continues_and_new_candidates_enter(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(("harms", "name"), [(False, "flip+lr_low"), (True, "lr_low")])
 def test_later_settings_include_an_augmentation_unless_it_harms(
-    harms: bool, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    harms: bool, name: str, tmp_path: Path, interval: Mock
 ) -> None:
     """The leader ranks higher than its variant with the augmentation."""
-    bounds = (0.01, 0.03) if harms else (-0.01, 0.03)
-    monkeypatch.setattr(results, "validation_interval", lambda *_, **__: bounds)
+    interval.return_value = (0.01, 0.03) if harms else (-0.01, 0.03)
 
     def scores(name: str, epochs: int) -> float:
         return 0.8 if "+flip" in name else 0.9 if name == BASELINES[3] else 0.1
@@ -147,9 +146,8 @@ def test_a_level_larger_network_trains_as_long_as_the_leader(
 def test_each_round_saves_the_best_network(tmp_path: Path) -> None:
     race, _ = explored(tmp_path, *SHORT)
     best = race.best()
-    assert (
-        tmp_path / "checkpoint.safetensors"
-    ).read_text() == f"{best.candidate.name} {best.epochs}"
+    saved = (tmp_path / "checkpoint.safetensors").read_text()
+    assert saved == f"{best.candidate.name} {best.epochs}"
     assert (tmp_path / "genotype.json").read_text() == best.candidate.architecture.to_json()
     rows = [json.loads(line) for line in (tmp_path / "race.jsonl").read_text().splitlines()]
     assert [row["candidate"] for row in rows[:4]] == BASELINES
@@ -317,13 +315,9 @@ def run_all(folder: Path, words: tuple[str, ...], **options: Any) -> list[Any]:
     ids=["clear", "by chance", "with an augmentation"],
 )
 def test_a_run_that_is_killed_anywhere_ends_in_the_same_way(
-    bounds: tuple[float, float],
-    option: str,
-    copies: list[str],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    bounds: tuple[float, float], option: str, copies: list[str], tmp_path: Path, interval: Mock
 ) -> None:
-    monkeypatch.setattr(results, "validation_interval", lambda *_, **__: bounds)
+    interval.return_value = bounds
 
     def scores(name: str, epochs: int) -> float:
         return (0.7 if "neighbor" in name else len(name) / 100) + 0.05 * epochs

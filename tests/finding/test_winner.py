@@ -8,12 +8,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from fake_race import BASELINES, LEADER, SHORT, FakeExecutor, make_race
 from fake_race import explored as explored_race
 
-from darts.finding import ending, results
+from darts.finding import ending
 from darts.finding.candidates import Start
 from darts.finding.ending import run_to_the_end
 from darts.finding.final_run import PLANNED, final_run, final_runs, held_out_share, useful_epochs
@@ -40,18 +41,16 @@ explored = partial(explored_race, scores=led_by_a_baseline)
     ids=["clearly better", "perhaps better", "too few samples"],
 )
 def test_a_found_network_must_be_better_than_by_chance_after_equal_training(
-    bounds: tuple[float, float] | None, found: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bounds: tuple[float, float] | None, found: bool, tmp_path: Path, interval: Mock
 ) -> None:
-    compared: list[list[list[Path]]] = []
-    monkeypatch.setattr(
-        results, "validation_interval", lambda *runs, **_: compared.append([*runs]) or bounds
-    )
+    interval.return_value = bounds
     race, _ = explored(tmp_path, *SHORT, "plan.settings=false", scores=led_by_a_neighbor)
     neighbor = race.best().candidate.name
     assert (race.results[neighbor].epochs, race.results[LEADER].epochs) == (1, 2)
     chosen = duel(race)
     assert race.results[neighbor].epochs == race.results[LEADER].epochs == 2
-    assert compared == [[[tmp_path / "runs" / name] for name in (neighbor, LEADER)]]
+    (compared,) = interval.call_args_list
+    assert [*compared.args] == [[tmp_path / "runs" / name] for name in (neighbor, LEADER)]
     for folder, name in (("found", neighbor), ("baseline", LEADER)):
         assert (tmp_path / "duel" / folder / "checkpoint.safetensors").read_text() == f"{name} 2"
     assert chosen.winner == (neighbor if found else LEADER)
@@ -61,12 +60,10 @@ def test_a_found_network_must_be_better_than_by_chance_after_equal_training(
 
 @pytest.mark.parametrize("smaller", [True, False])
 def test_a_found_network_with_more_epochs_must_be_better_at_95_percent(
-    smaller: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    smaller: bool, tmp_path: Path, interval: Mock
 ) -> None:
     """It is smaller, so the baseline may be ahead after longer training."""
-    monkeypatch.setattr(
-        results, "validation_interval", lambda *_, level, **__: (0.8 - level, 0.1 + level)
-    )
+    interval.side_effect = lambda *_, level, **__: (0.8 - level, 0.1 + level)
     words, trained = (*SHORT, "plan.settings=false"), lambda name: 0.05
     race, _ = explored(tmp_path, *words, scores=led_by_a_neighbor, trained=trained)
     neighbor = race.best().candidate.name
@@ -87,45 +84,37 @@ def test_a_baseline_that_leads_is_not_compared(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("flipped", "bounds", "name"),
+    ("first", "flipped", "bounds", "name"),
     [
-        (0.89, lambda level: (-0.01, 0.03), "flip"),
-        (0.89, lambda level: (0.8 - level, 0.1 + level), "flip"),  # 0.6: above 0, 0.95: not
-        (0.89, lambda level: (0.01, 0.03), LEADER),
-        (0.89, lambda level: None, LEADER),
-        (0.91, lambda level: None, "flip"),
+        (0.9, 0.89, lambda level: (-0.01, 0.03), "flip"),
+        (0.9, 0.89, lambda level: (0.8 - level, 0.1 + level), "flip"),  # 0.6: above 0, 0.95: not
+        (0.9, 0.89, lambda level: (0.01, 0.03), LEADER),
+        (0.9, 0.89, lambda level: None, LEADER),
+        (0.9, 0.91, lambda level: None, "flip"),
+        # The leader has improved by 0.1.
+        (0.8, 0.86, lambda level: (0.01, 0.03), "flip"),
+        (0.8, 0.84, lambda level: (0.01, 0.03), LEADER),
     ],
-    ids=["level", "perhaps worse", "significantly worse", "too few samples", "better"],
+    ids=["level", "perhaps worse", "clearly worse", "few samples", "better", "keeps half", "not"],
 )
 def test_augmentation_is_preferred_unless_it_is_significantly_worse(
+    first: float,
     flipped: float,
     bounds: Callable[[float], tuple[float, float] | None],
     name: str,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    interval: Mock,
 ) -> None:
     def scores(name: str, epochs: int) -> float:
-        return flipped if "flip" in name else led_by_a_baseline(name, epochs)
+        best = first if epochs == 1 else 0.9
+        return flipped if "flip" in name else best if name == LEADER else 0.1
 
-    monkeypatch.setattr(results, "validation_interval", lambda *_, level, **__: bounds(level))
+    interval.side_effect = lambda *_, level, **__: bounds(level)
     race, _ = explored(tmp_path, *SHORT, scores=scores)
     chosen = duel(race)
     assert name in chosen.winner
     assert race.results[chosen.winner].epochs == 2
     assert not chosen.doubtful
-
-
-@pytest.mark.parametrize(("flipped", "name"), [(0.86, "flip"), (0.84, LEADER)])
-def test_augmentation_that_keeps_half_of_the_improvement_is_preferred(
-    flipped: float, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def scores(name: str, epochs: int) -> float:
-        best = 0.8 if epochs == 1 else 0.9
-        return flipped if "flip" in name else best if name == LEADER else 0.1
-
-    monkeypatch.setattr(results, "validation_interval", lambda *_, **__: (0.01, 0.03))
-    race, _ = explored(tmp_path, *SHORT, scores=scores)
-    assert name in duel(race).winner
 
 
 @pytest.mark.parametrize(
@@ -159,13 +148,9 @@ def test_an_augmentation_is_tried_if_half_of_the_budget_allows(
     ids=["level", "worse", "the leader memorizes"],
 )
 def test_of_level_networks_the_one_with_the_fewest_epochs_wins(
-    memorizes: bool,
-    bounds: tuple[float, float],
-    wins: bool,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    memorizes: bool, bounds: tuple[float, float], wins: bool, tmp_path: Path, interval: Mock
 ) -> None:
-    monkeypatch.setattr(results, "validation_interval", lambda *_, **__: bounds)
+    interval.return_value = bounds
     words = (*SHORT, "plan.settings=false")
     race, _ = explored(tmp_path, *words, trained=lambda name: 1.0 if memorizes else 0.8)
     name = BASELINES[0]
@@ -178,11 +163,9 @@ def test_of_level_networks_the_one_with_the_fewest_epochs_wins(
     assert not chosen.doubtful
 
 
-def test_rounds_after_the_duel_keep_the_answer(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rounds_after_the_duel_keep_the_answer(tmp_path: Path, interval: Mock) -> None:
     """A network that leads, but was not clearly better in the duel, does not replace it."""
-    monkeypatch.setattr(results, "validation_interval", lambda *_, **__: (-0.1, 0.2))
+    interval.return_value = (-0.1, 0.2)
     race, _ = explored(tmp_path, *TIMED, scores=led_by_a_neighbor)
     winner = train_winner(race, duel(race).winner, 0.0, refits=True)
     answer = (tmp_path / "checkpoint.safetensors").read_text()
@@ -195,9 +178,9 @@ def test_rounds_after_the_duel_keep_the_answer(
 
 
 def test_with_more_time_a_winner_does_not_compete_again_with_less_trained_baselines(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, interval: Mock
 ) -> None:
-    monkeypatch.setattr(results, "validation_interval", lambda *_, **__: (0.1, 0.2))
+    interval.return_value = (0.1, 0.2)
     race, executor = explored(tmp_path, *TIMED, scores=led_by_a_neighbor)
     first = duel(race)
     epochs = race.results[first.winner].epochs
@@ -214,7 +197,7 @@ def test_with_more_time_a_winner_does_not_compete_again_with_less_trained_baseli
 
 
 def test_a_duel_without_a_clearly_better_winner_changes_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, interval: Mock
 ) -> None:
     """A found network ranks higher than the winner later, but this may be chance."""
     scores = {"neighbor": 0.0}
@@ -222,7 +205,7 @@ def test_a_duel_without_a_clearly_better_winner_changes_nothing(
     def score(name: str, epochs: int) -> float:
         return scores["neighbor"] if "neighbor" in name else led_by_a_baseline(name, epochs)
 
-    monkeypatch.setattr(results, "validation_interval", lambda *_, **__: (-0.1, 0.1))
+    interval.return_value = (-0.1, 0.1)
     race, _ = explored(tmp_path, *TIMED, scores=score)
     first = duel(race)
     decided = (tmp_path / "decisions.json").read_text()
@@ -233,7 +216,7 @@ def test_a_duel_without_a_clearly_better_winner_changes_nothing(
     assert not (tmp_path / "duel").exists()
     saved = [json.loads(text) for text in (decided, (tmp_path / "decisions.json").read_text())]
     assert saved[0]["decisions"]["duel"] == saved[1]["decisions"]["duel"]
-    monkeypatch.setattr(results, "validation_interval", lambda *_, **__: (0.1, 0.2))
+    interval.return_value = (0.1, 0.2)
     second = duel(race, again=True)
     assert "neighbor" in second.winner
     assert duel(race) == second

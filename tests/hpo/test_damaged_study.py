@@ -95,7 +95,7 @@ def refusal(plan: StudyPlan) -> str:
         ("UPDATE study_user_attributes SET value_json='5'", "has no valid window|cannot be read"),
         ("UPDATE trial_user_attributes SET value_json='['", "cannot be read"),
         ("UPDATE alembic_version SET version_num='v9'", "cannot be opened"),
-        *((statement, "not part of a study") for statement in PROGRAMS[:2]),
+        *((statement, "not part of a study") for statement in PROGRAMS),
     ],
 )
 def test_a_changed_study_is_refused(plan_copy: StudyPlan, statement: str, message: str) -> None:

@@ -10,6 +10,7 @@ import time
 from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -37,12 +38,8 @@ def test_an_error_of_the_executor_is_not_charged_to_trials(
     whole = dataclasses.replace(plan, storage=f"sqlite:///{tmp_path / 'whole.db'}")
     FakeRuns(score).replace_executors(monkeypatch)
     Supervisor(whole, whole.open(), ignore).run()
-
-    def fail(job: Job) -> dict[str, Any]:
-        raise ExecutorError("no worker starts")
-
     study = plan.open()
-    FakeRuns(fail).replace_executors(monkeypatch)
+    FakeRuns(Mock(side_effect=ExecutorError("no worker starts"))).replace_executors(monkeypatch)
     for _ in range(2):
         with pytest.raises(ExecutorError, match="no worker starts"):
             Supervisor(plan, study, ignore).run()
@@ -101,9 +98,7 @@ def test_a_second_ctrl_c_does_not_wait(tmp_path: Path, monkeypatch: pytest.Monke
         release.wait(60)
         raise CancelledError
 
-    def interrupt(trials: list[Any]) -> None:
-        raise KeyboardInterrupt
-
+    interrupt = Mock(side_effect=KeyboardInterrupt)
     monkeypatch.setattr(workers, "suggest_point", block)
     monkeypatch.setattr(supervisors, "_PATIENCE", 0.1)
     start = time.monotonic()

@@ -31,10 +31,10 @@ from darts.tasks.language_model import METRICS
 from darts.tasks.metrics import Numbers, perplexity, ratio
 
 
-def simulate(generator: np.random.Generator, searches: int, retrainings: int = 4) -> np.ndarray:
-    """Draw scores ``(searches, retrainings)`` around 0.9 that differ most between searches."""
+def simulate(generator: np.random.Generator, searches: int) -> np.ndarray:
+    """Draw four scores per search around 0.9 that differ most between searches."""
     of_search = 0.02 * generator.standard_normal((searches, 1))
-    return np.asarray(0.9 + of_search + 0.01 * generator.standard_normal((searches, retrainings)))
+    return np.asarray(0.9 + of_search + 0.01 * generator.standard_normal((searches, 4)))
 
 
 @pytest.mark.parametrize("searches", [5, 10])
@@ -325,12 +325,10 @@ def counted(values: Numbers) -> Numbers:
     return np.stack([values, np.ones(len(values))], axis=1)
 
 
-def correlated_hits(
-    rng: np.random.Generator, count: int, rates: tuple[float, float] = (0.8, 0.75)
-) -> tuple[Numbers, Numbers]:
+def correlated_hits(rng: np.random.Generator, count: int) -> tuple[Numbers, Numbers]:
     """Return whether two networks are right on samples that are difficult for both or none."""
     difficulty = rng.uniform(size=count)
-    right = (difficulty + 0.1 * rng.normal(size=count) < rate for rate in rates)
+    right = (difficulty + 0.1 * rng.normal(size=count) < rate for rate in (0.8, 0.75))
     ours, theirs = (counted(own.astype(float)) for own in right)
     return ours, theirs
 

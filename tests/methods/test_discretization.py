@@ -167,10 +167,10 @@ def test_a_cell_with_other_edges_is_searched_and_retrained(rule: str, cwd: Path)
 SEP = 4  # column of sep_conv_3x3
 
 
-def sigmoids(normal: dict[int, float], default: float = 0.1) -> dict[str, torch.Tensor]:
+def sigmoids(normal: dict[int, float]) -> dict[str, torch.Tensor]:
     """Return sigmoids of both cells; ``normal`` sets sep_conv_3x3 on some edges."""
     table = torch.full((14, 8), 0.05)
-    table[:, SEP] = default
+    table[:, SEP] = 0.1
     for edge, value in normal.items():
         table[edge, SEP] = value
     return {"normal": table, "reduce": torch.full((14, 8), 0.9)}

@@ -255,18 +255,13 @@ def test_perturbed_weights_are_nonnegative_and_keep_their_sums(
     assert mixture["cell"].equal(before)
 
 
-def test_perturb_clamps_and_restores_the_sum() -> None:
-    weight = torch.tensor([[0.5, 0.3, 0.2], [0.5, 0.3, 0.2]])
-    change = torch.tensor([[0.1, -0.4, 0.0], [-1.0, -1.0, -1.0]])
+def test_perturb_limits_weights_to_zero_and_one_before_it_restores_the_sum() -> None:
+    weight = torch.tensor([[0.5, 0.3, 0.2], [0.5, 0.3, 0.2], [0.9, 0.1, 0.0]])
+    change = torch.tensor([[0.1, -0.4, 0.0], [-1.0, -1.0, -1.0], [0.6, 0.1, 0.0]])
     actual = perturb(Mixture({"cell": weight}), {"cell": change})["cell"]
-    # 0.6, 0 and 0.2 are rescaled to a sum of 1; the largest of -0.5, -0.7 and -0.8 gets all.
-    torch.testing.assert_close(actual, torch.tensor([[0.75, 0.0, 0.25], [1.0, 0.0, 0.0]]))
-
-
-def test_perturb_limits_weights_to_one_before_it_restores_the_sum() -> None:
-    weight, change = torch.tensor([[0.9, 0.1]]), torch.tensor([[0.6, 0.1]])
-    actual = perturb(Mixture({"cell": weight}), {"cell": change})["cell"]
-    torch.testing.assert_close(actual, torch.tensor([[1.0, 0.2]]) / 1.2)
+    # The largest of -0.5, -0.7 and -0.8 gets all, and 1.5 becomes 1.
+    expected = torch.tensor([[0.6, 0.0, 0.2], [1.0, 0.0, 0.0], [1.0, 0.2, 0.0]])
+    torch.testing.assert_close(actual, expected / expected.sum(1, keepdim=True))
 
 
 def test_radius_grows_linearly() -> None:

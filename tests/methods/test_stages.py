@@ -303,12 +303,10 @@ def test_frozen_operation_is_not_updated_in_a_search(space: str) -> None:
         assert searcher.frozen.state["frozen"] == []
     searcher.observe_gradients(2, TRAIN, VALID)
     assert searcher.frozen.state["frozen"] == [chosen]
-    fixed = operation_weights(searcher)[chosen]
     for number in range(3, 6):
         before = operation_weights(searcher)
         step(searcher, number)
         assert changed_operations(before, operation_weights(searcher)) == names - {chosen}
-    assert all(a.equal(b) for a, b in zip(fixed, operation_weights(searcher)[chosen], strict=True))
 
 
 @pytest.mark.parametrize("steps", [1, 4])
@@ -320,15 +318,14 @@ def test_resumed_search_freezes_like_an_uninterrupted_one(steps: int) -> None:
     saved = copy.deepcopy(searcher.state_dict())
     resumed, _ = linear_search("nas201")
     resumed.load_state_dict(saved)
-    fixed = operation_weights(resumed)[chosen]
+    before = operation_weights(resumed)
     for number in range(steps, 6):
         for each in (searcher, resumed):
             step(each, number)
         assert searcher.frozen.state == resumed.frozen.state
         assert not changed_operations(operation_weights(searcher), operation_weights(resumed))
     assert resumed.frozen.state["frozen"] == [chosen]
-    pairs = zip(fixed, operation_weights(resumed)[chosen], strict=True)
-    assert all(a.equal(b) for a, b in pairs) == (steps == 4)
+    assert (chosen in changed_operations(before, operation_weights(resumed))) == (steps < 4)
 
 
 def test_observed_gradients_are_those_of_both_losses() -> None:

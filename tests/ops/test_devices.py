@@ -45,21 +45,16 @@ def test_tensors_on_the_cpu_keep_their_names_and_shapes() -> None:
     torch.testing.assert_close(on_cpu(tensors), tensors, rtol=0, atol=0)
 
 
-def test_a_constant_is_copied_once() -> None:
+def test_a_constant_is_copied_once_and_again_when_it_has_changed() -> None:
     x, meta = torch.ones(3), torch.device("meta")
     copy = constant_on(x, meta)
     assert copy.device.type == "meta"
     assert constant_on(x, meta) is copy
+    x[0] = 2
+    assert constant_on(x, meta) is not copy
     assert constant_on(torch.ones(3), meta) is not copy
     assert constant_on(x, torch.device("cpu")) is x
     assert constant_on(x, meta, torch.float64).dtype == torch.float64
-
-
-def test_a_constant_that_has_changed_is_copied_again() -> None:
-    x, meta = torch.ones(3), torch.device("meta")
-    copy = constant_on(x, meta)
-    x[0] = 2
-    assert constant_on(x, meta) is not copy
 
 
 def test_a_constant_can_be_used_in_a_training_after_an_evaluation() -> None:

@@ -150,22 +150,15 @@ def race(scores: Scores, *, higher: bool = True) -> list[Slice]:
     """Return a race in which each candidate trains for a slice in each round."""
     slices: list[Slice] = []
     newest: dict[str, float] = {}
-    for number in range(max(map(len, scores.values()))):
+    for number in range(1, max(map(len, scores.values())) + 1):
+        times: Any = {"time": number * 60.0, "seconds": number * 30.0, "epochs": number}
         for name, own in scores.items():
-            if number >= len(own):
+            if number > len(own):
                 continue
-            score = own[number]
+            score = own[number - 1]
             newest[name] = -math.inf if score is None else score if higher else -score
-            slices.append(
-                Slice(
-                    time=(number + 1) * 60.0,
-                    candidate=name,
-                    score=score,
-                    seconds=(number + 1) * 30.0,
-                    epochs=number + 1,
-                    leader=max(newest, key=newest.__getitem__),
-                )
-            )
+            leader = max(newest, key=newest.__getitem__)
+            slices.append(Slice(candidate=name, score=score, leader=leader, **times))
     return slices
 
 

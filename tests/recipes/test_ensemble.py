@@ -92,8 +92,14 @@ def test_a_score_that_is_not_a_number_is_the_worst() -> None:
 
 QUIET = ["tracking.tensorboard=false", "tracking.figures=false", "evaluate_test=false"]
 CELL = "|nor_conv_3x3~0|+|nor_conv_3x3~0|none~1|+|skip_connect~0|none~1|nor_conv_1x1~2|"
-SMALL = ["dataset.samples=96", "space.channels=4", "space.cells=1", "loader.batch_size=16"]
+SMALL = ["dataset=synthetic", "dataset.samples=96", "space.channels=4", "space.cells=1"]
+SMALL += ["loader.batch_size=16"]
 COUNTS = (2, 3, 1)
+
+
+def retrained(folder: Path, genotype: str, *overrides: str, **options: Any) -> Path:
+    own = [*QUIET, *overrides]
+    return darts.retrain(genotype, out=folder, overrides=own, **options).directory
 
 
 @pytest.fixture(scope="module")
@@ -106,14 +112,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         ("DARTS_V2", []),
     ]
     return [
-        darts.retrain(
-            genotype,
-            data="synthetic",
-            epochs=2,
-            seed=seed,
-            out=folder / f"run{seed}",
-            overrides=[*QUIET, *SMALL, *more],
-        ).directory
+        retrained(folder / f"run{seed}", genotype, *SMALL, *more, epochs=2, seed=seed)
         for seed, (genotype, more) in enumerate(settings)
     ]
 
@@ -153,13 +152,7 @@ def test_a_shared_file_has_the_same_network(ensemble: Path, tmp_path: Path) -> N
 def test_no_training_continues_from_it(runs: list[Path], ensemble: Path, tmp_path: Path) -> None:
     message = "was written by find or export, not by retrain"
     with pytest.raises(CheckpointError, match=message):
-        darts.retrain(
-            "DARTS_V2",
-            data="synthetic",
-            epochs=1,
-            out=tmp_path / "start",
-            overrides=[*QUIET, *SMALL, f"start={ensemble}"],
-        )
+        retrained(tmp_path / "start", "DARTS_V2", *SMALL, f"start={ensemble}", epochs=1)
     continued = Path(shutil.copytree(runs[0], tmp_path / "run"))
     shutil.copy(ensemble / "checkpoint.safetensors", continued)
     with pytest.raises(CheckpointError, match=message):
@@ -181,13 +174,7 @@ def test_networks_fit_together_whatever_their_space_and_training(runs: list[Path
 
 
 def test_networks_of_other_data_do_not_fit(runs: list[Path], tmp_path: Path) -> None:
-    other = darts.retrain(
-        "DARTS_V2",
-        data="synthetic",
-        epochs=1,
-        out=tmp_path / "other",
-        overrides=[*QUIET, *SMALL, "dataset.samples=64"],
-    ).directory
+    other = retrained(tmp_path / "other", "DARTS_V2", *SMALL, "dataset.samples=64", epochs=1)
     first, second = (TrainedNetwork.load(str(run)) for run in (runs[0], other))
     assert not fits_together(first, second)
 
@@ -233,21 +220,12 @@ def mlp_runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         writer.writerow(["price", "size", "a", "b"])
         for a, b in np.random.default_rng(0).normal(size=(80, 2)).tolist():
             writer.writerow([300_000 + 50_000 * a, 90 + 20 * b, a, b])
-    overrides = [
-        *QUIET, "dataset=csv", f"dataset.root={folder / 'houses.csv'}", "space=mlp",
-        "dataset.labels=[price,size]",
-    ]  # fmt: skip
-    made = [
-        darts.retrain(
-            f'{{"space": "mlp", "layers": ["relu_{width}"]}}',
-            task="regression",
-            epochs=2,
-            seed=width,
-            out=folder / f"run{width}",
-            overrides=overrides,
-        ).directory
-        for width in (16, 32)
-    ]
+    data = ["dataset=csv", f"dataset.root={folder / 'houses.csv'}", "dataset.labels=[price,size]"]
+    made = []
+    for width in (16, 32):
+        genotype = f'{{"space": "mlp", "layers": ["relu_{width}"]}}'
+        own = ("space=mlp", "task=regression", "epochs=2", f"seed={width}")
+        made.append(retrained(folder / f"run{width}", genotype, *data, *own))
     save_ensemble(folder / "ensemble", made, COUNTS[:2])
     return [*made, folder / "ensemble"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -78,13 +78,12 @@ def test_the_same_run_has_a_difference_of_zero(runs: tuple[Path, Path]) -> None:
 
 
 def test_a_split_is_scored_once(runs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[Any] = []
-    original = networks.evaluate
-    monkeypatch.setattr(networks, "evaluate", lambda *a, **k: calls.append(a) or original(*a, **k))
+    scored = Mock(wraps=networks.evaluate)
+    monkeypatch.setattr(networks, "evaluate", scored)
     measure_gain(*runs, metric="accuracy", device="cpu")
-    assert len(calls) == 2
+    assert scored.call_count == 2
     measure_gain(runs[0], runs[0], metric="accuracy", device="cpu")
-    assert len(calls) == 3
+    assert scored.call_count == 3
 
 
 # All tasks.

@@ -255,12 +255,8 @@ def test_a_subclass_does_not_inherit_the_declaration() -> None:
 
 def test_graphs_change_nothing_on_the_cpu() -> None:
     calls, lines = list[Any](), list[str]()
-    step: GraphedStep[None] = GraphedStep(
-        lambda *batches: calls.append(batches),
-        torch.device("cpu"),
-        enabled=True,
-        obstacle="of a rule",
-    )
+    own: Any = {"device": torch.device("cpu"), "enabled": True, "obstacle": "of a rule"}
+    step: GraphedStep[None] = GraphedStep(lambda *batches: calls.append(batches), **own)
     step.connect(lines.append)
     batch = (torch.zeros(1), torch.zeros(1))
     for _ in range(3):

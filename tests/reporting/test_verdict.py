@@ -117,13 +117,13 @@ SPACES: dict[str, Any] = {
 }
 
 
-def write_run(directory: Path, genotype: dict[str, Any], epochs: int = 2) -> Path:
+def write_run(directory: Path, genotype: dict[str, Any]) -> Path:
     """Write the files of a search that a page reads to show the alphas; return the directory."""
     alphas = {
         group: {
             "edges": edges,
             "operations": [names] * len(edges),
-            "epochs": [[[1 / len(names)] * len(names)] * len(edges)] * epochs,
+            "epochs": [[[1 / len(names)] * len(names)] * len(edges)] * 2,
         }
         for group, (edges, names) in SPACES[genotype["space"]].items()
     }

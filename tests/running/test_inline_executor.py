@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import CancelledError
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -58,15 +59,10 @@ def test_ended_runs_are_not_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyP
     """This holds for complete and for diverged runs; failures of other kinds are tried again."""
     jobs = [make_job(kind, tmp_path) for kind in ("retrain", "diverging", "invalid")]
     before = run(*jobs)
-    started: list[Job] = []
-
-    def record(job: Job, interrupt: Interrupt) -> Outcome:
-        started.append(job)
-        return Outcome(None, "again")
-
-    monkeypatch.setattr(execution, "_try", record)
+    start = Mock(return_value=Outcome(None, "again"))
+    monkeypatch.setattr(execution, "_try", start)
     after = run(*jobs)
-    assert [job.name for job in started] == ["invalid"]
+    assert [call.args[0].name for call in start.call_args_list] == ["invalid"]
     assert after == before | {"invalid": Outcome(None, "again")}
 
 
@@ -141,9 +137,7 @@ def test_the_threads_of_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_an_unexpected_error_is_an_outcome_with_a_traceback_in_the_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> None:
-        raise RuntimeError("CUDA out of\nmemory")
-
+    fail = Mock(side_effect=RuntimeError("CUDA out of\nmemory"))
     monkeypatch.setattr(execution, "run_command", fail)
     job = make_job("retrain", tmp_path)
     assert run(job) == {"retrain": Outcome(None, "out of memory: CUDA out of memory")}
@@ -153,12 +147,8 @@ def test_an_unexpected_error_is_an_outcome_with_a_traceback_in_the_log(
 def test_a_full_disk_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """This holds for an error of this package and for another one, as in a print."""
     errors = [WriteError(errno.ENOSPC, "cannot write: disk is full"), OSError(errno.ENOSPC, "full")]
-
-    def fail(*_: object) -> None:
-        raise errors.pop(0)
-
-    monkeypatch.setattr(execution, "run_command", fail)
-    for _ in range(2):
+    monkeypatch.setattr(execution, "run_command", Mock(side_effect=errors))
+    for _ in errors:
         with pytest.raises(WriteError, match="full"):
             run(make_job("retrain", tmp_path))
 

@@ -12,7 +12,7 @@ from small_jobs import named_job
 from waiting import wait_until
 
 from darts.running import pool
-from darts.running.jobs import MAX_RESTARTS, ExecutorError, Future, Job, Outcome
+from darts.running.jobs import MAX_RESTARTS, ExecutorError, Job, Outcome
 from darts.running.pool import MAX_FAILED_STARTS, PoolExecutor, Worker, WorkerDied
 from darts.writing import WriteError
 
@@ -276,15 +276,9 @@ def test_ctrl_c_at_the_end_kills_the_workers(closed: threading.Event) -> None:
                 raise KeyboardInterrupt
 
     worker = Stubborn(gate=closed)
-
-    def interrupted() -> None:
-        with PoolExecutor([worker], 1) as executor:
-            futures.extend(executor.submit(named_job(name)) for name in ("a", "b"))
-            wait_until(lambda: "a" in worker.log)
-
-    futures: list[Future] = []
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
+    with pytest.raises(KeyboardInterrupt), PoolExecutor([worker], 1) as executor:  # noqa: PT012
+        futures = [executor.submit(named_job(name)) for name in ("a", "b")]
+        wait_until(lambda: "a" in worker.log)
     assert all(future.cancelled() for future in futures)
     assert worker.log == ["start", "a", "end"]
     assert not worker.alive
@@ -293,14 +287,8 @@ def test_ctrl_c_at_the_end_kills_the_workers(closed: threading.Event) -> None:
 def test_ctrl_c_in_the_context_kills_the_workers(closed: threading.Event) -> None:
     worker = FakeWorker(gate=closed)
     worker.stop = lambda: None  # type: ignore[method-assign]  # never stops
-
-    def interrupted() -> None:
-        with PoolExecutor([worker], 1) as executor:
-            futures.append(executor.submit(named_job("a")))
-            wait_until(lambda: "a" in worker.log)
-            raise KeyboardInterrupt
-
-    futures: list[Future] = []
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    assert futures[0].cancelled()
+    with pytest.raises(KeyboardInterrupt), PoolExecutor([worker], 1) as executor:  # noqa: PT012
+        future = executor.submit(named_job("a"))
+        wait_until(lambda: "a" in worker.log)
+        raise KeyboardInterrupt
+    assert future.cancelled()

@@ -13,6 +13,7 @@ from concurrent.futures import wait
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from small_jobs import named_job
@@ -381,11 +382,8 @@ def test_an_error_of_ray_is_one_line(
     is_joined: bool,
     problem: str,
 ) -> None:
-    def fail(**options: object) -> None:
-        raise AssertionError("no\nmemory")
-
     listener.listen()
-    monkeypatch.setattr(fake, "init", fail)
+    monkeypatch.setattr(fake, "init", Mock(side_effect=AssertionError("no\nmemory")))
     config = RayConfig("ray", address=address_of(listener) if is_joined else None)
     with pytest.raises(ConfigError, match=problem):
         RayExecutor(config, 1, tmp_path).__enter__()

@@ -327,17 +327,11 @@ def test_jobs_that_were_not_submitted_yet_are_cancelled(
 
 def test_ctrl_c_cancels_jobs_without_waiting_for_them(cluster: FakeCluster) -> None:
     cluster.ignores_signals = True  # for example, they write large checkpoints
-
-    def interrupted() -> None:
-        with remote() as executor:
-            futures.append(executor.submit(named_job("a")))
-            handle_of(cluster, 0)
-            raise KeyboardInterrupt
-
-    futures: list[Any] = []
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    assert futures[0].cancelled()
+    with pytest.raises(KeyboardInterrupt), remote() as executor:  # noqa: PT012
+        future = executor.submit(named_job("a"))
+        handle_of(cluster, 0)
+        raise KeyboardInterrupt
+    assert future.cancelled()
     assert "7_0" in cluster.terminated
 
 

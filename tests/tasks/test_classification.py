@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import warnings
 from itertools import product
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from sklearn import metrics as sklearn
@@ -56,6 +58,77 @@ def test_loss_is_the_mean_cross_entropy_with_label_smoothing(smoothing: float) -
     assert logits is LOGITS
 
 
+LOW = torch.arange(10) < 2
+
+
+def weighted_objective(option: object, **options: Any) -> Any:
+    spec = ObjectiveSpec(("a", "b", "c"), class_counts=(6, 3, 1), **options)
+    return TASKS["classification"](class_weights=option).make_objective(spec)
+
+
+def test_balanced_weights_give_each_class_the_same_share_of_the_loss() -> None:
+    labels = torch.tensor([0] * 6 + [1] * 3 + [2])
+    logits = torch.randn(10, 3, generator=DRAW)
+    losses = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
+    expected = torch.stack([losses[labels == label].mean() for label in range(3)]).mean()
+    assert float(weighted_objective("balanced").loss(logits, labels)) == pytest.approx(
+        float(expected), rel=1e-6
+    )
+    weights = torch.tensor([1.0, 4.0, 1.0])[labels]
+    expected = (losses * weights).mean() / weights.mean()
+    found = weighted_objective({"b": 4}).loss(logits, labels)
+    assert float(found) == pytest.approx(float(expected), rel=1e-6)
+    # The loss of a part of the samples does not depend on the others.
+    parts = [weighted_objective("balanced").loss(logits[own], labels[own]) for own in (LOW, ~LOW)]
+    mean = (2 * parts[0] + 8 * parts[1]) / 10
+    assert float(mean) == pytest.approx(float(weighted_objective("balanced").loss(logits, labels)))
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("equal", "task.class_weights=equal: must be none, balanced or a mapping"),
+        ({"d": 1}, "there is no class 'd'; the classes are a, b, c"),
+        ({"a": 0}, r"task.class_weights.a=0: must be a positive number"),
+        ({"a": math.inf}, r"task.class_weights.a=inf: must be a positive number"),
+    ],
+)
+def test_wrong_class_weights_are_refused(option: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        weighted_objective(option)
+
+
+def test_the_chance_level_of_weighted_classes_is_hardly_exceeded_by_guesses() -> None:
+    labels = torch.tensor([0] * 100 + [1] * 30 + [2] * 10)
+    level = weighted_objective("balanced").chance_level(labels)
+    guesses = torch.randint(3, (4000, len(labels)), generator=DRAW)
+    shares = torch.stack([(guesses == k)[:, labels == k].float().mean(1) for k in range(3)])
+    assert level.metric == "balanced_accuracy"
+    lucky = float((shares.mean(0) > level.limit).float().mean())
+    assert 0.002 < lucky < 0.03
+
+
+@pytest.mark.parametrize("draws", [1, 3])
+def test_scores_of_resamples_equal_those_of_repeated_samples(draws: int) -> None:
+    logits, labels = sample(4, count=40)
+    objective = objective_of(4)
+    counts = np.random.default_rng(0).integers(0, 3, (draws, 40))
+    for name in ("balanced_accuracy", "auroc"):
+        metric = objective.metrics[name]
+        rows = metric.rows(objective, logits, (logits, labels)).numpy()
+        found = metric.value(counts.astype(float), rows)
+        expected = [metric.of(np.repeat(rows, count, axis=0)) for count in counts]
+        assert found.tolist() == pytest.approx(expected)
+
+
+def test_each_member_of_an_ensemble_has_a_loss() -> None:
+    outputs = torch.stack([LOGITS, 2 * LOGITS], dim=1)
+    loss, logits = objective_of(5).supernet_loss(lambda images: outputs, (LOGITS, LABELS))
+    expected = (by_hand(LOGITS, LABELS) + by_hand(2 * LOGITS, LABELS)) / 2
+    assert float(loss) == pytest.approx(expected, rel=1e-12)
+    assert torch.equal(logits, 1.5 * LOGITS)
+
+
 def test_the_auxiliary_loss_is_added_with_its_factor() -> None:
     objective = objective_of(5, label_smoothing=0.1, auxiliary=0.4)
     batch = (torch.zeros(6, 1), LABELS)
@@ -95,6 +168,15 @@ def test_scores_equal_those_of_scikit_learn(classes: int) -> None:
     assert actual["macro_f1"] == pytest.approx(sklearn.f1_score(truth, predicted, average="macro"))
     assert actual["micro_f1"] == pytest.approx(sklearn.f1_score(truth, predicted, average="micro"))
     probabilities = logits.double().softmax(1).numpy()
+    with warnings.catch_warnings(action="ignore"):  # predicted classes that are absent
+        expected = sklearn.balanced_accuracy_score(truth, predicted)
+    assert actual["balanced_accuracy"] == pytest.approx(expected)
+    areas = [
+        sklearn.roc_auc_score(truth == label, probabilities[:, label])
+        for label in every
+        if 0 < sum(truth == label) < len(truth)
+    ]
+    assert actual["auroc"] == pytest.approx(np.mean(areas), abs=1e-6)
     loss = sklearn.log_loss(truth, probabilities, labels=every)
     assert actual["loss"] == pytest.approx(loss, rel=1e-5)
     if classes > 5:

@@ -8,15 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import (
-    accuracy_score,
-    average_precision_score,
-    f1_score,
-    log_loss,
-    mean_absolute_error,
-    r2_score,
-    root_mean_squared_error,
-)
+from sklearn import metrics
 from torch import Tensor
 
 from darts.data import IGNORE_INDEX, PairBatch, Window
@@ -32,10 +24,16 @@ SCALE = TargetScale((100.0, -2.0), (20.0, 0.5))
 REGRESSION = TASKS["regression"]().make_objective(ObjectiveSpec(NAMES, scale=SCALE))
 
 
-def predicted(count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-    rng = torch.Generator().manual_seed(seed)
+def predicted(count: int) -> tuple[Tensor, Tensor]:
+    rng = torch.Generator().manual_seed(0)
     numbers = torch.randn(count, 2, generator=rng)
     return numbers + 0.5 * torch.randn(count, 2, generator=rng), numbers
+
+
+def scores_of(objective: Any, outputs: Any, batch: Any) -> Any:
+    scores = objective.scores()
+    scores.update(outputs, batch)
+    return scores.compute()
 
 
 def test_scores_are_those_of_numbers_in_their_own_units() -> None:
@@ -45,18 +43,16 @@ def test_scores_are_those_of_numbers_in_their_own_units() -> None:
         scores.update(outputs[part], (outputs[part], numbers[part]))
     found = scores.compute()
     own, true = SCALE.restore(outputs.double()).numpy(), SCALE.restore(numbers.double()).numpy()
-    assert found["r2"] == pytest.approx(r2_score(true, own))
-    assert found["rmse"] == pytest.approx(root_mean_squared_error(true, own))
-    assert found["mae"] == pytest.approx(mean_absolute_error(true, own))
+    assert found["r2"] == pytest.approx(metrics.r2_score(true, own))
+    assert found["rmse"] == pytest.approx(metrics.root_mean_squared_error(true, own))
+    assert found["mae"] == pytest.approx(metrics.mean_absolute_error(true, own))
     assert found["loss"] == pytest.approx(float((outputs - numbers).square().mean()))
     assert tuple(found) == tuple(REGRESSION.metrics)
 
 
 def test_one_sample_has_no_r2() -> None:
     outputs, numbers = predicted(1)
-    scores = REGRESSION.scores()
-    scores.update(outputs, (outputs, numbers))
-    found = scores.compute()
+    found = scores_of(REGRESSION, outputs, (outputs, numbers))
     assert found["r2"] != found["r2"]
     assert found["mae"] > 0
 
@@ -82,15 +78,14 @@ def test_training_metrics_are_in_the_units_of_the_data() -> None:
     outputs, numbers = predicted(30)
     value = REGRESSION.train_metrics(outputs, (outputs, numbers))["mae"]
     own, true = SCALE.restore(outputs.double()).numpy(), SCALE.restore(numbers.double()).numpy()
-    assert float(value) == pytest.approx(mean_absolute_error(true, own), rel=1e-5)
+    assert float(value) == pytest.approx(metrics.mean_absolute_error(true, own), rel=1e-5)
 
 
 def test_the_mean_is_at_chance_level() -> None:
     _, numbers = predicted(30)
     chance = REGRESSION.chance_level(numbers)
-    scores = REGRESSION.scores()
-    scores.update(numbers.mean(0).expand(30, 2), (numbers, numbers))
-    assert chance.explains(scores.compute()["r2"] - 1e-9)
+    found = scores_of(REGRESSION, numbers.mean(0).expand(30, 2), (numbers, numbers))
+    assert chance.explains(found["r2"] - 1e-9)
     assert not chance.explains(0.2)
 
 
@@ -129,11 +124,11 @@ def test_scores_are_those_of_each_label() -> None:
     probabilities = logits.double().sigmoid().numpy()
     chosen = (probabilities > 0.5).astype(int)
     expected = {
-        "average_precision": average_precision_score(true, probabilities, average="macro"),
-        "macro_f1": f1_score(true, chosen, average="macro"),
-        "micro_f1": f1_score(true, chosen, average="micro"),
-        "exact_match": accuracy_score(true, chosen),
-        "loss": np.mean([log_loss(true[:, k], probabilities[:, k]) for k in range(3)]),
+        "average_precision": metrics.average_precision_score(true, probabilities, average="macro"),
+        "macro_f1": metrics.f1_score(true, chosen, average="macro"),
+        "micro_f1": metrics.f1_score(true, chosen, average="micro"),
+        "exact_match": metrics.accuracy_score(true, chosen),
+        "loss": np.mean([metrics.log_loss(true[:, k], probabilities[:, k]) for k in range(3)]),
     }
     assert found == pytest.approx(expected, rel=1e-5)
     assert tuple(found) == tuple(MULTI_LABEL.metrics)
@@ -142,11 +137,10 @@ def test_scores_are_those_of_each_label() -> None:
 def test_the_average_precision_ignores_labels_that_never_occur() -> None:
     logits, labels = labeled(80)
     labels[:, 2] = 0
-    scores = MULTI_LABEL.scores()
-    scores.update(logits, (logits, labels))
+    found = scores_of(MULTI_LABEL, logits, (logits, labels))
     true, probabilities = labels[:, :2].numpy(), logits[:, :2].double().sigmoid().numpy()
-    expected = average_precision_score(true, probabilities, average="macro")
-    assert scores.compute()["average_precision"] == pytest.approx(expected, rel=1e-5)
+    expected = metrics.average_precision_score(true, probabilities, average="macro")
+    assert found["average_precision"] == pytest.approx(expected, rel=1e-5)
 
 
 def test_smoothed_labels_move_towards_one_half() -> None:
@@ -173,9 +167,8 @@ def test_equal_and_random_probabilities_are_explained_by_chance() -> None:
         chance = MULTI_LABEL.chance_level(labels)
         assert not chance.explains(0.8)
         for logits in (torch.full((60, 3), 0.3), torch.randn(60, 3, generator=rng)):
-            scores = MULTI_LABEL.scores()
-            scores.update(logits, (logits, labels))
-            lucky += not chance.explains(scores.compute()["average_precision"])
+            found = scores_of(MULTI_LABEL, logits, (logits, labels))
+            lucky += not chance.explains(found["average_precision"])
     assert lucky <= 3  # one of a hundred random orders has more luck
 
 
@@ -274,9 +267,7 @@ def test_a_resample_has_the_score_of_its_repeated_samples(task: str, name: str) 
     actual = metric.value(counts, rows)
     for row, value in zip(counts, actual, strict=True):
         chosen = torch.arange(count).repeat_interleave(torch.tensor(row).long())
-        scores = objective.scores()
-        scores.update(*select(chosen))
-        assert value == pytest.approx(scores.compute()[name], rel=1e-5)
+        assert value == pytest.approx(scores_of(objective, *select(chosen))[name], rel=1e-5)
     assert len(set(actual)) > 1
 
 
@@ -284,6 +275,5 @@ def test_bleu_is_zero_without_a_match_of_each_order() -> None:
     objective = TASKS["translation"]().make_objective(ObjectiveSpec(WORDS))
     targets = torch.tensor([[4], [5], [6], [END]])
     outputs = TranslationOutput(torch.zeros(4, 1, len(WORDS)), torch.tensor([[4], [5], [END]]))
-    scores = objective.scores()
-    scores.update(outputs, PairBatch(targets, targets, targets, ("a man rides",), 4))
-    assert scores.compute()["bleu"] == 0
+    batch = PairBatch(targets, targets, targets, ("a man rides",), 4)
+    assert scores_of(objective, outputs, batch)["bleu"] == 0

@@ -156,13 +156,10 @@ def test_long_message_is_not_wrapped(terminal: Output) -> None:
 
 
 def test_cursor_is_restored_after_an_exception(terminal: Output) -> None:
-    def fail() -> None:
-        with Console(total_steps=100, name="search") as console:
-            console.step()
-            raise RuntimeError("nan")
-
-    with pytest.raises(RuntimeError, match="nan"):
-        fail()
+    console = Console(total_steps=100, name="search")
+    with pytest.raises(RuntimeError, match="nan"), console:  # noqa: PT012
+        console.step()
+        raise RuntimeError("nan")
     assert terminal.getvalue().rindex("\x1b[?25h") > terminal.getvalue().rindex("\x1b[?25l")
 
 

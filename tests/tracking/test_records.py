@@ -14,6 +14,7 @@ from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import optuna
@@ -136,13 +137,10 @@ def test_all_records_are_in_one_event_file_of_the_run_directory(tmp_path: Path) 
 
 
 def hparams_of(directory: Path) -> dict[str, Any]:
-    from tensorboard.plugins.hparams.metadata import (
-        SESSION_START_INFO_TAG,
-        parse_session_start_info_plugin_data,
-    )
+    from tensorboard.plugins.hparams import metadata
 
-    metadata = load(directory).SummaryMetadata(SESSION_START_INFO_TAG)
-    info = parse_session_start_info_plugin_data(metadata.plugin_data.content)
+    summary = load(directory).SummaryMetadata(metadata.SESSION_START_INFO_TAG)
+    info = metadata.parse_session_start_info_plugin_data(summary.plugin_data.content)
     return {key: getattr(v, v.WhichOneof("kind")) for key, v in info.hparams.items()}
 
 
@@ -327,9 +325,7 @@ def test_end_of_a_run_is_not_swallowed(error: type[BaseException]) -> None:
 
 
 def test_a_figure_may_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object, **__: object) -> Any:
-        raise ZeroDivisionError("no")
-
+    fail = Mock(side_effect=ZeroDivisionError("no"))
     rows = [{"epoch": 1, "train_loss": 0.5}]
     counts = torch.eye(2)
 

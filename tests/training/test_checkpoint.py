@@ -120,9 +120,7 @@ def test_any_flipped_bit_is_detected(path: Path) -> None:
         broken = bytearray(data)
         broken[position] ^= 1 << draw.randrange(8)
         path.write_bytes(broken)
-        with pytest.raises(CheckpointError) as caught:
-            load_checkpoint(path, "search")
-        assert "\n" not in str(caught.value)
+        assert_refused(path, ".", "search")
 
 
 def test_a_truncated_file_is_refused(path: Path) -> None:

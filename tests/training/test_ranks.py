@@ -352,8 +352,7 @@ def test_ranks_and_devices_come_from_the_environment(monkeypatch: pytest.MonkeyP
     for device in ("cuda:1", "mps", "tpu"):
         with pytest.raises(ValueError, match="auto, cpu, cuda"):
             Ranks(device)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    fake_devices(monkeypatch, cuda=2, mps=False)
     with pytest.raises(ValueError, match="4 processes on a machine with 2 GPUs"):
         Ranks("auto")
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
@@ -361,11 +360,10 @@ def test_ranks_and_devices_come_from_the_environment(monkeypatch: pytest.MonkeyP
 
 
 def test_a_rank_that_sees_one_gpu_uses_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (("MASTER_ADDR", "localhost"), ("WORLD_SIZE", "2"), ("RANK", "1")):
+    environment = {"MASTER_ADDR": "localhost", "WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1"}
+    for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("LOCAL_RANK", "1")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    fake_devices(monkeypatch, cuda=1, mps=False)
     monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
     connected: dict[str, Any] = {}
 

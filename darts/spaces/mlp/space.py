@@ -42,29 +42,62 @@ def make_preactivation(inputs: int, width: int, normalization: str) -> nn.Sequen
     return nn.Sequential(make_linear(inputs, width, normalization), norm)
 
 
+class MemberLinear(nn.Module):
+    """A linear map for each member of an ensemble.
+
+    Shape: ``(B, members, inputs)`` -> ``(B, members, outputs)``.
+    """
+
+    def __init__(self, members: int, inputs: int, outputs: int) -> None:
+        super().__init__()
+        bound = inputs**-0.5  # as for nn.Linear
+        self.weight = nn.Parameter(torch.empty(members, inputs, outputs).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(members, outputs).uniform_(-bound, bound))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.baddbmm(self.bias[:, None], x.transpose(0, 1), self.weight).transpose(0, 1)
+
+
 class Network(NetworkBase):
     """The hidden layers of a genotype and a linear classifier.
 
-    Shape: samples ``(B, ...)`` with ``in_channels`` values each -> logits ``(B, classes)``.
+    With several members, the network is an ensemble with shared hidden layers. Each member
+    multiplies the inputs by factors of its own and has a classifier of its own. In training, the
+    outputs of all members are returned, because each has a loss; otherwise their mean.
+
+    References:
+        Gorishniy, Kotelnikov and Babenko, "TabM", arXiv:2410.24210, section 3.3: TabM-mini.
+
+    Shape: samples ``(B, ...)`` with ``in_channels`` values each -> logits ``(B, classes)``; with
+    several members, in training, ``(B, members, classes)``.
     """
 
     def __init__(self, genotype: Genotype, space: Mlp, *, classes: int, in_channels: int) -> None:
         super().__init__(genotype)
-        self.dropout = space.dropout
+        self.dropout, self.members = space.dropout, space.members
+        if self.members > 1:
+            signs = 2.0 * torch.randint(2, (self.members, in_channels)) - 1
+            self.factors = nn.Parameter(signs)
         self.layers = nn.ModuleList()
         inputs = in_channels
         for activation, width in genotype.layer_specs:
             preactivation = make_preactivation(inputs, width, space.normalization)
             self.layers.append(nn.Sequential(*preactivation, ACTIVATIONS[activation]()))
             inputs = width
-        self.classifier = nn.Linear(inputs, classes)
+        self.classifier: nn.Module = nn.Linear(inputs, classes)
+        if self.members > 1:
+            self.classifier = MemberLinear(self.members, inputs, classes)
 
     def forward(self, images: Tensor) -> Tensor:
         x = images.flatten(1)
+        if self.members > 1:
+            x = (x[:, None] * self.factors).flatten(0, 1)
         for layer in self.layers:
             x = rank_dropout(self, layer(x), self.dropout)
+        if self.members > 1:
+            x = x.view(-1, self.members, x.shape[1])
         logits: Tensor = self.classifier(x)
-        return logits
+        return logits.mean(1) if self.members > 1 and not self.training else logits
 
     def feature_blocks(self) -> list[nn.Module]:
         return list(self.layers)
@@ -83,6 +116,8 @@ class Mlp(Space):
         activations: Candidate activations of a hidden layer.
         normalization: Norm before each activation: ``"batch"``, ``"layer"`` or ``"none"``.
         dropout: Dropout rate of the hidden units in training.
+        members: Members of the ensemble that a trained network is, see ``Network``. A search trains
+            one.
     """
 
     name: str = "mlp"
@@ -93,6 +128,7 @@ class Mlp(Space):
     activations: list[str] = field(default_factory=lambda: ["relu", "gelu", "silu", "tanh"])
     normalization: str = choice(NORMALIZATIONS[0], *NORMALIZATIONS)
     dropout: float = number(0.0, low=0, below=1)
+    members: int = number(1, low=1, high=256)
 
     def __post_init__(self) -> None:
         for name in self.activations:

@@ -307,11 +307,8 @@ def test_the_peak_of_random_schedules_equals_the_obvious_one(seed: int) -> None:
 def test_networks_of_spaces(space: str) -> None:
     chosen = SPACES[space]()
     shape = (3, 16, 16)
-    network = chosen.network(
-        chosen.random(torch.Generator().manual_seed(1)),
-        classes=5,
-        in_channels=chosen.in_channels(shape),
-    )
+    genotype = chosen.random(torch.Generator().manual_seed(1))
+    network = chosen.network(genotype, classes=5, in_channels=chosen.in_channels(shape))
     before = {name: t.clone() for name, t in network.state_dict().items()}
     network.train()
     found = memory(network, shape)

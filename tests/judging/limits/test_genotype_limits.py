@@ -63,13 +63,9 @@ def make_case(name: str) -> Case:
             return context.space.network(genotype, **sizes).eval()
 
     def pieces(measure: Any) -> Callable[[AnyGenotype], float]:
+        sizes: Any = {"classes": CLASSES, "sample_shape": IMAGE}
         expected = ExpectedCost.measured(
-            context.space,
-            context.candidates,
-            classes=CLASSES,
-            sample_shape=IMAGE,
-            measure=measure,
-            device=torch.device("cpu"),
+            context.space, context.candidates, measure=measure, **sizes
         )
         return lambda genotype: float(
             expected(

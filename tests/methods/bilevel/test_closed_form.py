@@ -165,13 +165,8 @@ def test_each_weight_steps_with_the_options_of_its_group(
 def make_net() -> Supernet:
     """Return a supernet with one normal and two reduction cells in float64."""
     torch.manual_seed(0)
-    net = Supernet(
-        channels=2,
-        cells=3,
-        classes=3,
-        nodes=2,
-        operations=("max_pool_3x3", "skip_connect", "sep_conv_3x3"),
-    ).double()
+    operations = ("max_pool_3x3", "skip_connect", "sep_conv_3x3")
+    net = Supernet(channels=2, cells=3, classes=3, nodes=2, operations=operations).double()
     for alpha in net.alphas.values():
         nn.init.normal_(alpha)
     return net

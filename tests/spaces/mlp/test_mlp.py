@@ -81,6 +81,24 @@ def test_the_network_equals_its_layers_written_out(normalization: str) -> None:
     torch.testing.assert_close(net(x), expected)
 
 
+@pytest.mark.parametrize("normalization", ["batch", "none"])
+def test_an_ensemble_equals_networks_that_share_their_hidden_layers(normalization: str) -> None:
+    space = Mlp(normalization=normalization, members=3)
+    net = space.network(LAYERS, classes=4, in_channels=6)
+    x = torch.randn(5, 6, 1, 1)
+    assert net(x).shape == (5, 3, 4)  # in training
+    net.eval()
+    single = Mlp(normalization=normalization).network(LAYERS, classes=4, in_channels=6).eval()
+    single.layers.load_state_dict(net.layers.state_dict())
+    expected = []
+    for member in range(3):
+        single.classifier.weight.data = net.classifier.weight[member].T
+        single.classifier.bias.data = net.classifier.bias[member]
+        expected.append(single(x * net.factors[member, :, None, None]))
+    torch.testing.assert_close(net(x), torch.stack(expected).mean(0))
+    assert set(net.factors.flatten().tolist()) == {-1.0, 1.0}
+
+
 def test_dropout_acts_only_in_training() -> None:
     torch.manual_seed(0)
     net = Mlp(normalization="none", dropout=0.5).network(LAYERS, classes=4, in_channels=12)
@@ -118,12 +136,7 @@ def test_expected_costs_are_the_mean_over_all_networks(normalization: str, cells
         expected["parameters"] += probability * count_parameters(net.parameters())
     for name in expected:
         cost = ExpectedCost.measured(
-            space,
-            candidates,
-            classes=4,
-            sample_shape=(6, 1, 1),
-            measure=MEASURES[name],
-            device=torch.device("cpu"),
+            space, candidates, classes=4, sample_shape=(6, 1, 1), measure=MEASURES[name]
         )
         leaves = {group: value.clone().requires_grad_() for group, value in p.items()}
         actual = cost(leaves)

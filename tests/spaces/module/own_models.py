@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 import darts
+from darts.spaces.module.space import Supernet
 
 
 class Scale(nn.Module):
@@ -100,6 +104,21 @@ def planted_data(count: int = 120) -> tuple[Tensor, Tensor]:
     patterns = torch.rand(3, 3, 8, 8, generator=generator)
     noise = 0.2 * torch.randn(count, 3, 8, 8, generator=generator)
     return (patterns[labels] + noise).clamp(0, 1), labels
+
+
+def require_mixture(net: Supernet, by_hand: Callable[..., Tensor]) -> None:
+    """Compare logits and gradients at random alphas with those of a mixture written by hand."""
+    with torch.no_grad():
+        for alpha in net.alphas.values():
+            alpha.copy_(torch.randn_like(alpha))
+    x, y = torch.randn(5, 3, 8, 8, dtype=torch.float64), torch.arange(5) % 3
+    parameters = [*net.alphas.values(), *net.weight_parameters()]
+    tables = {group: alpha.softmax(-1) for group, alpha in net.alphas.items()}
+    expected, actual = by_hand(net.model, x, tables), net(x)
+    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-12)
+    ours = torch.autograd.grad(F.cross_entropy(actual, y), parameters)
+    theirs = torch.autograd.grad(F.cross_entropy(expected, y), parameters)
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-9)
 
 
 class Chain(nn.Module):

@@ -15,6 +15,7 @@ from own_models import (
     Scale,
     SmallNet,
     convolution,
+    require_mixture,
     search_planted,
 )
 from torch import Tensor, nn
@@ -79,7 +80,6 @@ def expected_cost(space: Module, name: str) -> tuple[ExpectedCost, SearchContext
     cost = ExpectedCost.measured(
         space, context.candidates, classes=3, sample_shape=SHAPE,
         measure=flash if name == "flash" else MEASURES[name],
-        device=torch.device("cpu"),
     )  # fmt: skip
     return cost, context
 
@@ -209,18 +209,7 @@ def test_logits_and_gradients_equal_those_of_a_mixture_written_by_hand() -> None
     assert [row.key for row in net.rows] == ["merge", "depth", "depth.blocks.1"]
     assert net.rows[0].names == ("0+1", "0+2", "1+2")
     assert net.rows[1].names == ("0", "1", "2")
-    with torch.no_grad():
-        for alpha in net.alphas.values():
-            alpha.copy_(torch.randn_like(alpha))
-    x = torch.randn(5, 3, 8, 8, dtype=torch.float64)
-    parameters = [*net.alphas.values(), *net.weight_parameters()]
-    tables = {group: alpha.softmax(-1) for group, alpha in net.alphas.items()}
-    expected, actual = by_hand(net.model, x, tables), net(x)
-    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-12)
-    target = torch.randn_like(actual)
-    ours = torch.autograd.grad((actual * target).sum(), parameters)
-    theirs = torch.autograd.grad((expected * target).sum(), parameters)
-    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-9)
+    require_mixture(net, by_hand)
 
 
 def test_outside_of_a_search_all_candidates_have_equal_weights() -> None:

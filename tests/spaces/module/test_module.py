@@ -10,8 +10,15 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
-from own_models import ANSWER, Planted, Scale, SmallNet, planted_data, search_planted
+from own_models import (
+    ANSWER,
+    Planted,
+    Scale,
+    SmallNet,
+    planted_data,
+    require_mixture,
+    search_planted,
+)
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 from warm_python import WarmPython
@@ -58,20 +65,7 @@ def by_hand(model: SmallNet, x: Tensor, tables: dict[str, Tensor]) -> Tensor:
 
 
 def test_logits_and_gradients_equal_those_of_a_mixture_written_by_hand(supernet: Supernet) -> None:
-    x = torch.randn(5, 3, 8, 8, dtype=torch.float64)
-    y = torch.arange(5) % 3
-    with torch.no_grad():
-        for alpha in supernet.alphas.values():
-            alpha.copy_(torch.randn_like(alpha))
-    parameters = [*supernet.alphas.values(), *supernet.weight_parameters()]
-    model: Any = supernet.model
-    tables = {group: alpha.softmax(-1) for group, alpha in supernet.alphas.items()}
-    expected = by_hand(model, x, tables)
-    actual = supernet(x)
-    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-12)
-    ours = torch.autograd.grad(F.cross_entropy(actual, y), parameters)
-    theirs = torch.autograd.grad(F.cross_entropy(expected, y), parameters)
-    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-9)
+    require_mixture(supernet, by_hand)
 
 
 @pytest.mark.usefixtures("small_net")

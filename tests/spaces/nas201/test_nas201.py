@@ -134,20 +134,12 @@ def test_other_channels_bypass_the_operations() -> None:
 
 
 def test_the_auxiliary_skip_is_the_last_column() -> None:
-    net, x = (
-        make_pair("nas201", auxiliary_skip=True, operations=("none", "skip_connect")).slow,
-        images(3, 3, 8, 8),
-    )
+    net = make_pair("nas201", auxiliary_skip=True, operations=("none", "skip_connect")).slow
+    x = images(3, 3, 8, 8)
     assert net.alphas["cell"].shape == (6, 2)
     assert net.candidates == {"cell": (("none", "skip_connect"),) * 6}
     column = images(6, 1, seed=9)
-    own, auxiliary = (
-        torch.cat(parts, 1)
-        for parts in (
-            [torch.zeros_like(column), column, torch.zeros_like(column)],
-            [torch.zeros_like(column), torch.zeros_like(column), column],
-        )
-    )
+    own, auxiliary = F.pad(column, (1, 1)), F.pad(column, (2, 0))
     torch.testing.assert_close(net(x, {"cell": own}), net(x, {"cell": auxiliary}), **EXACT)
     padded = F.pad(net.alphas["cell"].softmax(-1), (0, 1))
     assert torch.equal(net(x), net(x, {"cell": padded}))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import re
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -66,9 +67,7 @@ def test_downloads_are_checked_and_kept(cache: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_a_failed_download_says_what_to_do(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise OSError("no network")
-
+    fail = Mock(side_effect=OSError("no network"))
     monkeypatch.setattr(torch.hub, "download_url_to_file", fail)
     with pytest.raises(ValueError, match=r"\(no network\); download https://\S+ to this place"):
         Weights.parse("resnet18").download()

@@ -248,16 +248,6 @@ MIXED = Genotype((("lstm", "gelu_1"), ("identity", "relu_2"), ("lstm", "identity
 WITH_ATTENTION = Genotype((("attention_2", "gelu_1"), ("lstm", "identity"), ("conv_3", "relu_1")))
 
 
-def language_model(genotype: Genotype = MIXED, **sizes: Any) -> Any:
-    torch.manual_seed(0)
-    return randomized(Network(genotype, WORDS, config=ModelConfig(WIDTH, **sizes)))
-
-
-def classifier(genotype: Genotype = MIXED) -> Any:
-    torch.manual_seed(0)
-    return randomized(Network(genotype, WORDS, classes=CLASSES, config=ModelConfig(WIDTH)))
-
-
 def lstm_step_by_step(layer: Lstm, x: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, ...]:
     """Compute an LSTM for one text ``(T, D)``, word by word and unit by unit."""
     weights: Any = layer.lstm
@@ -299,7 +289,7 @@ def test_the_layer_equals_its_formula() -> None:
 
 @pytest.mark.parametrize("genotype", [PLAIN, MIXED], ids=["plain", "mixed"])
 def test_two_windows_equal_one(genotype: Genotype) -> None:
-    net = language_model(genotype)
+    net = make("language", genotype)
     tokens = torch.randint(WORDS, (9, 3))
     whole = net(tokens)
     assert whole.hidden.shape == (3, 2 * 2 * WIDTH)
@@ -312,7 +302,7 @@ def test_two_windows_equal_one(genotype: Genotype) -> None:
 
 @pytest.mark.parametrize("genotype", [PLAIN, MIXED, WITH_ATTENTION], ids=["plain", "mixed", "all"])
 def test_padding_has_no_effect(genotype: Genotype) -> None:
-    net = classifier(genotype).eval()
+    net = make("classifier", genotype).eval()
     tokens = texts(9, 1, 6)
     longer = torch.cat([tokens, torch.zeros(5, 3, dtype=torch.int64)])
     torch.testing.assert_close(net(longer), net(tokens), **EXACT)
@@ -326,7 +316,7 @@ def test_a_network_of_lstms_has_no_positional_encoding(positions: str) -> None:
     assert not MIXED.needs_positions
     assert WITH_ATTENTION.needs_positions
     assert Genotype((("identity", "relu_1"),)).needs_positions
-    net = language_model(PLAIN, positions=positions, max_length=3)
+    net = make("language", PLAIN, positions=positions, max_length=3)
     assert net(torch.randint(WORDS, (9, 2))).logits.shape == (9, 2, WORDS)  # longer than max_length
     assert isinstance(net.frame.positional_encoding, torch.nn.Identity)
 
@@ -351,7 +341,7 @@ def test_parameters_and_macs_match_a_hand_count() -> None:
 
 
 def test_the_layers_around_an_lstm_can_be_removed_but_not_the_lstm() -> None:
-    net, tokens = language_model(MIXED).eval(), torch.randint(WORDS, (5, 2))
+    net, tokens = make("language", MIXED).eval(), torch.randint(WORDS, (5, 2))
     assert net.edge_modules("blocks", 0) is None
     assert net.edge_modules("blocks", 5) == []  # no feed-forward layer
     with without_edges(net, [("blocks", 1), ("blocks", 3)]):
@@ -390,7 +380,7 @@ def test_exported_graphs_equal_the_network(name: str, task: str, tmp_path: Path)
     if name == "onnx":
         pytest.importorskip("onnxruntime")
         pytest.importorskip("onnxscript")
-    net: Any = language_model() if task == "language" else classifier()
+    net = make(task, MIXED)
     axes = {1: "batch"} if task == "language" else {0: "length", 1: "batch"}
     network = ExportableNetwork(net.float().eval(), [InputSpec("tokens", (5, 2), axes, WORDS)])
     file = tmp_path / f"network{FORMATS[name].suffix}"
