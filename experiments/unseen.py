@@ -16,7 +16,7 @@ import argparse
 import itertools
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -25,11 +25,12 @@ import torch
 from own_data_baselines import Samples
 from own_data_expert import train_on
 from own_data_result import Limits, Result
-from own_data_samples import correct_samples, pack, paired_interval, unpack
-from records import HERE, Row, grouped, mean_and_deviation, record, table
+from own_data_samples import correct_samples, pack
+from records import HERE, Row, grouped, record, table
 from runs import run
 from unseen_networks import fine_tune, random_cell, resnet18, train_network
 from unseen_sets import UNSEEN, load_split
+from ways import cell, mean_ranks, ways_parser
 
 from darts.writing import write_atomically
 
@@ -125,46 +126,21 @@ def run_all(args: argparse.Namespace) -> None:
         print(f"{name} {way} seed {seed}: {row['test']:.4f}, {row['seconds']:.0f} s", flush=True)
 
 
-def ranks(scores: Sequence[float]) -> list[float]:
-    """Return the rank of each score, 1 for the highest; equal scores share the mean rank."""
-    return [
-        sum(other > score for other in scores) + (sum(other == score for other in scores) + 1) / 2
-        for score in scores
-    ]
-
-
-def interval(ours: Sequence[Row], theirs: Sequence[Row]) -> tuple[float, float]:
-    """Return the 95 % interval of the difference of two accuracies, paired by test sample."""
-    flags = [[unpack(row["correct"], row["samples"]) for row in rows] for rows in (ours, theirs)]
-    return paired_interval(*flags)
-
-
-def cell(rows: Sequence[Row], ours: Sequence[Row]) -> str:
-    """Return the accuracy of a way in %, and the difference to ``darts.find`` with its interval."""
-    if not rows:
-        return ""
-    text = mean_and_deviation([100 * row["test"] for row in rows])
-    if not ours or rows is ours:
-        return text
-    low, high = (100 * bound for bound in interval(rows, ours))
-    return f"{text} [{low:+.1f}, {high:+.1f}]"
-
-
 def write_table(args: argparse.Namespace) -> None:
     """Write the table of the results with a budget into docs/unseen.md."""
     rows = [row for row in record("unseen", KEY, []) if row["minutes"] == args.minutes]
     by_set = {name: grouped(own, "way") for (name,), own in grouped(rows, "data").items()}
     lines = []
-    complete: list[list[float]] = []
+    complete: list[list[list[Row]]] = []
     for name in filter(by_set.__contains__, DATA_SETS):
         by_way = [by_set[name].get((way,), []) for way in WAYS]
         ours = by_way[0]
         lines.append([f"`{name}`", *(cell(own, ours) for own in by_way)])
         untrained = [own for way, own in zip(WAYS, by_way, strict=True) if way not in PRETRAINED]
         if all(untrained):
-            complete.append(ranks([statistics.mean(r["test"] for r in own) for own in untrained]))
+            complete.append(untrained)
     if complete:
-        means = iter([f"{statistics.mean(own):.2f}" for own in zip(*complete, strict=True)])
+        means = iter(mean_ranks(complete))
         cells = ["" if way in PRETRAINED else next(means) for way in WAYS]
         lines.append([f"mean rank on {len(complete)} sets", *cells])
     for title, unit in (("seconds", "seconds"), ("joules", "joules")):
@@ -180,14 +156,8 @@ def write_table(args: argparse.Namespace) -> None:
 
 def main() -> None:
     """Run one of the commands."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("command", choices=("prepare", "run", "table"))
+    parser = ways_parser(__doc__, sets=DATA_SETS, ways=WAYS, out="runs/unseen", minutes=10.0)
     parser.add_argument("--data", default=Path("data"), type=Path, help="the published data")
-    parser.add_argument("--out", default=Path("runs/unseen"), type=Path)
-    parser.add_argument("--only", nargs="+", choices=DATA_SETS, metavar="NAME")
-    parser.add_argument("--ways", nargs="+", choices=WAYS, metavar="WAY")
-    parser.add_argument("--minutes", type=float, default=10.0)
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
     if args.command == "prepare":

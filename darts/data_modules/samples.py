@@ -60,7 +60,7 @@ class SampleDataModule(LabeledDataModule[Images]):
             known = {hash(row.tobytes()) for row in train.pixels.numpy()}
             count = sum(hash(row.tobytes()) in known for row in test.pixels.numpy())
             if count:
-                line = f"{count:,} of {len(test):,} test rows have the inputs of a training row"
+                line = f"{count:,} of {len(test):,} test rows are equal to a training row"
                 advice = "; if such rows belong together, set dataset.group"
                 lines.append(line + ("" if source.groups else advice))
         return [*map(for_terminal, lines), *super().notes()]

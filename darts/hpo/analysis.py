@@ -1,7 +1,7 @@
 """The results of a study: the files that it writes, its energy, and the analysis at its end.
 
-The files are ``trials.csv``, ``best.json`` and those of TensorBoard. The analysis has importances,
-a factorial design and a final run.
+A study writes ``trials.csv``, ``best.json`` and files for TensorBoard. The analysis computes
+importances, and executes a factorial design and a final run.
 """
 
 from __future__ import annotations

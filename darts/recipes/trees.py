@@ -94,7 +94,10 @@ class TreeScores:
     def note(self, metric: str, results: Numbers, network: SampleScores) -> str:
         """Return a sentence that compares the trees with a network on the test split.
 
-        ``results`` are those of the trees on single samples, see ``Metric.rows``.
+        Args:
+            metric: Name of the steering metric.
+            results: Results of the trees for single samples, see ``Metric.rows``.
+            network: Scores of the network.
         """
         own, other = self.test[metric], network.scores[metric]
         better = own > other if network.metric.higher_is_better else own < other
@@ -206,7 +209,7 @@ def boost_trees(
 
 
 def _size(setting: Settings) -> float:
-    """Return the number of leaves of a setting, with which the time of a training grows."""
+    """Return the leaves of all trees; the training time is about proportional to them."""
     return setting["max_iter"] * setting.get("max_leaf_nodes", 31)
 
 

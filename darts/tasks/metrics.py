@@ -237,8 +237,8 @@ def threshold_counts(counts: Numbers, scores: Numbers, labels: Numbers) -> tuple
 def auroc(counts: Numbers, rows: Numbers) -> Numbers:
     """Return the mean area under the ROC curve of each class against all others.
 
-    Classes that do not occur, or that all samples have, do not count. Rows are those of
-    ``_class_probabilities``.
+    Classes that no sample or every sample has do not count. ``_class_probabilities`` returns the
+    rows.
 
     References:
         Fawcett, "An introduction to ROC analysis", Pattern Recognition Letters 27, 2006.

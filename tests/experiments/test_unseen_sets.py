@@ -3,8 +3,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from unseen import ranks
 from unseen_sets import UNSEEN, connects, load_split, next_generation, products, sums
+from ways import ranks
 
 
 def living_neighbors(board: np.ndarray, row: int, column: int) -> int:
