@@ -95,6 +95,7 @@ def count(tokens: Iterable[str], where: str) -> Counter[str]:
 
 
 def shortened(names: Sequence[str], limit: int = 12) -> str:
-    """Return up to ``limit`` names for an error message, each cut to 40 characters."""
-    first = ", ".join(name if len(name) <= 40 else f"{name[:37]}..." for name in names[:limit])
+    """Return up to ``limit`` names in one line for a message, each cut to 40 characters."""
+    printable = [name if name.isprintable() else repr(name)[1:-1] for name in names[:limit]]
+    first = ", ".join(name if len(name) <= 40 else f"{name[:37]}..." for name in printable)
     return first + (f" and {len(names) - limit} more" if len(names) > limit else "")

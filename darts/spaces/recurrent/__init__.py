@@ -2,6 +2,7 @@
 
 from darts.spaces.recurrent.cell import DiscreteCell as DiscreteCell
 from darts.spaces.recurrent.cell import DropoutRates as DropoutRates
+from darts.spaces.recurrent.cell import ModelSettings as ModelSettings
 from darts.spaces.recurrent.genotype import Genotype as Genotype
 from darts.spaces.recurrent.network import Network as Network
 from darts.spaces.recurrent.space import PUBLISHED as PUBLISHED
