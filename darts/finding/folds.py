@@ -18,7 +18,6 @@ from darts.config import ConfigError
 from darts.data import count_folds
 from darts.finding.candidates import Candidate, Networks
 from darts.finding.results import FoldRun, Result, signed
-from darts.reading import FileError
 from darts.tasks.metrics import Metric
 from darts.tracking.metrics import read_metrics
 
@@ -99,17 +98,13 @@ def mean_curve(runs: Sequence[FoldRun]) -> dict[int, dict[str, float]]:
 
 
 def _scores_by_epoch(run: FoldRun) -> dict[int, dict[str, float]]:
-    """Return the validation scores of each epoch, by name; empty if they cannot be read."""
-    try:
-        rows = read_metrics(run.directory / "metrics.jsonl")
-    except (OSError, FileError):
-        return {}
+    """Return the validation scores of each epoch, by name."""
     scores = {
         int(row["epoch"]): {
             key: float(value)
             for key, value in row.items()
             if key.startswith("valid_") and isinstance(value, int | float)
         }
-        for row in rows
+        for row in read_metrics(run.directory / "metrics.jsonl")
     }
     return {epoch: own for epoch, own in scores.items() if own}

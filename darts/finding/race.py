@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +26,7 @@ from darts.judging.statistics import LEVEL
 from darts.running.jobs import Job, Outcome, is_complete, read_summary
 from darts.tasks.metrics import Metric
 from darts.tracking import format_duration, format_value
+from darts.writing import to_jsonable
 
 EXPLORED = 0.3
 """Share of the budget in which candidates compete; the rest belongs to the best one.
@@ -372,10 +372,10 @@ class Race:
         row = {
             "time": round(max(self.execution.ended[path] for path in result.directories), 2),
             "candidate": result.candidate.name,
-            "score": result.score if math.isfinite(result.score) else None,
+            "score": result.score,
             "seconds": round(result.seconds, 2),
             "epochs": result.epochs,
             "leader": self.best().candidate.name,
         }
         with (self.directory / "race.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+            file.write(json.dumps(to_jsonable(row)) + "\n")

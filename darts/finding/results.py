@@ -16,6 +16,7 @@ from darts.tasks.metrics import Metric
 from darts.tracking.ledger import sum_costs
 from darts.tracking.metrics import read_metrics
 from darts.training.scoring import memorizes
+from darts.writing import to_jsonable
 
 FIRST_EPOCHS = 3
 """Epochs after which the score of a network says something, at least."""
@@ -111,8 +112,8 @@ class Result:
             "family": self.candidate.family,
             "setting": self.candidate.setting.name,
             "epochs": self.epochs,
-            f"valid_{metric}": _finite(self.score),
-            "valid_loss": _finite(self.loss),
+            f"valid_{metric}": to_jsonable(self.score),
+            "valid_loss": to_jsonable(self.loss),
             **{name: self.summary.get(name) for name in ("parameters", "macs")},
             "seconds": sum(float(run.summary["seconds"]) for run in self.runs),
             "joules": sum_costs([run.summary for run in self.runs])["joules"],
@@ -120,10 +121,6 @@ class Result:
             "directory": self.directory.name,
             "genotype": self.candidate.genotype,
         }
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def signed(score: float, metric: Metric) -> float:

@@ -132,13 +132,13 @@ def test_epochs_without_all_scores_do_not_count(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [None, "nonsense\n{}\n"])
-def test_unreadable_metrics_give_no_score(folds: list[FoldRun], content: str | None) -> None:
+def test_unreadable_metrics_are_an_error(folds: list[FoldRun], content: str | None) -> None:
     file = folds[1].directory / "metrics.jsonl"
     file.unlink()
     if content is not None:
         file.write_text(content, encoding="utf-8")
-    result = combine(NET, folds, BY_ACCURACY, selection="best")
-    assert math.isnan(result.score)
+    with pytest.raises((OSError, FileError), match=r"metrics\.jsonl"):
+        combine(NET, folds, BY_ACCURACY, selection="best")
 
 
 def test_a_single_run_has_the_score_of_its_summary() -> None:
