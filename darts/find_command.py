@@ -162,7 +162,7 @@ def run_race(
             print_interrupted(race)
             raise Interrupted(128 + (interrupt.received or 0)) from None
     winner = conclusion.winner.candidate
-    write_results(race, winner, conclusion.directory)
+    write_results(race, winner)
     predicted = write_predictions(run.path, networks[winner.family])
     stopwatch.save()
     costs = networks[winner.family].costs(winner.architecture)
@@ -211,7 +211,7 @@ def tree_summary(trees: TreeScores | None, directory: Path, conclusion: Conclusi
     if trees is None:
         return {}
     metric = conclusion.metric
-    note = compare_trees(directory, trees, conclusion.directory, metric)
+    note = compare_trees(directory, trees, metric)
     return {**trees.summary(metric), **({"tree_note": note} if note else {})}
 
 
@@ -272,15 +272,8 @@ def outlook(race: Race, conclusion: Conclusion) -> str:
     )
 
 
-def write_results(race: Race, winner: Candidate, directory: Path) -> None:
-    """Write the files of the answer, the table of candidates, and the picture of the race.
-
-    Args:
-        race: The race.
-        winner: The best candidate.
-        directory: Run directory with its checkpoint.
-    """
-    write_answer(race.directory, directory, winner.architecture)
+def write_results(race: Race, winner: Candidate) -> None:
+    """Write the table of candidates, and the picture of the race."""
     rows = [result.row(race.metric[0]) for result in race.results.values()]
     write_table(race.directory / "candidates.csv", rows)
     baselines = {name for name, candidate in race.candidates.items() if candidate.is_baseline}
@@ -292,7 +285,8 @@ def print_interrupted(race: Race) -> None:
     """Write the best network so far to the run directory, and print what can be done with it."""
     if race.results:
         best = answer_so_far(race)
-        write_results(race, best.candidate, best.directory)
+        write_answer(race.directory, best.directory, best.candidate.architecture)
+        write_results(race, best.candidate)
         checkpoint = shlex.quote(f"checkpoint={race.directory}")
         print_lines(
             f"the best network so far is {race.describe(best)}; score it with: "

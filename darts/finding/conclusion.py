@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from darts.finding.ensemble import EnsembleResult
 from darts.finding.results import Result
@@ -20,7 +19,6 @@ class Conclusion:
     Attributes:
         winner: The result of the run: a found network, or a baseline.
         baseline: The best baseline, after as much training as the winner in the race.
-        directory: Folder with the checkpoint of the answer.
         final: Final run of the winner; None if there is none.
         test: Test scores of the answer, and of the winner alone if the answer is an ensemble; None
             without a test split.
@@ -33,7 +31,6 @@ class Conclusion:
 
     winner: Result
     baseline: Result
-    directory: Path
     final: Result | None
     test: Gain | None
     gain: Gain | None
@@ -45,8 +42,7 @@ class Conclusion:
         """Return scores, gain and description of the winner for ``summary.json``."""
         winner, baseline, final = self.winner, self.baseline, self.final
         values: JsonObject = {"metric": self.metric, **_valid_scores(winner.summary)}
-        if final is not None:
-            values |= _valid_scores(final.summary)
+        values |= _valid_scores((final or winner).summary)
         if self.test is not None:
             values |= {f"test_{name}": score for name, score in self.test.found.items()}
         values |= {f"baseline_{k}": v for k, v in _valid_scores(baseline.summary).items()}

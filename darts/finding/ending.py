@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from darts.data.targets import CLASSES
+from darts.finding.answer import write_answer
 from darts.finding.candidates import Networks
 from darts.finding.conclusion import Conclusion
 from darts.finding.ensemble import EnsembleResult, make_ensemble, train_finalists
@@ -17,6 +18,7 @@ from darts.finding.race import EXPLORED, Race
 from darts.finding.results import Result, is_better, ranked
 from darts.finding.winner import DUEL, Duel, duel, duel_seconds, train_winner
 from darts.reading import JsonObject, read_json_object
+from darts.recipes.calibration import calibrate
 from darts.recipes.gain import measure_gain
 from darts.recipes.model import load, predict
 from darts.training.device import resolve_device
@@ -72,7 +74,9 @@ def end_with_ensemble(race: Race, chosen: Duel) -> Conclusion:
 def conclude(
     race: Race, chosen: Duel, winner: Result, final: Result | None, ensemble: EnsembleResult | None
 ) -> Conclusion:
-    """Score the answer on the test split, once; compare a found network with the best baseline.
+    """Write and calibrate the answer and score it on the test split, once.
+
+    A found network is compared with the best baseline.
 
     Args:
         race: The race.
@@ -81,19 +85,21 @@ def conclude(
         final: Final run of the winner, if there is one.
         ensemble: The ensemble that is the answer, if there is one.
     """
-    single = (final or winner).directory
-    directory = single if ensemble is None else ensemble.directory
+    networks, metric = race.pool.networks[winner.candidate.family], race.metric[0]
+    directory = (final or winner).directory if ensemble is None else ensemble.directory
+    write_answer(race.directory, directory, winner.candidate.architecture)
+    # After a final run without validation data, the temperature is that of the training before.
+    scored = winner if final is None or math.isnan(final.score) else final
+    calibrate(race.directory, scored.directories if ensemble is None else [directory])
     baseline = Result(race.candidates[chosen.baseline], (), chosen.baseline_summary, math.nan)
-    networks, test, gain = race.pool.networks[winner.candidate.family], None, None
+    test = gain = None
     if networks.data.held_out_loader("test", {}) is not None:
         race.console.info("scoring the test split")
-        compare = partial(measure_gain, metric=race.metric[0], device=networks.config.device)
-        test = compare(directory, single)
+        compare = partial(measure_gain, metric=metric, device=networks.config.device)
+        test = compare(race.directory, winner.directory if ensemble else race.directory)
         if not winner.candidate.is_baseline:
             gain = compare(race.directory / DUEL / "found", race.directory / DUEL / "baseline")
-    return Conclusion(
-        winner, baseline, directory, final, test, gain, race.metric[0], chosen.doubtful, ensemble
-    )
+    return Conclusion(winner, baseline, final, test, gain, metric, chosen.doubtful, ensemble)
 
 
 def write_predictions(directory: Path, networks: Networks) -> JsonObject:
@@ -128,6 +134,7 @@ def scoring_seconds(race: Race, result: Result) -> float:
         batches = len(data.unlabeled) / networks.config.loader.eval_batch_size
     if not batches or valid is None:
         return 0.0
-    spent = read_json_object(result.directory / "energy.json")["phases"]
-    validation = sum(phase["seconds"] for phase in spent if phase["phase"] == "validation")
-    return float(validation / max(result.summary["epochs"], 1) * batches / len(valid))
+    phases = read_json_object(result.directory / "energy.json")["phases"]
+    spent = sum(own["seconds"] for own in phases if own["phase"] == "validation")
+    # The validation samples are scored, too, for the temperature.
+    return float(spent / max(result.summary["epochs"], 1) * (batches / len(valid) + race.folds))

@@ -32,7 +32,7 @@ SIZES = (32, 64, 128)
 _OWN_KEYS = ("genotype", "resume", "dry_run", "evaluate_test", "start", "start_epoch")
 _SCHEDULE = "runs continue, so their learning rate must not depend on their length"
 _ADVICE = {  # for users who set keys of retrainings that darts.find sets itself
-    **dict.fromkeys(_OWN_KEYS, "leave it out"),
+    **dict.fromkeys((*_OWN_KEYS, "task.calibrate"), "leave it out"),
     "epochs": "set plan.epochs instead",
     "max_seconds": "set budget.minutes instead",
     "optimizer.schedule": _SCHEDULE,

@@ -46,6 +46,8 @@ def check_components(config: SearchConfig) -> None:
             "optimizer.schedule=stable: only a retraining has this schedule; choose cosine, linear "
             "or exponential"
         )
+    if getattr(config.task, "calibrate", False):
+        raise ConfigError("task.calibrate=true: only a retraining has a temperature; leave it out")
     if len(config.arch_optimizer.betas) != 2:
         raise ConfigError(f"arch_optimizer.betas={config.arch_optimizer.betas}: must be 2 numbers")
     if not relaxation.uses_alphas and (bilevel.updates_alphas or config.stopping.needs_curvature):

@@ -13,15 +13,11 @@ import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
-from darts.data import Batch
 from darts.data_modules import load_options
+from darts.recipes.calibration import validation_outputs
 from darts.recipes.states import DATA_FIELDS
-from darts.recipes.trained import Member, TrainedNetwork, score_split
+from darts.recipes.trained import Member, TrainedNetwork
 from darts.spaces.averaging import Ensemble, mean_outputs
-from darts.tasks import Objective
 from darts.tasks.sample_objective import SampleTask
 from darts.training.checkpoint import FILE, NETWORK, save_checkpoint
 from darts.training.distributed import Ranks
@@ -32,8 +28,9 @@ def choose_members(runs: Sequence[Path], metric: str, *, higher_is_better: bool)
 
     The runs are retrainings with the same validation samples.
     """
-    outputs = [_validation_outputs(run) for run in runs]
-    _, targets, objective, kind = outputs[0]
+    outputs = [validation_outputs(run, Ranks("cpu")) for run in runs]
+    _, targets, objective = outputs[0]
+    kind = TrainedNetwork.load(str(runs[0])).config.task.targets
     scoring = objective.metrics[metric]
     sign = 1 if higher_is_better else -1
 
@@ -43,19 +40,6 @@ def choose_members(runs: Sequence[Path], metric: str, *, higher_is_better: bool)
         return sign * scoring.of(scoring.rows(objective, mean, (mean, targets)).numpy())
 
     return greedy_selection(len(runs), score, rounds=2 * len(runs))
-
-
-def _validation_outputs(run: Path) -> tuple[Tensor, Tensor, Objective, str]:
-    """Return the outputs of a network, ``(samples, K)``, the targets, objective and their kind."""
-    trained, rows = TrainedNetwork.load(str(run)), list[tuple[Tensor, Tensor]]()
-
-    def observe(objective: Objective, outputs: object, batch: Batch) -> None:
-        assert isinstance(outputs, Tensor)
-        rows.append((outputs.cpu().double(), batch[1].cpu()))
-
-    objective, _ = score_split(trained, Ranks("cpu"), "valid", observe)
-    outputs, targets = (torch.cat(column) for column in zip(*rows, strict=True))
-    return outputs, targets, objective, trained.config.task.targets
 
 
 def greedy_selection(

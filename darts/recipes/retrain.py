@@ -11,13 +11,13 @@ import dataclasses
 import math
 import shlex
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from darts.config import Invocation, RetrainConfig, one_of
+from darts.config import ConfigError, Invocation, RetrainConfig, one_of
 from darts.data import Batch
 from darts.data_modules import DataModule, make_data_module
 from darts.plotting.genotype import draw_genotype, save_genotype
@@ -25,6 +25,7 @@ from darts.plotting.run_figures import log_confusion, save_confusion, save_train
 from darts.reading import JsonObject
 from darts.recipes.checks import check_retraining, retrain_obstacle
 from darts.recipes.states import BestEpoch, DataDescription, RetrainState
+from darts.recipes.temperature import divide_outputs, fit_temperature, save_temperature
 from darts.reporting import read_run, render_model_card
 from darts.searching.flaws import FlawFinder, chance_level
 from darts.spaces import AnyGenotype, NetworkBase
@@ -32,6 +33,8 @@ from darts.spaces.averaging import average_mirror_images
 from darts.spaces.lookup import find_genotype
 from darts.spaces.network import FittingData, fit_layers
 from darts.spaces.rank_dropout import set_batch_share
+from darts.tasks.classification import Classification
+from darts.tasks.metrics import joined
 from darts.tracking import print_lines, print_summary, read_metrics
 from darts.tracking.optional import optional
 from darts.training.averaging import Averaging
@@ -123,6 +126,9 @@ class Retraining(Recipe):
         # Some metrics need a minimum number of classes.
         one_of("metric", config.metric, self.objective.metrics)
         self.metric = self.objective.metrics[config.metric]
+        self.calibrates = isinstance(config.task, Classification) and config.task.calibrate
+        if self.calibrates and valid_loader is None:
+            raise ConfigError("task.calibrate=true: needs validation data; set validation=0.1")
         description = DataDescription.of(self.data, config.space)
         build = partial(build_network, genotype, config, description.network_sizes)
         if run.saved is not None:  # its configuration may be untrusted and set huge sizes
@@ -287,14 +293,23 @@ class Retraining(Recipe):
                 f"valid_{config.metric} has plateaued: the weights are averaged from now on"
             )
 
-    def score(self, batches: Iterable[Batch], net: nn.Module | None = None) -> dict[str, float]:
-        """Return all metrics of a network; by default of the run's, or of its averaged weights."""
+    def score(
+        self,
+        batches: Iterable[Batch],
+        net: nn.Module | None = None,
+        observe: Callable[[object, Batch], None] | None = None,
+    ) -> dict[str, float]:
+        """Return all metrics of a network; by default of the run's, or of its averaged weights.
+
+        ``observe`` is called with the predictions for each batch and the batch.
+        """
         return evaluate(
             net or self.state.averaging.scored_net,
             batches,
             self.objective,
             device=self.ranks.device,
             precision=self.config.precision,
+            observe=observe,
         )
 
     # The end of the retraining.
@@ -305,6 +320,8 @@ class Retraining(Recipe):
         if best is None:
             raise Diverged(f"valid_{config.metric} was not a number in any epoch", ADVICE)
         state.averaging.scored_net.load_state_dict(best["net"])
+        if self.calibrates:
+            self.calibrate()
         test_scores = self._test_scores()
         if self.ranks.main and config.tracking.figures:
             run.metrics.sync()
@@ -330,6 +347,25 @@ class Retraining(Recipe):
             },
             self.write_card,
         )
+
+    def calibrate(self) -> None:
+        """Divide the outputs of the selected network by a temperature, also in the checkpoint."""
+        assert self.score_loader is not None
+        logits: list[Tensor] = []
+        classes: list[Tensor] = []
+
+        def observe(outputs: object, batch: Batch) -> None:
+            assert isinstance(outputs, Tensor)
+            logits.append(outputs)
+            classes.append(batch[1])
+
+        with self.run.phase("validation"):
+            self.score(self.score_loader.epoch(0), observe=observe)
+        outputs, labels = (torch.from_numpy(joined(parts)) for parts in (logits, classes))
+        temperature = fit_temperature(outputs, labels.long())
+        if self.ranks.main:
+            save_temperature(self.run.path, temperature)
+        divide_outputs(self.state.averaging.scored_net, temperature)
 
     def write_card(self, summary: JsonObject) -> None:
         """Write the model card."""

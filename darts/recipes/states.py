@@ -55,7 +55,11 @@ class SearchState(TrainState):
             part.load_state_dict(entry(state, name, object))
 
 
-class BestEpoch(TypedDict):
+class _Calibration(TypedDict, total=False):
+    temperature: Annotated[float, msgspec.Meta(gt=0, le=1000)]  # of a classifier
+
+
+class BestEpoch(_Calibration):
     """The epoch that ``selection`` prefers, the best or the last one, and its weights."""
 
     epoch: Count  # from 1

@@ -20,6 +20,7 @@ from darts.data_modules import DataModule, check_data_kind, make_data_module
 from darts.reading import JsonObject
 from darts.recipes.retrain import build_network
 from darts.recipes.states import BestEpoch, DataDescription
+from darts.recipes.temperature import divide_outputs
 from darts.spaces import AnyGenotype, NetworkBase, parse_genotype
 from darts.spaces.averaging import Ensemble
 from darts.tasks import Objective
@@ -67,6 +68,7 @@ class TrainedNetwork(DataDescription):
     epoch: int  # of the selected weights, from 1
     weights: Mapping[str, Tensor]  # state dict of the network
     members: tuple[Member, ...] = ()  # of an ensemble, including the first
+    temperature: float = 1.0  # divides the outputs, see darts.recipes.temperature
 
     @classmethod
     def load(cls, reference: str) -> TrainedNetwork:
@@ -91,6 +93,7 @@ class TrainedNetwork(DataDescription):
                 epoch=best["epoch"],
                 weights=best["net"],
                 members=_members(members, config),
+                temperature=best.get("temperature", 1.0),
             )
             require_fitting_network(trained._untrained, trained.weights, "best.net")
             require_finite_weights(trained.weights, "best.net")
@@ -103,6 +106,8 @@ class TrainedNetwork(DataDescription):
         """Return the network with its weights, on the CPU."""
         net = self._untrained()
         net.load_state_dict(self.weights)
+        if self.temperature != 1:
+            divide_outputs(net, self.temperature)
         return net
 
     def entries(self) -> StateDict:

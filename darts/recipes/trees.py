@@ -241,19 +241,18 @@ def save_results(directory: Path, results: Numbers) -> None:
         np.savez_compressed(file, results=results)
 
 
-def compare_trees(directory: Path, trees: TreeScores, network: Path, metric: str) -> str:
+def compare_trees(directory: Path, trees: TreeScores, metric: str) -> str:
     """Return a sentence that compares trees with a network; empty without test targets.
 
     Args:
-        directory: Run directory with the results of the trees.
-        trees: Their scores.
-        network: Run directory with the checkpoint of the network.
+        directory: Run directory with the results of the trees, and the checkpoint of the network.
+        trees: The scores of the trees.
         metric: Name of the steering metric.
     """
     if metric not in trees.test:
         return ""
     results = read_npz(directory / FILE)["results"]
-    trained = TrainedNetwork.load(str(network))
+    trained = TrainedNetwork.load(str(directory))
     return trees.note(metric, results, score_samples(trained, metric, Ranks("cpu"), "test"))
 
 

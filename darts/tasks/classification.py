@@ -126,11 +126,14 @@ class Classification(SampleTask):
             "balanced", all classes have equal shares of the loss, however many samples they have
             (King and Zeng, "Logistic Regression in Rare Events Data", Political Analysis 9, 2001).
             Scores do not depend on the weights.
+        calibrate: Whether a retraining divides the outputs of its network by a temperature, see
+            ``darts.recipes.temperature``. Accuracies stay the same.
     """
 
     name: str = "classification"
     loss: str = choice("cross_entropy", "cross_entropy", OWN)
     class_weights: Any = "none"
+    calibrate: bool = False
     data_kinds: ClassVar[tuple[str, ...]] = ("images", "rows", "audio")
     metrics: ClassVar[Mapping[str, Metric]] = CLASSIFICATION_METRICS
 

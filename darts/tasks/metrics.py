@@ -98,12 +98,12 @@ class Scores:
 
     def compute(self) -> dict[str, float]:
         """Return all metrics by name, over the samples of all ranks."""
-        self.tables = {rows: _joined(parts) for rows, parts in self._parts.items()}
+        self.tables = {rows: joined(parts) for rows, parts in self._parts.items()}
         with np.errstate(all="ignore"):  # a network that has diverged
             return {n: metric.of(self.tables[metric.rows]) for n, metric in self._metrics.items()}
 
 
-def _joined(parts: Sequence[Tensor]) -> Numbers:
+def joined(parts: Sequence[Tensor]) -> Numbers:
     """Return the rows of all batches of all ranks, ``(n, k)``."""
     own = [part.cpu().double().numpy() for part in parts]
     if dist.is_available() and dist.is_initialized():
@@ -256,6 +256,24 @@ def auroc(counts: Numbers, rows: Numbers) -> Numbers:
     return np.asarray(np.where(known, areas, 0.0).sum(0) / known.sum(0))
 
 
+def _confidences(objective: Objective, logits: Tensor, batch: SampleBatch) -> Tensor:
+    """Return the probability of the predicted class, and whether it is right, ``(B, 2)``."""
+    probability, predicted = logits.float().softmax(1).max(1)
+    return wide(torch.stack([probability, (predicted == batch[1]).float()], dim=1))
+
+
+def calibration_error(counts: Numbers, rows: Numbers) -> Numbers:
+    """Return the expected calibration error, for ``_confidences``.
+
+    It is the mean difference between probability and accuracy, over 15 intervals of probabilities
+    (Guo et al., ICML 2017, section 2).
+    """
+    intervals = np.nan_to_num(np.minimum(rows[:, 0] * 15, 14)).astype(np.int64)
+    members = np.eye(15)[intervals]  # (rows, 15)
+    sums = (counts * (rows[:, 0] - rows[:, 1])) @ members
+    return np.asarray(np.abs(sums).sum(1) / counts.sum(1))
+
+
 def _class_probabilities(objective: Objective, logits: Tensor, batch: SampleBatch) -> Tensor:
     """Return the true class and the probability of each class, ``(B, 1 + classes)``."""
     return wide(torch.cat([batch[1][:, None].float(), logits.float().softmax(1)], dim=1))
@@ -268,5 +286,6 @@ CLASSIFICATION_METRICS = by_name(
     Metric("macro_f1", True, class_pairs, macro_f1),
     Metric("micro_f1", True, _hits, ratio),  # equals the accuracy for one class per sample
     Metric("auroc", True, _class_probabilities, auroc, max_classes=100),
+    Metric("calibration_error", False, _confidences, calibration_error),
     Metric("loss", False, _losses, ratio),
 )

@@ -140,6 +140,13 @@ def scores_by_epoch(directory: Path, row: dict[str, str], name: str = "accuracy"
     return np.mean(curves, axis=0)
 
 
+def test_only_the_answer_is_calibrated(found: Any) -> None:
+    files = [*found.directory.rglob("checkpoint.safetensors")]
+    calibrated = [file for file in files if "temperature" in load_checkpoint(file)["best"]]
+    assert calibrated == [found.directory / "checkpoint.safetensors"]
+    assert found.json("summary.json")["test_calibration_error"] < 0.3
+
+
 def test_a_score_is_the_best_mean_over_disjoint_parts_of_the_samples(found: Any) -> None:
     for row in rows_of(found.directory):
         curve = scores_by_epoch(found.directory, row)
@@ -218,8 +225,11 @@ def test_an_ensemble_averages_the_probabilities_of_its_members(
     assert {row["epochs"] for row in rows} == {"3"}
     samples = tiny_tasks.wine().drop(columns="cultivar").to_numpy()[:20]
     first, third = (predict(path, samples).probabilities for path in members.values())
-    averaged = predict(run.directory, samples).probabilities
+    averaged = predict(run.directory / "ensemble", samples).probabilities
     torch.testing.assert_close(averaged, (2 * first + third) / 3)
+    answer = predict(run.directory, samples).probabilities
+    temperature = load_checkpoint(run.directory / "checkpoint.safetensors")["best"]["temperature"]
+    torch.testing.assert_close(answer, (averaged.log() / temperature).softmax(1))
     for split in ("test", "valid"):
         words = (f"checkpoint={run.directory}", f"split={split}")
         done = commands.run("evaluate", tmp_path / split, *words)
@@ -242,9 +252,11 @@ def test_without_an_ensemble_the_winner_is_the_answer(
     summary = run.json("summary.json")
     winner_run = run.directory / "runs" / summary["baseline"]
     assert summary["baseline_wins"]
-    assert (run.directory / "checkpoint.safetensors").read_bytes() == (
-        winner_run / "checkpoint.safetensors"
-    ).read_bytes()
+    answer, expected = (
+        load_checkpoint(path / "checkpoint.safetensors")["best"]["net"]
+        for path in (run.directory, winner_run)
+    )
+    assert all(weight.equal(expected[name]) for name, weight in answer.items())
     assert "ensemble_gain" not in summary
     assert "No ensemble has a better validation score" in run.out
 
@@ -324,6 +336,7 @@ def test_a_latency_model_of_another_space_is_refused(tmp_path: Path) -> None:
         (("budget.hours=1", "budget.minutes=5"), "budget.hours=1 and budget.minutes=5"),
         (("epochs=5",), "epochs=5: darts.find sets epochs itself; set plan.epochs"),
         (("start=run",), "start=run: darts.find sets start itself; leave it out"),
+        (("task.calibrate=false",), "darts.find sets task.calibrate itself; leave it out"),
         (("plan.evaluations=5",), "plan.evaluations"),
         (("optimizer.speed=5",), "optimizer.speed"),
         (("methods=[darts_v9]",), "methods"),

@@ -101,7 +101,7 @@ def test_the_note_says_which_is_better(
     monkeypatch.setattr("darts.recipes.trees.TrainedNetwork.load", lambda _: None)
     trees = TreeScores({}, 0.5, {"accuracy": hits / 80}, 3, 7.0)
     save_results(tmp_path, flags(hits))
-    note = compare_trees(tmp_path, trees, tmp_path, "accuracy")
+    note = compare_trees(tmp_path, trees, "accuracy")
     assert note.endswith(f"{verdict}.")
     assert "the best of 3 settings in 0:00:07" in note
-    assert not compare_trees(tmp_path, TreeScores({}, 0.5, {}, 3, 7.0), tmp_path, "accuracy")
+    assert not compare_trees(tmp_path, TreeScores({}, 0.5, {}, 3, 7.0), "accuracy")

@@ -113,12 +113,26 @@ def test_scores_of_resamples_equal_those_of_repeated_samples(draws: int) -> None
     logits, labels = sample(4, count=40)
     objective = objective_of(4)
     counts = np.random.default_rng(0).integers(0, 3, (draws, 40))
-    for name in ("balanced_accuracy", "auroc"):
+    for name in ("balanced_accuracy", "auroc", "calibration_error"):
         metric = objective.metrics[name]
         rows = metric.rows(objective, logits, (logits, labels)).numpy()
         found = metric.value(counts.astype(float), rows)
         expected = [metric.of(np.repeat(rows, count, axis=0)) for count in counts]
         assert found.tolist() == pytest.approx(expected)
+
+
+def test_the_calibration_error_compares_probabilities_with_accuracies() -> None:
+    logits, labels = sample(3, count=200)
+    probability, predicted = logits.softmax(1).max(1)
+    error = 0.0
+    for low in range(15):
+        inside = (probability > low / 15) & (probability <= (low + 1) / 15)
+        if inside.any():
+            right = (predicted == labels)[inside].double().mean()
+            error += float(inside.sum() / 200 * (probability[inside].mean() - right).abs())
+    metric = objective_of(3).metrics["calibration_error"]
+    rows = metric.rows(objective_of(3), logits, (logits, labels)).numpy()
+    assert metric.of(rows) == pytest.approx(error)
 
 
 def test_each_member_of_an_ensemble_has_a_loss() -> None:

@@ -105,6 +105,7 @@ def save_network(trained: TrainedNetwork, path: Path) -> None:
     # Copies of tied weights are stored separately, so that a state dict is complete.
     weights = {name: weight.clone() for name, weight in trained.weights.items()}
     best = {"epoch": trained.epoch, "scores": {}, "net": weights}
+    best["temperature"] = trained.temperature
     save_checkpoint(path, NETWORK, {**entries, "best": best}, prefix="best.net.")
 
 
