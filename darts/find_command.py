@@ -20,7 +20,7 @@ from pathlib import Path
 
 from darts.config import ConfigError, ExportConfig, FindConfig, Invocation, compose, quoted
 from darts.config.many_runs import ProcessesConfig
-from darts.data_modules.data_module import DataModule, keep_data
+from darts.data_modules.data_module import keep_data
 from darts.finding.answer import write_answer
 from darts.finding.candidates import Candidate, Networks
 from darts.finding.conclusion import Conclusion
@@ -42,7 +42,8 @@ from darts.recipes.exporting.export import export
 from darts.recipes.exporting.formats import split_export
 from darts.recipes.rules import DataFacts
 from darts.recipes.timing import faster_precision
-from darts.recipes.trees import TreeScores, boost_trees, can_boost, compare_trees, save_results
+from darts.recipes.tree_answer import compare_trees
+from darts.recipes.trees import TreeScores, boost_trees, can_boost
 from darts.running.executors import check_executor, make_executor
 from darts.running.jobs import is_complete, read_summary
 from darts.running.processes import start_server
@@ -144,7 +145,7 @@ def run_race(
             console.info(line)
         if config.plan.equal == "time":  # a measured speed would differ between equal runs
             choose_precision(networks, facts.kind, decisions)
-        trees = boost(config, run.path, first.data, metric[0], stopwatch.total, decisions)
+        trees = boost(config, run.path, first, stopwatch.total, decisions)
         share_features(networks, run.path)
         race = Race(
             run.path,
@@ -163,6 +164,10 @@ def run_race(
             raise Interrupted(128 + (interrupt.received or 0)) from None
     winner = conclusion.winner.candidate
     write_results(race, winner)
+    values = conclusion.summary()
+    if trees is not None:
+        can_win = config.result == "any"
+        values = compare_trees(run.path, trees, values, metric[1], can_win=can_win)
     predicted = write_predictions(run.path, networks[winner.family])
     stopwatch.save()
     costs = networks[winner.family].costs(winner.architecture)
@@ -171,10 +176,9 @@ def run_race(
         {
             "name": config.name,
             **{name: costs[name] for name in config.limit.values()},
-            **conclusion.summary(),
+            **values,
             **benchmark_scores(benchmark, conclusion),
             **worth_of_weights(race),
-            **tree_summary(trees, run.path, conclusion),
             **predicted,
             "candidates": len(race.standings),
             "seconds": stopwatch.seconds,
@@ -186,33 +190,14 @@ def run_race(
 
 
 def boost(
-    config: FindConfig,
-    directory: Path,
-    data: DataModule,
-    metric: str,
-    seconds: float,
-    decisions: Decisions,
+    config: FindConfig, directory: Path, networks: Networks, seconds: float, decisions: Decisions
 ) -> TreeScores | None:
     """Train trees on a table before the race, once per run; return None for other data."""
-    if not can_boost(data, metric):
+    own, data = networks.config, networks.data
+    if not can_boost(data, own.metric):
         return None
     share = TREES * seconds if config.plan.equal == "time" else None
-
-    def train() -> TreeScores:
-        trees, results = boost_trees(data, metric, share, config.seed)
-        save_results(directory, results)
-        return trees
-
-    return decisions.decide("trees", TreeScores, train)
-
-
-def tree_summary(trees: TreeScores | None, directory: Path, conclusion: Conclusion) -> JsonObject:
-    """Return what ``summary.json`` says of trees; empty if there are none."""
-    if trees is None:
-        return {}
-    metric = conclusion.metric
-    note = compare_trees(directory, trees, metric)
-    return {**trees.summary(metric), **({"tree_note": note} if note else {})}
+    return decisions.decide("trees", TreeScores, lambda: boost_trees(own, data, share, directory))
 
 
 def benchmark_scores(benchmark: Benchmark | None, conclusion: Conclusion) -> JsonObject:
@@ -300,7 +285,8 @@ def print_results(summary: JsonObject, run: RunDirectory, kind: str) -> None:
     """Print scores, the verdict, and the commands that use the network; ``kind`` is of the data."""
     metric = summary["metric"]
     keys = (
-        f"test_{metric}", f"single_test_{metric}", f"tree_test_{metric}", f"valid_{metric}",
+        "result", f"test_{metric}", f"network_test_{metric}", f"single_test_{metric}",
+        f"tree_test_{metric}", f"valid_{metric}", f"network_valid_{metric}",
         f"baseline_valid_{metric}", "true_accuracy",
         "baseline_true_accuracy", "family", "setting", "parameters", "macs", "latency_ms",
         "flash_kb", "ram_kb", "candidates", "winner_seconds", "seconds", "joules", "genotype",

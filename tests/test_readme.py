@@ -41,7 +41,8 @@ def commands() -> list[str]:
 def test_a_command_composes_and_passes_its_check(line: str, tmp_path: Path) -> None:
     run = tmp_path / "run"
     run.mkdir()
-    (run / "checkpoint.safetensors").touch()
+    for file in ("checkpoint.safetensors", "trees.safetensors"):
+        (run / file).touch()
     line = re.sub(r"--cfg \w+", "", line)
     line = line.replace("input=PATH", f"input={run}")
     words = shlex.split(re.sub(r"runs/\w+/<run>", str(run), line))

@@ -193,6 +193,8 @@ class FindConfig(ManyRunsConfig):
     benchmark: BenchmarkConfig = field(default_factory=BenchmarkConfig)
     # Largest number of networks whose predictions are averaged; 1: a single network.
     ensemble: int = number(1, low=1, high=100)
+    # Whether the trees may be the result that darts.find compares with the networks on tables.
+    result: str = choice("network", "network", "any")
     # Format of the file to export the network to, see darts.export, with an int8 variant of each
     # graph; none: no file.
     export: str = choice("none", "none", *EXPORTS)

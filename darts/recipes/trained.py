@@ -23,6 +23,7 @@ from darts.recipes.states import BestEpoch, DataDescription
 from darts.recipes.temperature import divide_outputs
 from darts.spaces import AnyGenotype, NetworkBase, parse_genotype
 from darts.spaces.averaging import Ensemble
+from darts.spaces.trees import TreeNetwork, TreeSizes
 from darts.tasks import Objective
 from darts.tasks.sample_objective import SampleTask
 from darts.training.checkpoint import (
@@ -68,6 +69,7 @@ class TrainedNetwork(DataDescription):
     epoch: int  # of the selected weights, from 1
     weights: Mapping[str, Tensor]  # state dict of the network
     members: tuple[Member, ...] = ()  # of an ensemble, including the first
+    trees: TreeSizes | None = None  # the weights are those of trees, not of the genotype
     temperature: float = 1.0  # divides the outputs, see darts.recipes.temperature
 
     @classmethod
@@ -93,6 +95,7 @@ class TrainedNetwork(DataDescription):
                 epoch=best["epoch"],
                 weights=best["net"],
                 members=_members(members, config),
+                trees=_tree_sizes(content.get("trees")),
                 temperature=best.get("temperature", 1.0),
             )
             require_fitting_network(trained._untrained, trained.weights, "best.net")
@@ -113,9 +116,13 @@ class TrainedNetwork(DataDescription):
     def entries(self) -> StateDict:
         """Return the entries of a checkpoint that describe the network, without its weights."""
         members = [asdict(member) for member in self.members]
-        return {"config": asdict(self.config), **super().entries(), "members": members}
+        trees = None if self.trees is None else asdict(self.trees)
+        own = {"config": asdict(self.config), "members": members, "trees": trees}
+        return {**own, **super().entries()}
 
     def _untrained(self) -> NetworkBase:
+        if self.trees is not None:
+            return TreeNetwork(self.genotype, self.trees)
         if not self.members:
             return build_network(self.genotype, self.config, self.network_sizes)
         configs = [member.config for member in self.members]
@@ -124,6 +131,10 @@ class TrainedNetwork(DataDescription):
             [member.count for member in self.members],
             self.config.task.targets,
         )
+
+
+def _tree_sizes(saved: object) -> TreeSizes | None:
+    return None if saved is None else typed(TreeSizes, saved, "trees")
 
 
 def _members(saved: list[_MemberEntries], config: RetrainConfig) -> tuple[Member, ...]:

@@ -1,8 +1,7 @@
-"""Gradient-boosted trees on the rows of a table, to compare networks with them.
+"""Gradient-boosted trees on the rows of a table.
 
 On many tables, they are the strongest model that takes seconds to train. Several settings train on
-the training rows. The one with the best validation score trains on all rows again, and is scored on
-the test split.
+the training rows. The one with the best validation score trains on all rows again.
 
 References:
     Friedman, "Greedy Function Approximation: A Gradient Boosting Machine", 2001.
@@ -15,8 +14,8 @@ from __future__ import annotations
 import importlib
 import math
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol, TypeGuard
 
@@ -25,24 +24,30 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from darts.config import RetrainConfig
 from darts.data.encodings import RowEncoding
 from darts.data.images import Images, MemoryImages
 from darts.data_modules.data_module import DataModule
 from darts.data_modules.samples import SampleDataModule
-from darts.judging.resampling import paired_interval
-from darts.reading import JsonObject, read_npz
-from darts.recipes.gain import SampleScores, score_samples
-from darts.recipes.trained import TrainedNetwork
+from darts.recipes.states import DataDescription
+from darts.spaces import AnyGenotype, parse_genotype
+from darts.spaces.trees import Nodes, TreeNetwork
 from darts.tasks.metrics import Numbers
-from darts.tracking.formats import format_duration, format_value, is_fraction
-from darts.training.distributed import Ranks
-from darts.writing import open_atomically
+from darts.training.checkpoint import NETWORK, save_checkpoint
+
+
+class Tree(Protocol):
+    """A tree of scikit-learn."""
+
+    nodes: Nodes
 
 
 class Boosting(Protocol):
     """What both kinds of trees of scikit-learn have; ``classes_`` and probabilities only one."""
 
     classes_: NDArray[np.int64]
+    _baseline_prediction: Numbers  # (1, outputs)
+    _predictors: Sequence[Sequence[Tree]]  # by iteration, a tree for each output
 
     def predict(self, rows: Numbers) -> Numbers: ...
 
@@ -62,60 +67,28 @@ FIRST: Settings = {"max_iter": 10}
 DEFAULT: Settings = {"max_iter": 100}
 """The first settings: few trees, whose time says how many fit, and scikit-learn's defaults."""
 
-FILE = "trees.npz"
+LOWEST = -30.0
+"""The logit of a class that no training row has."""
+
+FILE = "trees.safetensors"
 
 
 @dataclass(frozen=True)
 class TreeScores:
-    """Scores of the best setting.
+    """What the best setting has reached.
 
     Attributes:
         setting: Its hyperparameters of scikit-learn that differ from the defaults.
         valid: Its score on validation rows, after training on the other training rows; None if no
             score was a number.
-        test: All scores on the test split by name that are numbers, after training on all training
-            rows; empty without test targets.
         trials: Number of settings that were tried.
         seconds: Seconds that all training took.
     """
 
     setting: dict[str, int | float]
     valid: float | None
-    test: dict[str, float]
     trials: int
     seconds: float
-
-    def summary(self, metric: str) -> JsonObject:
-        """Return the entries of ``summary.json``."""
-        test = {f"tree_test_{name}": score for name, score in self.test.items()}
-        valid = {f"tree_valid_{metric}": self.valid}
-        return {**valid, **test, "tree_setting": self.setting, "tree_seconds": self.seconds}
-
-    def note(self, metric: str, results: Numbers, network: SampleScores) -> str:
-        """Return a sentence that compares the trees with a network on the test split.
-
-        Args:
-            metric: Name of the steering metric.
-            results: Results of the trees for single samples, see ``Metric.rows``.
-            network: Scores of the network.
-        """
-        own, other = self.test[metric], network.scores[metric]
-        better = own > other if network.metric.higher_is_better else own < other
-        bounds = paired_interval(results, network.results, network.metric.value)
-        factor, unit = (100, " points") if is_fraction(metric) else (1, "")
-        difference = f"{factor * (own - other):+.3g}{unit}"
-        verdict = "which may be chance"
-        if bounds is not None:
-            low, high = (factor * bound for bound in bounds)
-            difference += f" (95 % interval {low:+.3g} to {high:+.3g})"
-            if low * high > 0:
-                verdict = f"the {'trees are' if better else 'network is'} better"
-        name = f"test_{metric}"
-        return (
-            f"Gradient-boosted trees, the best of {self.trials} settings in "
-            f"{format_duration(self.seconds)}, have a {name} of {format_value(name, own)}; trees "
-            f"minus network is {difference}, {verdict}."
-        )
 
 
 class Trees:
@@ -148,36 +121,49 @@ class Trees:
             columns = [model.predict(rows.numpy()) for model in self.models]
             return torch.from_numpy(np.stack(columns, axis=1)).float()
         (model,) = self.models
-        logits = torch.full((len(rows), self.outputs), -30.0)
+        logits = torch.full((len(rows), self.outputs), LOWEST)
         found = torch.from_numpy(model.predict_proba(rows.numpy())).float()
-        logits[:, torch.from_numpy(model.classes_)] = found.log().clamp(min=-30)
+        logits[:, torch.from_numpy(model.classes_)] = found.log().clamp(min=LOWEST)
         return logits
+
+    def network(self, genotype: AnyGenotype) -> TreeNetwork:
+        """Return the trees as a network of the same function that reports a genotype."""
+        start, trees = torch.zeros(self.outputs), list[tuple[int, Nodes]]()
+        for column, model in enumerate(self.models):
+            outputs = [column]
+            if self.classifies:
+                start.fill_(LOWEST)[torch.from_numpy(model.classes_)] = 0.0
+                outputs = model.classes_.tolist()
+                if len(outputs) == 2:  # scikit-learn has trees for the second class only
+                    outputs = outputs[1:]
+            start[outputs] = torch.from_numpy(model._baseline_prediction).flatten().float()
+            trees += [
+                (output, tree.nodes)
+                for iteration in model._predictors
+                for output, tree in zip(outputs, iteration, strict=True)
+            ]
+        return TreeNetwork.of(genotype, trees, start)
 
 
 def boost_trees(
-    data: SampleDataModule, metric: str, seconds: float | None, seed: int
-) -> tuple[TreeScores, Numbers]:
-    """Train trees with several settings; return the scores and the results of the best one.
+    config: RetrainConfig, data: SampleDataModule, seconds: float | None, directory: Path
+) -> TreeScores:
+    """Train trees with several settings, and write the best ones to ``trees.safetensors``.
+
+    ``darts.load`` and the commands accept this file like the checkpoint of a network.
 
     Args:
+        config: Configuration of a retraining, with the steering metric and the seed.
         data: Rows of a table for which ``can_boost`` is true.
-        metric: Name of the steering metric.
         seconds: About how long it may take; the first setting, of few trees, always trains. None:
             ``TRIALS`` settings.
-        seed: Seed of the settings.
-
-    Returns:
-        The scores, and the results of single test samples for the metric, see ``Metric.rows``.
+        directory: Where to write the file.
     """
+    metric, seed = config.metric, config.seed
     begin, random = time.monotonic(), np.random.default_rng(seed)
     importlib.import_module("sklearn.ensemble")  # takes longer than the first setting
     objective = data.objective()
     steering = objective.metrics[metric]
-
-    def score(trees: Trees, part: Part) -> dict[str, float]:
-        scores = objective.scores()
-        scores.update(trees(part[0]), part)
-        return {name: value for name, value in scores.compute().items() if math.isfinite(value)}
 
     train, valid = _parts(data)
     best: float | None = None
@@ -186,7 +172,9 @@ def boost_trees(
         start = time.monotonic()
         trees = Trees(train, data, setting, seed)
         rate = min(rate, (time.monotonic() - start) / _size(setting))
-        found = score(trees, valid).get(metric, math.nan)
+        scores = objective.scores()
+        scores.update(trees(valid[0]), valid)
+        found = scores.compute()[metric]
         if steering.prefers(found, best):
             best, best_setting = found, setting
         trials += 1
@@ -197,15 +185,22 @@ def boost_trees(
             break
     if data.source.valid is None:
         train = torch.cat([train[0], valid[0]]), torch.cat([train[1], valid[1]])
-    test: dict[str, float] = {}
-    results = np.empty((0, 1))
-    if data.source.test is not None:
-        trees = Trees(train, data, best_setting, seed)
-        part = _part(data.source.test)
-        test = score(trees, part)
-        results = steering.rows(objective, trees(part[0]), part).double().numpy()
-    elapsed = time.monotonic() - begin
-    return TreeScores(dict(best_setting), best, test, trials, elapsed), results
+    trees = Trees(train, data, best_setting, seed)
+    save_trees(directory / FILE, trees.network(parse_genotype(config.genotype)), config, data)
+    return TreeScores(dict(best_setting), best, trials, time.monotonic() - begin)
+
+
+def save_trees(
+    path: Path, network: TreeNetwork, config: RetrainConfig, data: SampleDataModule
+) -> None:
+    """Write a checkpoint of trees; the configuration and data describe their inputs and targets."""
+    content = {
+        "config": asdict(config),
+        **DataDescription.of(data, config.space).entries(),
+        "trees": asdict(network.sizes),
+        "best": {"epoch": 1, "scores": {}, "net": network.state_dict()},
+    }
+    save_checkpoint(path, NETWORK, content)
 
 
 def _size(setting: Settings) -> float:
@@ -233,27 +228,6 @@ def can_boost(data: DataModule, metric: str) -> TypeGuard[SampleDataModule]:
     has_targets = labels.ndim == 1 or data.target_scale is not None
     several = len(torch.unique(labels[data.subsets["train"]], dim=0)) > 1
     return has_targets and several and metric in data.objective().metrics
-
-
-def save_results(directory: Path, results: Numbers) -> None:
-    """Write the results of trees on test samples to a run directory."""
-    with open_atomically(directory / FILE) as file:
-        np.savez_compressed(file, results=results)
-
-
-def compare_trees(directory: Path, trees: TreeScores, metric: str) -> str:
-    """Return a sentence that compares trees with a network; empty without test targets.
-
-    Args:
-        directory: Run directory with the results of the trees, and the checkpoint of the network.
-        trees: The scores of the trees.
-        metric: Name of the steering metric.
-    """
-    if metric not in trees.test:
-        return ""
-    results = read_npz(directory / FILE)["results"]
-    trained = TrainedNetwork.load(str(directory))
-    return trees.note(metric, results, score_samples(trained, metric, Ranks("cpu"), "test"))
 
 
 def _part(split: Images, indices: Tensor | None = None) -> Part:

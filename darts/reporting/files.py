@@ -42,6 +42,7 @@ _SVG_LIMIT = 4 * MIB
 _SPLIT_LIMIT = 128 * MIB
 _TRAINING = [["python", "-m", f"darts.{command}"] for command in ("search", "retrain")]
 _Row: TypeAlias = dict[Name, str | bool | int | Number | None]
+_Summary: TypeAlias = dict[Name, str | bool | int | Number | None | dict[Name, int | Number]]
 Alphas: TypeAlias = Annotated[dict[Label, GroupHistory], Meta(max_length=8)]
 
 
@@ -107,7 +108,7 @@ class RunFiles:
 
 def read_summary(path: Path) -> JsonObject:
     """Return the results of a run."""
-    summary: JsonObject = typed(_Row, read_json_object(path), "summary")
+    summary: JsonObject = typed(_Summary, read_json_object(path), "summary")
     entry(summary, "command", Name)
     return summary
 

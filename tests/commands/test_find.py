@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import itertools
 import json
@@ -20,7 +21,7 @@ import torch
 from end_states import NOT_REPRODUCIBLE, identical
 from slow_cases import slow_except
 
-from darts import find_command, predict
+from darts import find_command, load, predict
 from darts.config import launch
 from darts.finding import results, setup
 from darts.finding.decisions import FILE
@@ -178,6 +179,35 @@ def test_the_found_network_can_be_used(found: Any, wine: Path, tmp_path: Path) -
     assert (tmp_path / "e" / "network.safetensors").exists()
 
 
+def test_better_trees_are_used_like_a_network(
+    wine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boost = find_command.boost_trees
+    monkeypatch.setattr(
+        find_command, "boost_trees", lambda *own: dataclasses.replace(boost(*own), valid=2.0)
+    )
+    words = ("dataset=csv", f"dataset.root={wine}", "space=mlp", *PLAN, "plan.rounds=1")
+    run = commands.run("find", tmp_path / "run", *words, "plan.folds=1", "result=any")
+    summary = run.json("summary.json")
+    assert summary["result"] == "trees"
+    assert summary["test_accuracy"] == summary["tree_test_accuracy"] > 0.8
+    assert 0 < summary["network_test_accuracy"] <= 1
+    arguments = commands.printed_arguments(run.out, "evaluate")
+    done = commands.run("evaluate", tmp_path / "evaluate", *arguments)
+    assert done.result["test_accuracy"] == summary["test_accuracy"]
+    exported = commands.printed_arguments(run.out, "export")
+    commands.run("export", tmp_path / "export", *exported, "format=torch_export")
+    rows = tiny_tasks.wine().drop(columns="cultivar").to_numpy()[:20]
+    model = load(run.directory)
+    inputs = model.transform.batch([model.transform(row) for row in rows])
+    graph = torch.export.load(tmp_path / "export" / "network.pt2").module()
+    torch.testing.assert_close(graph(inputs)[0].softmax(1), predict(model, rows).probabilities)
+    commands.run("report", tmp_path, str(run.directory))
+    page = (run.directory / "report.html").read_text()
+    assert "The trees are the result" in page
+    assert summary["tree_note"] in page
+
+
 @pytest.mark.parametrize("task", ["classification", "regression"])
 def test_without_test_labels_the_answer_predicts_them(tmp_path: Path, task: str) -> None:
     numbers = np.random.default_rng(0).normal(40, 9, (100, 2, 6, 5))
@@ -240,6 +270,8 @@ def test_an_ensemble_averages_the_probabilities_of_its_members(
     assert summary["ensemble_gain"] == pytest.approx(gain, abs=1e-6)
     assert summary["ensemble_parameters"] == sum(int(row["parameters"]) for row in rows)
     assert summary["ensemble_ms"] > 0
+    commands.run("report", tmp_path, str(run.directory))
+    assert summary["ensemble_note"] in (run.directory / "report.html").read_text()
 
 
 def test_without_an_ensemble_the_winner_is_the_answer(

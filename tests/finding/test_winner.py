@@ -463,6 +463,7 @@ def test_candidates_and_duels_after_an_exhausted_winner_keep_to_the_budget(
 ) -> None:
     monkeypatch.setattr(ending, "scoring_seconds", lambda *_: 0.0)
     monkeypatch.setattr(ending, "measure_gain", lambda *_, **__: None)
+    monkeypatch.setattr(ending, "calibrate", lambda *_: None)
 
     def score(name: str, epochs: int) -> float:
         return zlib.crc32(f"{name}{seed}".encode()) / 2**32 * (1.0 if epochs > 20 else 0.6)
