@@ -31,7 +31,7 @@ from darts.reading import JsonObject, read_json_object
 
 SETS = ("digits_28", "wine", "friedman", "chars_60k", "news_2000", "spoken_digits")
 PLAN = ("plan.equal=epochs", "plan.rounds=3", "plan.slice_epochs=2", "plan.newcomers=2")
-MEASURED = ("seconds", "joules", "gco2e", "name", "outlook", "verdict")
+MEASURED = ("seconds", "joules", "gco2e", "name", "outlook", "verdict", "tree_note")
 """Parts of the names of values that differ between equal runs."""
 WHOLE, KEY = "whole", ("data", "seed")
 

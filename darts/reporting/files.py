@@ -42,7 +42,7 @@ _SVG_LIMIT = 4 * MIB
 _SPLIT_LIMIT = 128 * MIB
 _TRAINING = [["python", "-m", f"darts.{command}"] for command in ("search", "retrain")]
 _Row: TypeAlias = dict[Name, str | bool | int | Number | None]
-_Summary: TypeAlias = dict[Name, str | bool | int | Number | None | dict[Name, int | Number]]
+_Summary: TypeAlias = dict[Name, str | bool | int | Number | dict[Name, int | Number] | None]
 Alphas: TypeAlias = Annotated[dict[Label, GroupHistory], Meta(max_length=8)]
 
 
