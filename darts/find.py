@@ -1,8 +1,9 @@
 """Find the best network for a data set within a time budget: ``python -m darts.find``.
 
+A path in place of keys is data of your own, whose kind is recognized: ``python -m darts.find DIR``.
 Keys that people use first::
 
-    Data: dataset=NAME dataset.root=DIR dataset.size=32 dataset.subset=1000 task=NAME
+    Data: PATH or dataset=NAME dataset.root=DIR dataset.size=32 dataset.subset=1000 task=NAME
     Budget: budget.minutes=10 budget.hours=1
     Trained weights: pretrained.weights=auto
     Limits of the result: limit.parameters=1e6 limit.macs=1e8
@@ -12,16 +13,41 @@ Keys that people use first::
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 
-from darts.config import launch
+from darts.config import ConfigError, launch
 from darts.find_command import check, find
+from darts.tracking import print_lines
 
 
 def main() -> None:
     """Entry point of ``darts-find``."""
     begin = time.monotonic() - time.process_time()  # imports belong to the budget
-    launch("find", check, partial(find, begin=begin))
+    launch("find", check, partial(find, begin=begin), prepare=with_data)
+
+
+def with_data(arguments: Sequence[str]) -> list[str]:
+    """Replace a path, as the first argument, by settings; print how the data was recognized.
+
+    Settings among the arguments take precedence.
+    """
+    if not arguments or "=" in arguments[0] or arguments[0].startswith("-"):
+        return list(arguments)
+    from darts.data.guess import guess_data
+
+    path, *others = arguments
+    given = dict(word.split("=", 1) for word in others if "=" in word)
+    if "dataset" in given:
+        return [f"dataset.root={path}", *others]
+    try:
+        guess = guess_data(Path(path), given.get("dataset.label"))
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    words = [f"{key}={value}" for key, value in guess.settings.items() if key not in given]
+    print_lines(f"{path}: {guess.reason}; {' '.join(words[:-1])}")
+    return [*words, *others]
 
 
 if __name__ == "__main__":

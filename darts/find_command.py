@@ -49,7 +49,7 @@ from darts.running.jobs import is_complete, read_summary
 from darts.running.processes import start_server
 from darts.tracking import Console, format_duration, print_lines, print_summary
 from darts.tracking.ledger import sum_costs
-from darts.tracking.metrics import write_table
+from darts.tracking.metrics import read_metrics, write_table
 from darts.tracking.optional import optional
 from darts.training.interrupt import Interrupt, Interrupted
 from darts.training.run_directory import RunDirectory
@@ -268,17 +268,40 @@ def write_results(race: Race, winner: Candidate) -> None:
 
 def print_interrupted(race: Race) -> None:
     """Write the best network so far to the run directory, and print what can be done with it."""
-    if race.results:
-        best = answer_so_far(race)
-        write_answer(race.directory, best.directory, best.candidate.architecture)
-        write_results(race, best.candidate)
+    if (best := best_so_far(race)) is not None:
+        candidate, directory = best
+        write_answer(race.directory, directory, candidate.architecture)
+        if race.results:
+            write_results(race, candidate)
         checkpoint = shlex.quote(f"checkpoint={race.directory}")
+        shown = race.describe(race.results[candidate.name]) if race.results else candidate.name
         print_lines(
-            f"the best network so far is {race.describe(best)}; score it with: "
+            f"the best network so far is {shown}; score it with: "
             f"python -m darts.evaluate {checkpoint}"
         )
     argument = shlex.quote(f"resume={race.directory}")
     print_lines(f"stopped and saved; continue with: python -m darts.find {argument}")
+
+
+def best_so_far(race: Race) -> tuple[Candidate, Path] | None:
+    """Return the best network so far and its run directory; None if none has completed an epoch.
+
+    Before the first round is complete, it is the best one of the baselines that train in it.
+    """
+    if race.results:
+        result = answer_so_far(race)
+        return result.candidate, result.directory
+    name, metric = race.metric
+    best: float | None = None
+    found = None
+    for candidate in race.pool.baselines():
+        directory = race.slices.jobs(candidate)[0].directory
+        file = directory / "metrics.jsonl"
+        for row in read_metrics(file) if file.exists() else ():
+            score = row.get(f"valid_{name}")
+            if isinstance(score, int | float) and metric.prefers(score, best):
+                best, found = score, (candidate, directory)
+    return found
 
 
 def print_results(summary: JsonObject, run: RunDirectory, kind: str) -> None:

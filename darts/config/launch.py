@@ -53,12 +53,14 @@ def launch(
     arguments: Sequence[str] | None = None,
     *,
     worthless: Callable[[R], str | None] | None = None,
+    prepare: Callable[[Sequence[str]], Sequence[str]] = list,
 ) -> R | None:
     """Run a command and return the result of ``function``; with ``--multirun``, of the last run.
 
     With flags such as ``--cfg``, Hydra prints and does not call the function; the result is None.
     ``check`` raises ValueError for configurations that the types allow but that cannot run.
     ``worthless`` returns why a result is worthless, in one line, or None if it is not.
+    ``prepare`` changes the arguments first.
     ``arguments`` are overrides and flags of Hydra; None stands for the arguments of the process.
     """
     disable_keyboard_interrupt()  # Ctrl-C, until the run begins
@@ -66,7 +68,7 @@ def launch(
     job = HydraJob(command, check, function)
     try:
         with _process_state(command):
-            _run(job, given)
+            _run(job, given, prepare)
         if worthless is not None:
             _report_worthless(command, [worthless(result) for result in job.results])
         return job.results[-1] if job.results else None
@@ -76,11 +78,13 @@ def launch(
         enable_keyboard_interrupt()
 
 
-def _run(job: HydraJob[C, R], given: Sequence[str]) -> None:
+def _run(
+    job: HydraJob[C, R], given: Sequence[str], prepare: Callable[[Sequence[str]], Sequence[str]]
+) -> None:
     """Compose the configuration and run the job; turn errors into one line and an exit code."""
     command, existing = job.command, set[Path]()
     try:
-        given = take_log_mode(given)
+        given = prepare(take_log_mode(given))
         overrides = hydra_overrides(command, _allow_own_models(command, given))
         resumed = _resumed_run(command, overrides)
         if resumed is not None:

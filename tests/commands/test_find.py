@@ -40,8 +40,9 @@ PLAN = (
 TINY = ("dataset=synthetic", "dataset.samples=96", "dataset.size=8", "space=mlp", *PLAN)
 TINY += ("plan.folds=1", "space.widths=[8,16]", "space.cells=1", "device=cpu")
 MEASURED = ("seconds", "joules", "gco2e", "peak_memory_mb", "git_revision")
-STEPS = (3, 23, 38, 43)
-"""Steps in which a run is interrupted: in each round, of the winner, and of the final run."""
+STEPS = (3, 6, 23, 38, 43)
+"""Steps in which a run is interrupted: in the first epoch, in each round, of the winner, and of the
+final run."""
 
 
 @pytest.fixture(scope="module")
@@ -433,7 +434,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Path(directory)
 
 
-@pytest.mark.parametrize("steps", slow_except(STEPS, STEPS[1::2]))
+@pytest.mark.parametrize("steps", slow_except(STEPS, (6, 43)))
 def test_an_interrupted_run_ends_like_an_uninterrupted_one(
     whole: Path, tmp_path: Path, steps: int
 ) -> None:
@@ -445,7 +446,7 @@ def test_an_interrupted_run_ends_like_an_uninterrupted_one(
     (run / FILE).unlink()
     assert "is missing; start a new run" in commands.error_of("find", f"resume={run}")
     (run / FILE).write_bytes(decisions)
-    if steps > STEPS[0]:  # after the first round, there is an answer
+    if steps > STEPS[0]:  # after the first epoch, there is an answer
         arguments = commands.printed_arguments(printed, "evaluate")
         done = commands.call("evaluate", [*arguments, f"hydra.run.dir={tmp_path / 'scores'}"])
         assert 0 <= done.result["test_accuracy"] <= 1
