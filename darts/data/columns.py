@@ -37,8 +37,8 @@ FORMS = {
 }
 """The forms of each kind, the most frequent first."""
 
-DATE_PARTS = 5
-"""Numbers that a date becomes: year, month, day of the week, hour, and days since 1970."""
+DATE_PARTS = ("year", "month", "weekday", "hour", "days")
+"""Numbers that a date becomes; weekdays from 0, Monday; days since 1970."""
 
 FEW = 10
 """Integers with 3 to as many values, each in at least 1 % of the rows, are categories."""
@@ -103,7 +103,7 @@ class Column:
     @property
     def parts(self) -> int:
         """Number of numbers that a value becomes; 0 for categories."""
-        return {NUMBER: 1, DATE: DATE_PARTS}.get(self.kind, 0)
+        return {NUMBER: 1, DATE: len(DATE_PARTS)}.get(self.kind, 0)
 
     def category(self, cell: str) -> str:
         """Return the name of the category of a cell; "" if the value is missing.

@@ -235,12 +235,14 @@ def test_exported_files_compute_the_same(name: str, mlp_runs: list[Path], tmp_pa
     pytest.importorskip("onnxruntime")
     summary = exported(mlp_runs[-1], tmp_path, name)
     assert summary["difference"] < 1e-5
-    model, rows = darts.load(mlp_runs[-1]), torch.randn(5, 2, 1, 1)
+    model, rows = darts.load(mlp_runs[-1]), torch.randn(5, 2)
     chosen = FORMATS[name]
     trained = TrainedNetwork.load(str(mlp_runs[-1]))
-    network = ExportableNetwork(trained.build().eval(), trained.input_specs, trained.target_scale)
+    parts = trained.input_specs, trained.target_scale, trained.encoding
+    network = ExportableNetwork(trained.build().eval(), *parts)
     (found,) = chosen.load(tmp_path / f"network{chosen.suffix}", network)([rows])
-    torch.testing.assert_close(found, model(rows), rtol=1e-5, atol=1e-4)
+    expected = model(torch.stack([model.transform(row) for row in rows]))
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-4)
     assert read_json(tmp_path / "network.json")["names"] == list(trained.target_names)
     assert summary["parameters"] == sum(
         parameter.numel()

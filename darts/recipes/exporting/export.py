@@ -11,6 +11,7 @@ from darts.data import InputSpec
 from darts.reading import JsonObject
 from darts.recipes.exporting.formats import FORMATS, require_packages
 from darts.recipes.exporting.network import ExportableNetwork, Graph, max_error
+from darts.recipes.exporting.rows import raw_columns
 from darts.recipes.exporting.validation import Validation, median_milliseconds, takes_numbers
 from darts.recipes.trained import TrainedNetwork
 from darts.spaces import NetworkBase
@@ -50,7 +51,7 @@ def export(config: ExportConfig, invocation: Invocation) -> JsonObject:
         trained = TrainedNetwork.load(config.checkpoint)
         net = trained.build().eval()
         net.auxiliary = None  # used in training only
-        inputs, outputs = trained.input_specs, list[str]()
+        inputs, outputs, rows = trained.input_specs, list[str](), None
         report: JsonObject = {"difference": 0.0}
         if config.format == "safetensors":
             file = files.path / "network.safetensors"
@@ -58,11 +59,14 @@ def export(config: ExportConfig, invocation: Invocation) -> JsonObject:
         else:
             graph = GraphFile(config, trained, net)
             file, report = graph.write(files.path)
-            inputs, outputs = graph.network.inputs, graph.network.outputs
+            inputs, outputs, rows = graph.network.inputs, graph.network.outputs, graph.network.rows
         one_sample = config.format in FORMATS and FORMATS[config.format].one_sample
+        described = [describe_input(spec, one_sample) for spec in inputs]
+        if rows is not None:
+            described = [own | more for own, more in zip(described, rows.columns, strict=True)]
         description = {
             "task": trained.config.task.name,
-            "inputs": [describe_input(spec, one_sample) for spec in inputs],
+            "inputs": described,
             "outputs": outputs,
             "names": trained.target_names,
             "encoding": None if trained.encoding is None else asdict(trained.encoding),
@@ -145,8 +149,10 @@ class GraphFile:
             )
         require_packages(config.format, int8=config.quantize == "int8")
         with checkpoint_errors(trained.file):
-            network = ExportableNetwork(net, trained.input_specs, trained.target_scale)
-        self.network, self.validation = network.eval(), Validation.open(config, trained, net)
+            encoding = None if self.format.one_sample else raw_columns(trained.encoding)
+            specs, scale = trained.input_specs, trained.target_scale
+            self.network = ExportableNetwork(net, specs, scale, encoding).eval()
+        self.validation = Validation.open(config, trained, self.network)
 
     def write(self, directory: Path) -> tuple[Path, JsonObject]:
         """Return the file and what was measured, or leave no file."""
@@ -177,7 +183,7 @@ class GraphFile:
         if self.validation is not None:
             report |= self.validation.compare(self.config, self.validation.score(), graph)
             (report["milliseconds"],) = median_milliseconds(
-                [graph], self.validation.calibration_samples()[:1]
+                [graph], self.network.of_samples(self.validation.calibration_samples()[:1])
             )
         return graph, report
 
@@ -193,9 +199,11 @@ class GraphFile:
             self.format.save_int8(self.network, plain, path, samples)
         graph = self.format.load(path, self.network)
         scores = validation.compare(self.config, before, graph)
-        float_ms, int8_ms = median_milliseconds([float_graph, graph], samples[:1])
+        inputs = self.network.of_samples(samples)
+        one = [tensor[:1] for tensor in inputs]
+        float_ms, int8_ms = median_milliseconds([float_graph, graph], one)
         return scores | {
-            "difference": max_error(self.network, graph, [samples]),
+            "difference": max_error(self.network, graph, inputs),
             "float_bytes": plain.stat().st_size,
             "float_milliseconds": float_ms,
             "milliseconds": int8_ms,

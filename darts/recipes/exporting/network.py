@@ -14,8 +14,10 @@ from torch.export import ExportedProgram
 from torch.fx import GraphModule
 
 from darts.data import InputSpec
+from darts.data.encodings import RowEncoding
 from darts.data.targets import TargetScale
 from darts.log_mode import redirected
+from darts.recipes.exporting.rows import RowEncoder
 from darts.spaces.network import LanguageModelOutput
 
 HIDDEN = "hidden"
@@ -39,30 +41,46 @@ class ExportableNetwork(nn.Module):
 
     The inputs of a language model include its hidden state. ``scale`` says how the numbers that
     the network predicts were standardized; the graph returns them in their own units.
+    With ``encoding``, the graph takes the raw columns of a table instead of encoded rows.
     """
 
     def __init__(
-        self, net: nn.Module, inputs: Sequence[InputSpec], scale: TargetScale | None = None
+        self,
+        net: nn.Module,
+        inputs: Sequence[InputSpec],
+        scale: TargetScale | None = None,
+        encoding: RowEncoding | None = None,
     ) -> None:
         super().__init__()
         self.net, self.scale = net, scale
-        self.inputs, self.outputs = list(inputs), ["logits" if scale is None else "numbers"]
+        self.rows = None if encoding is None else RowEncoder(encoding)
+        self.inputs = list(inputs if self.rows is None else self.rows.inputs)
+        self.outputs = ["logits" if scale is None else "predictions"]
         with torch.no_grad():
-            out = net(*self.examples(2))
+            out = net(*self._encoded(self.examples(2)))
         if isinstance(out, LanguageModelOutput) and out.hidden.shape[1] > 0:
             self.inputs.append(InputSpec(HIDDEN, tuple(out.hidden.shape), {0: "batch"}))
             self.outputs.append(f"next_{HIDDEN}")
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         """Return the outputs in the order of their names."""
-        out = self.net(*tensors)
+        out = self.net(*self._encoded(tensors))
         if not isinstance(out, LanguageModelOutput):
             return (out if self.scale is None else self.scale.restore(out),)
         return (out.logits, out.hidden)[: len(self.outputs)]
 
+    def _encoded(self, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+        return tensors if self.rows is None else [self.rows(*tensors)]
+
+    def of_samples(self, samples: Tensor) -> list[Tensor]:
+        """Return the inputs of the graph for samples of a loader."""
+        return [samples.contiguous()] if self.rows is None else self.rows.raw(samples)
+
     def examples(self, length: int, seed: int = 0) -> list[Tensor]:
         """Return random inputs; the dynamic axes have ``length``, ``length + 1``, ... entries."""
         draw = torch.Generator().manual_seed(seed)
+        if self.rows is not None:
+            return self.rows.raw(torch.randn(length, self.rows.width, generator=draw))
         inputs = []
         for spec in self.inputs:
             names = sorted(set(spec.dynamic_axes.values()))

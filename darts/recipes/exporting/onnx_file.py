@@ -56,7 +56,7 @@ def save_int8(network: ExportableNetwork, plain: Path, path: Path, samples: Tens
     from onnxruntime import quantization
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    (spec,) = network.inputs
+    names = [spec.name for spec in network.inputs]
 
     class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]  # has no types
         def __init__(self) -> None:
@@ -64,7 +64,9 @@ def save_int8(network: ExportableNetwork, plain: Path, path: Path, samples: Tens
 
         def get_next(self) -> dict[str, object] | None:
             batch = next(self._batches, None)
-            return None if batch is None else {spec.name: batch.numpy()}
+            if batch is None:
+                return None
+            return {n: t.numpy() for n, t in zip(names, network.of_samples(batch), strict=True)}
 
     prepared = plain.with_suffix(".prepared.onnx")
     with quiet():

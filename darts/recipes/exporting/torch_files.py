@@ -45,19 +45,20 @@ def save_torch_int8(network: ExportableNetwork, plain: Path, path: Path, samples
         quantizer = X86InductorQuantizer()
         quantizer.set_global(get_default_x86_inductor_quantization_config())
         module = without_layouts(network.trace().module())
-        quantized = _quantized(module, quantizer, torch.split(samples, 32))
+        batches = [network.of_samples(batch) for batch in torch.split(samples, 32)]
+        quantized = _quantized(module, quantizer, batches)
         shapes = network.dynamic_shapes()
         examples = tuple(network.examples(4))
         _save(torch.export.export(quantized, examples, dynamic_shapes=shapes), path)
 
 
-def _quantized(module: Any, quantizer: Any, batches: Sequence[Tensor]) -> Any:
+def _quantized(module: Any, quantizer: Any, batches: Sequence[Sequence[Tensor]]) -> Any:
     """Return a traced module quantized with the ranges of its activations for batches."""
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
     module = prepare_pt2e(module, quantizer)
     for batch in batches:
-        module(batch)
+        module(*batch)
     return convert_pt2e(module)
 
 
@@ -100,7 +101,7 @@ def save_executorch_int8(
         quantizer = XNNPACKQuantizer()
         quantizer.set_global(get_symmetric_quantization_config(is_per_channel=True))
         module = network.trace_sample().module()
-        quantized = _quantized(module, quantizer, torch.split(samples, 1))
+        quantized = _quantized(module, quantizer, [[sample] for sample in torch.split(samples, 1)])
         _lower(torch.export.export(quantized, tuple(network.examples(1))), path)
 
 

@@ -14,9 +14,8 @@ from darts.data.randomness import permutation
 from darts.data_modules.samples import SampleDataModule
 from darts.judging.devices.stopwatch import TimingSettings, time_passes, timing
 from darts.reading import FileError, JsonObject, one_line
-from darts.recipes.exporting.network import Graph
+from darts.recipes.exporting.network import ExportableNetwork, Graph
 from darts.recipes.trained import TrainedNetwork, open_data
-from darts.spaces import NetworkBase
 from darts.tasks import Forward
 from darts.tracking import print_lines
 from darts.tracking.formats import format_value, is_fraction
@@ -33,7 +32,7 @@ def takes_numbers(trained: TrainedNetwork) -> bool:
 class Validation:
     """The data with which the files of one network are calibrated and scored."""
 
-    net: NetworkBase
+    network: ExportableNetwork
     trained: TrainedNetwork
     data: SampleDataModule  # of its retraining
     # "valid"; "train" if no validation data was held out, as in the last run of ``darts.find``.
@@ -45,7 +44,7 @@ class Validation:
 
     @classmethod
     def open(
-        cls, config: ExportConfig, trained: TrainedNetwork, net: NetworkBase
+        cls, config: ExportConfig, trained: TrainedNetwork, network: ExportableNetwork
     ) -> Validation | None:
         """Read the data of a retraining and the split that it saved; None to score no file.
 
@@ -82,7 +81,7 @@ class Validation:
         if loader is None:
             split = "train"
             loader = data.evaluation_loader(data.source.train, rest if len(rest) else order)
-        return cls(net, trained, data, split, loader, calibration)
+        return cls(network, trained, data, split, loader, calibration)
 
     @property
     def score_name(self) -> str:
@@ -101,13 +100,13 @@ class Validation:
             scale = self.trained.target_scale
 
             def forward(samples: Tensor) -> Tensor:
-                (out,) = graph([samples.contiguous()])
+                (out,) = graph(self.network.of_samples(samples))
                 return out if scale is None else scale.standardize(out).float()
 
         objective, device = self.data.objective(), torch.device("cpu")
         with torch.inference_mode():
             scores = evaluate(
-                self.net, self.loader.epoch(0), objective, device=device, forward=forward
+                self.network.net, self.loader.epoch(0), objective, device=device, forward=forward
             )
         return scores[self.trained.config.metric]
 
@@ -137,16 +136,16 @@ def score_drop(metric: str, before: float, after: float, *, higher_is_better: bo
     return lost / max(abs(before), torch.finfo(torch.float32).tiny)
 
 
-def median_milliseconds(graphs: Sequence[Graph], sample: Tensor) -> list[float]:
+def median_milliseconds(graphs: Sequence[Graph], inputs: Sequence[Tensor]) -> list[float]:
     """Return the median time of a pass of each graph, on one thread.
 
-    ``sample`` is a batch of one sample.
+    ``inputs`` are those of a batch of one sample.
     """
 
     def pass_of(graph: Graph) -> Callable[[Tensor], object]:
-        return lambda batch: graph([batch])
+        return lambda _: graph(inputs)
 
     settings = TimingSettings("cpu", 1, 1, "fp32", warmup=10, repeats=100)
     with timing(settings):
-        times = time_passes(list(map(pass_of, graphs)), [sample] * len(graphs), settings)
+        times = time_passes(list(map(pass_of, graphs)), [inputs[0]] * len(graphs), settings)
     return [own.median_ms for own in times]
