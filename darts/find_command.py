@@ -145,7 +145,6 @@ def run_race(
             console.info(line)
         if config.plan.equal == "time":  # a measured speed would differ between equal runs
             choose_precision(networks, facts.kind, decisions)
-        trees = boost(config, run.path, first, stopwatch.total, decisions)
         share_features(networks, run.path)
         race = Race(
             run.path,
@@ -156,6 +155,7 @@ def run_race(
             folds,
         )
         try:
+            trees = boost(race, first)
             race.restore()
             conclusion = run_to_the_end(race)
         except Interrupted:
@@ -189,15 +189,19 @@ def run_race(
     )
 
 
-def boost(
-    config: FindConfig, directory: Path, networks: Networks, seconds: float, decisions: Decisions
-) -> TreeScores | None:
+def boost(race: Race, networks: Networks) -> TreeScores | None:
     """Train trees on a table before the race, once per run; return None for other data."""
-    own, data = networks.config, networks.data
+    own, data, interrupt = networks.config, networks.data, race.execution.interrupt
     if not can_boost(data, own.metric):
         return None
-    share = TREES * seconds if config.plan.equal == "time" else None
-    return decisions.decide("trees", TreeScores, lambda: boost_trees(own, data, share, directory))
+    seconds = TREES * race.stopwatch.total if race.config.plan.equal == "time" else None
+
+    def train() -> TreeScores:
+        return boost_trees(
+            own, data, seconds, race.directory, lambda: interrupt.received is not None
+        )
+
+    return race.decisions.decide("trees", TreeScores, train)
 
 
 def benchmark_scores(benchmark: Benchmark | None, conclusion: Conclusion) -> JsonObject:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import importlib
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol, TypeGuard
@@ -34,6 +34,7 @@ from darts.spaces import AnyGenotype, parse_genotype
 from darts.spaces.trees import Nodes, TreeNetwork
 from darts.tasks.metrics import Numbers
 from darts.training.checkpoint import NETWORK, save_checkpoint
+from darts.training.interrupt import Interrupted
 
 
 class Tree(Protocol):
@@ -146,7 +147,11 @@ class Trees:
 
 
 def boost_trees(
-    config: RetrainConfig, data: SampleDataModule, seconds: float | None, directory: Path
+    config: RetrainConfig,
+    data: SampleDataModule,
+    seconds: float | None,
+    directory: Path,
+    stopping: Callable[[], bool] = lambda: False,
 ) -> TreeScores:
     """Train trees with several settings, and write the best ones to ``trees.safetensors``.
 
@@ -158,6 +163,7 @@ def boost_trees(
         seconds: About how long it may take; the first setting, of few trees, always trains. None:
             ``TRIALS`` settings.
         directory: Where to write the file.
+        stopping: Whether a signal has arrived; then Interrupted is raised after the next setting.
     """
     metric, seed = config.metric, config.seed
     begin, random = time.monotonic(), np.random.default_rng(seed)
@@ -177,6 +183,8 @@ def boost_trees(
         found = scores.compute()[metric]
         if steering.prefers(found, best):
             best, best_setting = found, setting
+        if stopping():
+            raise Interrupted
         trials += 1
         setting = DEFAULT if trials == 1 else draw_setting(random)
         # The last training has all rows.

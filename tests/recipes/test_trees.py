@@ -23,8 +23,7 @@ from darts.spaces import parse_genotype
 from darts.tasks.metrics import CLASSIFICATION_METRICS
 from darts.training.checkpoint import NETWORK, CheckpointError, load_checkpoint, save_checkpoint
 from darts.training.distributed import Ranks
-
-RNG = np.random.default_rng(0)
+from darts.training.interrupt import Interrupted
 
 
 GENOTYPE = '{"space": "mlp", "layers": ["relu_8"]}'
@@ -32,8 +31,9 @@ GENOTYPE = '{"space": "mlp", "layers": ["relu_8"]}'
 
 def table(folder: Path, *overrides: str, number: bool = False) -> tuple[Any, Any]:
     """Return the settings and data of a table; the target is a step of one of two columns."""
+    draw = np.random.default_rng(0)
     for split, count in (("train", 200), ("test", 80)):
-        rows = RNG.normal(size=(count, 2))
+        rows = draw.normal(size=(count, 2))
         targets = [f"{3 * (row[0] > 0) + 1}.5" if number else "ab"[int(row[0] > 0)] for row in rows]
         lines = [f"{row[0]},{row[1]},{target}" for row, target in zip(rows, targets, strict=True)]
         (folder / f"{split}.csv").write_text("\n".join(["x,y,target", *lines]) + "\n")
@@ -73,8 +73,9 @@ def test_the_first_setting_has_the_score_of_scikit_learn(number: bool, tmp_path:
 def test_the_network_of_trees_is_exact_also_at_their_thresholds(classes: int) -> None:
     """Columns have few values, so most samples are at a threshold. One class has no row."""
     data: Any = SimpleNamespace(target_names="abcde"[: classes + 1], objective=lambda: None)
-    rows = torch.from_numpy(RNG.integers(0, 9, (300, 3)) / 10).float()
-    labels = torch.from_numpy(RNG.integers(0, classes, 300))
+    draw = np.random.default_rng(0)
+    rows = torch.from_numpy(draw.integers(0, 9, (300, 3)) / 10).float()
+    labels = torch.from_numpy(draw.integers(0, classes, 300))
     labels[rows[:, 0] > 0.5] = 0
     trees = Trees((rows, labels), data, {"max_iter": 20}, seed=0)
     found = trees.network(parse_genotype(GENOTYPE))(rows[..., None, None])
@@ -95,6 +96,19 @@ def test_the_best_of_several_settings_wins_and_classes_may_have_one_row(tmp_path
     labels[:] = 0
     labels[data.subsets["train"][0]] = 1
     assert boost_trees(config, data, seconds=0.0, directory=tmp_path).valid is not None
+
+
+def test_a_signal_ends_the_training_after_a_setting(tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    def stopping() -> bool:
+        asked.append(len(asked))
+        return len(asked) == 2
+
+    with pytest.raises(Interrupted):
+        boost_trees(*table(tmp_path), None, tmp_path, stopping)
+    assert len(asked) == 2
+    assert not (tmp_path / FILE).exists()
 
 
 def test_other_data_has_no_trees(tmp_path: Path) -> None:
