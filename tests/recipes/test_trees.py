@@ -25,7 +25,6 @@ from darts.training.checkpoint import NETWORK, CheckpointError, load_checkpoint,
 from darts.training.distributed import Ranks
 from darts.training.interrupt import Interrupted
 
-
 GENOTYPE = '{"space": "mlp", "layers": ["relu_8"]}'
 
 
