@@ -3,7 +3,7 @@
 A path in place of keys is data of your own, whose kind is recognized: ``python -m darts.find DIR``.
 Keys that people use first::
 
-    Data: PATH or dataset=NAME dataset.root=DIR dataset.size=32 dataset.subset=1000 task=NAME
+    Data: dataset=NAME dataset.root=DIR dataset.size=32 dataset.subset=1000 task=NAME
     Budget: budget.minutes=10 budget.hours=1
     Trained weights: pretrained.weights=auto
     Limits of the result: limit.parameters=1e6 limit.macs=1e8

@@ -1,9 +1,12 @@
 """Mistakes of the published DARTS code, with their numbers in a list of ten.
 
-The docstrings describe the published code; each test fails if this code does the same. That a step
-changes neither the network nor its optimizer, the first one, is tested in tests/methods/bilevel,
-and that the workers of a loader start once, the sixth one, in tests/data/test_data_batches.py. That
-the text of a genotype is never executed, the tenth one, is tested in tests/spaces/test_genotype.py.
+The docstrings describe the published code; each test fails if this code does the same. The others
+are tested elsewhere: that a step changes neither the network nor its optimizer, the first one, in
+tests/methods/bilevel; that ``none`` lowers the rank of its edge and is never selected, the fourth
+one, in tests/spaces/cnn/test_operations.py; that the workers of a loader start once, the sixth one,
+and that a last batch of one image is dropped, in tests/data/test_data_batches.py; that sides of
+images may be odd, the eighth one, in tests/spaces/cnn; and that the text of a genotype is never
+executed, the tenth one, in tests/spaces/test_genotype.py.
 """
 
 from __future__ import annotations
@@ -21,22 +24,14 @@ from tiny_search import Batch, cross_entropy, make_batch
 from torch import Tensor, nn
 
 from darts.bilevel import first_order, unrolled
-from darts.config import Invocation, compose
 from darts.data import MemoryImages, load, load_split
 from darts.data.split import stratified_split
 from darts.data_modules import data_module
-from darts.methods.discretization import DISCRETIZATIONS
-from darts.methods.relaxation import RELAXATIONS
 from darts.recipes import retrain as retrain_recipe
-from darts.recipes import search as search_recipe
+from darts.recipes.commands import run_command
 from darts.searching import searcher
-from darts.spaces import SearchContext
-from darts.spaces.cnn import PRIMITIVES, PUBLISHED, Cnn, EdgewiseSupernet, Network
-from darts.spaces.genotype import Genotype
+from darts.spaces.cnn import Cnn, EdgewiseSupernet
 from darts.training.checkpoint import load_checkpoint
-
-NO_FIGURES = ("tracking.tensorboard=false", "tracking.figures=false")
-COMMANDS: dict[str, Any] = {"search": search_recipe.search, "retrain": retrain_recipe.retrain}
 
 
 def make_supernet(**options: Any) -> EdgewiseSupernet:
@@ -45,9 +40,8 @@ def make_supernet(**options: Any) -> EdgewiseSupernet:
 
 
 def run(command: str, directory: Path, *overrides: str) -> dict[str, Any]:
-    words = ["dataset=synthetic", "device=cpu", *NO_FIGURES, *overrides]
-    config = compose(command, words)
-    return COMMANDS[command](config, Invocation(directory, tuple(words)))
+    common = ("tracking.tensorboard=false", "tracking.figures=false", "device=cpu")
+    return run_command(command, ["dataset=synthetic", *common, *overrides], directory)
 
 
 @pytest.fixture
@@ -125,32 +119,6 @@ def test_3_the_first_order_gradient_computes_no_weight_gradient() -> None:
     assert all(p.grad is None for p in net.parameters())
 
 
-def test_4_edges_are_ranked_by_probability_and_none_is_never_selected() -> None:
-    """A common mistake: ``none`` is never selected, but it lowers the other probabilities of its
-    edge and thereby the rank of the edge. Ranking by raw alphas, or a softmax without ``none``,
-    gives another cell.
-    """
-    context = SearchContext.from_supernet(Cnn(), EdgewiseSupernet())
-
-    def derive(alpha: Tensor) -> Genotype:
-        alphas = {"normal": alpha, "reduce": alpha}
-        probabilities = RELAXATIONS["softmax"]().probabilities(alphas, context)
-        return DISCRETIZATIONS["argmax"]().genotype(probabilities, context)
-
-    none, skip = PRIMITIVES.index("none"), PRIMITIVES.index("skip_connect")
-    alpha = torch.zeros(14, 8)
-    # Node 3 (rows 2 to 4): on the edge with the largest raw alpha, `none` is much larger.
-    alpha[2, skip], alpha[2, none] = 6.0, 12.0
-    alpha[3, skip] = 3.0
-    alpha[4, skip] = 2.0
-    genotype = derive(alpha)
-    assert genotype.normal[2:4] == (("skip_connect", 1), ("skip_connect", 2))
-    # `none` is not selected even if it is the strongest operation of every edge.
-    alpha = torch.zeros(14, 8)
-    alpha[:, none] = 20.0
-    assert derive(alpha).count("none") == 0
-
-
 def test_5_the_subsets_of_a_search_are_shuffled_and_stratified(
     tmp_path: Path, first_net: list[EdgewiseSupernet]
 ) -> None:
@@ -221,22 +189,6 @@ def test_7_validation_data_select_the_epoch_and_the_test_split_is_used_once(
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [row["valid_accuracy"] for row in rows] == script
     assert not any(key.startswith("test") for row in rows for key in row)
-
-
-@pytest.mark.parametrize("size", [(8, 8), (9, 9), (15, 10), (28, 28), (33, 31)])
-def test_8_odd_image_sizes_work(size: tuple[int, int]) -> None:
-    """Published: FactorizedReduce concatenates halves of different sizes if a side is odd, the
-    auxiliary head pools 5x5 with stride 3 and expects 8x8 feature maps, and batch norm raises an
-    error for a last training batch of one image where one pixel is left. That such a batch is
-    dropped is tested in tests/data/test_data_batches.py.
-    """
-    x = torch.randn(2, 3, *size)
-    assert make_supernet()(x).shape == (2, 3)
-    net = Network(PUBLISHED["DARTS_V2"].genotype, channels=2, cells=3, classes=3)
-    logits, auxiliary = net(x, auxiliary=True)
-    assert logits.shape == auxiliary.shape == (2, 3)
-
-    assert net.eval()(x[:1]).isfinite().all()
 
 
 @pytest.mark.parametrize("hvp", ["finite_difference", "exact"])

@@ -80,15 +80,6 @@ def test_the_energy_of_a_resumed_run_includes_the_crashed_part(copy_crashed: Any
     assert summary["joules_source"] == phases["training"]["source"]
 
 
-def test_a_crash_before_the_first_checkpoint_can_be_resumed(unbroken: Any, tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    start = partial(commands.run, "retrain", folder, "save_minutes=0", *RUNS["retrain"])
-    commands.crash(0, start)
-    assert not (folder / "checkpoint.safetensors").exists()
-    done = commands.call("retrain", [f"resume={folder}"], folder)
-    commands.assert_same_run(done, unbroken["retrain"])
-
-
 def test_a_moved_run_with_other_options_without_influence_on_the_result_can_be_resumed(
     crashed: Any, unbroken: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

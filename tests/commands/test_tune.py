@@ -254,28 +254,6 @@ def test_a_trial_can_be_a_search(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_killed_supervisor_does_not_change_the_table(tmp_path: Path) -> None:
-    """Two worker processes; the command gets SIGKILL, and the study continues without them."""
-    options = [*STUDY, *BARE, "workers=2", "heartbeat=1", "budget.trials=8", "strategy.startup=3"]
-    whole, killed = tmp_path / "whole", tmp_path / "it's killed"
-    process = commands.start("tune", *options, f"hydra.run.dir={whole}")
-    _, err = process.communicate(timeout=240)
-    assert (process.returncode, err) == (0, "")
-    process = commands.start("tune", *options, f"hydra.run.dir={killed}")
-    wait_until(lambda: len(list(killed.glob("trials/*/summary.json"))) >= 2, process)
-    process.kill()
-    process.communicate()
-    commands.call("tune", [f"resume={killed}", "workers=1", "executor=inline"], killed)
-
-    def table_of(directory: Path) -> list[dict[str, str]]:
-        varying = ("trial", "wall_seconds", "seconds", "joules", "gco2e", "peak_memory_mb")
-        return [{k: v for k, v in r.items() if k not in varying} for r in trial_rows(directory)]
-
-    assert len(table_of(whole)) == 8
-    assert table_of(killed) == table_of(whole)
-
-
-@pytest.mark.slow
 def test_two_machines_share_a_study(tmp_path: Path) -> None:
     one, other = tmp_path / "one", tmp_path / "other"
     storage = f"storage=sqlite:///{tmp_path}/shared.db"

@@ -72,7 +72,7 @@ def test_a_comma_separates_decimals_if_semicolons_separate_columns() -> None:
 @given(
     st.lists(
         st.tuples(
-            st.none() | st.floats(-1e9, 1e9).map(lambda number: round(number, 3)),
+            st.none() | st.floats(-1e4, 1e4).map(lambda number: round(number, 3)),
             st.none() | st.sampled_from(["a", 'b "c"', "d, e", "f\ng"]),
             st.none() | st.datetimes(datetime(1900, 1, 2), datetime(2100, 1, 1)),
         ),
@@ -111,7 +111,7 @@ def test_random_tables_are_read_as_pandas_reads_them(
             parts = [moments.year, moments.month, moments.day_of_week, hours, days]
         for part in parts:
             spread = part.std(ddof=0)
-            scaled = (part - part.mean()) / (spread if spread > 0 else 1.0)
+            scaled = (part - part.mean()) / (spread if spread > 1e-6 else 1.0)
             expected["numbers"].append(scaled.fillna(0))
         if own.may_lack:
             expected["missing"].append(values.isna())

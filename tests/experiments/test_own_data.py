@@ -25,7 +25,6 @@ import torch
 from own_data_result import Limits
 from own_data_samples import correct_samples, paired_interval, unpaired_interval
 from PIL import Image
-from torch import nn
 
 from darts.data import load
 from darts.running.jobs import Future, Outcome
@@ -281,24 +280,6 @@ def test_added_digits_share_no_digit_between_splits():
     train, test = ({image.tobytes() for image in splits[name][0]} for name in ("train", "test"))
     assert not train & test
     assert (len(splits["train"][1]), len(splits["test"][1])) == (1257, 540)
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_the_first_layer_whitens(channels):
-    torch.manual_seed(0)
-    images = torch.randn(500, channels, 8, 8).cumsum(3)
-    images = (images - images.mean()) / images.std()
-    net = own_data_expert.ExpertNet(images, 10)
-    filters = net[0].weight
-    assert filters.shape == (8 * channels, channels, 2, 2)
-    assert not filters.requires_grad
-    assert torch.equal(filters[: 4 * channels], -filters[4 * channels :])
-    patches = nn.functional.unfold(images, 2, stride=2).transpose(1, 2).flatten(0, 1)
-    outputs = patches @ filters[: 4 * channels].detach().flatten(1).T
-    covariance = outputs.T @ outputs / len(outputs)
-    large = covariance.diagonal() > 0.9  # not the directions below the regularization
-    assert large.sum() >= 4
-    assert covariance[large][:, large] == pytest.approx(torch.eye(int(large.sum())), abs=0.1)
 
 
 @pytest.mark.parametrize("shape", [(12, 11), (12, 12, 3), (34, 34)])

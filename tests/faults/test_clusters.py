@@ -39,6 +39,8 @@ CLUSTERS = {
     "submitit": ("executor=slurm", "executor.cluster=local", "executor.folder={}/jobs"),
 }
 """Clusters that a command starts on this machine, by library."""
+PLACES = {**CLUSTERS, "multiprocessing": ("executor=processes",)}
+"""Where a command executes jobs on this machine, by library."""
 
 
 def words_of(command: str, directory: Path, *more: str) -> list[str]:
@@ -191,15 +193,19 @@ def test_a_ray_cluster_that_loses_a_node(
     assert {row["end"] for row in rows} == {"complete"}
 
 
-@pytest.mark.parametrize("owner", ["others", "command"])
-def test_runs_on_ray_save_if_the_command_is_killed(
-    cluster: tuple[str, Node], tmp_path: Path, owner: str
+@pytest.mark.parametrize("place", ["cluster", "ray", "multiprocessing"])
+def test_runs_save_if_the_command_is_killed(
+    request: pytest.FixtureRequest, tmp_path: Path, place: str
 ) -> None:
     """Ray kills the processes of a command that is gone, except those of the runs."""
     directory = tmp_path / "find"
-    address = [f"executor.address={cluster[0]}"] if owner == "others" else []
+    if place == "cluster":
+        address, _ = request.getfixturevalue("cluster")
+        own = ["executor=ray", f"executor.address={address}"]
+    else:
+        own = options_of(place, tmp_path)
     endless = ("plan.slice_epochs=100000", "plan.epochs=100000")
-    words = words_of("find", directory, *endless, "executor=ray", *address)
+    words = words_of("find", directory, *endless, *own)
     with launched("find", *words) as process:
         wait_until(lambda: len(list(directory.glob("runs/*/checkpoint.safetensors"))) >= 2, process)
         process.kill()
@@ -213,7 +219,7 @@ def test_runs_on_ray_save_if_the_command_is_killed(
 def options_of(library: str, folder: Path) -> list[str]:
     """Return the options of a cluster on this machine."""
     pytest.importorskip(library)
-    return [word.format(folder) for word in CLUSTERS[library]]
+    return [word.format(folder) for word in PLACES[library]]
 
 
 @pytest.mark.parametrize("command", LONGER)
@@ -228,7 +234,7 @@ def test_a_cluster_on_this_machine(
     assert token.exists() == before  # a new token would be required by later clusters of the user
 
 
-@pytest.mark.parametrize("library", CLUSTERS)
+@pytest.mark.parametrize("library", PLACES)
 def test_ctrl_c_stops_all_jobs(
     local: dict[str, dict[str, object]], tmp_path: Path, library: str
 ) -> None:
@@ -242,6 +248,7 @@ def test_ctrl_c_stops_all_jobs(
         out, err = process.communicate(timeout=60)
     assert time.monotonic() - begin < 10
     assert process.returncode == 130, out + err
+    assert "Traceback" not in err
     assert any("checkpoint saved" in log.read_text() for log in directory.glob("runs/*.log"))
     assert not list(directory.rglob("run.lock"))
     with launched("find", f"resume={directory}") as process:
@@ -250,7 +257,7 @@ def test_ctrl_c_stops_all_jobs(
     assert differences(end_of("find", directory), local["find"]) == []
 
 
-@pytest.mark.parametrize("library", CLUSTERS)
+@pytest.mark.parametrize("library", PLACES)
 def test_a_second_ctrl_c_ends_the_command(tmp_path: Path, library: str) -> None:
     directory = tmp_path / "find"
     words = words_of("find", directory, *options_of(library, tmp_path))

@@ -1,8 +1,7 @@
-"""After any sequence of kills, resumes, damage, repairs and second owners, a run is sound."""
+"""After any sequence of kills, resumes, damage and repairs, a run is sound."""
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -124,31 +123,7 @@ def make_machine(forks: Any, uninterrupted: Any) -> Callable[[], RuleBasedStateM
             assert ended.code in (0, 2), ended.err
             assert "Traceback" not in ended.err, ended.err
 
-        @precondition(lambda self: self.begun and self.damaged is None and not self.complete)
-        @rule()
-        def second_owner(self) -> None:
-            """While a process owns the directory, no other process can resume the run."""
-            ended = forks.call(resume_owned, self.directory)
-            pid, code, err = ended.value
-            assert code == 2
-            assert f"in use by process {pid} on " in err
-
     return SearchMachine
-
-
-def resume_owned(directory: Path) -> tuple[int, int, str]:
-    """Own a run directory and try to resume its run in another process.
-
-    Return the ID of the owner, and exit code and standard error of the other process.
-    """
-    from darts.training.run_lock import RunLock
-
-    lock = RunLock(directory)
-    error = directory.parent / "second_owner.txt"
-    pid = tiny_runs.fork(error, tiny_runs.resume, "search", directory)
-    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    lock.release()
-    return os.getpid(), code, error.read_text()
 
 
 def run_machine(forks: Any, uninterrupted: Any, examples: int, steps: int) -> None:

@@ -8,9 +8,11 @@ import os
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import optuna
@@ -154,34 +156,23 @@ def test_of_two_workers_that_claim_a_trial_at_once_one_gets_it(plan: StudyPlan) 
             if storage.set_trial_state_values(number, TrialState.RUNNING):
                 claims[worker].append(number)
 
-    threads = [threading.Thread(target=claim, args=(worker,)) for worker in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(claim, range(2)))
     assert sorted(claims[0] + claims[1]) == numbers
 
 
 TABLE = ("experiment=nas201_table", "strategy=random")
 
 
-class FakeTime:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-
 @pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> FakeTime:
-    fake = FakeTime()
+def fake(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    fake = SimpleNamespace(now=100.0, monotonic=lambda: fake.now)
     for module in (supervisors, workers):
         monkeypatch.setattr(module, "time", fake)
     return fake
 
 
-def test_running_time_is_summed_over_resumes(fake: FakeTime) -> None:
+def test_running_time_is_summed_over_resumes(fake: SimpleNamespace) -> None:
     study = optuna.create_study()
     clock = StudyClock(study, hours=1)
     with clock.running():
@@ -213,7 +204,7 @@ def test_a_jump_of_the_system_time_neither_ends_nor_extends_a_study(
 
 
 def test_only_trials_that_are_stale_at_two_looks_are_requeued(
-    tmp_path: Path, table: Path, fake: FakeTime, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, table: Path, fake: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody sets the clock of the database forward, and then a worker dies."""
     plan = planned(tmp_path, *TABLE, f"benchmark.table={table}", "budget.trials=5", "heartbeat=10")
@@ -245,16 +236,13 @@ def run_in_threads(plan: StudyPlan, workers: int = 2) -> list[tuple[str, dict[st
     """Run a study with workers in threads, which start faster than processes."""
     plan.open()
 
-    def work() -> None:
+    def work(_: int) -> None:
         worker = Worker(plan, plan.open(existing=True))
         while worker.step():
             pass
 
-    threads = [threading.Thread(target=work, name=f"{n}") for n in range(workers)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(120)
+    with ThreadPoolExecutor(workers) as threads:
+        list(threads.map(work, range(workers)))
     return table_of(plan)
 
 
@@ -270,7 +258,7 @@ def test_timing_does_not_change_the_points(tmp_path: Path, strategy: str) -> Non
     assert len(one) == 10
     assert one == two == three
     begun = plans[0].directory / "trials" / "begun"
-    assert {file.read_text() for file in begun.iterdir()} == {"0", "1"}  # both got trials
+    assert len({file.read_text() for file in begun.iterdir()}) == 2  # both got trials
 
 
 @pytest.mark.slow

@@ -12,14 +12,13 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
 from darts.benchmarks import macro, nas201
+from darts.searching.expected_cost import MEASURES, ExpectedCost
 from darts.spaces.macro import Genotype as MacroGenotype
 from darts.spaces.nas201 import Genotype
-from darts.training.cost import count_macs, count_parameters
 
 CELLS = [str(Genotype.from_index(index)) for index in range(15625)]
 CHAINS = ["".join(digits) for digits in product("012", repeat=8)]
@@ -295,26 +294,19 @@ def test_the_published_optima_and_latencies(real_data: Path) -> None:
 
 @pytest.mark.data("nasbench_macro")
 def test_all_networks_have_the_published_parameters_and_macs(real_data: Path) -> None:
-    """The cost of a network is the sum of its pieces, which are measured once."""
     table, space = macro.load(real_data), macro.space()
-    fixed = np.zeros(2, dtype=int)
-    costs = {}
-    for piece in space.pieces(classes=10, sample_shape=(3, 32, 32)):
-        module = piece.make()
-        macs = count_macs(module, torch.zeros(1, *piece.shape))
-        cost = np.array([count_parameters(module.parameters()), macs])
-        if piece.place is None:
-            fixed += cost
-        else:
-            costs[piece.place] = cost
     candidates = space.supernet(classes=10, in_channels=3).candidates
+    parameters, flops = (
+        ExpectedCost.measured(
+            space, candidates, classes=10, sample_shape=(3, 32, 32), measure=MEASURES[name]
+        )
+        for name in ("parameters", "flops")
+    )
     for arch in table:
-        total = fixed.copy()
-        for group, mask in space.mask(macro.genotype_of(arch), candidates).items():
-            for row, column in mask.nonzero().tolist():
-                total += costs[group, row, column]
-        assert total.tolist() == [table.parameters(arch), table.macs(arch)]
-        same = macro.arch_of(macro.genotype_of(arch).canonical())  # equal networks, equal rows
+        genotype = macro.genotype_of(arch)
+        assert parameters.of_genotype(genotype) == table.parameters(arch)
+        assert flops.of_genotype(genotype) == 2 * table.macs(arch)
+        same = macro.arch_of(genotype.canonical())  # equal networks, equal rows
         assert table.accuracy(same) == table.accuracy(arch)
     # Published values, read without the package.
     with next(real_data.glob("*.csv")).open(encoding="utf-8") as file:

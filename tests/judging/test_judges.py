@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from oracles.comparing import slow_path_score
 from oracles.nas201_supernet import EdgewiseSupernet, unfuse_state_dict
-from torch import Tensor, nn
+from torch import Tensor
 
 from darts.judging.edge_importance import ZeroOutput, edge_importances, without_edges
 from darts.judging.one_shot import OneShotScorer
@@ -49,20 +50,7 @@ def slow_scores(searched: Path, genotype: Genotype, scorer: OneShotScorer) -> tu
     weights = torch.zeros(len(EDGES), len(PRIMITIVES))
     for row, name in enumerate(genotype.operations):
         weights[row, PRIMITIVES.index(name)] = 1
-    for module in net.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.reset_running_stats()
-            module.momentum = None  # cumulative mean
-    with torch.no_grad():
-        net.train()
-        for images, _ in scorer._calibration:
-            net(images, {"cell": weights})
-        net.eval()
-        mixing = {"cell": weights}
-        pairs = [(net(images, mixing), labels) for images, labels in scorer._valid.epoch(0)]
-    logits, labels = (torch.cat(parts) for parts in zip(*pairs, strict=True))
-    right = (logits.argmax(1) == labels).float().mean()
-    return float(right), float(nn.functional.cross_entropy(logits, labels))
+    return slow_path_score(net, {"cell": weights}, scorer._calibration, scorer._valid.epoch(0))
 
 
 def test_scores_match_the_calibrated_path_of_the_edgewise_supernet(searched: Path) -> None:

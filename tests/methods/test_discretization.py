@@ -290,24 +290,6 @@ def test_each_round_has_its_own_finalists() -> None:
     assert actual == samples[5]  # the second of the second round, scored last
 
 
-def best_of_cnn(values: Masks, names: tuple[str, ...]) -> dict[str, set[tuple[int, int, str]]]:
-    """Return, by cell, the best operation of each edge except none, of the best two edges."""
-    actual = {}
-    for group, table in values.items():
-        chosen = set()
-        first = 0
-        for node in range(2, 6):
-            edges = []
-            for source in range(node):
-                row = table[first + source].tolist()
-                value, name = max((v, n) for v, n in zip(row, names, strict=True) if n != "none")
-                edges.append((value, source, node, name))
-            chosen |= {edge[1:] for edge in sorted(edges)[-2:]}
-            first += node
-        actual[group] = chosen
-    return actual
-
-
 @pytest.mark.parametrize("seed", range(3))
 def test_each_edge_keeps_its_most_valuable_operation(seed: int) -> None:
     values = random_values("cnn", seed)
@@ -315,9 +297,10 @@ def test_each_edge_keeps_its_most_valuable_operation(seed: int) -> None:
         table[:, 0] = 2.0  # none is the most valuable operation, but not a candidate
     trained = FakeSupernet("cnn", additive(values))
     genotype = PerturbationSelection(tune=0).final_genotype(trained)
-    wanted = best_of_cnn(values, trained.context.candidates["normal"][0])
     for cell in ("normal", "reduce"):
-        assert set(genotype.edges(cell)) == wanted[cell]
+        best = derive_cell(values[cell].tolist())
+        wanted = {(*CONTEXT.edges[cell][edge], name) for _, edge, _, name in best}
+        assert set(genotype.edges(cell)) == wanted
         kept = trained.context.masks[cell]
         assert kept.sum() == 8
         assert kept.sum(1).max() == 1

@@ -38,11 +38,10 @@ def test_edge_weights_into_a_node_sum_to_one() -> None:
         alphas = alphas_of(context)
         mixture = Softmax(edge_normalization=True).mixture(alphas, context)
         for group in context.candidates:
-            raw = alphas[edge_group(group)].tolist()
+            raw = alphas[edge_group(group)].detach()
             first = 0
             for count in entering:  # edges are sorted by target node
-                powers = [math.exp(a) for a in raw[first : first + count]]
-                wanted = torch.tensor([p / sum(powers) for p in powers], dtype=torch.float64)
+                wanted = raw[first : first + count].softmax(0)
                 actual = mixture.bypass[group][first : first + count]
                 torch.testing.assert_close(actual, wanted)
                 assert float(actual.detach().sum()) == pytest.approx(1)
@@ -201,8 +200,7 @@ def test_mean_mixture_and_probabilities_are_deterministic(name: str) -> None:
 def test_sigmoid_and_its_gradient_match_the_formula_and_keep_edges_independent() -> None:
     alpha = torch.tensor([[0.0, 2.0, -3.0], [1.0, -0.5, 0.25]]).double().requires_grad_()
     weights = Sigmoid().operation_probabilities(alpha, None)
-    values = [[1 / (1 + math.exp(-a)) for a in row] for row in alpha.tolist()]
-    wanted = torch.tensor(values, dtype=torch.float64)
+    wanted = 1 / (1 + (-alpha.detach()).exp())
     torch.testing.assert_close(weights, wanted)
     upstream = torch.arange(1.0, 7.0, dtype=torch.float64).view(2, 3)
     (weights * upstream).sum().backward()
@@ -249,13 +247,11 @@ def test_samples_have_the_moments_of_the_distribution(kept: Tensor | None) -> No
 
 @pytest.mark.parametrize("kept", [None, KEPT])
 def test_probabilities_and_mean_weights_are_the_mean(kept: Tensor | None) -> None:
-    actual = Dirichlet().operation_probabilities(ROW[None], None if kept is None else kept[None])[0]
-    beta = [float(b) for b in concentration(ROW)]
-    parts = [b * (kept is None or bool(own)) for b, own in zip(beta, KEPT, strict=True)]
-    wanted = [part / sum(parts) for part in parts]
-    torch.testing.assert_close(actual, torch.tensor(wanted, dtype=torch.float64))
-    mean = Dirichlet().mean_weights(ROW[None], None if kept is None else kept[None])
-    assert mean[0].equal(actual)
+    mask = None if kept is None else kept[None]
+    actual = Dirichlet().operation_probabilities(ROW[None], mask)[0]
+    beta = concentration(ROW) * (1 if kept is None else kept)
+    torch.testing.assert_close(actual, beta / beta.sum())
+    assert Dirichlet().mean_weights(ROW[None], mask)[0].equal(actual)
 
 
 @pytest.mark.parametrize("kept", [None, KEPT])

@@ -155,26 +155,18 @@ State = FreezingState
 
 def test_agreement_is_the_mean_cosine_of_output_channels() -> None:
     a, b = torch.randn(2, 4, 3, 3, 3, generator=GENERATOR).double()
-    cosines = []
-    for x, y in zip(a.flatten(1).tolist(), b.flatten(1).tolist(), strict=True):
-        dot = sum(p * q for p, q in zip(x, y, strict=True))
-        cosines.append(dot / math.sqrt(sum(p * p for p in x)) / math.sqrt(sum(q * q for q in y)))
-    assert float(agreement(a, b)) == pytest.approx(sum(cosines) / 4)
+    lengths = a.flatten(1).norm(dim=1) * b.flatten(1).norm(dim=1)
+    cosines = (a * b).sum((1, 2, 3)) / lengths
+    assert float(agreement(a, b)) == pytest.approx(float(cosines.mean()))
     # Each channel has the same weight, regardless of the size of its gradient.
     assert float(agreement(a, a * torch.tensor([1, -1, -1, -9.0])[:, None, None, None])) == -0.5
 
 
 def test_agreement_with_the_sum_is_the_mean_cosine_along_output_channels() -> None:
     train, valid = torch.randn(2, 4, 3, 2, 1, generator=GENERATOR).double()
-    cosines = []
-    for i in range(3):
-        for j in range(2):
-            x = train[:, i, j, 0].tolist()
-            y = [a + b for a, b in zip(x, valid[:, i, j, 0].tolist(), strict=True)]
-            dot = sum(p * q for p, q in zip(x, y, strict=True))
-            lengths = math.sqrt(sum(p * p for p in x)) * math.sqrt(sum(q * q for q in y))
-            cosines.append(dot / lengths)
-    assert float(agreement_with_sum(train, valid)) == pytest.approx(sum(cosines) / 6)
+    total = train + valid
+    cosines = (train * total).sum(0) / (train.norm(dim=0) * total.norm(dim=0))
+    assert float(agreement_with_sum(train, valid)) == pytest.approx(float(cosines.mean()))
     # Orthogonal gradients of equal length have a cosine of 45 degrees with their sum.
     one, other = torch.eye(2)[:, :, None, None].split(1, dim=1)
     assert float(agreement_with_sum(one, other)) == pytest.approx(math.sqrt(0.5))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from typing import Any
 
@@ -108,17 +107,8 @@ STRIDES = [(1, 1), (2, 1), (1, 2), (2, 2), (1, 3)]  # (stride, dilation)
 
 
 def convolve(x: Tensor, weight: Tensor, stride: int, dilation: int) -> Tensor:
-    side = weight.shape[-1]
-    margin = dilation * (side // 2)
-    padded = F.pad(x, (margin,) * 4)
-    height, width = (math.ceil(length / stride) for length in x.shape[-2:])
-    total = torch.zeros(*x.shape[:2], height, width, dtype=x.dtype)
-    for row in range(side):
-        for column in range(side):
-            window = padded[:, :, row * dilation :, column * dilation :]
-            window = window[:, :, ::stride, ::stride][:, :, :height, :width]
-            total = total + weight[:, 0, row, column].view(1, -1, 1, 1) * window
-    return total
+    padding = dilation * (weight.shape[-1] // 2)
+    return F.conv2d(x, weight, None, stride, padding, dilation, groups=x.shape[1])
 
 
 # 165 cases; every 7th covers all combinations of kernel, stride and dilation, and all sizes.
@@ -129,7 +119,7 @@ def convolve(x: Tensor, weight: Tensor, stride: int, dilation: int) -> Tensor:
         except_every=7,
     ),
 )
-def test_values_and_gradients_match_explicit_taps(
+def test_values_and_gradients_match_pytorch(
     kernel: int, stride: int, dilation: int, size: tuple[int, int]
 ) -> None:
     actual = []

@@ -1,8 +1,8 @@
-"""Batches of images and comparisons, for tests of supernets against their oracles."""
+"""Batches of images, scores and comparisons, for tests of supernets against their oracles."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -41,19 +41,23 @@ def gradients(net: nn.Module) -> dict[str, Tensor]:
     }
 
 
-def hypergradients(
-    method: str, net: Any, loss_of: Callable[..., Tensor], batch: Callable[[int], Any]
-) -> dict[str, Tensor]:
-    """Return the gradients of the alphas after two steps of the weights, with seeded draws."""
-    optimizer = torch.optim.SGD(net.weight_parameters(), lr=0.05, momentum=0.9, weight_decay=3e-3)
-    for seed in (11, 12):
-        net.zero_grad()
-        torch.manual_seed(seed)
-        loss_of(net, batch(seed)).backward()
-        optimizer.step()
-    compute, options = HYPERGRADIENTS[method]
-    torch.manual_seed(7)
-    return compute(net, loss_of, batch(1), batch(2), optimizer, **options)
+def slow_path_score(
+    net: nn.Module, weights: dict[str, Tensor], calibration: Any, scored: Any
+) -> tuple[float, float]:
+    """Return accuracy and loss of an edge-wise supernet with running statistics of the path."""
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.reset_running_stats()
+            module.momentum = None  # a cumulative mean
+    with torch.no_grad():
+        net.train()
+        for samples, _ in calibration:
+            net(samples, weights)
+        net.eval()
+        pairs = [(net(samples, weights), targets) for samples, targets in scored]
+    logits, targets = (torch.cat(tensors) for tensors in zip(*pairs, strict=True))
+    accuracy = (logits.argmax(1) == targets).float().mean()
+    return float(accuracy), float(nn.functional.cross_entropy(logits, targets))
 
 
 def assert_same(

@@ -9,12 +9,21 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from darts.spaces.recurrent.cell import locked_mask
 from darts.spaces.recurrent.genotype import PRIMITIVES
 from darts.spaces.recurrent.supernet import ActiveColumns, MixedCell, Supernet
+
+FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "tanh": torch.tanh,
+    "relu": torch.relu,
+    "sigmoid": torch.sigmoid,
+    "identity": lambda x: x,
+}
 
 
 class EdgewiseCell(MixedCell):
@@ -55,15 +64,7 @@ class EdgewiseCell(MixedCell):
                 for column, name in enumerate(PRIMITIVES):
                     if name == "none" or (active is not None and column not in active[edge]):
                         continue
-                    if name == "tanh":
-                        candidate = torch.tanh(new)
-                    elif name == "relu":
-                        candidate = torch.relu(new)
-                    elif name == "sigmoid":
-                        candidate = torch.sigmoid(new)
-                    else:
-                        candidate = new
-                    output = state + gate * (candidate - state)
+                    output = state + gate * (FUNCTIONS[name](new) - state)
                     total = total + weights[edge, column] * output
                 edge += 1
             states.append(self.batch_norm(total))

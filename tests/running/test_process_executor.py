@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, CancelledError, wait
+from concurrent.futures import CancelledError, wait
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -29,7 +29,6 @@ from darts.running.processes import ProcessExecutor, ProcessWorker
 from darts.writing import WriteError
 
 LONG = "epochs=25"  # a second, with a checkpoint after each step
-ENDLESS = "epochs=100000"
 TIMEOUT = 120
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs signals")
@@ -238,70 +237,3 @@ def test_a_worker_can_leave_the_process_group(tmp_path: Path) -> None:
         assert os.getpgid(worker.process.pid) == worker.process.pid
     finally:
         worker.end()
-
-
-PARENT = """
-import sys
-from concurrent.futures import wait
-from pathlib import Path
-from small_jobs import make_job
-from darts.running.processes import ProcessExecutor
-from darts.training.interrupt import Interrupt
-
-if __name__ == "__main__":
-    folder = Path(sys.argv[1])
-    jobs = [make_job("retrain", folder, "epochs=100000", name=f"run{n}") for n in range(3)]
-    with Interrupt() as interrupt, ProcessExecutor(2, folder / "workers") as executor:
-        futures = [executor.submit(job) for job in jobs]
-        while not interrupt.received:
-            wait(futures, 0.1)
-    print(sum(future.cancelled() for future in futures), "cancelled")
-"""
-
-
-def start_parent(folder: Path) -> subprocess.Popen[str]:
-    """Start a process whose two workers execute long runs; wait for checkpoints."""
-    script = folder / "parent.py"
-    script.write_text(PARENT)
-    paths = [str(Path(__file__).parents[n]) for n in range(3)]
-    process = subprocess.Popen(
-        [sys.executable, str(script), str(folder)],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        process_group=0,
-    )
-    for name in ("run0", "run1"):
-        wait_for(folder / name / "checkpoint.safetensors")
-    return process
-
-
-@pytest.mark.slow
-def test_ctrl_c_stops_all_runs_without_any_output(tmp_path: Path) -> None:
-    """The terminal sends the signal to all processes of the group."""
-    process = start_parent(tmp_path)
-    os.killpg(process.pid, signal.SIGINT)
-    assert process.communicate(timeout=TIMEOUT) == ("3 cancelled\n", "")
-    assert process.returncode == 0
-    for name in ("run0", "run1"):
-        assert "checkpoint saved" in (tmp_path / f"{name}.log").read_text()
-        assert not (tmp_path / name / "run.lock").exists()
-    assert not (tmp_path / "run2").exists()
-
-
-@pytest.mark.slow
-def test_runs_of_a_killed_parent_are_continued(executor: ProcessExecutor, tmp_path: Path) -> None:
-    """The workers of the killed process save and exit, while the new executor waits for them."""
-    process = start_parent(tmp_path)
-    process.kill()
-    future = executor.submit(make_job("retrain", tmp_path, ENDLESS, name="run0"))
-    process.communicate(timeout=TIMEOUT)  # ends when the workers have closed the pipes
-    log = log_file(future.job.directory)
-    wait_until(lambda: "resuming" in log.read_text())
-    future.cancel()
-    assert wait([future], TIMEOUT, FIRST_COMPLETED).done == {future}
-    for name in ("run0", "run1"):
-        text = (tmp_path / f"{name}.log").read_text()
-        assert "checkpoint saved" in text
-        assert "in use" not in text

@@ -9,7 +9,6 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import wait
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +16,6 @@ from unittest.mock import Mock
 
 import pytest
 from small_jobs import named_job
-from waiting import wait_until
 
 from darts.config import ConfigError
 from darts.config.many_runs import RayConfig
@@ -252,25 +250,6 @@ def test_an_executor_connects_when_its_context_begins(fake: FakeRay, tmp_path: P
 def test_two_commands_in_a_folder_have_different_shared_files(tmp_path: Path) -> None:
     first, second = (RayExecutor(CONFIG, 1, tmp_path)._shared for _ in range(2))
     assert first != second
-
-
-def test_a_job_that_waits_for_resources_is_cancelled(fake: FakeRay, tmp_path: Path) -> None:
-    """The start of an actor takes until the cluster has free resources, or for ever."""
-
-    def block(actor: FakeActor) -> None:
-        def start() -> str:
-            wait_until(lambda: actor.is_killed, seconds=TIMEOUT)
-            raise RayActorError
-
-        actor.answers["start"] = start
-
-    fake.prepare = block
-    with RayExecutor(CONFIG, 1, tmp_path) as executor:
-        future = executor.submit(JOB)
-        assert future.cancel()
-        assert wait([future], 0).done
-        waiting = executor.submit(JOB)
-    assert waiting.cancelled()
 
 
 @pytest.mark.parametrize(

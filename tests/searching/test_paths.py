@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
+from oracles.comparing import slow_path_score
 from tiny_search import make_batch, make_searcher
 from torch import Tensor, nn
 
 from darts.config import ConfigError, compose
 from darts.recipes.checks import check_components
 from darts.searching.paths import path_masks, path_score
-from darts.spaces import SearchContext, cnn
+from darts.spaces import cnn
 from darts.spaces.cnn import edgewise
 from darts.spaces.cnn.candidates import CANDIDATE_SETS
 from darts.spaces.cnn.edgewise import EdgewiseSupernet
@@ -84,34 +83,6 @@ CALIBRATION = [make_batch(seed) for seed in (10, 11, 12)]
 SCORED = [make_batch(seed, size=6) for seed in (20, 21)]
 
 
-def slow_path_score(net: nn.Module, weights: dict[str, Tensor]) -> tuple[float, float]:
-    """Return accuracy and loss of an edge-wise supernet with running statistics of the path."""
-    for module in net.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.reset_running_stats()
-            module.momentum = None  # a cumulative mean
-    with torch.no_grad():
-        net.train()
-        for images, _ in CALIBRATION:
-            net(images, weights)
-        net.eval()
-        pairs = [(net(images, weights), labels) for images, labels in SCORED]
-    logits, labels = (torch.cat(tensors) for tensors in zip(*pairs, strict=True))
-    accuracy = (logits.argmax(1) == labels).float().mean()
-    return float(accuracy), float(nn.functional.cross_entropy(logits, labels))
-
-
-def one_hot(genotype: Any, context: SearchContext) -> dict[str, Tensor]:
-    """Return mixing weights of a genotype, ``(edges, operations)`` by group."""
-    weights = {}
-    for group, rows in context.candidates.items():
-        edges = {(source, target): name for source, target, name in genotype.edges(group)}
-        pairs = zip(context.edges[group], rows, strict=True)
-        values = [[float(edges.get(edge) == name) for name in names] for edge, names in pairs]
-        weights[group] = torch.tensor(values)
-    return weights
-
-
 def test_path_scores_equal_those_of_the_edgewise_supernet() -> None:
     searcher = make_searcher("space.cells=2", "space.candidates=s2", "space.channels=2")
     searcher.begin_epoch(0)
@@ -126,7 +97,9 @@ def test_path_scores_equal_those_of_the_edgewise_supernet() -> None:
     operations = CANDIDATE_SETS["s2"]
     net = cnn.EdgewiseSupernet(channels=2, cells=2, classes=3, operations=operations)
     net.load_state_dict(cnn.unfuse_state_dict(searcher.net.state_dict()))
-    accuracy, loss = slow_path_score(net, one_hot(genotype, searcher.context))
+    mixing = searcher.config.space.mask(genotype, searcher.context.candidates)
+    weights = {group: mask.float() for group, mask in mixing.items()}
+    accuracy, loss = slow_path_score(net, weights, CALIBRATION, SCORED)
     assert score["accuracy"] == pytest.approx(accuracy)
     assert score["loss"] == pytest.approx(loss, rel=1e-3)
     assert score["loss"] != pytest.approx(searcher.score(SCORED)["loss"], rel=1e-2)

@@ -30,11 +30,12 @@ from space_cases import (
     parse_or_one_line,
 )
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from darts.data.loader import rank_slice
-from darts.methods.relaxation import RELAXATIONS
 from darts.ops.sync_batch_norm import convert_sync_batch_norm
-from darts.spaces import SPACES, Mixture, NetworkBase, SearchContext, parse_genotype, space_of
+from darts.searching.expected_cost import MEASURES, ExpectedCost
+from darts.spaces import SPACES, Mixture, NetworkBase, parse_genotype, space_of
 from darts.spaces.describe import difference
 from darts.spaces.lookup import find_genotype
 from darts.spaces.module.targets import passed
@@ -353,18 +354,13 @@ def loss_of(net: Any, x: Tensor) -> Tensor:
 @every_case
 def test_gradients_of_the_alphas_match_finite_differences(case: Case) -> None:
     net, x = case.supernet(), case.batch()
-    actual = torch.autograd.grad(loss_of(net, x), list(net.alphas.values()), allow_unused=True)
-    for alpha, gradient in zip(net.alphas.values(), actual, strict=True):
-        for index in [(0, 0), (len(alpha) - 1, 1), (0, alpha.shape[1] - 1)]:
-            with torch.no_grad():
-                values = []
-                for step in (1e-6, -2e-6):
-                    alpha[index] += step
-                    values.append(float(loss_of(net, x)))
-                alpha[index] += 1e-6
-            expected = (values[0] - values[1]) / 2e-6
-            found = 0.0 if gradient is None else float(gradient[index])
-            assert found == pytest.approx(expected, rel=1e-4, abs=1e-7)
+    names = [f"alphas.{group}" for group in net.alphas]
+
+    def loss(*alphas: Tensor) -> Tensor:
+        out = functional_call(net, dict(zip(names, alphas, strict=True)), x)
+        return getattr(out, "logits", out).square().mean()
+
+    assert torch.autograd.gradcheck(loss, tuple(net.alphas.values()), fast_mode=True)
 
 
 @every_space
@@ -456,23 +452,6 @@ def test_two_ranks_compute_the_same_as_one(name: str, tmp_path: Path) -> None:
         torch.testing.assert_close(rank["buffers"], expected["buffers"], **EXACT)
 
 
-@pytest.mark.parametrize("relaxation", sorted(RELAXATIONS))
-@pytest.mark.parametrize("name", ["module", "transformer", "transformer-texts", "recurrent"])
-def test_every_relaxation_trains_the_supernet(name: str, relaxation: str) -> None:
-    """The spaces of images are in the tests of the methods."""
-    case = CASES[name]
-    net = case.supernet().float()
-    context = SearchContext.from_supernet(case.space, net)
-    component = RELAXATIONS[relaxation]()
-    component.prepare(net)
-    x = case.batch() if case.kind == "tokens" else case.batch().float()
-    logits = outputs(net, x, component.mixture(net.alphas, context))
-    logits.square().mean().backward()
-    assert bool(torch.isfinite(logits).all())
-    probabilities = component.probabilities(net.alphas, context)
-    assert case.space.derive(probabilities, context.candidates)
-
-
 @every_case
 def test_networks_share_their_base_and_train(case: Case) -> None:
     genotype = case.random(3)
@@ -495,30 +474,33 @@ def test_networks_share_their_base_and_train(case: Case) -> None:
             assert modules is None or all(hasattr(module, name) for module, name in modules)
 
 
+NOISE = dataclasses.replace(
+    CASES["cnn-s1"], space=SPACES["cnn"](channels=2, cells=4, candidates="s4")
+)
+
+
 @pytest.mark.parametrize(
     "name",
-    [n for n, case in CASES.items() if case.space.name not in ("mlp", "module", "pretrained")],
+    ["cnn-s4", *(n for n, c in CASES.items() if c.space.name not in ("module", "pretrained"))],
 )
-@pytest.mark.parametrize("seed", range(3))
-def test_parameters_and_macs_of_pieces_add_up(name: str, seed: int) -> None:
-    """The pieces of mlp are pairs of widths, see its tests; those of own and pretrained models call
-    choices."""
-    case, genotype = CASES[name], CASES[name].random(seed)
-    text, classifies = case.kind == "tokens", "classes" in case.sizes
+def test_the_expected_cost_of_one_architecture_is_the_cost_of_its_network(name: str) -> None:
+    """The pieces of own and pretrained models call choices, see their tests."""
+    case = NOISE if name == "cnn-s4" else CASES[name]
+    classes = case.sizes.get("classes", WORDS)
     shape: tuple[int, ...] = IMAGE
     sample = torch.zeros(1, *IMAGE)
-    if text:
-        shape = (WORDS,) if classifies else ()
-        words = getattr(case.space, "length", 1)
-        sample = torch.ones(words, 1, dtype=torch.int64)
-    masks = case.space.mask(genotype, case.supernet().candidates)
-    parameters = macs = 0
-    for piece in case.space.pieces(classes=4 if classifies else WORDS, sample_shape=shape):
-        group, row, column = piece.place or ("", 0, 0)
-        if not group or masks[group][row, column]:
-            module = piece.make()
-            parameters += count_parameters(module.parameters())
-            macs += count_macs(module, torch.zeros(1, *piece.shape))
-    net = case.network(genotype).float()
-    assert parameters == count_parameters(net.parameters())
-    assert macs == count_macs(net, sample)
+    if case.kind == "tokens":
+        shape = (WORDS,) if "classes" in case.sizes else ()
+        sample = torch.ones(getattr(case.space, "length", 1), 1, dtype=torch.int64)
+    candidates = case.supernet().candidates
+    flops, parameters = (
+        ExpectedCost.measured(
+            case.space, candidates, classes=classes, sample_shape=shape, measure=MEASURES[cost]
+        )
+        for cost in ("flops", "parameters")
+    )
+    for seed in range(4):
+        genotype = case.random(seed)
+        net = case.network(genotype).float()
+        assert flops.of_genotype(genotype) == 2 * count_macs(net, sample)
+        assert parameters.of_genotype(genotype) == count_parameters(net.parameters())

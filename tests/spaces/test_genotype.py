@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from space_cases import one_line, parse_or_one_line
+from space_cases import parse_or_one_line
 
 from darts.spaces import mlp, nas201, parse_genotype
 from darts.spaces.any_genotype import PublishedGenotype
@@ -91,38 +91,29 @@ def test_all_notations_parse_to_the_same_genotype(text: str) -> None:
     assert Genotype.parse(text) == SMALL
 
 
-@pytest.mark.parametrize(
-    ("text", "match"),
-    [
-        (SMALL.to_json().replace("[2]", "[NaN]"), "nan is not a node"),
-        ('{"normal": {"none": 0}, "normal_concat": [2], "reduce": [], "reduce_concat": [2]}',
-         "normal must be a list with at least one entry, not {'none': 0}"),
-        ("[" * 50_000, "not a genotype"),
-        (CLASSIC.replace("normal_concat", "concat"), "its fields are .*'concat'"),
-        (CLASSIC.replace("normal=", "", 1).replace("normal_concat", "normal"), "its fields are"),
-        (CLASSIC.replace("[2, 3]", "range(2, 10 ** 9)"), r"unexpected '\*' at character"),
-        (CLASSIC.replace("[2, 3]", "range(2, 1000000000000)"), "up to 10000"),
-        (CLASSIC.replace("[2, 3]", "range(0, 4, 0)"), "normal_concat must be a list of quoted"),
-        (CLASSIC + "\nx", "expected a JSON object or one Genotype"),
-        ("x = [1]", "unexpected|expected"),
-        ("Genotype()", r"its fields are \[\]"),
-        ("Genotype(**{})", "at character"),
-        ("Genotype(normal=" + "[" * 20_000, "not a genotype"),
-        ("not " * 24_000 + "x", "not a genotype"),
-        ("f" + "()" * 40_000, "not a genotype"),
-        ("Genotype(1in [2])", "not a genotype"),
-        ("Genotype(\x00)", "at character"),
-        (" \n", "empty text"),
-        ("x" * 100_001, "100000 characters"),
-        (b"Genotype()", "not from b'Genotype"),
-    ],
-)  # fmt: skip
-def test_invalid_text_is_rejected_with_a_reason(text: Any, match: str) -> None:
-    assert parse_or_one_line(text, Genotype.parse) is None
-    with pytest.raises(ValueError, match=match):
-        Genotype.parse(text)
-
-
+INVALID: list[tuple[Any, str]] = [
+    (SMALL.to_json().replace("[2]", "[NaN]"), "nan is not a node"),
+    ('{"normal": {"none": 0}, "normal_concat": [2], "reduce": [], "reduce_concat": [2]}',
+     "normal must be a list with at least one entry, not {'none': 0}"),
+    ("[" * 50_000, "not a genotype"),
+    (CLASSIC.replace("normal_concat", "concat"), "its fields are .*'concat'"),
+    (CLASSIC.replace("normal=", "", 1).replace("normal_concat", "normal"), "its fields are"),
+    (CLASSIC.replace("[2, 3]", "range(2, 10 ** 9)"), r"unexpected '\*' at character"),
+    (CLASSIC.replace("[2, 3]", "range(2, 1000000000000)"), "up to 10000"),
+    (CLASSIC.replace("[2, 3]", "range(0, 4, 0)"), "normal_concat must be a list of quoted"),
+    (CLASSIC + "\nx", "expected a JSON object or one Genotype"),
+    ("x = [1]", "unexpected|expected"),
+    ("Genotype()", r"its fields are \[\]"),
+    ("Genotype(**{})", "at character"),
+    ("Genotype(normal=" + "[" * 20_000, "not a genotype"),
+    ("not " * 24_000 + "x", "not a genotype"),
+    ("f" + "()" * 40_000, "not a genotype"),
+    ("Genotype(1in [2])", "not a genotype"),
+    ("Genotype(\x00)", "at character"),
+    (" \n", "empty text"),
+    ("x" * 100_001, "100000 characters"),
+    (b"Genotype()", "not from b'Genotype"),
+]  # fmt: skip
 RECURRENT = "Genotype(recurrent=[('{}', {})], concat=[{}])"
 BLOCKS = '{{"space": "transformer", "blocks": [{}]}}'
 ARCH = "|avg_pool_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|none~0|skip_connect~1|nor_conv_3x3~2|"
@@ -131,6 +122,7 @@ ARCH = "|avg_pool_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|none~0|skip_connect~1|
 @pytest.mark.parametrize(
     ("parse", "text", "match"),
     [
+        *((Genotype.parse, *case) for case in INVALID),
         (mlp.Genotype.parse, '{"layers": ["relu"]}', "unknown layer 'relu'.*relu, leaky_relu, elu"),
         (mlp.Genotype.parse, '{"layers": ["relu_064"]}', "unknown layer 'relu_064'"),
         # A digit, but not an ASCII one.
@@ -152,10 +144,10 @@ ARCH = "|avg_pool_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|none~0|skip_connect~1|
         (parse_genotype, BLOCKS.format('["conv_3", ["relu_1"]]'), r"forward layer \['relu_1'\]"),
     ],
 )  # fmt: skip
-def test_invalid_text_of_other_spaces_is_rejected(parse: Any, text: str, match: str) -> None:
-    with pytest.raises(ValueError, match=match) as caught:
+def test_invalid_text_is_rejected_with_a_reason(parse: Any, text: Any, match: str) -> None:
+    assert parse_or_one_line(text, parse) is None
+    with pytest.raises(ValueError, match=match):
         parse(text)
-    one_line(caught.value)
 
 
 @pytest.mark.parametrize("template", ["{}", "Genotype({})", "Genotype(normal=[{}])", "x = {}"])
@@ -291,20 +283,12 @@ def test_published_architectures_differ() -> None:
     [("GDAS", 3.4), ("PDARTS", 3.4), ("PC_DARTS_CIFAR", 3.6), ("SGAS", 3.8), ("DRNAS_CIFAR", 4.1)],
 )
 def test_reported_sizes_match_the_cells(name: str, size: float) -> None:
-    """The convolutions of 20 cells with 36 channels have about the reported number of weights."""
-    kernel = {"sep_conv_3x3": 9, "sep_conv_5x5": 25, "dil_conv_3x3": 9, "dil_conv_5x5": 25}
+    """Without the auxiliary head, which some of the papers count."""
     entry = PUBLISHED[name]
-    total, channels = 0, 36
-    for index in range(20):
-        cell = "reduce" if index in (6, 13) else "normal"
-        channels *= 2 if cell == "reduce" else 1
-        for _, _, operation in entry.genotype.edges(cell):
-            times = 2 if operation.startswith("sep") else 1
-            if operation in kernel:
-                total += times * channels * (kernel[operation] + channels)
-        total += 2 * channels * 4 * channels  # the two 1x1 convolutions on the cell's inputs
+    with torch.device("meta"):
+        net = Network(entry.genotype, channels=36, cells=20, classes=10, auxiliary=False)
     assert entry.parameters_million == size
-    assert total / 1e6 == pytest.approx(size, rel=0.08)
+    assert sum(p.numel() for p in net.parameters()) / 1e6 == pytest.approx(size, rel=0.08)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import statistics
 import threading
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from random import Random
 from typing import Any
 
@@ -201,11 +202,9 @@ def test_threads_restore_the_filters_of_warnings() -> None:
         with silence_optuna_warnings():
             left.set()
 
-    threads = [threading.Thread(target=function) for function in (first, second)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(10)
+    with ThreadPoolExecutor(2) as threads:
+        threads.submit(first)
+        threads.submit(second)
     assert overlaps == [False]
     assert list(warnings.filters) == before
 

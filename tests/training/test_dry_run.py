@@ -21,20 +21,10 @@ from darts.training.dry_run import CostEstimate, advice, estimate_cost, find_sav
 from darts.training.loop import EpochReport, Recipe, StepReport
 
 
-class Clock:
-    """A clock that advances only when a test spends time."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def spend(self, seconds: float) -> None:
-        self.now += seconds
-
-
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """The clock of the dry run and of an energy meter that measures 50 watts."""
-    clock = Clock()
+    clock = SimpleNamespace(now=0.0)  # it advances only when a test changes it
 
     class Meter:
         def __init__(self, *_: object, **__: object) -> None:
@@ -53,7 +43,7 @@ class FakeRecipe(Recipe):
     """A recipe whose steps take a given time on a clock."""
 
     def __init__(
-        self, clock: Clock, *, steps: int, step_seconds: Callable[[int, int], float]
+        self, clock: SimpleNamespace, *, steps: int, step_seconds: Callable[[int, int], float]
     ) -> None:
         tracking = TrackingConfig(tensorboard=False, figures=False)
         tracking.energy.gco2_per_kwh = 360.0
@@ -69,7 +59,7 @@ class FakeRecipe(Recipe):
     def train_step(self, batch: Any) -> StepReport:
         assert batch == (self.epoch, self.state.step)
         self.taken.append(batch)
-        self.clock.spend(self.step_seconds(*batch))
+        self.clock.now += self.step_seconds(*batch)
         return StepReport(1, {}, {})
 
     def end_epoch(self, epoch: int) -> EpochReport:
@@ -84,7 +74,7 @@ def estimate(recipe: FakeRecipe, epochs: dict[int, int], **options: Any) -> Cost
     return estimate_cost(recipe, epochs, **({"valid_loader": None, "score": list} | options))
 
 
-def test_the_median_step_is_extrapolated_after_a_warm_up(clock: Clock) -> None:
+def test_the_median_step_is_extrapolated_after_a_warm_up(clock: SimpleNamespace) -> None:
     durations = iter([6.0, 0.25, 0.25, 9.0, 0.2, 0.25])  # the median ignores the 9
     recipe = FakeRecipe(clock, steps=100, step_seconds=lambda *_: next(durations))
     cost = estimate(recipe, {0: 50})
@@ -98,18 +88,20 @@ def test_the_median_step_is_extrapolated_after_a_warm_up(clock: Clock) -> None:
     assert cost.peak_memory_mb >= cost.base_memory_mb > 16
 
 
-def test_slow_steps_are_measured_once_after_a_warm_up(clock: Clock) -> None:
+def test_slow_steps_are_measured_once_after_a_warm_up(clock: SimpleNamespace) -> None:
     recipe = FakeRecipe(clock, steps=100, step_seconds=lambda *_: 100.0)
     assert estimate(recipe, {0: 1}).estimated_seconds == 10_000
     assert len(recipe.taken) == 2
 
 
 @pytest.mark.parametrize(("batches", "scored"), [(100, 2), (1, 1), (0, 0)])
-def test_validation_is_extrapolated_from_batches(clock: Clock, batches: int, scored: int) -> None:
+def test_validation_is_extrapolated_from_batches(
+    clock: SimpleNamespace, batches: int, scored: int
+) -> None:
     def score(data: Iterable[Any]) -> None:
         data = list(data)
         assert data == [(0, step) for step in range(scored)]
-        clock.spend(0.5 * len(data))
+        clock.now += 0.5 * len(data)
 
     recipe = FakeRecipe(clock, steps=10, step_seconds=lambda *_: 1.0)
     cost = estimate(recipe, {0: 2}, valid_loader=FakeLoader(batches), score=score)
@@ -117,7 +109,9 @@ def test_validation_is_extrapolated_from_batches(clock: Clock, batches: int, sco
     assert cost.seconds_per_step == 1.0
 
 
-def test_each_kind_of_epoch_is_measured(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_kind_of_epoch_is_measured(
+    clock: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Three epochs have steps of one second; two have steps of four seconds."""
     recipe = FakeRecipe(clock, steps=10, step_seconds=lambda epoch, _: 1.0 if epoch < 3 else 4.0)
     cost = estimate(recipe, {0: 3, 3: 2}, valid_loader=FakeLoader(1))
@@ -132,7 +126,9 @@ def test_each_kind_of_epoch_is_measured(clock: Clock, capsys: pytest.CaptureFixt
     ]
 
 
-def test_all_ranks_take_the_steps_of_one(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_ranks_take_the_steps_of_one(
+    clock: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A rank that takes more steps than the others would wait for them forever."""
     recipe = FakeRecipe(clock, steps=9, step_seconds=lambda *_: 1.0)
     others = iter([False, False, True])

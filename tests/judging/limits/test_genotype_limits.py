@@ -64,14 +64,8 @@ def make_case(name: str) -> Case:
 
     def pieces(measure: Any) -> Callable[[AnyGenotype], float]:
         sizes: Any = {"classes": CLASSES, "sample_shape": IMAGE}
-        expected = ExpectedCost.measured(
-            context.space, context.candidates, measure=measure, **sizes
-        )
-        return lambda genotype: float(
-            expected(
-                {g: m.double() for g, m in context.space.mask(genotype, context.candidates).items()}
-            )
-        )
+        space, candidates = context.space, context.candidates
+        return ExpectedCost.measured(space, candidates, measure=measure, **sizes).of_genotype
 
     example = torch.empty(1, *IMAGE, device="meta")
     truth: Costs = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from functools import partial
 from typing import Any
 
@@ -178,14 +177,11 @@ def loss_of(net: Any, batch: tuple[Tensor, Tensor]) -> Tensor:
 
 
 def dense(net: Supernet, batch: tuple[Tensor, Tensor]) -> Tensor:
-    net = copy.deepcopy(net)
     alphas = list(net.alphas.values())
     gradients = torch.autograd.grad(loss_of(net, batch), alphas, create_graph=True)
-    rows = []
-    for entry in torch.cat([gradient.flatten() for gradient in gradients]):
-        row = torch.autograd.grad(entry, alphas, retain_graph=True)
-        rows.append(torch.cat([part.flatten() for part in row]))
-    return torch.stack(rows)
+    entries = torch.cat([gradient.flatten() for gradient in gradients])
+    rows = [torch.autograd.grad(entry, alphas, retain_graph=True) for entry in entries]
+    return torch.stack([torch.cat([part.flatten() for part in row]) for row in rows])
 
 
 def test_products_and_largest_eigenvalue_match_the_dense_hessian() -> None:

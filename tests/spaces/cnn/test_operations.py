@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
 from typing import Any
 
 import pytest
@@ -288,19 +287,3 @@ def test_cells_outside_the_space_have_no_point(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         Cnn(candidates=candidates).encode(Genotype(normal, NODES, cell(0, 1), reduce_concat))
-
-
-def test_random_sources_and_operations_are_uniform() -> None:
-    generator = torch.Generator().manual_seed(7)
-    draws = 1500
-    pairs: Counter[Any] = Counter()
-    names: Counter[str] = Counter()
-    for _ in range(draws):
-        edges = Cnn().random(generator).edges("normal")[:4]
-        pairs[edges[2][0], edges[3][0]] += 1
-        names.update(name for _, _, name in edges)
-    assert set(pairs) == {(0, 1), (0, 2), (1, 2)}
-    assert set(names) == set(PRIMITIVES) - {"none"}
-    # Five standard deviations of a binomial count around its mean.
-    assert all(abs(n - draws / 3) < 5 * (draws * 2 / 9) ** 0.5 for n in pairs.values())
-    assert all(abs(n - 4 * draws / 7) < 5 * (4 * draws * 6 / 49) ** 0.5 for n in names.values())

@@ -169,12 +169,11 @@ def by_definition(net: Any, normalization: str, x: Tensor, weights: dict[str, Te
                 bias = None if layer.linear.bias is None else layer.linear.bias[: int(width)]
                 z = F.linear(x, layer.linear.weight[: int(width)], bias)
                 if normalization == "batch":
-                    z = (z - z.mean(0)) / (z.var(0, False) + 1e-5).sqrt()
+                    z = F.batch_norm(z, None, None, training=True)
                 elif normalization == "layer":
-                    mean, variance = z.mean(1, keepdim=True), z.var(1, False, keepdim=True)
-                    z = (z - mean) / (variance + 1e-5).sqrt()
+                    z = F.layer_norm(z, [int(width)])
                 z = getattr(torch, activation)(z)
-                y = torch.cat([z, torch.zeros(len(x), total.shape[1] - int(width)).double()], 1)
+                y = F.pad(z, (0, total.shape[1] - int(width)))
             total = total + weights[group][row, column] * y
         x = total
     return F.linear(x, net.classifier.weight, net.classifier.bias)

@@ -25,7 +25,7 @@ from darts.judging.devices.memory import count_weights
 from darts.judging.limits.decisions import GenotypeDecisions
 from darts.judging.limits.genotype_limits import GenotypeLimits
 from darts.searching.expected_cost import MEASURES, ExpectedCost
-from darts.spaces import AnyGenotype, SearchContext
+from darts.spaces import SearchContext
 from darts.spaces.module import Module
 from darts.spaces.module.choice import BaseChoice
 from darts.spaces.module.space import Network, Supernet
@@ -96,29 +96,14 @@ def cost_of(model: nn.Module, genotype: object, name: str) -> float:
 @pytest.mark.parametrize(
     ("model", "name"), [*itertools.product(MODELS, ["flops", "parameters"]), ("small", "flash")]
 )
-def test_the_cost_of_one_architecture_is_that_of_its_network(model: str, name: str) -> None:
+def test_the_expected_cost_is_the_mean_over_all_architectures(model: str, name: str) -> None:
     """Also of choices that are used twice, share their alphas, or are inside of others.
 
     What stands for a choice needs no flash.
     """
     base, space = MODELS[model](), Module()
-    draw = torch.Generator().manual_seed(0)
     with passed(base):
         cost, context = expected_cost(space, name)
-        found = set()
-        for _ in range(12):
-            genotype = space.random(draw)
-            chosen = {g: m.double() for g, m in space.mask(genotype, context.candidates).items()}
-            found.add(float(cost(chosen)))
-            assert float(cost(chosen)) == cost_of(base, genotype, name)
-    assert len(found) > 2
-
-
-@pytest.mark.parametrize("model", MODELS)
-def test_the_expected_cost_is_the_mean_over_all_architectures(model: str) -> None:
-    base, space = MODELS[model](), Module()
-    with passed(base):
-        cost, context = expected_cost(space, "flops")
         draw = torch.Generator().manual_seed(1)
         probabilities = {
             group: torch.rand(len(rows), len(rows[0]), generator=draw, dtype=torch.float64)
@@ -132,7 +117,9 @@ def test_the_expected_cost_is_the_mean_over_all_architectures(model: str) -> Non
             genotype = space.decode(point)
             mask = space.mask(genotype, context.candidates)
             weight = torch.stack([normalized[g][m].prod() for g, m in mask.items()]).prod()
-            mean += float(weight) * cost_of(base, genotype, "flops")
+            own = cost_of(base, genotype, name)
+            assert cost.of_genotype(genotype) == own
+            mean += float(weight) * own
         assert float(cost(probabilities)) == pytest.approx(mean, rel=1e-9)
 
 
@@ -174,19 +161,14 @@ def test_limits_hold_for_own_models() -> None:
     with passed(SmallNet()):
         space = Module()
         expected, context = expected_cost(space, "flash")
-
-        def masks(genotype: AnyGenotype) -> dict[str, Tensor]:
-            return {g: m.double() for g, m in space.mask(genotype, context.candidates).items()}
-
-        def cost(genotype: AnyGenotype) -> float:
-            return float(expected(masks(genotype)))
-
-        draw = torch.Generator().manual_seed(0)
+        cost, draw = expected.of_genotype, torch.Generator().manual_seed(0)
         sample = sorted((space.random(draw) for _ in range(10)), key=cost)
         bound, decisions = cost(sample[2]), GenotypeDecisions.of(context)
         given = (decisions, {"flash_kb": cost}, {"flash_kb": bound})
         context.limit = GenotypeLimits(*given, context.uniform())
-        assert cost(context.derive(masks(sample[-1]))) <= bound < cost(sample[-1])
+        mask = space.mask(sample[-1], context.candidates)
+        found = context.derive({group: own.double() for group, own in mask.items()})
+        assert cost(found) <= bound < cost(sample[-1])
 
 
 def by_hand(model: Any, x: Tensor, tables: dict[str, Tensor]) -> Tensor:

@@ -11,6 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from oracles.comparing import EXACT
+from oracles.recurrent_supernet import FUNCTIONS
 from torch import Tensor
 
 from darts.data.words import BEGIN, END, PADDING, UNKNOWN
@@ -30,12 +31,6 @@ from darts.spaces.recurrent.genotype import PRIMITIVES
 from darts.spaces.recurrent.network import EmbeddingDecoder, TranslationNetwork
 from darts.spaces.recurrent.supernet import TranslationSupernet
 
-FUNCTIONS: dict[str, Any] = {
-    "tanh": torch.tanh,
-    "relu": torch.relu,
-    "sigmoid": torch.sigmoid,
-    "identity": lambda x: x,
-}
 GENOTYPES = {name: entry.genotype for name, entry in PUBLISHED.items()} | {
     f"random-{seed}": Recurrent(nodes=1 + seed).random(torch.Generator().manual_seed(seed))
     for seed in range(5)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from oracles.comparing import EXACT
-from torch import Tensor
+from torch import Tensor, nn
 from transformer_supernets import CLASSES, WORDS, randomized, texts
 
 from darts.data import InputSpec
@@ -39,90 +41,64 @@ def make(task: str, genotype: Genotype = ALL, drop_path: float = 0.0, **sizes: A
     return randomized(Network(genotype, WORDS, classes=classes, config=config, drop_path=drop_path))
 
 
-def norm(x: Tensor, module: Any) -> Tensor:
-    centered = x - x.mean()
-    return centered / (centered.square().mean() + 1e-5).sqrt() * module.weight + module.bias
+def attention(y: Tensor, layer: Any, heads: int, causal: bool) -> Tensor:
+    projected = (y @ layer.project.weight.T).unflatten(1, (3, heads, -1)).permute(1, 2, 0, 3)
+    outputs = F.scaled_dot_product_attention(*projected, is_causal=causal)  # (heads, T, size)
+    return outputs.transpose(0, 1).flatten(1) @ layer.out.weight.T
 
 
-def gelu(x: float) -> float:
-    return 0.5 * x * (1 + math.erf(x / math.sqrt(2)))
-
-
-def attention(y: list[Tensor], layer: Any, heads: int, causal: bool) -> list[Tensor]:
-    size = WIDTH // heads
-    queries, keys, values = ([m @ word for word in y] for m in layer.project.weight.split(WIDTH))
-    outputs = []
-    for position, query in enumerate(queries):
-        visible = range(position + 1) if causal else range(len(y))
-        head_outputs = []
-        for head in range(heads):
-            rows = slice(head * size, (head + 1) * size)
-            scores = [float(query[rows] @ keys[i][rows]) / math.sqrt(size) for i in visible]
-            weights = [math.exp(score) for score in scores]
-            total = sum(w * values[i][rows] for w, i in zip(weights, visible, strict=True))
-            head_outputs.append(total / sum(weights))
-        outputs.append(layer.out.weight @ torch.cat(head_outputs))
-    return outputs
-
-
-def convolution(y: list[Tensor], layer: Any, taps: int, causal: bool) -> list[Tensor]:
-    outputs = []
+def convolution(y: Tensor, layer: Any, taps: int, causal: bool) -> Tensor:
+    outputs = torch.zeros_like(y)
     for position in range(len(y)):
-        total = torch.zeros(WIDTH, dtype=torch.float64)
         for tap in range(taps):
             other = position + tap - (taps - 1 if causal else (taps - 1) // 2)
             if 0 <= other < len(y):
-                total = total + layer.kernel[:, tap] * y[other]
-        outputs.append(total)
+                outputs[position] += layer.kernel[:, tap] * y[other]
     return outputs
 
 
-def blocks_word_by_word(net: Any, tokens: list[int], causal: bool) -> list[Tensor]:
-    """Return the output of the final norm for each word of one text."""
-    table = net.frame.embedding.table
-    x = []
-    for position, token in enumerate(tokens):
-        encoding = []
-        for i in range(WIDTH // 2):
-            angle = position / 10_000 ** (2 * i / WIDTH)
-            encoding += [math.sin(angle), math.cos(angle)]
-        x.append(table[token] * math.sqrt(WIDTH) + torch.tensor(encoding, dtype=torch.float64))
+def blocks_of_text(net: Any, tokens: Tensor, causal: bool) -> Tensor:
+    """Return the output of the final norm for the words of one text, ``(T,)`` -> ``(T, D)``."""
+
+    def norm(x: Tensor, layer: Any) -> Tensor:
+        return F.layer_norm(x, [WIDTH], layer.weight, layer.bias)
+
+    x = net.frame.embedding.table[tokens] * math.sqrt(WIDTH)
+    for position, i in itertools.product(range(len(tokens)), range(WIDTH // 2)):
+        angle = position / 10_000 ** (2 * i / WIDTH)
+        x[position, 2 * i] += math.sin(angle)
+        x[position, 2 * i + 1] += math.cos(angle)
     for block, (mixer, feed_forward) in zip(net.blocks, net.genotype.blocks, strict=True):
         if mixer != "identity":
             operation, number = mixer.split("_")
             mix = attention if operation == "attention" else convolution
-            y = [norm(word, block.mixer.norm) for word in x]
-            mixed = mix(y, block.mixer, int(number), causal)
-            x = [a + b for a, b in zip(x, mixed, strict=True)]
+            x = x + mix(norm(x, block.mixer.norm), block.mixer, int(number), causal)
         layer = block.feed_forward
         activation, ratio = feed_forward.split("_")
         assert layer.up.out_features == int(ratio) * WIDTH
-        for i, word in enumerate(x):
-            hidden = layer.up.weight @ norm(word, layer.norm) + layer.up.bias
-            function = gelu if activation == "gelu" else lambda v: max(v, 0.0)
-            units = [function(value) for value in hidden.tolist()]
-            x[i] = word + layer.down.weight @ torch.tensor(units, dtype=torch.float64)
-    return [norm(word, net.frame.norm) for word in x]
+        hidden = norm(x, layer.norm) @ layer.up.weight.T + layer.up.bias
+        x = x + (F.gelu if activation == "gelu" else F.relu)(hidden) @ layer.down.weight.T
+    return norm(x, net.frame.norm)
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("genotype", GENOTYPES.values(), ids=GENOTYPES)
-def test_the_language_model_equals_the_computation_word_by_word(genotype: Genotype) -> None:
+def test_the_language_model_equals_the_computation_text_by_text(genotype: Genotype) -> None:
     net = make("language", genotype)
     tokens = torch.randint(WORDS, (9, 2))
     out = net(tokens)
     assert out.hidden.shape == (2, 0)
     assert out.logits.shape == (9, 2, WORDS)
     for column in range(2):
-        words = blocks_word_by_word(net, tokens[:, column].tolist(), causal=True)
-        expected = torch.stack([net.frame.embedding.table @ w + net.frame.bias for w in words])
-        torch.testing.assert_close(out.raw[:, column], torch.stack(words), **EXACT)
+        words = blocks_of_text(net, tokens[:, column], causal=True)
+        expected = words @ net.frame.embedding.table.T + net.frame.bias
+        torch.testing.assert_close(out.raw[:, column], words, **EXACT)
         torch.testing.assert_close(out.logits[:, column], expected, **EXACT)
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("genotype", GENOTYPES.values(), ids=GENOTYPES)
-def test_the_classifier_equals_the_computation_word_by_word(genotype: Genotype) -> None:
+def test_the_classifier_equals_the_computation_text_by_text(genotype: Genotype) -> None:
     net = make("classifier", genotype)
     lengths = (9, 1, 4)
     tokens = texts(*lengths)
@@ -130,8 +106,7 @@ def test_the_classifier_equals_the_computation_word_by_word(genotype: Genotype) 
     assert logits.shape == (3, CLASSES)
     head = net.frame.classifier
     for column, length in enumerate(lengths):
-        words = blocks_word_by_word(net, tokens[:length, column].tolist(), causal=False)
-        mean = torch.stack(words).sum(0) / length
+        mean = blocks_of_text(net, tokens[:length, column], causal=False).mean(0)
         torch.testing.assert_close(logits[column], head.weight @ mean + head.bias, **EXACT)
 
 
@@ -248,43 +223,23 @@ MIXED = Genotype((("lstm", "gelu_1"), ("identity", "relu_2"), ("lstm", "identity
 WITH_ATTENTION = Genotype((("attention_2", "gelu_1"), ("lstm", "identity"), ("conv_3", "relu_1")))
 
 
-def lstm_step_by_step(layer: Lstm, x: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, ...]:
-    """Compute an LSTM for one text ``(T, D)``, word by word and unit by unit."""
-    weights: Any = layer.lstm
-
-    def sigmoid(value: float) -> float:
-        return 1 / (1 + math.exp(-value))
-
-    outputs = []
-    for word in x:
-        y = (word - word.mean()) / (word.var(correction=0) + 1e-5).sqrt()
-        y = y * layer.norm.weight + layer.norm.bias
-        inputs = weights.weight_ih_l0 @ y + weights.bias_ih_l0
-        gates = (inputs + weights.weight_hh_l0 @ hidden + weights.bias_hh_l0).tolist()
-        cells, units = [], []
-        for unit in range(WIDTH):
-            write, keep, new, read = (gates[gate * WIDTH + unit] for gate in range(4))
-            value = sigmoid(keep) * float(cell[unit]) + sigmoid(write) * math.tanh(new)
-            cells.append(value)
-            units.append(sigmoid(read) * math.tanh(value))
-        hidden, cell = x.new_tensor(units), x.new_tensor(cells)
-        outputs.append(hidden)
-    return torch.stack(outputs), hidden, cell
-
-
 @torch.no_grad()
-def test_the_layer_equals_its_formula() -> None:
+def test_the_layer_runs_a_cell_word_by_word() -> None:
     torch.manual_seed(0)
-    layer = randomized(Lstm(WIDTH))
+    layer, cell = randomized(Lstm(WIDTH)), nn.LSTMCell(WIDTH, WIDTH).double()
+    weights = layer.lstm.state_dict()
+    cell.load_state_dict({name: weights[f"{name}_l0"] for name in cell.state_dict()})
     x = torch.randn(2, 5, WIDTH, dtype=torch.float64)
     state = torch.randn(2, 2 * WIDTH, dtype=torch.float64)
     for before in (state, None):
+        hidden, memory = (torch.zeros_like(state) if before is None else state).chunk(2, dim=1)
+        outputs = []
+        for word in layer.norm(x).unbind(1):
+            hidden, memory = cell(word, (hidden, memory))
+            outputs.append(hidden)
         y, after = layer(x, before)
-        for text in range(2):
-            initial = torch.zeros_like(state) if before is None else state
-            expected = lstm_step_by_step(layer, x[text], *initial[text].chunk(2))
-            torch.testing.assert_close(y[text], expected[0], **EXACT)
-            torch.testing.assert_close(after[text], torch.cat(expected[1:]), **EXACT)
+        torch.testing.assert_close(y, torch.stack(outputs, dim=1), **EXACT)
+        torch.testing.assert_close(after, torch.cat([hidden, memory], dim=1), **EXACT)
 
 
 @pytest.mark.parametrize("genotype", [PLAIN, MIXED], ids=["plain", "mixed"])
@@ -318,7 +273,7 @@ def test_a_network_of_lstms_has_no_positional_encoding(positions: str) -> None:
     assert Genotype((("identity", "relu_1"),)).needs_positions
     net = make("language", PLAIN, positions=positions, max_length=3)
     assert net(torch.randint(WORDS, (9, 2))).logits.shape == (9, 2, WORDS)  # longer than max_length
-    assert isinstance(net.frame.positional_encoding, torch.nn.Identity)
+    assert isinstance(net.frame.positional_encoding, nn.Identity)
 
 
 def test_parameters_and_macs_match_a_hand_count() -> None:
