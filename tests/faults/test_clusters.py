@@ -257,7 +257,7 @@ def test_ctrl_c_stops_all_jobs(
     assert differences(end_of("find", directory), local["find"]) == []
 
 
-@pytest.mark.parametrize("library", PLACES)
+@pytest.mark.parametrize("library", CLUSTERS)
 def test_a_second_ctrl_c_ends_the_command(tmp_path: Path, library: str) -> None:
     directory = tmp_path / "find"
     words = words_of("find", directory, *options_of(library, tmp_path))
