@@ -114,7 +114,7 @@ class Evaluation:
             "seed": trained.config.seed,
             "device": str(ranks.device),
             "ranks": ranks.size,
-            "genotype": str(trained.genotype),
+            **trained.architecture,
         }
 
     def _importance(self, loader: Loader | None) -> ImportanceFile:
@@ -141,7 +141,8 @@ class Evaluation:
     def write(self, files: RunDirectory) -> JsonObject:
         """Write all files of an evaluation, the summary last; return the complete summary."""
         trained, figures = self.trained, self.trained.config.tracking.figures
-        files.write("genotype.json", trained.genotype.to_json())
+        if trained.trees is None:
+            files.write("genotype.json", trained.genotype.to_json())
         if text := self.objective.sample_outputs():
             name = f"samples_{self.split}.md"
             with optional(files.path / name):

@@ -10,12 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from darts.data import decode
 from darts.data.audio import SUFFIXES as RECORDINGS
 from darts.data.columns import FEW, NUMBER, as_number, infer, is_missing
-from darts.data.table_file import find_tables, read_table
+from darts.data.table_file import Table, find_tables, read_table
 
 TABLES = (".csv", ".tsv", ".parquet")
 LAYOUTS = (
@@ -43,23 +41,30 @@ def guess_data(path: Path, label: str | None = None) -> Guess:
         ValueError: If there is nothing, or no data in a known layout.
     """
     if not path.exists():
-        raise ValueError(f"{path}: there is no such file or folder")
-    found = _file(path, label) if path.is_file() else _folder(path, label)
+        raise ValueError(
+            f"{path}: there is no such file or folder; data that is not in files of your own has a "
+            "name, for example dataset=digits"
+        )
+    found: Guess | None = None
+    if path.is_dir():
+        found = _folder(path, label)
+    elif path.suffix.lower() in TABLES:
+        found = _table(read_table(path), label)
     if found is None:
         raise ValueError(f"{path}: no known data; it can be {LAYOUTS}; or set dataset=NAME")
     return Guess({**found.settings, "dataset.root": str(path)}, found.reason)
 
 
-def _file(path: Path, label: str | None) -> Guess | None:
-    return _table(path, label) if path.suffix.lower() in TABLES else None
-
-
 def _folder(path: Path, label: str | None) -> Guess | None:
     for name, layout in (("train.npz", "npz"), ("train_x.npy", "challenge")):
         if (path / name).is_file():
-            return Guess({"dataset": layout, **_array_task(path / "train_y.npy")}, name)
+            return Guess({"dataset": layout}, name)
     if "train" in (tables := find_tables(path)):
-        return _texts(tables["train"]) or _table(tables["train"], label)
+        table = read_table(tables["train"])
+        if sorted(table.columns) != ["label", "text"]:
+            return _table(table, label)
+        settings = {"dataset": "documents", "task": "text_classification"}
+        return Guess(settings, f"{table.path.name} with the columns label and text")
     if (path / "train.txt").is_file():
         return Guess({"dataset": "text", "task": "language_model"}, "train.txt, a running text")
     languages = sorted(file.suffix[1:] for file in path.glob("train.*") if file.is_file())
@@ -79,25 +84,7 @@ def _class_folders(folder: Path) -> Guess | None:
     return None
 
 
-def _array_task(file: Path) -> dict[str, str]:
-    """Return the task for the targets in a file, if there is one."""
-    if not file.is_file():
-        return {}
-    targets = np.load(file, mmap_mode="r", allow_pickle=False)
-    is_number = targets.dtype.kind == "f" and bool((targets != np.round(targets)).any())
-    return {"task": "regression"} if is_number else {}
-
-
-def _texts(file: Path) -> Guess | None:
-    """Return the guess for a table of a class and a text, with the names of these columns."""
-    if sorted(read_table(file).columns) != ["label", "text"]:
-        return None
-    settings = {"dataset": "documents", "task": "text_classification"}
-    return Guess(settings, f"{file.name} with the columns label and text")
-
-
-def _table(file: Path, label: str | None) -> Guess:
-    table = read_table(file)
+def _table(table: Table, label: str | None) -> Guess:
     target = label or table.columns[-1]
     table.check_columns([target], " for dataset.label")
     cells = table.column(target)

@@ -88,7 +88,7 @@ def conclude(
     networks, metric = race.pool.networks[winner.candidate.family], race.metric[0]
     directory = (final or winner).directory if ensemble is None else ensemble.directory
     write_answer(race.directory, directory, winner.candidate.architecture)
-    # After a final run without validation data, the temperature is that of the training before.
+    # A final run on all samples has no validation data; then the network before it has some.
     scored = winner if final is None or math.isnan(final.score) else final
     calibrate(race.directory, scored.directories if ensemble is None else [directory])
     baseline = Result(race.candidates[chosen.baseline], (), chosen.baseline_summary, math.nan)

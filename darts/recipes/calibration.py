@@ -8,26 +8,19 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from darts.data import Batch
 from darts.data.targets import CLASSES
 from darts.recipes.temperature import fit_temperature, save_temperature
-from darts.recipes.trained import TrainedNetwork, score_split
+from darts.recipes.trained import TrainedNetwork, open_split
 from darts.tasks import Objective
 from darts.tasks.sample_objective import SampleTask
 from darts.training.distributed import Ranks
+from darts.training.scoring import predict_all
 
 
 def validation_outputs(run: Path, ranks: Ranks) -> tuple[Tensor, Tensor, Objective]:
     """Return the outputs of a network, ``(N, K)``, with targets and objective, on the CPU."""
-    rows = list[tuple[Tensor, Tensor]]()
-
-    def observe(objective: Objective, outputs: object, batch: Batch) -> None:
-        assert isinstance(outputs, Tensor)
-        rows.append((outputs.cpu().double(), batch[1].cpu()))
-
-    objective, _ = score_split(TrainedNetwork.load(str(run)), ranks, "valid", observe)
-    outputs, targets = (torch.cat(column) for column in zip(*rows, strict=True))
-    return outputs, targets, objective
+    net, loader, objective = open_split(TrainedNetwork.load(str(run)), ranks, "valid")
+    return *predict_all(net, loader.epoch(0), objective, device=ranks.device), objective
 
 
 def calibrate(target: Path, runs: Sequence[Path]) -> None:

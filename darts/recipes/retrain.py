@@ -11,7 +11,7 @@ import dataclasses
 import math
 import shlex
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 
 import torch
@@ -34,7 +34,6 @@ from darts.spaces.lookup import find_genotype
 from darts.spaces.network import FittingData, fit_layers
 from darts.spaces.rank_dropout import set_batch_share
 from darts.tasks.classification import Classification
-from darts.tasks.metrics import joined
 from darts.tracking import print_lines, print_summary, read_metrics
 from darts.tracking.optional import optional
 from darts.training.averaging import Averaging
@@ -48,7 +47,7 @@ from darts.training.loop import EpochReport, Recipe, StepReport, TrainingLoop
 from darts.training.restarts import ADVICE, LowerRateRestarts
 from darts.training.run import TrainingRun
 from darts.training.schedules import rate_of_epoch, stable_rate, warmup_cosine
-from darts.training.scoring import evaluate, memorizes
+from darts.training.scoring import evaluate, memorizes, predict_all
 from darts.training.state import require_fitting_network
 from darts.training.steps import Diverged, optimizer_steps, set_learning_rate, weight_optimizer
 from darts.typed_values import entry
@@ -293,23 +292,14 @@ class Retraining(Recipe):
                 f"valid_{config.metric} has plateaued: the weights are averaged from now on"
             )
 
-    def score(
-        self,
-        batches: Iterable[Batch],
-        net: nn.Module | None = None,
-        observe: Callable[[object, Batch], None] | None = None,
-    ) -> dict[str, float]:
-        """Return all metrics of a network; by default of the run's, or of its averaged weights.
-
-        ``observe`` is called with the predictions for each batch and the batch.
-        """
+    def score(self, batches: Iterable[Batch], net: nn.Module | None = None) -> dict[str, float]:
+        """Return all metrics of a network; by default of the run's, or of its averaged weights."""
         return evaluate(
             net or self.state.averaging.scored_net,
             batches,
             self.objective,
             device=self.ranks.device,
             precision=self.config.precision,
-            observe=observe,
         )
 
     # The end of the retraining.
@@ -351,21 +341,14 @@ class Retraining(Recipe):
     def calibrate(self) -> None:
         """Divide the outputs of the selected network by a temperature, also in the checkpoint."""
         assert self.score_loader is not None
-        logits: list[Tensor] = []
-        classes: list[Tensor] = []
-
-        def observe(outputs: object, batch: Batch) -> None:
-            assert isinstance(outputs, Tensor)
-            logits.append(outputs)
-            classes.append(batch[1])
-
+        net, batches = self.state.averaging.scored_net, self.score_loader.epoch(0)
+        device, precision = self.ranks.device, self.config.precision
         with self.run.phase("validation"):
-            self.score(self.score_loader.epoch(0), observe=observe)
-        outputs, labels = (torch.from_numpy(joined(parts)) for parts in (logits, classes))
-        temperature = fit_temperature(outputs, labels.long())
+            found = predict_all(net, batches, self.objective, device=device, precision=precision)
+        temperature = fit_temperature(*found)
         if self.ranks.main:
             save_temperature(self.run.path, temperature)
-        divide_outputs(self.state.averaging.scored_net, temperature)
+        divide_outputs(net, temperature)
 
     def write_card(self, summary: JsonObject) -> None:
         """Write the model card."""

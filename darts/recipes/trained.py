@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from darts.config import RetrainConfig, rebuild
-from darts.data import Batch, load_split
+from darts.data import Batch, Loader, load_split
 from darts.data.targets import CLASSES
 from darts.data_modules import DataModule, check_data_kind, make_data_module
 from darts.reading import JsonObject
@@ -69,7 +69,7 @@ class TrainedNetwork(DataDescription):
     epoch: int  # of the selected weights, from 1
     weights: Mapping[str, Tensor]  # state dict of the network
     members: tuple[Member, ...] = ()  # of an ensemble, including the first
-    trees: TreeSizes | None = None  # the weights are those of trees, not of the genotype
+    trees: TreeSizes | None = None  # of an ensemble of trees, which has no genotype of its own
     temperature: float = 1.0  # divides the outputs, see darts.recipes.temperature
 
     @classmethod
@@ -104,6 +104,13 @@ class TrainedNetwork(DataDescription):
                 if math.prod(spec.shape) > EXAMPLE_LIMIT:
                     raise Misfit(f"input_specs[{number}].shape is too large: {spec.shape[:8]}")
         return trained
+
+    @property
+    def architecture(self) -> JsonObject:
+        """The architecture for summaries: the genotype, or the number of trees."""
+        if self.trees is not None:
+            return {"trees": self.trees.trees}
+        return {"genotype": str(self.genotype)}
 
     def build(self) -> NetworkBase:
         """Return the network with its weights, on the CPU."""
@@ -195,6 +202,17 @@ def build_on(trained: TrainedNetwork, device: torch.device) -> NetworkBase:
     return net
 
 
+def open_split(
+    trained: TrainedNetwork, ranks: Ranks, split: str, batch_size: int | None = None
+) -> tuple[NetworkBase, Loader, Objective]:
+    """Return a network on its device, a split that its data has, and the objective."""
+    data = open_data(trained, ranks, batch_size=batch_size)
+    subsets = load_split(trained.file.parent / "split.npz") if split == "valid" else {}
+    loader = data.held_out_loader(split, subsets)
+    assert loader is not None
+    return build_on(trained, ranks.device), loader, data.objective()
+
+
 def score_split(
     trained: TrainedNetwork,
     ranks: Ranks,
@@ -207,11 +225,8 @@ def score_split(
     Return the objective and all scores. ``observe`` is called with the objective, the predictions
     for each batch, and the batch.
     """
-    data = open_data(trained, ranks, batch_size=batch_size)
-    subsets = load_split(trained.file.parent / "split.npz") if split == "valid" else {}
-    loader, objective = data.held_out_loader(split, subsets), data.objective()
-    assert loader is not None
-    net, seen = build_on(trained, ranks.device), partial(observe, objective)
+    net, loader, objective = open_split(trained, ranks, split, batch_size)
+    seen = partial(observe, objective)
     with torch.inference_mode():
         scores = evaluate(net, loader.epoch(0), objective, device=ranks.device, observe=seen)
     return objective, scores

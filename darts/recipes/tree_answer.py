@@ -24,7 +24,7 @@ def compare_trees(
         summary: The summary of the network.
         metric: The steering metric.
         can_win: Whether trees with a better validation score become the answer: their file becomes
-            the checkpoint, and the scores of the network get names with "network_".
+            the checkpoint, and scores and verdict of the network get names with "network_".
     """
     name = metric.name
     values = {**summary, "tree_setting": trees.setting, "tree_seconds": trees.seconds}
@@ -40,10 +40,8 @@ def compare_trees(
         (run / "model_card.md").unlink(missing_ok=True)  # of the network
         own = [key for key in summary if key.startswith("valid_") or key in scores]
         values |= {f"network_{key}": values.pop(key) for key in own} | scores
-        values["verdict"] = (
-            f"The trees are the result: their valid_{name} is better than that of the network. "
-            f"{values['verdict']}"
-        )
+        values["network_verdict"] = summary["verdict"]
+        values["verdict"] = f"The trees are the result: their valid_{name} is better."
     return values | {"result": "trees" if can_win and wins else "network"}
 
 

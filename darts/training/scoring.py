@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from darts.data import Batch
 from darts.tasks import Forward, Objective
+from darts.tasks.metrics import joined
 from darts.training.device import precision_context
 
 
@@ -52,6 +53,29 @@ def evaluate(
             if observe is not None:
                 observe(outputs, batch)
     return scores.compute()
+
+
+def predict_all(
+    net: nn.Module,
+    batches: Iterable[Batch],
+    objective: Objective,
+    *,
+    device: torch.device,
+    precision: str = "fp32",
+) -> tuple[Tensor, Tensor]:
+    """Return the outputs ``(N, K)`` float64 for the samples of all ranks, and their targets.
+
+    The network returns one row of outputs for each sample. Both tensors are on the CPU.
+    """
+    rows: list[tuple[Tensor, Tensor]] = []
+
+    def observe(outputs: object, batch: Batch) -> None:
+        assert isinstance(outputs, Tensor)
+        rows.append((outputs, batch[1]))
+
+    evaluate(net, batches, objective, device=device, precision=precision, observe=observe)
+    outputs, targets = (torch.from_numpy(joined(column)) for column in zip(*rows, strict=True))
+    return outputs, targets.to(rows[0][1].dtype)
 
 
 def memorizes(row: Mapping[str, Any]) -> bool:

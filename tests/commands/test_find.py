@@ -196,6 +196,8 @@ def test_better_trees_are_used_like_a_network(
     arguments = commands.printed_arguments(run.out, "evaluate")
     done = commands.run("evaluate", tmp_path / "evaluate", *arguments)
     assert done.result["test_accuracy"] == summary["test_accuracy"]
+    assert done.result["trees"] > 0
+    commands.run("report", tmp_path, str(done.directory))
     exported = commands.printed_arguments(run.out, "export")
     commands.run("export", tmp_path / "export", *exported, "format=torch_export")
     rows = tiny_tasks.wine().drop(columns="cultivar").to_numpy()[:20]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from darts.config import ConfigError
@@ -24,6 +23,7 @@ FILES = {
     "class folders": (["cat/deep/1.png", "dog/2.png"], {"dataset": "imagefolder"}),
     "recordings": (["train/a/1.wav"], {"dataset": "audiofolder"}),
     "arrays": (["train.npz"], {"dataset": "npz"}),
+    "challenge": (["train_x.npy", "train_y.npy"], {"dataset": "challenge"}),
     "text": (["train.txt", "test.txt"], {"dataset": "text", "task": "language_model"}),
     "translations": (
         ["train.en", "train.de", "test.en", "test.de"],
@@ -39,14 +39,6 @@ def test_names_of_files_decide(kind: str, tmp_path: Path) -> None:
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).touch()
     assert settings(tmp_path) == expected
-
-
-@pytest.mark.parametrize("values", [[0.5, 1.5, 2], [0, 1, 2]])
-def test_the_targets_of_arrays_are_classes_or_numbers(values: list[float], tmp_path: Path) -> None:
-    np.save(tmp_path / "train_x.npy", np.zeros((3, 1, 5, 5)))
-    np.save(tmp_path / "train_y.npy", np.array(values))
-    task = {"task": "regression"} if 0.5 in values else {}
-    assert settings(tmp_path) == {"dataset": "challenge", **task}
 
 
 REGRESSION = {"dataset": "csv", "task": "regression"}

@@ -177,3 +177,4 @@ def test_better_trees_become_the_answer_if_they_may(
     if wins:
         assert (found["network_valid_accuracy"], found["network_test_accuracy"]) == (0.5, 0.4)
         assert "The trees are the result" in found["verdict"]
+        assert found["network_verdict"] == "Found."

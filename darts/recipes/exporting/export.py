@@ -70,7 +70,7 @@ def export(config: ExportConfig, invocation: Invocation) -> JsonObject:
             "outputs": outputs,
             "names": trained.target_names,
             "encoding": None if trained.encoding is None else asdict(trained.encoding),
-            "genotype": str(trained.genotype),
+            **trained.architecture,
         }
         files.write_json("network.json", description)
         files.begin(config, invocation.overrides)
@@ -89,7 +89,7 @@ def export(config: ExportConfig, invocation: Invocation) -> JsonObject:
                 **shown,
                 "epoch": trained.epoch,
                 "seed": trained.config.seed,
-                "genotype": str(trained.genotype),
+                **trained.architecture,
             }
         )
     print_summary("export", shown)

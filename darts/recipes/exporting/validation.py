@@ -139,7 +139,7 @@ def score_drop(metric: str, before: float, after: float, *, higher_is_better: bo
 def median_milliseconds(graphs: Sequence[Graph], inputs: Sequence[Tensor]) -> list[float]:
     """Return the median time of a pass of each graph, on one thread.
 
-    ``inputs`` are those of a batch of one sample.
+    ``inputs`` is a batch of one sample, as the graphs take it.
     """
 
     def pass_of(graph: Graph) -> Callable[[Tensor], object]:
