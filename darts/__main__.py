@@ -1,4 +1,4 @@
-"""All commands behind one name: ``python -m darts search``, or ``darts search`` if installed."""
+"""All commands behind one name: ``darts search``, or ``python -m darts search``."""
 
 from __future__ import annotations
 

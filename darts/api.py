@@ -1,4 +1,4 @@
-"""The Python API: ``darts.search(...)`` does what ``python -m darts.search`` does.
+"""The Python API: ``darts.search(...)`` does what ``darts search`` does.
 
 ``import darts`` provides these names. The modules of the commands, such as ``darts/search.py``,
 are scripts that no other module imports. An import would replace the function ``darts.search`` by
@@ -75,7 +75,7 @@ def search(
     overrides: Sequence[str] = (),
     **settings: object,
 ) -> SearchRun:
-    """Search for an architecture, as ``python -m darts.search`` does.
+    """Search for an architecture, as ``darts search`` does.
 
     Args:
         model: A model of your own that contains choices; None for one of the other spaces.
@@ -118,7 +118,7 @@ def retrain(
     overrides: Sequence[str] = (),
     **settings: object,
 ) -> RetrainRun:
-    """Train and score the network of a genotype, as ``python -m darts.retrain`` does.
+    """Train and score the network of a genotype, as ``darts retrain`` does.
 
     Args:
         genotype: A genotype; the name of a published one, its text, a JSON file or the directory of
@@ -168,7 +168,7 @@ def find(
     overrides: Sequence[str] = (),
     **settings: object,
 ) -> FindRun:
-    """Find the best network for a data set, as ``python -m darts.find`` does.
+    """Find the best network for a data set, as ``darts find`` does.
 
     The function starts worker processes. A program that calls it must therefore protect its main
     part with ``if __name__ == "__main__":``.
@@ -218,7 +218,7 @@ def create_model(
     """Return an untrained network that classifies images or rows.
 
     Args:
-        genotype: A published name such as "DARTS_V2", see ``python -m darts.genotypes``; the text
+        genotype: A published name such as "DARTS_V2", see ``darts genotypes``; the text
             of a genotype; or the run directory or file that contains it.
         classes: Number of classes.
         in_channels: Channels of the images, or numbers of a row.

@@ -1,4 +1,4 @@
-"""Compare a search method with baselines of equal cost: ``python -m darts.compare``.
+"""Compare a search method with baselines of equal cost: ``darts compare``.
 
 Each run is an ordinary search or retraining, by default in a worker process. Its directory is
 inside the directory of the comparison. ``report.md`` states what the scores show and what they do

@@ -1,4 +1,4 @@
-"""Measure and predict the latency of networks on a device: ``python -m darts.device ACTION``.
+"""Measure and predict the latency of networks on a device: ``darts device ACTION``.
 
 ``measure`` times the operations of a space on this machine, ``fit`` fits a latency model to
 measurements of any device, and ``compare`` compares a model with measurements.
@@ -50,7 +50,7 @@ def check(config: DeviceConfig) -> None:
     if "images" not in config.space.data_kinds:
         names = [name for name, space in SPACES.items() if "images" in space.data_kinds]
         raise ConfigError(
-            f"space={config.space.name}: darts.device needs networks of images; choose from "
+            f"space={config.space.name}: darts device needs networks of images; choose from "
             f"{', '.join(names)}"
         )
     if len(config.shape) != 3:
@@ -175,7 +175,7 @@ def compare_model(config: DeviceConfig, directory: Path) -> JsonObject:
     if config.networks:
         if not isinstance(model, LookupTable):
             raise ConfigError(
-                f"networks={config.networks}: needs a lookup table of darts.device measure, which "
+                f"networks={config.networks}: needs a lookup table of darts device measure, which "
                 f"says how to measure; got model={config.model!r}"
             )
         accuracies["networks"] = test_on_this_machine(config, model)

@@ -1,4 +1,4 @@
-"""Score a retrained network: ``python -m darts.evaluate checkpoint=runs/retrain/<run>``.
+"""Score a retrained network: ``darts evaluate checkpoint=runs/retrain/<run>``.
 
 Keys that people use first::
 

@@ -1,4 +1,4 @@
-"""Export a trained network as a graph for a runtime: ``python -m darts.export checkpoint=RUN``.
+"""Export a trained network as a graph for a runtime: ``darts export checkpoint=RUN``.
 
 Keys that people use first::
 

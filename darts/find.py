@@ -1,6 +1,6 @@
-"""Find the best network for a data set within a time budget: ``python -m darts.find``.
+"""Find the best network for a data set within a time budget: ``darts find``.
 
-``python -m darts.find PATH`` recognizes what data of your own is at a path.
+``darts find PATH`` recognizes what data of your own is at a path.
 Keys that people use first::
 
     Data: dataset=NAME dataset.root=DIR dataset.size=32 dataset.subset=1000 task=NAME

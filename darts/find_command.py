@@ -1,4 +1,4 @@
-"""The run of ``darts.find``: the best network for a data set within a time budget.
+"""The run of ``darts find``: the best network for a data set within a time budget.
 
 Baselines, which are networks that need no search, take part in the run. A found network is the
 result only if its validation score is better than the score of the best baseline. The summary
@@ -64,7 +64,7 @@ TREES = 0.05
 def check(config: FindConfig) -> None:
     """Raise ``ConfigError`` if the settings do not fit together; no data is read."""
     if rank_and_size()[1] > 1:
-        raise ConfigError("darts.find starts its own processes: set workers=N, not torchrun")
+        raise ConfigError("darts find starts its own processes: set workers=N, not torchrun")
     budget_seconds(config.budget)
     check_executor(config.executor, config.workers)
     check_config(config)
@@ -103,7 +103,7 @@ def write_export(config: FindConfig, directory: Path) -> JsonObject:
     """
     name, int8 = split_export(config.export)
     words = [f"checkpoint={directory}", f"format={name}", *(["quantize=int8"] if int8 else [])]
-    print_lines("", "Exporting it:", f"  python -m darts.export {shlex.join(words)}")
+    print_lines("", "Exporting it:", f"  darts export {shlex.join(words)}")
     words[0] = f"checkpoint={quoted(str(directory))}"
     export_config: ExportConfig = compose("export", words)
     try:
@@ -256,7 +256,7 @@ def outlook(race: Race, conclusion: Conclusion) -> str:
     unit, seconds = ("minutes", 60) if race.config.budget.hours is None else ("hours", 3600)
     return (
         f"The winner may still improve after {winner.epochs} epochs. Continue with more time: "
-        f"python -m darts.find {shlex.quote(f'resume={race.directory}')} budget.{unit}="
+        f"darts find {shlex.quote(f'resume={race.directory}')} budget.{unit}="
         f"{2 * race.stopwatch.total / seconds:g}"
     )
 
@@ -280,11 +280,10 @@ def print_interrupted(race: Race) -> None:
         checkpoint = shlex.quote(f"checkpoint={race.directory}")
         shown = race.describe(race.results[candidate.name]) if race.results else candidate.name
         print_lines(
-            f"the best network so far is {shown}; score it with: "
-            f"python -m darts.evaluate {checkpoint}"
+            f"the best network so far is {shown}; score it with: darts evaluate {checkpoint}"
         )
     argument = shlex.quote(f"resume={race.directory}")
-    print_lines(f"stopped and saved; continue with: python -m darts.find {argument}")
+    print_lines(f"stopped and saved; continue with: darts find {argument}")
 
 
 def best_so_far(race: Race) -> tuple[Candidate, Path] | None:
@@ -330,7 +329,7 @@ def print_results(summary: JsonObject, run: RunDirectory, kind: str) -> None:
         *([f"Predictions for {count:,} test samples without labels: {file}"] if count else []),
         "",
         "Score it again, use it, or export it:" if is_scored else "Use it, or export it:",
-        *([f"  python -m darts.evaluate {checkpoint}"] if is_scored else []),
-        *([f"  python -m darts.predict {checkpoint} input=PATH"] if kind in CLASSIFIED else []),
-        f"  python -m darts.export {checkpoint}",
+        *([f"  darts evaluate {checkpoint}"] if is_scored else []),
+        *([f"  darts predict {checkpoint} input=PATH"] if kind in CLASSIFIED else []),
+        f"  darts export {checkpoint}",
     )

@@ -1,4 +1,4 @@
-"""List, draw, validate and compare genotypes: ``python -m darts.genotypes``.
+"""List, draw, validate and compare genotypes: ``darts genotypes``.
 
 Keys that people use first::
 

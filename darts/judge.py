@@ -1,4 +1,4 @@
-"""Score architectures cheaply, and check the scores against the truth: ``python -m darts.judge``.
+"""Score architectures cheaply, and check the scores against the truth: ``darts judge``.
 
 If the true scores of the architectures are known, the summary says how well the judge's ranking
 agrees with them, what it costs, and how well the numbers of parameters and MACs alone would do.

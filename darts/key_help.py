@@ -41,7 +41,7 @@ class Field(NamedTuple):
 
 def purpose(command: str) -> str:
     """Return what a command does: the first line of its module, without the example."""
-    return _docstring(command).partition(": ``python")[0]
+    return _docstring(command).partition(": ``darts")[0]
 
 
 def _docstring(command: str) -> str:

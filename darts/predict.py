@@ -1,4 +1,4 @@
-"""Predict with a trained network: ``python -m darts.predict checkpoint=RUN input=PATH``.
+"""Predict with a trained network: ``darts predict checkpoint=RUN input=PATH``.
 
 Keys that people use first::
 

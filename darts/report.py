@@ -1,4 +1,4 @@
-"""Write an HTML page about one or more runs: ``python -m darts.report runs/search/<run>``.
+"""Write an HTML page about one or more runs: ``darts report runs/search/<run>``.
 
 Keys that people use first::
 
@@ -18,7 +18,7 @@ from darts.writing import write_atomically
 def check(config: ReportConfig) -> None:
     """Raise ``ConfigError`` if the configuration is invalid."""
     if not config.runs:
-        raise ConfigError("name a run directory, as in python -m darts.report runs/search/<run>")
+        raise ConfigError("name a run directory, as in darts report runs/search/<run>")
     for run in config.runs:
         if not Path(run).is_dir():
             raise ConfigError(f"{run!r} is not a directory; name a run directory")

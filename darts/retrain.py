@@ -1,4 +1,4 @@
-"""Train the network of a genotype from scratch: ``python -m darts.retrain genotype=DARTS_V2``.
+"""Train the network of a genotype from scratch: ``darts retrain genotype=DARTS_V2``.
 
 Keys that people use first::
 

@@ -1,4 +1,4 @@
-"""Search for an architecture: ``python -m darts.search dataset=cifar10``.
+"""Search for an architecture: ``darts search dataset=cifar10``.
 
 Keys that people use first::
 

@@ -1,4 +1,4 @@
-"""Black-box search over architectures, hyperparameters or both: ``python -m darts.tune``.
+"""Black-box search over architectures, hyperparameters or both: ``darts tune``.
 
 A trial runs another command at one point. Workers evaluate the trials of a shared study. The run
 directory contains the best point and an analysis of the parameters.

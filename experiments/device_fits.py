@@ -3,7 +3,7 @@
     python experiments/device_fits.py --table FILE
 
 For each device and seed, models are fitted to random cells and tested on all other cells, as
-``python -m darts.device fit`` does. "Same operations" is the rank correlation of the latency of a
+``darts device fit`` does. "Same operations" is the rank correlation of the latency of a
 cell with the mean latency of all other cells that have the same number of each operation, which is
 about the best that a model that counts operations can reach.
 

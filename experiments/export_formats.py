@@ -1,7 +1,7 @@
 """One trained network in every format of ``darts.export``, in float32 and in int8.
 
-    python -m darts.search
-    python -m darts.retrain genotype=runs/search/<run>
+    darts search
+    darts retrain genotype=runs/search/<run>
     python experiments/export_formats.py --checkpoint runs/retrain/<run> --runs DIR
 
 Each export is a command of its own and measures its file: the accuracy on the validation split, the

@@ -46,7 +46,7 @@ class PublishedSearch:
         return self.alpha_lr * steps / (self.short_epochs * STEPS_PER_EPOCH)
 
     def arguments(self, method: str) -> list[str]:
-        """Return the overrides of ``python -m darts.search experiment=nas201_study``."""
+        """Return the overrides of ``darts search experiment=nas201_study``."""
         return [
             f"method={method}",
             f"epochs={self.short_epochs}",

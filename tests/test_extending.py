@@ -118,6 +118,6 @@ def test_options_that_an_addition_does_not_support_end_in_one_line(
     )
     assert codes == [2] * 4, err
     wrong_value, *lines = err.strip().splitlines()
-    assert wrong_value.startswith("darts.search: relaxation.temperature=-1")
+    assert wrong_value.startswith("darts search: relaxation.temperature=-1")
     assert len(lines) == 3, err
     assert all("space" in line for line in lines)

@@ -68,9 +68,7 @@ def render_report(results: ComparisonResults, overrides: Sequence[str]) -> str:
             joules=None if source is None else f"{sum(n.joules for n in networks):,.0f}",
             time=format_duration(sum(n.seconds for n in networks)),
             warning=plan.shared_counter_warning(sources),
-            commands=[
-                f"python -m darts.{name} {shlex.join(own)}" for name, own in commands.items()
-            ],
+            commands=[f"darts {name} {shlex.join(own)}" for name, own in commands.items()],
         )
     )
     # What is left out leaves empty lines.

@@ -88,7 +88,7 @@ class RunConfig:
 
 @dataclass
 class SearchConfig(RunConfig):
-    """``python -m darts.search``"""
+    """``darts search``"""
 
     epochs: int = number(50, low=1)  # length of the search
     # Share of the training samples for the weights; the others train the alphas. 1: all samples
@@ -123,7 +123,7 @@ class SearchConfig(RunConfig):
 
 @dataclass
 class RetrainConfig(RunConfig):
-    """``python -m darts.retrain``"""
+    """``darts retrain``"""
 
     genotype: str = MISSING  # a name, a JSON file, a run directory, or Genotype(...) text
     epochs: int = number(600, low=1)  # length of the training
@@ -182,7 +182,7 @@ class RetrainConfig(RunConfig):
 
 @dataclass
 class EvaluateConfig:
-    """``python -m darts.evaluate``"""
+    """``darts evaluate``"""
 
     name: str = "evaluate"
     checkpoint: str = MISSING  # a checkpoint file or the directory of a retrain run
@@ -197,7 +197,7 @@ class EvaluateConfig:
 
 @dataclass
 class PredictConfig:
-    """``python -m darts.predict``"""
+    """``darts predict``"""
 
     name: str = "predict"
     checkpoint: str = MISSING  # a checkpoint file or the directory of a retrain run
@@ -216,7 +216,7 @@ INT8 = "_int8"
 
 @dataclass
 class ExportConfig:
-    """``python -m darts.export``"""
+    """``darts export``"""
 
     name: str = "export"
     checkpoint: str = MISSING  # a checkpoint file or the directory of a retrain run
@@ -239,7 +239,7 @@ class ExportConfig:
 
 @dataclass
 class GenotypesConfig:
-    """``python -m darts.genotypes``"""
+    """``darts genotypes``"""
 
     draw: str | None = None  # genotype to draw
     validate: str | None = None  # genotype to check and describe
@@ -249,7 +249,7 @@ class GenotypesConfig:
 
 @dataclass
 class ReportConfig:
-    """``python -m darts.report RUN [RUN ...]``"""
+    """``darts report RUN [RUN ...]``"""
 
     runs: list[str] = field(default_factory=list)  # run directories
     out: str | None = None  # page to write; null: report.html in the first run directory
@@ -257,7 +257,7 @@ class ReportConfig:
 
 @dataclass
 class DeviceConfig:
-    """``python -m darts.device ACTION``"""
+    """``darts device ACTION``"""
 
     name: str = "device"
     action: str = choice("measure", *DEVICE_ACTIONS)

@@ -127,7 +127,7 @@ def _allow_own_models(command: str, given: Sequence[str]) -> list[str]:
     key = "space.target="
     if command == "find" and any(word.startswith(key) for word in given):
         raise ConfigError(
-            "space.target: darts.find chooses the space itself; use darts.tune for a model of your "
+            "space.target: darts find chooses the space itself; use darts tune for a model of your "
             "own"
         )
     for target in values_of("space.target", given):
@@ -210,7 +210,7 @@ def _rank_overrides(command: str, given: Sequence[str]) -> list[str]:
     rank, size = rank_and_size()
     if size > 1 and command in _PASSES_KEYS_ON:  # it starts runs itself
         raise ConfigError(
-            f"darts.{command} does not run with torchrun; tune and compare have workers=N instead"
+            f"darts {command} does not run with torchrun; tune and compare have workers=N instead"
         )
     if size > 1 and {"-m", "--multirun"}.intersection(given):
         raise ConfigError("--multirun starts runs one by one; call torchrun for each of them")
@@ -268,7 +268,7 @@ def _short_warnings(command: str) -> Callable[..., str]:
     def format_warning(message: object, category: object, filename: str, *line: object) -> str:
         if category is UserWarning and Path(filename).resolve().is_relative_to(_PACKAGE):
             text = for_terminal(" ".join(str(message).splitlines()))
-            return f"darts.{command}: warning: {text}\n"
+            return f"darts {command}: warning: {text}\n"
         return default(message, category, filename, *line)
 
     return format_warning
@@ -278,5 +278,5 @@ def _exit(command: str, message: str, *, code: int = 2) -> NoReturn:
     """Print one line on standard error and exit."""
     with suppress(OSError):  # the disk of a redirected output may be full
         text = for_terminal(" ".join(str(message).splitlines()))
-        print(f"darts.{command}: {text}", file=sys.stderr, flush=True)
+        print(f"darts {command}: {text}", file=sys.stderr, flush=True)
     raise SystemExit(code)

@@ -103,7 +103,7 @@ class ManyRunsConfig:
 
 @dataclass
 class TuneConfig(ManyRunsConfig):
-    """``python -m darts.tune``"""
+    """``darts tune``"""
 
     may_change_on_resume: ClassVar[tuple[str, ...]] = (
         "name", "resume", "budget.", "analysis.", "benchmark.", "tracking.", "workers", "heartbeat",
@@ -135,7 +135,7 @@ class TuneConfig(ManyRunsConfig):
 
 @dataclass
 class JudgeConfig(ManyRunsConfig):
-    """``python -m darts.judge``"""
+    """``darts judge``"""
 
     may_change_on_resume: ClassVar[tuple[str, ...]] = ("name", "resume")
 
@@ -153,7 +153,7 @@ class JudgeConfig(ManyRunsConfig):
 
 @dataclass
 class CompareConfig(ManyRunsConfig):
-    """``python -m darts.compare``"""
+    """``darts compare``"""
 
     may_change_on_resume: ClassVar[tuple[str, ...]] = (
         "name", "resume", "workers", "draws", "executor.",
@@ -176,7 +176,7 @@ class CompareConfig(ManyRunsConfig):
 
 @dataclass
 class FindConfig(ManyRunsConfig):
-    """``python -m darts.find``"""
+    """``darts find``"""
 
     may_change_on_resume: ClassVar[tuple[str, ...]] = (
         "name", "resume", "budget.", "benchmark.", "export", "workers", "executor.",
@@ -193,9 +193,9 @@ class FindConfig(ManyRunsConfig):
     benchmark: BenchmarkConfig = field(default_factory=BenchmarkConfig)
     # Largest number of networks whose predictions are averaged; 1: a single network.
     ensemble: int = number(1, low=1, high=100)
-    # Whether the trees may be the result that darts.find compares with the networks on tables.
+    # Whether the trees may be the result that darts find compares with the networks on tables.
     result: str = choice("network", "network", "any")
-    # Format of the file to export the network to, see darts.export, with an int8 variant of each
+    # Format of the file to export the network to, see darts export, with an int8 variant of each
     # graph; none: no file.
     export: str = choice("none", "none", *EXPORTS)
     executor: ExecutorConfig = field(default_factory=_processes)  # where the networks train

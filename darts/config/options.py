@@ -119,7 +119,7 @@ class TuneBudgetConfig:
 
 @dataclass
 class AnalysisConfig:
-    """Computations of ``darts.tune`` after the last trial."""
+    """Computations of ``darts tune`` after the last trial."""
 
     # Seeds per corner of the design {default, best} architecture x {default, best}
     # hyperparameters; 0 skips it.
@@ -129,7 +129,7 @@ class AnalysisConfig:
 
 @dataclass
 class FindBudgetConfig:
-    """Wall-clock time of a run of ``darts.find``, summed over all resumes; default: 10 minutes."""
+    """Wall-clock time of a run of ``darts find``, summed over all resumes; default: 10 minutes."""
 
     default_minutes: ClassVar[float] = 10.0
     hours: float | None = number(None, above=0)  # time of the whole run
@@ -138,7 +138,7 @@ class FindBudgetConfig:
 
 @dataclass
 class PretrainedConfig:
-    """Trained weights with which some networks of ``darts.find`` begin."""
+    """Trained weights with which some networks of ``darts find`` begin."""
 
     # none; auto: those that are on this machine; NETWORK, NETWORK.ENTRY, FILE or NETWORK:FILE, see
     # docs/find.md.
@@ -155,7 +155,7 @@ class LimitConfig:
     macs: float | None = number(None, above=0)  # largest number of multiply-accumulate operations
     parameters: float | None = number(None, above=0)  # largest number of weights
     latency_ms: float | None = number(None, above=0)  # milliseconds on limit.device
-    # Latency model: a file of darts.device, or NAME for devices/NAME.json or devices/NAME.csv. A
+    # Latency model: a file of darts device, or NAME for devices/NAME.json or devices/NAME.csv. A
     # search needs one; elsewhere, null measures on this machine.
     device: str | None = None
     flash_kb: float | None = number(None, above=0)  # 1,024 bytes of weights and statistics of norms
@@ -214,7 +214,7 @@ class FrontConfig:
 
 @dataclass
 class FindPlanConfig:
-    """Decisions of ``darts.find``; null: made from the data, measured speed and the budget."""
+    """Decisions of ``darts find``; null: made from the data, measured speed and the budget."""
 
     # What the slices of candidates have in common. epochs: the run can be repeated bit for bit.
     equal: str = choice("time", "time", "epochs")

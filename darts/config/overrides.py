@@ -58,12 +58,12 @@ def _translate(command: str, argument: str) -> str:
     """Translate one argument.
 
     * ``experiment=x`` becomes ``experiment/<command>=x``: each command has a folder of experiments.
-      ``darts.judge`` has none. It passes ``experiment=x`` on to ``darts.retrain``, whose
+      ``darts judge`` has none. It passes ``experiment=x`` on to ``darts retrain``, whose
       configuration describes its networks.
     * ``latest`` as a genotype, checkpoint or run to resume becomes the newest such run.
     * Genotype text and paths are quoted where Hydra's grammar does not accept their characters.
     * Keys of open mappings, such as ``parameters.``, get the prefix ``++``.
-    * ``darts.device fit`` is short for ``darts.device action=fit``, and ``pretrained=auto`` for
+    * ``darts device fit`` is short for ``darts device action=fit``, and ``pretrained=auto`` for
       ``pretrained.weights=auto``.
     """
     key, equals, value = argument.partition("=")
@@ -98,8 +98,8 @@ def _translate(command: str, argument: str) -> str:
 def _collect_foreign(command: str, arguments: Sequence[str]) -> list[str]:
     """Collect the arguments that are not overrides of the command in one override.
 
-    ``darts.find``, ``darts.tune``, ``darts.compare`` and ``darts.judge`` collect, as
-    ``overrides=[...]``, the keys for the commands that they run. ``darts.report`` collects run
+    ``darts find``, ``darts tune``, ``darts compare`` and ``darts judge`` collect, as
+    ``overrides=[...]``, the keys for the commands that they run. ``darts report`` collects run
     directories as ``runs=[...]``.
     """
     if command != "report" and command not in _OWN_KEYS:
@@ -128,7 +128,7 @@ def latest_run(command: str, key: str) -> Path:
 
     For ``genotype`` it is the newest complete search, for ``checkpoint`` the newest retraining, for
     ``resume`` the newest run of the command that is not complete, and for ``runs`` the newest run
-    that ``darts.report`` shows; runs of ``darts.find`` count as searches and as retrainings. Only
+    that ``darts report`` shows; runs of ``darts find`` count as searches and as retrainings. Only
     the default folders are searched: ``runs/<command>/<time>`` and ``runs/<command>/<name>/<time>``
     in the current folder.
     """
@@ -227,6 +227,6 @@ def require_plain_overrides(command: str, overrides: Sequence[str]) -> None:
     for override in overrides:
         if not is_plain_override(override):
             raise ConfigError(
-                f"{override!r}: a run of darts.{command} started by another command accepts only "
+                f"{override!r}: a run of darts {command} started by another command accepts only "
                 "key=value, without interpolation and keys of Hydra"
             )

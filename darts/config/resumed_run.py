@@ -152,7 +152,7 @@ def _read_record(command: str, directory: Path, place: str) -> _Record:
         raise ConfigError(f"{place}: {file.name} is damaged: it does not name a known command")
     if record["command"] != command:
         raise ConfigError(
-            f"{place} is a run of darts.{record['command']}; resume it with that command"
+            f"{place} is a run of darts {record['command']}; resume it with that command"
         )
     return record
 

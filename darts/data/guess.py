@@ -1,4 +1,4 @@
-"""What data a file or folder holds: the settings that ``darts.find PATH`` begins with.
+"""What data a file or folder holds: the settings that ``darts find PATH`` begins with.
 
 Names of files decide, and for a table the numbers in its target column.
 """

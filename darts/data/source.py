@@ -62,7 +62,7 @@ class Source(LabeledSource[Images]):
         columns: What the columns of a table contain.
         scale: How the targets were standardized, if they are numbers.
         groups: Groups of training samples that no split divides; None if there are none.
-        unlabeled: Test samples without targets, ``(N, C, H, W)``, not resized; ``darts.find``
+        unlabeled: Test samples without targets, ``(N, C, H, W)``, not resized; ``darts find``
             predicts their targets. None if there are none.
     """
 

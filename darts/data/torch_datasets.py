@@ -1,7 +1,7 @@
 """PyTorch datasets and tables of pandas as data sets of this project.
 
 The samples are written once to a folder, as arrays or as a table. Every command can read them from
-there, including a command that resumes a run, and the processes that ``darts.find`` starts.
+there, including a command that resumes a run, and the processes that ``darts find`` starts.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ class DataModule(ABC):
         source: The loaded data set.
         target_scale: How the targets are standardized, if they are numbers.
         encoding: How rows of a table or texts become inputs of the network; None for other data.
-        unlabeled: Test samples without targets, for which ``darts.find`` predicts; or None.
+        unlabeled: Test samples without targets, for which ``darts find`` predicts; or None.
         groups: Groups of training samples that no subset divides; None for none.
         subsets: Indices of the samples of each subset, ``(n,)`` int64, for ``split.npz``.
     """

@@ -1,1 +1,1 @@
-"""The search for the best network within a time budget: ``darts.find``."""
+"""The search for the best network within a time budget: ``darts find``."""

@@ -1,4 +1,4 @@
-"""The files of the best network so far, in the run directory of ``darts.find``."""
+"""The files of the best network so far, in the run directory of ``darts find``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ANSWER_FILES = (
 def write_answer(run: Path, source: Path, genotype: AnyGenotype) -> None:
     """Copy the files of a trained network to the run directory.
 
-    ``darts.evaluate``, ``predict`` and ``export`` then accept the run directory, also if the run is
+    ``darts evaluate``, ``predict`` and ``export`` then accept the run directory, also if the run is
     interrupted later. The checkpoint is written last but for the drawing. Files of an earlier
     answer that this one lacks are removed.
     """

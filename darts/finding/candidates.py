@@ -1,4 +1,4 @@
-"""Candidates of ``darts.find``, and the configuration of their networks."""
+"""Candidates of ``darts find``, and the configuration of their networks."""
 
 from __future__ import annotations
 

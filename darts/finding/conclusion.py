@@ -1,4 +1,4 @@
-"""The end of ``darts.find``: test scores, files of the run, and the verdict."""
+"""The end of ``darts find``: test scores, files of the run, and the verdict."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decisions of a run of ``darts.find`` that depend on measured time, saved when they are made.
+"""Decisions of a run of ``darts find`` that depend on measured time, saved when they are made.
 
 A resumed run uses the saved decisions. All other decisions follow from the scores of complete runs.
 The result of a resumed run therefore differs from that of an uninterrupted one only if the timing

@@ -1,4 +1,4 @@
-"""The end of ``darts.find``: after the race, the answer trains alone and is scored."""
+"""The end of ``darts find``: after the race, the answer trains alone and is scored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The end of ``darts.find`` with ``ensemble=N``: the predictions of several networks are averaged.
+"""The end of ``darts find`` with ``ensemble=N``: the predictions of several networks are averaged.
 
 References:
     Caruana et al., "Ensemble Selection from Libraries of Models", ICML 2004.

@@ -1,4 +1,4 @@
-"""Execute the jobs of ``darts.find``, measure the time, and stop after a signal."""
+"""Execute the jobs of ``darts find``, measure the time, and stop after a signal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The families of ``darts.find``: search spaces with fixed sizes, and the baselines in them.
+"""The families of ``darts find``: search spaces with fixed sizes, and the baselines in them.
 
 A baseline is a network that needs no search.
 

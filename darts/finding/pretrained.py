@@ -1,4 +1,4 @@
-"""Networks with trained weights in ``darts.find``: families, and what the weights are worth."""
+"""Networks with trained weights in ``darts find``: families, and what the weights are worth."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def pretrained_families(
         return ()
     if facts.kind != "images" or "space" in user_keys:
         raise ConfigError(
-            f"pretrained.weights={name}: needs images, and darts.find must choose the space; "
+            f"pretrained.weights={name}: needs images, and darts find must choose the space; "
             "leave it out, or leave out space="
         )
     try:

@@ -1,4 +1,4 @@
-"""The race of ``darts.find``: candidates train in slices, and the better ones continue.
+"""The race of ``darts find``: candidates train in slices, and the better ones continue.
 
 ``docs/find.md`` describes the procedure.
 """

@@ -1,4 +1,4 @@
-"""Results of the candidates of ``darts.find``: their order, and which of two is preferred."""
+"""Results of the candidates of ``darts find``: their order, and which of two is preferred."""
 
 from __future__ import annotations
 

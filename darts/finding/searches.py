@@ -1,4 +1,4 @@
-"""The gradient searches of ``darts.find``, whose genotypes become candidates."""
+"""The gradient searches of ``darts find``, whose genotypes become candidates."""
 
 from __future__ import annotations
 

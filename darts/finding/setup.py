@@ -1,4 +1,4 @@
-"""Turn the configuration of ``darts.find`` into the facts of the data and the networks to train."""
+"""Turn the configuration of ``darts find`` into the facts of the data and the networks to train."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from darts.recipes.exporting.formats import check_export
 from darts.recipes.rules import MAX_SHARE, DataFacts, Values, recipe
 
 CLASSIFIED = (*SampleDataModule.data_kinds, "documents")
-"""Kinds of data with separate samples, which ``darts.predict`` accepts."""
+"""Kinds of data with separate samples, which ``darts predict`` accepts."""
 
 SIZES = (32, 64, 128)
 """Sides in pixels. A network needs about four times as long on images of the next size."""
 
 _OWN_KEYS = ("genotype", "resume", "dry_run", "evaluate_test", "start", "start_epoch")
 _SCHEDULE = "runs continue, so their learning rate must not depend on their length"
-_ADVICE = {  # for users who set keys of retrainings that darts.find sets itself
+_ADVICE = {  # for users who set keys of retrainings that darts find sets itself
     **dict.fromkeys((*_OWN_KEYS, "task.calibrate"), "leave it out"),
     "epochs": "set plan.epochs instead",
     "max_seconds": "set budget.minutes instead",
@@ -46,12 +46,12 @@ def check_config(config: FindConfig) -> None:
     user = user_overrides(config)
     for key, item in user.items():
         if key in _ADVICE:
-            raise ConfigError(f"{item}: darts.find sets {key} itself; {_ADVICE[key]}")
+            raise ConfigError(f"{item}: darts find sets {key} itself; {_ADVICE[key]}")
     for method in config.methods:
         one_of("methods", method, group_options("method"))
     declared = _declared(config)
     if declared.validation == 0:
-        raise ConfigError("validation=0: darts.find chooses by validation scores; leave it out")
+        raise ConfigError("validation=0: darts find chooses by validation scores; leave it out")
     if config.benchmark.table is not None and "space" not in user:
         raise ConfigError(
             f"benchmark.table={config.benchmark.table}: a table covers one space; set space=, too"
@@ -59,7 +59,7 @@ def check_config(config: FindConfig) -> None:
     kind = data_kind(declared)
     if kind not in FAMILIES:
         raise ConfigError(
-            f"dataset={declared.dataset.name} contains {kind}; darts.find handles "
+            f"dataset={declared.dataset.name} contains {kind}; darts find handles "
             f"{', '.join(FAMILIES)}"
         )
     if config.ensemble > 1 and kind not in CLASSIFIED:

@@ -1,4 +1,4 @@
-"""The second part of ``darts.find``: the best candidate trains alone and becomes the answer.
+"""The second part of ``darts find``: the best candidate trains alone and becomes the answer.
 
 References:
     Breiman et al., "Classification and Regression Trees", 1984, section 3.4.3: among models that

@@ -1,1 +1,1 @@
-"""Black-box search (``darts.tune``): studies, search spaces, workers, analysis and result files."""
+"""Black-box search (``darts tune``): studies, search spaces, workers, analysis and result files."""

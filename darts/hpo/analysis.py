@@ -95,7 +95,7 @@ def write_best(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> JsonObject | N
         "parameters": plan.space.settings(best.params),
         "genotype": None if genotype is None else str(genotype),
         "overrides": overrides,
-        "command": f"python -m darts.{plan.config.target} {shlex.join(arguments)}",
+        "command": f"darts {plan.config.target} {shlex.join(arguments)}",
     }
     write_json(plan.directory / "best.json", content)
     return content

@@ -84,7 +84,7 @@ def _check_judge(config: TuneConfig, space: SearchSpace) -> None:
     if not judge.absolute:
         raise ConfigError(
             f"judge={judge.name} compares architectures with each other and gives a trial no "
-            "metric; use it with darts.judge"
+            "metric; use it with darts judge"
         )
     covered = space.architecture is not None and space.architecture.benchmark is not None
     if config.benchmark.table is not None and not covered:

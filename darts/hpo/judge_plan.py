@@ -1,4 +1,4 @@
-"""What ``darts.judge`` scores: architectures, their true scores, and how to build networks."""
+"""What ``darts judge`` scores: architectures, their true scores, and how to build networks."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def check_networks(config: JudgeConfig, overrides: list[str]) -> RetrainConfig:
     named = [item for item in overrides if item.startswith("genotype=")]
     if named:
         raise ConfigError(
-            f"{named[0]}: darts.judge scores several architectures; set genotypes=FILE"
+            f"{named[0]}: darts judge scores several architectures; set genotypes=FILE"
         )
     declared: RetrainConfig = compose("retrain", [*overrides, _ANY_GENOTYPE])
     example: AnyGenotype = declared.space.random(torch.Generator().manual_seed(0))

@@ -32,7 +32,7 @@ from darts.spaces import NetworkBase
 from darts.training.cost import count_macs, count_parameters
 
 BASELINES = ("parameters", "macs")
-"""Scores that ``darts.judge`` computes for comparison with every judge."""
+"""Scores that ``darts judge`` computes for comparison with every judge."""
 
 
 def gradient_norm(network: UntrainedNetwork) -> float:

@@ -1,4 +1,4 @@
-"""The race of ``darts.find``: the score of each candidate over the time of the run."""
+"""The race of ``darts find``: the score of each candidate over the time of the run."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Figures of a run: logged to its trackers while it runs, written to its directory at its end.
 
 A figure that cannot be made causes one warning and prevents no other figure. A run never fails
-because of a figure, and ``darts.report`` draws most of them again.
+because of a figure, and ``darts report`` draws most of them again.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 References:
     Caruana, Niculescu-Mizil, Crew and Ksikes, "Ensemble Selection from Libraries of Models",
     ICML 2004: forward selection (section 2), with replacement (section 2.1). The selection begins
-    with the best network, not with several (section 2.2), because ``darts.find`` has few.
+    with the best network, not with several (section 2.2), because ``darts find`` has few.
 """
 
 from __future__ import annotations

@@ -84,7 +84,7 @@ def retrain(config: RetrainConfig, invocation: Invocation, ranks: Ranks) -> Json
     keys = (*scores, "epoch", *COST_KEYS, "parameters", "macs")
     print_summary("retrain", {key: summary[key] for key in keys if key in summary})
     argument = shlex.quote(f"checkpoint={run.path}")
-    print_lines("", "Score it again:", f"  python -m darts.evaluate {argument}")
+    print_lines("", "Score it again:", f"  darts evaluate {argument}")
     return summary
 
 

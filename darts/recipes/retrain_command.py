@@ -42,7 +42,7 @@ def retrain_command(
     if facts is not None and not has_experiment and sources()[config.dataset.name].own:
         arguments += adapted_values(arguments, config, facts)
     words = [f"genotype={directory}", *arguments]
-    return " ".join(["python -m darts.retrain", *(shlex.quote(word) for word in words)])
+    return " ".join(["darts retrain", *(shlex.quote(word) for word in words)])
 
 
 def adapted_values(arguments: Sequence[str], config: SearchConfig, facts: DataFacts) -> list[str]:

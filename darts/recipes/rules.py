@@ -148,7 +148,7 @@ def max_epochs(facts: DataFacts) -> int:
 def settings(
     facts: DataFacts, values: Mapping[str, object], fixed: Collection[str]
 ) -> list[Setting]:
-    """Return settings that ``darts.find`` compares with a recipe, the most promising first.
+    """Return settings that ``darts find`` compares with a recipe, the most promising first.
 
     No setting changes the keys in ``fixed``, which the user has set.
     """
@@ -214,7 +214,7 @@ LR_PER_SAMPLE = 0.1 / 32
 """Learning rate of images, divided by the batch size: with equal ratios, batches of different sizes
 learn equally well per epoch (Goyal et al., arXiv:1706.02677, section 2.1). In
 experiments/learning_rates.py, half of this rate is five points worse on sums of digits; on other
-sets, the differences may be chance. ``darts.find`` also tries a lower rate, if time allows."""
+sets, the differences may be chance. ``darts find`` also tries a lower rate, if time allows."""
 
 SHORT_TEXT = 30_000
 """Up to this number of training tokens, networks for running text get more dropout."""

@@ -1,4 +1,4 @@
-"""A complete search, as ``darts.search`` returns it."""
+"""A complete search, as ``darts search`` returns it."""
 
 from __future__ import annotations
 

@@ -220,7 +220,7 @@ def score_split(
     observe: Callable[[Objective, object, Batch], None],
     batch_size: int | None = None,
 ) -> tuple[Objective, dict[str, float]]:
-    """Score a network on a split that the data has, as ``darts.evaluate`` does.
+    """Score a network on a split that the data has, as ``darts evaluate`` does.
 
     Return the objective and all scores. ``observe`` is called with the objective, the predictions
     for each batch, and the batch.

@@ -1,4 +1,4 @@
-"""Compare trees with the network that ``darts.find`` has found; they may become its answer."""
+"""Compare trees with the network that ``darts find`` has found; they may become its answer."""
 
 from __future__ import annotations
 

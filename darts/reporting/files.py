@@ -40,7 +40,7 @@ _METRICS_LIMIT = 32 * MIB
 _TABLE_LIMIT = 16 * MIB
 _SVG_LIMIT = 4 * MIB
 _SPLIT_LIMIT = 128 * MIB
-_TRAINING = [["python", "-m", f"darts.{command}"] for command in ("search", "retrain")]
+_TRAINING = [["darts", command] for command in ("search", "retrain")]
 _Row: TypeAlias = dict[Name, str | bool | int | Number | None]
 _Summary: TypeAlias = dict[Name, str | bool | int | Number | dict[Name, int | Number] | None]
 Alphas: TypeAlias = Annotated[dict[Label, GroupHistory], Meta(max_length=8)]
@@ -140,7 +140,7 @@ def read_best(path: Path) -> BestTrial:
     if best.command is None:
         return best
     words = shlex.split(best.command)  # a reader will copy the command
-    if words[:3] not in _TRAINING or not all(map(is_plain_override, words[3:])):
+    if words[:2] not in _TRAINING or not all(map(is_plain_override, words[2:])):
         raise ValueError("command must only set keys of a search or a retraining")
     return BestTrial(best.parameters, shlex.join(words))
 

@@ -159,7 +159,7 @@ _SETTINGS = (
 def render_model_card(record: RunRecord, *, exports: bool = True, weights: str = "") -> str:
     """Return a model card in Markdown for a finished retraining.
 
-    ``exports`` says whether ``darts.export`` supports networks of this task, and ``weights`` where
+    ``exports`` says whether ``darts export`` supports networks of this task, and ``weights`` where
     the weights come from with which the training began, see ``Space.weights_source``.
     """
     config = dict(flatten(record.config))

@@ -44,7 +44,7 @@ class RunRecord:
     trials: list[JsonObject] = field(default_factory=list)  # rows of trials.csv of a study
     best: BestTrial | None = None  # best trial of a study
     candidates: list[JsonObject] = field(default_factory=list)  # rows of candidates.csv
-    race: list[Slice] = field(default_factory=list)  # rows of race.jsonl of darts.find
+    race: list[Slice] = field(default_factory=list)  # rows of race.jsonl of darts find
     jobs: list[JsonObject] = field(default_factory=list)  # rows of jobs.jsonl of find and tune
     front: list[JsonObject] = field(default_factory=list)  # rows of front.csv of a search
     front_figure: bytes | None = None  # front.svg

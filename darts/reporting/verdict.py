@@ -38,14 +38,14 @@ def next_command(record: RunRecord) -> str:
     directory = shlex.quote(str(record.directory))
     if not record.finished:
         command = record.command
-        return "" if command == "evaluate" else f"python -m darts.{command} resume={directory}"
+        return "" if command == "evaluate" else f"darts {command} resume={directory}"
     if record.summary.get("worthless"):
         return ""
     if record.command == "search":
         words = [f"genotype={directory}", *map(shlex.quote, _retrain_overrides(record))]
-        return f"python -m darts.retrain {' '.join(words)}"
+        return f"darts retrain {' '.join(words)}"
     if record.command in ("retrain", "find"):
-        return f"python -m darts.evaluate checkpoint={directory}"
+        return f"darts evaluate checkpoint={directory}"
     return ""
 
 
@@ -53,7 +53,7 @@ def start_command(record: RunRecord) -> tuple[str, int]:
     """Return the command that began the run, and how many overrides it leaves out."""
     overrides = record.overrides or []
     plain = _plain(overrides)
-    words = ["python", "-m", f"darts.{record.command}", *plain]
+    words = ["darts", record.command, *plain]
     return shlex.join(words), len(overrides) - len(plain)
 
 

@@ -39,7 +39,7 @@ def find_genotype(reference: str) -> tuple[str, AnyGenotype]:
     if not re.fullmatch(r"\w+", text):
         raise ValueError(
             f"genotype={reference!r} is neither a file, a directory nor a published name; "
-            "python -m darts.genotypes lists the names"
+            "darts genotypes lists the names"
         )
     name, entries = text.upper(), published_genotypes()
     if name not in entries:

@@ -43,7 +43,7 @@ class RunDirectory:
     @property
     def resume_command(self) -> str:
         """The command that resumes the run."""
-        return f"python -m darts.{self.command} {shlex.quote(f'resume={self.path}')}"
+        return f"darts {self.command} {shlex.quote(f'resume={self.path}')}"
 
     def claim_unused(self, *, numbered: bool = False, repeatable: bool = False) -> None:
         """Become the owner of a directory that does not hold a run.

@@ -131,7 +131,7 @@ def read_table(file: Path) -> list[dict[str, str]]:
 
 def printed_arguments(out: str, command: str) -> list[str]:
     """Return the arguments of the only call of a command in printed text."""
-    prefix = f"python -m darts.{command} "
+    prefix = f"darts {command} "
     (line,) = [line.strip() for line in out.splitlines() if prefix in line]
     return shlex.split(line[line.index(prefix) + len(prefix) :])
 

@@ -75,13 +75,13 @@ def main() -> None:
         if received:
             sys.exit(128 + received[0])
     if settings.get("name") == method:
-        sys.exit(f"darts.{command}: it diverged")
+        sys.exit(f"darts {command}: it diverged")
     odd = directory.name[-1] in "13579"
     if settings.get("optimizer.lr") == "99" or (settings.get("optimizer.lr") == "9" and odd):
         cost = {"reason": "the loss became nan", "seconds": 1.0, "joules": 4.0}
         cost |= {"joules_source": "fake", "gco2e": 0.1}
         (directory / "diverged.json").write_text(json.dumps(cost))
-        sys.exit("darts.retrain: the loss became nan")
+        sys.exit("darts retrain: the loss became nan")
     genotype = '{"space": "mlp", "layers": ["relu_8"]}'
     generator = random.Random(str((method, settings["seed"], settings.get("genotype", "")[-20:])))
     summary = {

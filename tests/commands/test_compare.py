@@ -138,9 +138,9 @@ def test_report_states_verdicts_commands_and_costs(comparison: Any) -> None:
     for ratio in ("1.00", "1.05"):
         assert f"Its searches cost {ratio} times as much as searches of `darts_v1`." in page
     for line in page.splitlines():
-        if line.startswith("python -m darts."):
+        if line.startswith("darts "):
             words = shlex.split(line)
-            compose(words[2].removeprefix("darts."), words[3:])
+            compose(words[1], words[2:])
     figure = (comparison.directory / "scores.svg").read_text(encoding="utf-8")
     for name in ("darts_v1", "random", "random_sharing", "random_search"):
         assert f"interval-{name}" in figure
@@ -253,7 +253,7 @@ def test_failed_run_prevents_only_runs_that_need_it(tmp_path: Path) -> None:
     failing = "settings.random_sharing.name=random_sharing"
     line = commands.error_of("compare", *overrides, failing, f"hydra.run.dir={folder}")
     assert "1 of 13 runs failed" in line  # the pilot; four others need it
-    assert "darts.search: it diverged" in line
+    assert "darts search: it diverged" in line
     assert "pilot.log" in line
     assert not (folder / "report.md").exists()
     assert "random/1/retrain-0" in starts(folder)

@@ -41,7 +41,7 @@ STUDY = {  # a real study takes long
     "trials.csv": "trial,state,accuracy,optimizer.lr,failure\n0,complete,0.5,0.1,\n"
     '1,failed,,0.2,"a, b"\n2,complete,0.75,0.3,\n',
     "best.json": '{"trial": 2, "parameters": {"optimizer.lr": 0.3, "auxiliary": true}, '
-    '"command": "python -m darts.retrain space=mlp optimizer.lr=0.3"}',
+    '"command": "darts retrain space=mlp optimizer.lr=0.3"}',
     "jobs.jsonl": '{"job": "0000", "command": "retrain", "place": "process 0", "seconds": 2.5, '
     '"end": "complete"}\n{"job": "0001", "command": "retrain", "place": "process 1", '
     '"seconds": 0.5, "end": "failed: out of memory"}\n',
@@ -186,12 +186,12 @@ def test_commands_to_copy_only_set_keys(runs: dict[str, Path], tmp_path: Path) -
     (run / "overrides.json").write_text(json.dumps({"command": "tune", "overrides": overrides}))
     page = check_page(run, "overrides")
     text = html.unescape(page)
-    assert "python -m darts.tune 'name=a; rm -rf \\x1b[2J'" in text
+    assert "darts tune 'name=a; rm -rf \\x1b[2J'" in text
     assert "they do more than set a key: 4 overrides" in text
     for override in harmful[:3]:
         assert override not in text
     best = json.loads((run / "best.json").read_bytes())
-    for command in ("rm -rf /", "python -m darts.retrain hydra/launcher=x", "python -m os x=1"):
+    for command in ("rm -rf /", "darts retrain hydra/launcher=x", "python -m os x=1"):
         (run / "best.json").write_text(json.dumps({**best, "command": command}))
         with pytest.warns(UserWarning, match=r"best.json is left out"):
             record = read_run(run)

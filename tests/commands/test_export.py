@@ -1,4 +1,4 @@
-"""``python -m darts.export``: files of each format, and int8 weights."""
+"""``darts export``: files of each format, and int8 weights."""
 
 from __future__ import annotations
 
@@ -316,7 +316,7 @@ def test_missing_extra_is_named(run: Any, tmp_path: Path, monkeypatch: pytest.Mo
     assert "format=executorch: executorch is not installed; run pip install" in line
     assert "'darts-nas[executorch]'" in line
     line = commands.error_of("find", "dataset=digits", "export=executorch_int8")
-    assert line.startswith("darts.find: export=executorch_int8: executorch is not installed")
+    assert line.startswith("darts find: export=executorch_int8: executorch is not installed")
 
 
 @pytest.mark.slow

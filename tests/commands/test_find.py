@@ -322,7 +322,7 @@ def test_a_run_exports_its_network(tmp_path: Path) -> None:
     assert (exported["format"], exported["quantize"]) == ("onnx", "int8")
     assert Path(exported["file"]) == run / "export" / "network.onnx"
     assert exported["genotype"] == done.json("summary.json")["genotype"]
-    assert "python -m darts.export 'checkpoint=" in done.out
+    assert "darts export 'checkpoint=" in done.out
 
 
 def test_limits_are_hard_and_without_a_refit_validation_samples_stay_held_out(

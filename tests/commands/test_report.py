@@ -103,7 +103,7 @@ def test_page_of_a_search_shows_results_edges_and_command(search_run: Any, tmp_p
     edges = sum(len(search_run.checkpoint["history"][-1][cell]) for cell in alphas)
     assert edges == sum(len(history["edges"]) for history in alphas.values())
     overrides = json.loads((run / "overrides.json").read_text())["overrides"]
-    assert f"python -m darts.search {' '.join(overrides)}" in text
+    assert f"darts search {' '.join(overrides)}" in text
     assert search_run.json("env.json")["versions"]["torch"] in text
     assert (run / "config.yaml").read_text().splitlines()[-1] in content
 
@@ -147,7 +147,7 @@ def test_evaluation_is_shown_in_the_article_of_its_retraining(
             assert len([i for i in reader.ids if i.endswith(f"{cell}-0-edge-{number}-box")]) == 3
     listed = article.split('id="run-2-evaluations"')[1].split("</section>")[0]
     assert format_value("valid_accuracy", importance_run.result["valid_accuracy"]) in listed
-    assert "python -m darts.evaluate" in html.unescape(listed)
+    assert "darts evaluate" in html.unescape(listed)
 
 
 def test_evaluation_of_another_network_has_its_own_article(
@@ -164,7 +164,7 @@ def test_evaluation_of_another_network_has_its_own_article(
     assert {"run-1", "run-2"} <= set(reader.ids)
     assert "run-1-evaluations" not in reader.ids
     assert "edge importance" not in text
-    assert "python -m darts.evaluate" not in text  # because the overrides are unknown
+    assert "darts evaluate" not in text  # because the overrides are unknown
 
 
 def test_a_part_that_cannot_be_made_is_left_out_with_a_note(
@@ -294,7 +294,7 @@ def test_page_of_a_study_shows_trials_and_best_point(tmp_path: Path) -> None:
     (run / "trials.csv").write_text(
         "trial,state,accuracy,optimizer.lr,failure\n0,complete,0.5,0.1,\n1,failed,,0.2,no\n"
     )
-    command = "python -m darts.retrain optimizer.lr=0.1"
+    command = "darts retrain optimizer.lr=0.1"
     best = {"trial": 0, "parameters": {"optimizer.lr": 0.1}, "command": command}
     (run / "best.json").write_text(json.dumps(best))
     commands.call("report", [str(run)])

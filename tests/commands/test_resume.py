@@ -97,7 +97,7 @@ def test_a_run_of_another_command_is_refused(copy_crashed: Any) -> None:
         folder = copy_crashed(command)
         line = commands.error_of(other, f"resume={folder}")
         assert str(folder) in line
-        assert f"is a run of darts.{command}; resume it with that command" in line
+        assert f"is a run of darts {command}; resume it with that command" in line
 
 
 def test_a_changed_or_missing_split_file_is_refused(copy_crashed: Any) -> None:

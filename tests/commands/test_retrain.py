@@ -1,4 +1,4 @@
-"""``python -m darts.retrain``: its files, its output, its choices and its summary."""
+"""``darts retrain``: its files, its output, its choices and its summary."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``python -m darts.search``: its files, output, summary and rates, and repeated epochs."""
+"""``darts search``: its files, output, summary and rates, and repeated epochs."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def test_limits_refer_to_the_sizes_of_the_retraining(tmp_path: Path) -> None:
     summary = done.json("summary.json")
     net = network(summary, channels=4, cells=2)
     assert summary["network_macs"] == count_macs(net, torch.zeros(1, 3, 8, 8)) <= 2e5
-    command = done.out.rpartition("python -m darts.retrain ")[2].splitlines()[0]
+    command = done.out.rpartition("darts retrain ")[2].splitlines()[0]
     assert {"space.channels=4", "space.cells=2"} <= set(shlex.split(command))
 
 

@@ -205,8 +205,8 @@ def test_an_error_of_one_rank_ends_all_ranks(tmp_path: Path) -> None:
     )
     overrides = (*RUNS["search"], f"hydra.run.dir={tmp_path / 'run'}")
     _, err = run_on_two_ranks(str(script), *overrides, cwd=tmp_path, code=1)
-    assert err.count("darts.search: ") == 1, err
-    assert "darts.search: missing: No such file or directory" in err
+    assert err.count("darts search: ") == 1, err
+    assert "darts search: missing: No such file or directory" in err
     assert "[rank" not in err  # no traceback
 
 

@@ -250,7 +250,7 @@ def test_a_trial_can_be_a_search(tmp_path: Path) -> None:
     options = ("tracking.figures=false", "analysis.retrain_best=false", "strategy=grid")
     done = commands.run("tune", tmp_path, *overrides, IN_PROCESS, *options, rate)
     assert done.result["trials"] == 2  # all points of the grid
-    assert done.json("best.json")["command"].startswith("python -m darts.search ")
+    assert done.json("best.json")["command"].startswith("darts search ")
 
 
 @pytest.mark.slow

@@ -25,7 +25,7 @@ def refused(cwd: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]
         assert printed.err.endswith("\n")
         assert len(printed.err.splitlines()) == 1, printed.err
         assert "Traceback" not in printed.err
-        assert printed.err.startswith(f"darts.{command}: ")
+        assert printed.err.startswith(f"darts {command}: ")
         assert sorted(cwd.rglob("*")) == before, "the command left files"
         return printed.err
 

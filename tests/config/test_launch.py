@@ -186,7 +186,7 @@ def test_messages_of_several_lines_are_joined(capsys: pytest.CaptureFixture[str]
     check = Mock(side_effect=ConfigError("one\ntwo\r\nthree\u2028four"))
     with pytest.raises(SystemExit):
         call("search", lambda *_: None, check=check)
-    assert capsys.readouterr().err == "darts.search: one two three four\n"
+    assert capsys.readouterr().err == "darts search: one two three four\n"
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_worthless_results_end_in_one_line_after_all_runs(
         launch("search", accept, lambda *_: next(left), flags, worthless=lambda result: result)
     assert list(left) == []
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"darts.search: {message}")
+    assert line.startswith(f"darts search: {message}")
     assert launch("search", accept, lambda *_: "fine", [], worthless=lambda _: None) == "fine"
 
 

@@ -263,7 +263,7 @@ def test_a_failure_of_the_machine_is_not_an_error_of_the_run(
 def test_resume_and_multirun_are_mutually_exclusive(tmp_path: Path) -> None:
     done = resume(begin_run(tmp_path), "--multirun")
     assert done.code == 2
-    assert done.err == "darts.search: resume= continues one run; leave out --multirun\n"
+    assert done.err == "darts search: resume= continues one run; leave out --multirun\n"
 
 
 @pytest.mark.parametrize(

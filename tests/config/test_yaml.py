@@ -41,7 +41,7 @@ def words(file: str) -> list[str]:
     lines = (CONF / file).read_text(encoding="utf-8").splitlines()
     if lines[0] == "# @package _global_":
         del lines[0]
-    assert lines[0].startswith("# python -m darts."), f"{file} does not open with its command"
+    assert lines[0].startswith("# darts "), f"{file} does not open with its command"
     assert lines[1] == "#"
     assert lines[2].startswith("# "), f"{file} has no description"
     return shlex.split(lines[0].removeprefix("# "))
@@ -49,7 +49,7 @@ def words(file: str) -> list[str]:
 
 @pytest.mark.parametrize("file", FILES)
 def test_file_starts_with_a_command_that_chooses_it(file: str) -> None:
-    command, overrides = words(file)[2].removeprefix("darts."), words(file)[3:]
+    command, overrides = words(file)[1], words(file)[2:]
     assert command in COMMANDS
     if command == "device":
         assert overrides.pop(0) in DEVICE_ACTIONS
@@ -72,7 +72,7 @@ def test_file_starts_with_a_command_that_chooses_it(file: str) -> None:
 
 @pytest.mark.parametrize("file", slow_except(FILES, SAMPLE))
 def test_command_of_the_file_composes(file: str) -> None:
-    command, overrides = words(file)[2].removeprefix("darts."), words(file)[3:]
+    command, overrides = words(file)[1], words(file)[2:]
     if "--multirun" in overrides:  # the first run of the sweep
         overrides = [word.partition(",")[0] for word in overrides if word != "--multirun"]
     keys = {word.partition("=")[0] for word in overrides}

@@ -72,7 +72,7 @@ def test_a_signal_to_a_real_process(number: int, tmp_path: Path) -> None:
         assert time.monotonic() - sent < 3
         out, err = process.communicate(timeout=60)
         assert (process.returncode, err) == (128 + number, "")
-        assert f"python -m darts.search resume={directory}" in out
+        assert f"darts search resume={directory}" in out
         load_checkpoint(directory / "checkpoint.safetensors", "search")
         assert not (directory / "run.lock").exists()
 
@@ -91,7 +91,7 @@ def test_a_second_ctrl_c_ends_a_long_step(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
         assert process.returncode == 130
-        assert [line for line in err.splitlines() if line] == ["darts.search: aborted by Ctrl-C"]
+        assert [line for line in err.splitlines() if line] == ["darts search: aborted by Ctrl-C"]
         assert "checkpoint saved" not in out
 
 
@@ -124,5 +124,5 @@ def test_ctrl_c_before_the_run_begins_prints_no_traceback(tmp_path: Path, second
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
         if not begun:
-            ends = [(-signal.SIGINT, "", ""), (130, "", "darts.search: aborted by Ctrl-C\n")]
+            ends = [(-signal.SIGINT, "", ""), (130, "", "darts search: aborted by Ctrl-C\n")]
             assert (process.returncode, out, err) in ends

@@ -49,8 +49,8 @@ def test_a_second_ctrl_c_ends_supervisor_and_workers(tmp_path: Path) -> None:
         out, err = process.communicate(timeout=60)
         assert process.returncode == 130
         (line,) = err.splitlines()
-        assert line.startswith("darts.tune: aborted by Ctrl-C; ")
-        assert line.endswith(f"python -m darts.tune resume={directory}")
+        assert line.startswith("darts tune: aborted by Ctrl-C; ")
+        assert line.endswith(f"darts tune resume={directory}")
         assert "stopped and saved" not in out
         wait_until(lambda: not group_exists(process.pid), seconds=30)
         assert not list(directory.glob("trials/*/summary.json"))
@@ -64,7 +64,7 @@ def test_a_worker_that_cannot_save_a_checkpoint(forks: Any, tmp_path: Path) -> N
     ended = forks.call(tiny_runs.start_limited, "tune", directory, FILE_LIMIT, *more, timeout=120)
     assert one_line_problems(ended, {4}, "File too large") == []
     assert "checkpoint.safetensors" in ended.err
-    assert f"python -m darts.tune resume={directory}" in ended.err
+    assert f"darts tune resume={directory}" in ended.err
     resumed = forks.call(tiny_runs.resume, "tune", directory, timeout=120)
     assert resumed.code == 0, resumed.err
     assert read_json(directory / "summary.json")["complete"] == 2

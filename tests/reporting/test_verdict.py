@@ -90,7 +90,7 @@ def test_a_race_says_what_pretrained_weights_were_worth() -> None:
 def test_the_next_command_of_a_search_retrains_on_the_same_data() -> None:
     overrides = ["dataset=csv", "dataset.root=a b.csv", "space=mlp", "space.cells=2", "epochs=3"]
     run = record("search", summary=SEARCH, overrides=overrides)
-    start = "python -m darts.retrain genotype='runs/my run' space=mlp "
+    start = "darts retrain genotype='runs/my run' space=mlp "
     assert next_command(run) == start + "dataset=csv 'dataset.root=a b.csv'"
     overrides = ["experiment/search=nas201_cpu", "hydra.run.dir=x", "seed=3", "dataset.root=${x}"]
     run = record("search", summary=SEARCH, overrides=overrides)
@@ -100,10 +100,10 @@ def test_the_next_command_of_a_search_retrains_on_the_same_data() -> None:
 def test_a_configuration_cannot_put_other_words_into_the_next_command() -> None:
     config = {"space": {"name": "$(reboot)"}, "dataset": {"name": "${oc.env:HOME}"}, "task": 3}
     run = record("search", summary=SEARCH, overrides=[], config=config)
-    assert next_command(run) == "python -m darts.retrain genotype='runs/my run'"
+    assert next_command(run) == "darts retrain genotype='runs/my run'"
     config["space"] = {"name": "mlp"}
     run = record("search", summary=SEARCH, overrides=[], config=config)
-    assert next_command(run) == "python -m darts.retrain genotype='runs/my run' task= space=mlp"
+    assert next_command(run) == "darts retrain genotype='runs/my run' task= space=mlp"
 
 
 WIDTHS = ["relu_8", "relu_16", "tanh_8"]
@@ -268,7 +268,7 @@ def test_the_times_are_of_the_winner_the_others_and_the_final_run(tmp_path: Path
 def test_an_interrupted_run_shows_its_race_and_its_command(tmp_path: Path, table: bool) -> None:
     page = page_of(write_race(tmp_path, complete=False, table=table))
     assert "This run is not finished: 2 candidates" in page
-    assert f"python -m darts.find resume={tmp_path}" in page
+    assert f"darts find resume={tmp_path}" in page
     assert "leader: 7.25" in page
     assert f"valid {'perplexity' if table else 'score'} (lower is better)" in page
     expected = {"leader wide": ("0:01:15", "75 %"), "1 other candidate": ("0:00:25", "25 %")}
@@ -331,8 +331,8 @@ def test_card_shows_scores_genotype_data_settings_and_commands() -> None:
         "480 g",
         "seed 7",
         "`abc123`",
-        "darts.evaluate checkpoint=RUN",
-        "darts.export checkpoint=RUN",
+        "darts evaluate checkpoint=RUN",
+        "darts export checkpoint=RUN",
     ):
         assert text in card
 

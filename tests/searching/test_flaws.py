@@ -102,7 +102,7 @@ def test_a_worthless_search_is_complete_and_exits_with_code_3(
     overrides = ("dataset.samples=40", "epochs=2", "optimizer.lr=1e6", "collapse.every=1")
     with pytest.raises(SystemExit, match=r"^3$"):
         run_main(monkeypatch, "search", run, *overrides)
-    assert one_line(capsys).startswith("darts.search: the result is worthless: valid_accuracy")
+    assert one_line(capsys).startswith("darts search: the result is worthless: valid_accuracy")
     summary = read_json(run / "summary.json")
     assert "the alphas are still uniform" in summary["worthless"]
     assert summary["collapse_verdict"].endswith(summary["worthless"])

@@ -149,7 +149,7 @@ def test_a_log_mentions_only_long_work_between_steps(stream: Output, clock: Cloc
 
 
 def test_long_message_is_not_wrapped(terminal: Output) -> None:
-    command = "python -m darts.retrain " + "dataset.root=/a/b/c " * 20
+    command = "darts retrain " + "dataset.root=/a/b/c " * 20
     with Console(total_steps=100, name="search") as console:
         console.info(command)
     assert command in terminal.getvalue()

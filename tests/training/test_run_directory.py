@@ -220,7 +220,7 @@ def test_a_full_disk_ends_with_the_command_that_resumes(tmp_path: Path) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
     assert str(caught.value) == (
         "No space left on device; the checkpoint of step 1 is complete, continue with: "
-        f"python -m darts.retrain 'resume={tmp_path / 'a run'}'"
+        f"darts retrain 'resume={tmp_path / 'a run'}'"
     )
 
 

@@ -114,7 +114,7 @@ def find_model(name: str, key: str = "limit.device") -> LatencyModel:
     missing = f"there is no {FOLDER}/{name}.json"
     available = f"{FOLDER}/ has {', '.join(known)}" if known else missing
     raise ConfigError(
-        f"{key}={name}: no such latency model; {available}; darts.device measure and fit "
+        f"{key}={name}: no such latency model; {available}; darts device measure and fit "
         "write models"
     )
 

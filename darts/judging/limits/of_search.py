@@ -67,7 +67,7 @@ def check_bounds(key: str, config: SearchConfig, device_key: str, meter: CostMet
         )
     if "latency_ms" in meter.limits and meter.model is None:
         raise ConfigError(
-            f"{key}: a search needs a latency model; set {device_key}=FILE, which darts.device "
+            f"{key}: a search needs a latency model; set {device_key}=FILE, which darts device "
             "writes"
         )
     if meter.model is not None:

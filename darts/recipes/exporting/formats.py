@@ -73,7 +73,7 @@ FORMATS: Mapping[str, GraphFormat] = {
 def require_packages(name: str, *, int8: bool, setting: str | None = None) -> None:
     """Raise ConfigError if a package of a format cannot be imported.
 
-    ``setting`` is what the user has set; None stands for the keys of ``darts.export``.
+    ``setting`` is what the user has set; None stands for the keys of ``darts export``.
     """
     chosen = FORMATS[name]
     for package in (*chosen.imports, *(chosen.int8_imports if int8 else ())):

@@ -35,7 +35,7 @@ class Validation:
     network: ExportableNetwork
     trained: TrainedNetwork
     data: SampleDataModule  # of its retraining
-    # "valid"; "train" if no validation data was held out, as in the last run of ``darts.find``.
+    # "valid"; "train" if no validation data was held out, as in the last run of ``darts find``.
     split: str
     # The samples that are scored, in a fixed order, without augmentation. Of the training samples,
     # those that do not calibrate.

@@ -94,7 +94,7 @@ class Weights:
         url = self._published().url
         file = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
         return file, (
-            f"download {url} to this place, which darts.find does with dataset.download=true"
+            f"download {url} to this place, which darts find does with dataset.download=true"
         )
 
     def download(self) -> None:

@@ -246,7 +246,7 @@ def test_find_rejects_own_models(tmp_path: Path, run_own: Callable[..., Any]) ->
     done = run_own("find", tmp_path, *OWN)
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
-        "darts.find: space.target: darts.find chooses the space itself; use darts.tune for a model "
+        "darts find: space.target: darts find chooses the space itself; use darts tune for a model "
         "of your own"
     ]
 
