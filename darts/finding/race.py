@@ -168,7 +168,10 @@ class Race:
         return chosen
 
     def _newcomers(self, known: Sequence[Candidate]) -> list[Candidate]:
-        """Return the baselines, later variants of the leader, and of the next if it has too few."""
+        """Return the baselines; later variants of what the choice would prefer to the leader.
+
+        If there are too few, return those of the next-best candidates, too.
+        """
         if not known:
             return self.pool.baselines()
         keys = {candidate.key for candidate in known}
@@ -179,7 +182,8 @@ class Race:
         ]
         count = self.config.plan.newcomers
         size = len(new) + (NEWCOMERS if count is None else count)
-        for result in map(self.augmented, ranked(self.results.values(), self.metric[1])):
+        for leader in ranked(self.results.values(), self.metric[1]):
+            result = self.augmented(self.larger(leader))
             start = self.slices.start(result, self.stage(result))
             variants = self.pool.variants(result.candidate, start, [*known, *new])
             new += itertools.islice(variants, size - len(new))
