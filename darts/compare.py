@@ -18,6 +18,7 @@ Keys that people use first::
 from __future__ import annotations
 
 import itertools
+from functools import partial
 
 from darts.comparing.baselines import RunLauncher
 from darts.comparing.plan import ComparisonPlan
@@ -26,6 +27,7 @@ from darts.comparing.report import write_report
 from darts.comparing.results import ComparisonResults
 from darts.comparing.scheduler import PlannedRun, execute, plan_runs
 from darts.config import CompareConfig, ConfigError, Invocation, launch
+from darts.confirm import confirm
 from darts.judging.statistics import pairs_needed
 from darts.reading import JsonObject
 from darts.running.executors import make_executor
@@ -33,6 +35,11 @@ from darts.tracking import Console, print_lines, print_summary
 from darts.training.interrupt import Interrupt, Interrupted
 from darts.training.run_directory import RunDirectory
 from darts.writing import remove_temporary_files
+
+WORK = (
+    "compares darts_v1 with two baselines on the digits: 14 searches of 15 epochs and 42 "
+    "retrainings, which take hours (experiment=honest_digits is smaller)"
+)
 
 
 def compare(config: CompareConfig, call: Invocation) -> JsonObject:
@@ -110,7 +117,7 @@ def execute_runs(plan: ComparisonPlan, launcher: RunLauncher, resume_command: st
 
 def main() -> None:
     """Entry point of ``darts-compare``."""
-    launch("compare", check, compare)
+    launch("compare", check, compare, prepare=partial(confirm, WORK))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from darts.config import ConfigError, launch
 from darts.find_command import check, find
+from darts.key_help import key_help
 from darts.tracking import print_lines
 
 
@@ -31,9 +32,12 @@ def main() -> None:
 def with_data(arguments: Sequence[str]) -> list[str]:
     """Replace a path, as the first argument, by settings; print how the data was recognized.
 
-    Settings among the arguments take precedence.
+    Settings among the arguments take precedence. Without arguments, print the help and exit.
     """
-    if not arguments or "=" in arguments[0] or arguments[0].startswith("-"):
+    if not arguments:
+        print_lines(key_help("find"))
+        raise SystemExit(0)
+    if "=" in arguments[0] or arguments[0].startswith("-"):
         return list(arguments)
     from darts.data.guess import guess_data
 

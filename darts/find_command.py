@@ -21,18 +21,19 @@ from pathlib import Path
 from darts.config import ConfigError, ExportConfig, FindConfig, Invocation, compose, quoted
 from darts.config.many_runs import ProcessesConfig
 from darts.data_modules.data_module import keep_data
+from darts.find_output import outlook, print_data, print_leaders, print_results, write_predictions
 from darts.finding.answer import write_answer
 from darts.finding.candidates import Candidate, Networks
 from darts.finding.conclusion import Conclusion
 from darts.finding.decisions import FILE, Decisions
-from darts.finding.ending import PREDICTIONS, run_to_the_end, write_predictions
+from darts.finding.ending import run_to_the_end
 from darts.finding.ensemble import check_ensemble
 from darts.finding.execution import Execution, Stopwatch, budget_seconds
 from darts.finding.folds import choose_folds
 from darts.finding.pretrained import share_features, worth_of_weights
 from darts.finding.proposals import Pool
-from darts.finding.race import Race
-from darts.finding.setup import CLASSIFIED, check_config, make_networks
+from darts.finding.race import EXPLORED, Race
+from darts.finding.setup import check_config, make_networks
 from darts.finding.winner import answer_so_far
 from darts.judging.benchmark import Benchmark
 from darts.plotting.race import save_race
@@ -47,15 +48,12 @@ from darts.recipes.trees import TreeScores, boost_trees, can_boost
 from darts.running.executors import check_executor, make_executor
 from darts.running.jobs import is_complete, read_summary
 from darts.running.processes import start_server
-from darts.tracking import Console, format_duration, print_lines, print_summary
+from darts.tracking import Console, format_duration, print_lines
 from darts.tracking.ledger import sum_costs
 from darts.tracking.metrics import read_metrics, write_table
 from darts.tracking.optional import optional
 from darts.training.interrupt import Interrupt, Interrupted
 from darts.training.run_directory import RunDirectory
-
-NOTES = ("ensemble_note", "pretrained_note", "tree_note")
-"""Keys of sentences in a summary that come before its verdict."""
 
 TREES = 0.05
 """Share of the budget in which trees are tuned on a table, to compare the answer with them."""
@@ -82,6 +80,8 @@ def find(config: FindConfig, invocation: Invocation, begin: float | None = None)
         facts, networks = make_networks(config)  # a problem of the data leaves no run behind
         folds = choose_folds(next(iter(networks.values())), config.plan.folds)
         check_ensemble(config.ensemble, folds)
+        _check_budget(config, time.monotonic() - begin)
+        print_data(next(iter(networks.values())).data, folds, config.metric)
         with RunDirectory(invocation.directory.resolve(), "find") as run:
             continues = has_larger_budget(config, run)
             if run.is_complete and config.resume is not None and not continues:
@@ -94,6 +94,17 @@ def find(config: FindConfig, invocation: Invocation, begin: float | None = None)
     if config.export != "none":
         write_export(config, run.path)
     return summary
+
+
+def _check_budget(config: FindConfig, used: float) -> None:
+    """Raise ConfigError if reading the data has used the budget; ``used`` is in seconds."""
+    budget = config.budget
+    if config.resume is None and config.plan.equal == "time" and used >= budget_seconds(budget):
+        key, unit = ("minutes", 60) if budget.hours is None else ("hours", 3600)
+        raise ConfigError(
+            f"budget.{key}={getattr(budget, key)}: the start and reading the data took {used:.1f} "
+            f"s; set at least budget.{key}={used / EXPLORED / unit:.2g}"
+        )
 
 
 def write_export(config: FindConfig, directory: Path) -> JsonObject:
@@ -132,7 +143,8 @@ def run_race(
     metric = (first.config.metric, first.config.task.metrics[first.config.metric])
     benchmark = Benchmark.from_config(config.benchmark, first.space)
     total = max(int(stopwatch.total), 1)
-    console = Console(total_steps=total, name="find", done=min(int(stopwatch.seconds), total))
+    done = min(int(stopwatch.seconds), total)
+    console = Console(total_steps=total, name="find", done=done)
     notice = "stopping the runs; Ctrl-C again to abort"
     executor = make_executor(config.executor, config.workers, run.path)
     with console, Interrupt(notice) as interrupt, executor:
@@ -150,7 +162,7 @@ def run_race(
             run.path,
             Pool(config, networks, facts),
             metric,
-            Execution(executor, console, interrupt, stopwatch),
+            Execution(executor, console, interrupt, stopwatch, shown=done),
             decisions,
             folds,
         )
@@ -164,6 +176,7 @@ def run_race(
             raise Interrupted(128 + (interrupt.received or 0)) from None
     winner = conclusion.winner.candidate
     write_results(race, winner)
+    print_leaders(race)
     values = conclusion.summary()
     if trees is not None:
         can_win = config.result == "any"
@@ -243,24 +256,6 @@ def choose_precision(networks: Mapping[str, Networks], kind: str, decisions: Dec
         own.values["precision"] = precision
 
 
-def outlook(race: Race, conclusion: Conclusion) -> str:
-    """Return what a longer budget would change."""
-    winner = conclusion.winner
-    if winner.is_exhausted:
-        return (
-            f"The winner reached its best score in epoch {winner.best_epoch} of {winner.epochs}: "
-            "more training would not help. A longer budget would compare more networks."
-        )
-    if race.config.plan.equal == "epochs":
-        return f"The winner may still improve after {winner.epochs} epochs; set plan.epochs."
-    unit, seconds = ("minutes", 60) if race.config.budget.hours is None else ("hours", 3600)
-    return (
-        f"The winner may still improve after {winner.epochs} epochs. Continue with more time: "
-        f"darts find {shlex.quote(f'resume={race.directory}')} budget.{unit}="
-        f"{2 * race.stopwatch.total / seconds:g}"
-    )
-
-
 def write_results(race: Race, winner: Candidate) -> None:
     """Write the table of candidates, and the picture of the race."""
     rows = [result.row(race.metric[0]) for result in race.results.values()]
@@ -305,31 +300,3 @@ def best_so_far(race: Race) -> tuple[Candidate, Path] | None:
             if isinstance(score, int | float) and metric.prefers(score, best):
                 best, found = score, (candidate, directory)
     return found
-
-
-def print_results(summary: JsonObject, run: RunDirectory, kind: str) -> None:
-    """Print scores, the verdict, and the commands that use the network; ``kind`` is of the data."""
-    metric = summary["metric"]
-    keys = (
-        "result", f"test_{metric}", f"network_test_{metric}", f"single_test_{metric}",
-        f"tree_test_{metric}", f"valid_{metric}", f"network_valid_{metric}",
-        f"baseline_valid_{metric}", "true_accuracy",
-        "baseline_true_accuracy", "family", "setting", "parameters", "macs", "latency_ms",
-        "flash_kb", "ram_kb", "candidates", "winner_seconds", "seconds", "joules", "genotype",
-    )  # fmt: skip
-    print_summary("find", {key: summary[key] for key in keys if summary.get(key) is not None})
-    checkpoint = shlex.quote(f"checkpoint={run.path}")
-    count, file = summary.get("predicted_samples"), run.path / PREDICTIONS
-    is_scored = f"test_{metric}" in summary
-    print_lines(
-        "",
-        *(str(summary[note]) for note in NOTES if note in summary),
-        str(summary["verdict"]),
-        str(summary["outlook"]),
-        *([f"Predictions for {count:,} test samples without labels: {file}"] if count else []),
-        "",
-        "Score it again, use it, or export it:" if is_scored else "Use it, or export it:",
-        *([f"  darts evaluate {checkpoint}"] if is_scored else []),
-        *([f"  darts predict {checkpoint} input=PATH"] if kind in CLASSIFIED else []),
-        f"  darts export {checkpoint}",
-    )

@@ -14,11 +14,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from darts.config import Invocation, JudgeConfig, launch
+from darts.confirm import confirm
 from darts.hpo.judge_plan import JudgePlan, check_networks, network_overrides
 from darts.hpo.judge_scores import FILE, Row, ScoreAnalysis, ScoreFile, Training
 from darts.hpo.trial_tools import TrialTools
@@ -34,6 +36,7 @@ from darts.typed_values import typed
 
 SAVE_INTERVAL = 5.0  # seconds between two writes of the scores
 _HEADER = "spearman  kendall top 10 % recall"
+WORK = "scores 1,000 random architectures of the space cnn without training, which takes minutes"
 
 
 def check(config: JudgeConfig) -> None:
@@ -174,7 +177,7 @@ def print_results(analysis: ScoreAnalysis, summary: JsonObject) -> None:
 
 def main() -> None:
     """Entry point of ``darts-judge``."""
-    launch("judge", check, judge)
+    launch("judge", check, judge, prepare=partial(confirm, WORK))
 
 
 if __name__ == "__main__":

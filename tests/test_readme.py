@@ -31,7 +31,7 @@ def commands() -> list[str]:
         text = page.read_text(encoding="utf-8")
         for block in re.findall(r"```\n(.*?)```", text, re.DOTALL):
             lines += [line.partition(" #")[0].strip() for line in block.splitlines()]
-        lines += re.findall(r"`(darts \w+ [^`]+|python [^`]+|make [\w-]+)`", text)
+        lines += re.findall(r"`(python [^`]+|make [\w-]+)`", text)
     # torchrun starts the same commands.
     lines = [re.sub(r"^(srun )?torchrun .*-m darts\.", "darts ", line) for line in lines]
     return sorted({line for line in lines if line.startswith(("darts ", "python ", "make "))})

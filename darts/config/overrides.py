@@ -12,6 +12,7 @@ from darts.config.commands import DEVICE_ACTIONS
 from darts.config.fields import ConfigError
 from darts.config.groups import COMMANDS, TYPES
 from darts.plugins import group_options
+from darts.reading import read_json_object
 
 # Keys, without the group, whose values may have characters that Hydra's grammar does not accept.
 _GENOTYPE_KEYS = ("genotype", "draw", "validate")
@@ -51,6 +52,8 @@ _IS_HYDRA_SYNTAX = re.compile(r"['\"\[]|.*\$\{")
 
 def hydra_overrides(command: str, overrides: Sequence[str]) -> list[str]:
     """Translate the overrides that a user writes for a command into overrides for Hydra."""
+    if command == "report" and LATEST in overrides:
+        overrides = [*(word for word in overrides if word != LATEST), *_newest_page()]
     return _collect_foreign(command, [_translate(command, item) for item in overrides])
 
 
@@ -71,8 +74,9 @@ def _translate(command: str, argument: str) -> str:
     if command == "device" and argument in DEVICE_ACTIONS:
         return f"action={argument}"
     if not equals:
-        is_run = command == "report" and argument == LATEST
-        return str(latest_run(command, "runs")) if is_run else argument
+        return argument
+    if text == LATEST and command == "genotypes":
+        return f"{key}={quoted(str(latest_run(command, 'genotype')))}"
     if text == LATEST and key in ("genotype", "checkpoint", "resume"):
         return f"{key}={quoted(str(latest_run(command, key)))}"
     if not key.strip("+~ "):
@@ -150,6 +154,15 @@ def latest_run(command: str, key: str) -> Path:
         folders = " or ".join(str(RUNS / name) for name in commands)
         raise ConfigError(f"{key}={LATEST}: there is no such run in {folders}")
     return max(found)[1]
+
+
+def _newest_page() -> list[str]:
+    """Return the newest run that reports show, and after an evaluation also what it evaluates."""
+    run = latest_run("report", "runs")
+    file = run / "summary.json"
+    summary = read_json_object(file) if file.exists() else {}
+    checkpoint = summary.get("checkpoint") if summary.get("command") == "evaluate" else None
+    return [*([] if checkpoint is None else [str(Path(str(checkpoint)).parent)]), str(run)]
 
 
 def repeated_overrides(

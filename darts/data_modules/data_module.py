@@ -43,6 +43,7 @@ _USES = {
     "alphas": "the alphas",
     "train": "training",
     "valid": "validation",
+    "test": "test",
 }
 """What each subset is for, by name."""
 
@@ -207,6 +208,26 @@ class DataModule(ABC):
             targets = f"predicts {shown}{f' and {more:,} more' if more > 0 else ''}"
         parts = (", ".join(sizes), targets, self._describe_shape())
         return f"{self.config.dataset.name}: {'; '.join(part for part in parts if part)}"
+
+    def overview(self) -> dict[str, str]:
+        """Return rows of a table for users: the splits, the targets and the shape of a sample.
+
+        Call it after the loaders were made.
+        """
+        held_out = {split: self.scored_targets(split) for split in ("valid", "test")}
+        sizes = {split: len(own) for split, own in held_out.items() if own is not None}
+        counts = {_USES[name]: n for name, n in {**self.subset_sizes(), **sizes}.items()}
+        is_class = self.config.task.targets == CLASSES
+        return {
+            "data set": self.config.dataset.name,
+            **{name: f"{count:,} {self.sample_noun}" for name, count in counts.items()},
+            self.target_noun if is_class else "targets": self._describe_targets(),
+            "each sample": self._describe_shape() or "of any length",
+        }
+
+    def _describe_targets(self) -> str:
+        """Return how many targets there are, and what they are, for ``overview``."""
+        return f"{len(self.target_names):,}"
 
     def notes(self) -> list[str]:
         """Return lines about the data that a user should read before the training."""

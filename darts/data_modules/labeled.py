@@ -17,6 +17,9 @@ from darts.data.split import stratified_fold, stratified_split, stratified_subse
 from darts.data.targets import strata as strata_of
 from darts.data_modules.data_module import DataModule, SearchLoaders
 
+SHOWN = 8
+"""Classes or targets that a message names."""
+
 UNBALANCED = 3
 """Ratio of the largest to the smallest class above which users get a note."""
 
@@ -44,10 +47,25 @@ class LabeledDataModule(DataModule, Generic[Split]):
             return None
         return tuple(torch.bincount(labels, minlength=len(self.target_names)).tolist())
 
+    def _describe_targets(self) -> str:
+        names, counts = self.target_names, self.class_counts
+        if counts is not None:
+            names = tuple(f"{n} ({count:,})" for n, count in zip(names, counts, strict=True))
+        return f"{len(names):,}: {', '.join(names[:SHOWN])}{', ...' if names[SHOWN:] else ''}"
+
     def notes(self) -> list[str]:
-        """Return a line if the classes are unbalanced."""
+        """Return a line if classes have no samples, or are unbalanced."""
         counts = self.class_counts
-        if counts is None or not min(counts) or max(counts) < UNBALANCED * min(counts):
+        if counts is None:
+            return []
+        if not min(counts):
+            names = zip(self.target_names, counts, strict=True)
+            empty = ", ".join([repr(name) for name, count in names if not count][:SHOWN])
+            return [
+                f"no training sample has the class {empty}: classes are the numbers from 0 to the "
+                "largest label"
+            ]
+        if max(counts) < UNBALANCED * min(counts):
             return []
         most, least = (self.target_names[counts.index(own(counts))] for own in (max, min))
         times = f"{max(counts) / min(counts):.0f} times"

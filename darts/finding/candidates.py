@@ -99,6 +99,7 @@ class Networks:
         metric: Steering metric; None for that of the task.
         limits: Hard limits of the networks.
         baselines: Baselines within the limits, by name.
+        measured: Costs of architectures, see ``costs``.
     """
 
     family: Family
@@ -108,7 +109,7 @@ class Networks:
     metric: str | None
     limits: CostMeter = field(default_factory=CostMeter)
     baselines: Mapping[str, AnyGenotype] = field(default_factory=dict)
-    _costs: dict[tuple[AnyGenotype, str], dict[str, float]] = field(default_factory=dict)
+    measured: dict[tuple[AnyGenotype, str], dict[str, float]] = field(default_factory=dict)
 
     def overrides(
         self, genotype: AnyGenotype | str = ANY_GENOTYPE, values: Values | None = None
@@ -193,15 +194,15 @@ class Networks:
         They are measured once per architecture.
         """
         key = (genotype, str(self.limits))
-        if key not in self._costs:
+        if key not in self.measured:
             config, data = self.config, self.data
             example = data.example_input()
             with torch.random.fork_rng():
                 net = build_network(genotype, config, data.network_sizes(config.space))
             net.to(example.device).eval()
-            self._costs[key] = {
+            self.measured[key] = {
                 "parameters": float(count_weights(net, statistics=False)),
                 "macs": MEASURES["flops"](net, example) / 2,
                 **self.limits(genotype, net, example),
             }
-        return self._costs[key]
+        return self.measured[key]

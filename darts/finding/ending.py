@@ -4,27 +4,17 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from pathlib import Path
 
-import numpy as np
-
-from darts.data.targets import CLASSES
 from darts.finding.answer import write_answer
-from darts.finding.candidates import Networks
 from darts.finding.conclusion import Conclusion
 from darts.finding.ensemble import EnsembleResult, make_ensemble, train_finalists
 from darts.finding.final_run import anew_seconds, final_run, held_out_share, seconds_left
 from darts.finding.race import EXPLORED, Race
 from darts.finding.results import Result, is_better, ranked
 from darts.finding.winner import DUEL, Duel, duel, duel_seconds, train_winner
-from darts.reading import JsonObject, read_json_object
+from darts.reading import read_json_object
 from darts.recipes.calibration import calibrate
 from darts.recipes.gain import measure_gain
-from darts.recipes.model import load, predict
-from darts.training.device import resolve_device
-from darts.writing import open_atomically
-
-PREDICTIONS = "predictions.npy"
 
 
 def run_to_the_end(race: Race) -> Conclusion:
@@ -100,27 +90,6 @@ def conclude(
         if not winner.candidate.is_baseline:
             gain = compare(race.directory / DUEL / "found", race.directory / DUEL / "baseline")
     return Conclusion(winner, baseline, final, test, gain, metric, chosen.doubtful, ensemble)
-
-
-def write_predictions(directory: Path, networks: Networks) -> JsonObject:
-    """Predict the targets of test samples without labels; return how many for the summary.
-
-    ``predictions.npy`` has the index of the class of each sample, ``(N,)`` int64; or the
-    probabilities of its labels or its numbers, ``(N, K)``.
-
-    Args:
-        directory: Run directory with the checkpoint of the answer.
-        networks: The networks of a family; all families have the same test samples.
-    """
-    if (samples := networks.data.unlabeled) is None:
-        return {}
-    config = networks.config
-    model = load(directory, resolve_device(config.device))
-    found = predict(model, samples, batch_size=config.loader.eval_batch_size)
-    values = found.values.argmax(1) if found.targets == CLASSES else found.values
-    with open_atomically(directory / PREDICTIONS) as file:
-        np.save(file, values.numpy())
-    return {"predicted_samples": len(values)}
 
 
 def scoring_seconds(race: Race, result: Result) -> float:

@@ -77,6 +77,7 @@ class Execution:
         interrupt: Records signals.
         stopwatch: Measures the time that is left.
         ended: Time at which each run has ended, in seconds since the start.
+        shown: Seconds that the console already shows.
     """
 
     executor: Executor
@@ -84,7 +85,7 @@ class Execution:
     interrupt: Interrupt
     stopwatch: Stopwatch
     ended: dict[Path, float] = field(default_factory=dict)
-    _shown: int = 0
+    shown: int = 0
 
     def run(self, jobs: Sequence[Job]) -> dict[str, Outcome]:
         """Execute runs that are not long enough yet; return all outcomes by name.
@@ -119,8 +120,8 @@ class Execution:
     def _stopping(self) -> bool:
         """Advance the progress bar; return whether a signal has arrived."""
         seconds = int(min(self.stopwatch.seconds, self.stopwatch.total))
-        if seconds > self._shown:
-            self.console.step(seconds - self._shown, **self.executor.fields())
-            self._shown = seconds
+        if seconds > self.shown:
+            self.console.step(seconds - self.shown, **self.executor.fields())
+            self.shown = seconds
             self.stopwatch.save()
         return self.interrupt.received is not None

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +25,7 @@ from darts.judging.statistics import LEVEL
 from darts.running.jobs import Job, Outcome, is_complete, read_summary
 from darts.tasks.metrics import Metric
 from darts.tracking import format_duration, format_value
-from darts.writing import to_jsonable
+from darts.tracking.race_log import Slice, log_slice
 
 EXPLORED = 0.3
 """Share of the budget in which candidates compete; the rest belongs to the best one.
@@ -357,6 +356,7 @@ class Race:
     def _report_round(self) -> None:
         """Print the leader and the next-best candidate, and save the answer so far."""
         first, *others = ranked(self.results.values(), self.metric[1])
+        self.console.step(0, leader=self.describe(first))
         second = f", next {self.describe(others[0])}" if others else ""
         used, total = self.stopwatch.seconds, self.stopwatch.total
         self.console.info(
@@ -372,8 +372,8 @@ class Race:
         return f"{result.candidate.name} {score} after {format_duration(result.seconds)}"
 
     def _log(self, result: Result) -> None:
-        """Add the result to ``race.jsonl``, which only pictures read."""
-        row = {
+        """Add the result to ``race.jsonl`` and to TensorBoard's files, which only people read."""
+        row: Slice = {
             "time": round(max(self.execution.ended[path] for path in result.directories), 2),
             "candidate": result.candidate.name,
             "score": result.score,
@@ -381,5 +381,6 @@ class Race:
             "epochs": result.epochs,
             "leader": self.best().candidate.name,
         }
-        with (self.directory / "race.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(to_jsonable(row)) + "\n")
+        scores = {self.directory: self.best().score, result.directory: result.score}
+        is_off = "tracking.tensorboard=false" in self.config.overrides
+        log_slice(self.directory, row, self.metric[0], {} if is_off else scores)

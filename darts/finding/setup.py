@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -99,7 +100,7 @@ def make_networks(config: FindConfig) -> tuple[DataFacts, dict[str, Networks]]:
     own: Values = {"validation": facts.validation} if facts.validation > 0 else {}
     if kind == "images" and isinstance(dataset, ImagesConfig):
         own |= {"dataset.flip": dataset.flip, "mirror": dataset.flip, "dataset.crop": dataset.crop}
-    networks = {}
+    networks, least = {}, math.inf
     for family in families:
         resized = facts.resized(family.values.get("dataset.size"))
         made = _networks(config, family, recipe(resized, fine_tunes=family.fine_tunes) | own)
@@ -113,8 +114,13 @@ def make_networks(config: FindConfig) -> tuple[DataFacts, dict[str, Networks]]:
         made.baselines = within_limits(made, baselines)
         if made.baselines:
             networks[family.name] = made
+        else:
+            least = min(least, *map(made.limits.excess, made.measured.values()))
     if not networks:
-        raise ConfigError(f"{first.limits}: no baseline is within the limits; raise the limits")
+        raise ConfigError(
+            f"{first.limits}: no network is within the limits; the smallest exceeds them "
+            f"{least:.3g} times"
+        )
     return facts, networks
 
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Collection, Iterable, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeAlias, TypedDict
-
-from msgspec import Meta
+from typing import TYPE_CHECKING, TypeAlias
 
 from darts.escaping import for_figure
 from darts.plotting.style import (
@@ -23,31 +20,15 @@ from darts.plotting.style import (
     save_figure,
     style_axes,
 )
-from darts.reading import MIB, StrPath, parse_json, read_bytes
 from darts.tracking.formats import format_value, is_fraction
-from darts.typed_values import Name, Number, typed
+from darts.tracking.race_log import FILE, Slice, read_race
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-_Seconds: TypeAlias = Annotated[float, Meta(ge=0, le=1e9)]
-
-
-class Slice(TypedDict):
-    """A finished slice of training, a row of ``race.jsonl``."""
-
-    time: _Seconds  # of the run so far
-    candidate: Name
-    score: Number | None  # of the candidate so far, on validation data; None if it is not finite
-    seconds: _Seconds  # that the candidate has trained so far
-    epochs: Annotated[int, Meta(ge=0, le=10**9)]  # of the candidate so far
-    leader: Name  # the best candidate at this time
-
-
 _Series: TypeAlias = dict[str, list[Slice]]  # the slices of each candidate
 
-_LIMIT = MIB  # bytes of race.jsonl, about 6,000 slices
 # By the role of a candidate.
 _WINNER: ArtistStyle = {"color": HIGHLIGHT, "linewidth": 2.2, "markersize": 5, "zorder": 4}
 _STYLES: dict[str, ArtistStyle] = {
@@ -59,15 +40,6 @@ _STYLES: dict[str, ArtistStyle] = {
 }
 
 
-def read_race(path: StrPath) -> list[Slice]:
-    """Return the slices in a file ``race.jsonl``; damaged lines are skipped."""
-    slices = []
-    for line in read_bytes(path, limit=_LIMIT).split(b"\n"):
-        with contextlib.suppress(ValueError):
-            slices.append(typed(Slice, parse_json(line.decode("utf-8"))))
-    return slices
-
-
 def save_race(
     run_directory: Path, metric: str, *, winner: str | None = None, baselines: Collection[str] = ()
 ) -> None:
@@ -76,7 +48,7 @@ def save_race(
     For the arguments see ``draw_race``.
     """
     try:
-        slices = read_race(run_directory / "race.jsonl")
+        slices = read_race(run_directory / FILE)
     except FileNotFoundError:
         return
     if slices:

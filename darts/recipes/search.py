@@ -35,7 +35,7 @@ from darts.recipes.search_callbacks import (
 from darts.recipes.states import SearchState
 from darts.searching.alphas import alpha_scalars, genotype_counts, named_history
 from darts.searching.discretization import SupernetAdapter
-from darts.searching.flaws import FlawFinder
+from darts.searching.flaws import FlawFinder, uniform_alphas
 from darts.searching.searcher import Searcher, epoch_kind
 from darts.spaces import AnyGenotype
 from darts.tracking import print_lines, print_summary, read_metrics
@@ -274,7 +274,10 @@ class Search(Recipe):
         self._save_figures(genotype)
         stopped = state.stopped_epoch
         probabilities = state.history[-1 if stopped is None else stopped]
-        flaws = self.flaw_finder.find(state.scores, self.searcher.net.state_dict(), probabilities)
+        flaws = self.flaw_finder.find(state.scores, self.searcher.net.state_dict())
+        undecided = uniform_alphas(probabilities) if self.flaw_finder.learns_alphas else None
+        if undecided is not None:  # a short search is enough to try something out
+            self.loop.console.warn(undecided)
         size = self.size()
         summary = {
             **{f"valid_{name}": score for name, score in state.scores.items()},
@@ -286,11 +289,12 @@ class Search(Recipe):
             "genotype": str(genotype),
             "genotype_epoch": config.epochs if stopped is None else stopped + 1,
             "worthless": "; ".join(flaws) or None,
+            "undecided": undecided,
             **genotype_counts(genotype),
             **self.measures(genotype),
         }
         for callback in self.callbacks:
-            summary |= callback.summary(flaws)
+            summary |= callback.summary([*flaws, *([undecided] if undecided else [])])
         return run.finish(summary)
 
     def _save_figures(self, genotype: AnyGenotype) -> None:

@@ -9,13 +9,13 @@ from functools import partial
 from pathlib import Path
 
 from darts.judging.edge_importance import ImportanceFile
-from darts.plotting.race import Slice, read_race
 from darts.reading import YAML_LIMIT, FileError, JsonObject, read_json_object, read_text, read_yaml
 from darts.reporting import files as reading
 from darts.reporting.files import Alphas, BestTrial, EnergyFile, RunFiles, Start, read_table
 from darts.searching.alphas import GroupHistory
 from darts.spaces import AnyGenotype
 from darts.tracking.ledger import PhaseCost
+from darts.tracking.race_log import Slice, read_race
 from darts.typed_values import typed
 
 COMMANDS = ("search", "retrain", "evaluate", "tune", "find")
@@ -148,13 +148,13 @@ def read_run(directory: Path) -> RunRecord:
 def group_evaluations(records: Sequence[RunRecord]) -> list[tuple[int, list[int]]]:
     """Return the index of each run with a section of its own, with the indices of its evaluations.
 
-    An evaluation belongs to the retraining whose directory contains its checkpoint. If that
-    retraining is not among the runs, the evaluation has a section of its own.
+    An evaluation belongs to the run whose directory contains its checkpoint. If that run is not
+    among the runs, the evaluation has a section of its own.
     """
     retrainings = {
         folder: index
         for index, record in enumerate(records)
-        if record.command == "retrain"
+        if record.command in ("retrain", "find")
         for folder in (os.path.abspath(record.directory), os.path.realpath(record.directory))
     }
     owners: list[int | None] = []

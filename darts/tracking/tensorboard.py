@@ -119,11 +119,12 @@ class TensorBoard(Tracker):
     def log_results(self, metrics: Mapping[str, float]) -> None:
         """Write the row of this run in TensorBoard's page HPARAMS to the same event file.
 
-        The metrics that are finite are also written as scalars at the last step so far.
+        The metrics that are finite are also written as scalars at the last step so far, which that
+        page reads. One group, ``summary``, has all of them.
         """
         from torch.utils.tensorboard.summary import hparams
 
-        finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
+        finite = {f"summary/{name}": own for name, own in metrics.items() if math.isfinite(own)}
         plain = {name: _plain(value) for name, value in self._params.items()}
         # SummaryWriter.add_hparams would write these records to a subfolder, and TensorBoard
         # would show the subfolder as a second run.

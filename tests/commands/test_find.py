@@ -29,6 +29,7 @@ from darts.judging.devices.latency_model import LinearModel
 from darts.reading import read_json
 from darts.recipes import ensemble
 from darts.spaces import parse_genotype
+from darts.tracking.tensorboard import event_offset
 from darts.training.checkpoint import load_checkpoint
 
 PLAN = (
@@ -73,6 +74,22 @@ def test_the_run_directory_holds_the_network_and_what_it_gained(found: Any) -> N
     assert summary["baseline_wins"] == (summary["origin"] == "baseline")
     assert summary["verdict"] in found.out
     assert summary["outlook"] in found.out
+    curves = [event_offset(path) for path in (found.directory, *found.directory.glob("runs/*"))]
+    assert sum(size > 0 for size in curves) > 1  # TensorBoard shows the race
+
+
+def test_the_output_shows_the_data_and_the_best_candidates(found: Any) -> None:
+    data = found.out.partition("searching in")[0]
+    for text in ("training    ", "validation  ", "test        ", "3: ", "accuracy, the default"):
+        assert text in data
+    leaders = found.out.partition("candidate ")[2].splitlines()[1:]
+    best = max(rows_of(found.directory), key=lambda row: float(row["valid_accuracy"]))
+    assert leaders[0].split()[0] in {row["candidate"] for row in rows_of(found.directory)}
+    assert f"{100 * float(best['valid_accuracy']):.2f} %" in leaders[0]
+
+
+def test_the_run_directory_has_all_files(found: Any) -> None:
+    summary = found.json("summary.json")
     assert summary["winner_seconds"] < summary["seconds"]
     names = {path.name for path in found.directory.iterdir()}
     assert names >= {
@@ -169,10 +186,9 @@ def test_no_test_sample_is_scored_before_the_end(found: Any) -> None:
 
 
 def test_the_found_network_can_be_used(found: Any, wine: Path, tmp_path: Path) -> None:
-    arguments = commands.printed_arguments(found.out, "evaluate")
-    done = commands.run("evaluate", tmp_path / "run", *arguments)
-    assert done.result["test_accuracy"] == found.json("summary.json")["test_accuracy"]
     (checkpoint, _) = commands.printed_arguments(found.out, "predict")
+    done = commands.run("evaluate", tmp_path / "run", checkpoint)
+    assert done.result["test_accuracy"] == found.json("summary.json")["test_accuracy"]
     commands.run("predict", tmp_path / "predict", checkpoint, f"input={wine}")
     assert len(commands.read_table(tmp_path / "predict" / "predictions.csv")) == 178
     arguments = commands.printed_arguments(found.out, "export")
@@ -193,7 +209,7 @@ def test_better_trees_are_used_like_a_network(
     assert summary["result"] == "trees"
     assert summary["test_accuracy"] == summary["tree_test_accuracy"] > 0.8
     assert 0 < summary["network_test_accuracy"] <= 1
-    arguments = commands.printed_arguments(run.out, "evaluate")
+    arguments = commands.printed_arguments(run.out, "export")
     done = commands.run("evaluate", tmp_path / "evaluate", *arguments)
     assert done.result["test_accuracy"] == summary["test_accuracy"]
     assert done.result["trees"] > 0
@@ -369,14 +385,14 @@ def test_a_latency_model_of_another_space_is_refused(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (("budget.hours=1", "budget.minutes=5"), "budget.hours=1 and budget.minutes=5"),
-        (("epochs=5",), "epochs=5: darts.find sets epochs itself; set plan.epochs"),
-        (("start=run",), "start=run: darts.find sets start itself; leave it out"),
-        (("task.calibrate=false",), "darts.find sets task.calibrate itself; leave it out"),
+        (("epochs=5",), "epochs=5: darts find sets epochs itself; set plan.epochs"),
+        (("start=run",), "start=run: darts find sets start itself; leave it out"),
+        (("task.calibrate=false",), "darts find sets task.calibrate itself; leave it out"),
         (("plan.evaluations=5",), "plan.evaluations"),
         (("optimizer.speed=5",), "optimizer.speed"),
         (("methods=[darts_v9]",), "methods"),
         (("benchmark.table=x.csv",), "benchmark.table=x.csv: a table covers one space"),
-        (("validation=0",), "validation=0: darts.find chooses by validation scores"),
+        (("validation=0",), "validation=0: darts find chooses by validation scores"),
         (("dataset=csv", "dataset.root=missing.csv"), "missing.csv"),
         ((*TINY, "limit.macs=10"), "limit.macs=10"),
         (("dataset=ptb",), "task"),

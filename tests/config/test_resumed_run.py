@@ -50,6 +50,7 @@ def test_it_is_the_newest_run_that_the_key_can_use() -> None:
         ("search", "resume=latest"): "resume='runs/search/c'",
         ("retrain", "resume=latest"): "resume='runs/retrain/f'",
         ("report", "latest"): "runs=['runs/retrain/f']",
+        ("genotypes", "draw=latest"): "draw='runs/search/digits-drnas/b'",
         ("search", "name=latest"): "name=latest",
     }
     for (command, argument), override in expected.items():
@@ -61,6 +62,11 @@ def test_a_find_can_be_the_latest_of_both_kinds() -> None:
     make_run("find/it's", 20, "genotype.json", "checkpoint.safetensors")
     assert hydra_overrides("retrain", ["genotype=latest"]) == [r"genotype='runs/find/it\'s'"]
     assert hydra_overrides("export", ["checkpoint=latest"]) == [r"checkpoint='runs/find/it\'s'"]
+    make_run("evaluate/b", 10)
+    summary = {"command": "evaluate", "checkpoint": "runs/find/it's/checkpoint.safetensors"}
+    Path("runs/evaluate/b/summary.json").write_text(json.dumps(summary))
+    expected = [r"runs=['runs/find/it\'s','runs/evaluate/b']"]
+    assert hydra_overrides("report", ["latest"]) == expected
 
 
 @pytest.mark.parametrize(

@@ -149,7 +149,10 @@ def make_race(
     decisions = WatchedDecisions(folder / "decisions.json", executor)
     messages: list[str] = []
     console: Any = SimpleNamespace(
-        info=messages.append, warn=messages.append, step=lambda seconds: None, messages=messages
+        info=messages.append,
+        warn=messages.append,
+        step=lambda seconds, **fields: None,
+        messages=messages,
     )
     return Race(
         folder,

@@ -27,12 +27,13 @@ from darts.plotting.figures import (
     draw_scores,
     points_of,
 )
-from darts.plotting.race import Slice, draw_race, read_race, save_race
+from darts.plotting.race import draw_race, save_race
 from darts.plotting.study_figures import draw_factorial, draw_history, save_study_figures
 from darts.plotting.style import HIGHLIGHT, MUTED, NOTE, PRIMARY
 from darts.searching.alphas import GroupHistory
 from darts.spaces.parameters import Choice, Parameter, Parameters, Range
 from darts.strategies.strategy import suggest_point
+from darts.tracking.race_log import Slice, read_race
 
 OPERATIONS = ("none", "skip_connect", "sep_conv_3x3")
 

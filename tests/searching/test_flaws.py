@@ -104,8 +104,8 @@ def test_a_worthless_search_is_complete_and_exits_with_code_3(
         run_main(monkeypatch, "search", run, *overrides)
     assert one_line(capsys).startswith("darts search: the result is worthless: valid_accuracy")
     summary = read_json(run / "summary.json")
-    assert "the alphas are still uniform" in summary["worthless"]
-    assert summary["collapse_verdict"].endswith(summary["worthless"])
+    assert "the alphas are still uniform" in summary["undecided"]
+    assert summary["collapse_verdict"].endswith(summary["undecided"])
     assert summary["collapse_healthy_epoch"] is None
 
 

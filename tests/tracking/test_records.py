@@ -131,7 +131,7 @@ def test_all_records_are_in_one_event_file_of_the_run_directory(tmp_path: Path) 
     assert text == b"`sep_conv_3x3`"
     drawn = events.Images("alphas/normal")[0]
     assert (drawn.step, drawn.width, drawn.height) == (2, 100, 50)
-    assert series(events, "valid_accuracy") == [(2, 0.75)]
+    assert series(events, "summary/valid_accuracy") == [(2, 0.75)]
     assert not {"absent", "loss"} & set(events.Tags()["scalars"])
     assert not figure.axes  # cleared to free its memory
 
@@ -182,7 +182,7 @@ def test_a_resumed_run_repeats_no_record(tmp_path: Path) -> None:
     board.close()
     events = load(tmp_path)
     assert series(events, "loss") == [(1, 1.0), (2, 5.0)]
-    assert series(events, "valid_accuracy") == [(2, 0.75)]
+    assert series(events, "summary/valid_accuracy") == [(2, 0.75)]
     (text,) = events.Tensors("note/text_summary")
     assert text.tensor_proto.string_val[0] == b"kept"
     assert hparams_of(tmp_path) == {"seed": 2}

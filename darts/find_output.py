@@ -1,0 +1,131 @@
+"""What ``darts find`` prints about data, candidates and result, and its predictions."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import numpy as np
+
+from darts.data.targets import CLASSES
+from darts.data_modules import DataModule
+from darts.finding.candidates import Networks
+from darts.finding.conclusion import Conclusion
+from darts.finding.race import Race
+from darts.finding.results import ranked
+from darts.finding.setup import CLASSIFIED
+from darts.reading import JsonObject
+from darts.recipes.model import load, predict
+from darts.tracking import format_duration, format_value, print_lines, print_summary
+from darts.training.device import resolve_device
+from darts.training.run_directory import RunDirectory
+from darts.writing import open_atomically
+
+PREDICTIONS = "predictions.npy"
+"""File with the predictions for test samples without labels."""
+
+NOTES = ("ensemble_note", "pretrained_note", "tree_note")
+"""Keys of sentences in a summary that come before its verdict."""
+
+LEADERS = 5
+"""Rows of the table of the best candidates."""
+
+
+def print_data(data: DataModule, folds: int, metric: str | None) -> None:
+    """Print the data as a table.
+
+    Args:
+        data: The data of a family, after its loaders were made.
+        folds: Number of runs of each network, see ``darts.finding.folds``.
+        metric: The metric that the user chose; None for that of the task.
+    """
+    rows = data.overview()
+    if folds > 1:
+        rows["validation"] += f", others in each of the {folds} runs of a network"
+    reason = "as chosen" if metric else f"the default of task={data.config.task.name}"
+    print_summary("data", {**rows, "metric": f"{data.config.metric}, {reason}"})
+
+
+def print_leaders(race: Race) -> None:
+    """Print the candidates with the best validation scores."""
+    name, metric = race.metric
+    header = ("candidate", f"valid_{name}", "epochs", "trained for", "parameters", "MACs")
+    rows = [
+        (
+            result.candidate.name,
+            format_value(f"valid_{name}", result.score),
+            str(result.epochs),
+            format_duration(result.seconds),
+            *(format_value(key, result.summary[key]) for key in ("parameters", "macs")),
+        )
+        for result in ranked(race.results.values(), metric)[:LEADERS]
+    ]
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in (header, *rows)]
+    print_lines("", *lines, "")
+
+
+def outlook(race: Race, conclusion: Conclusion) -> str:
+    """Return what a longer budget would change."""
+    winner = conclusion.winner
+    if winner.is_exhausted:
+        return (
+            f"The winner reached its best score in epoch {winner.best_epoch} of {winner.epochs}: "
+            "more training would not help. A longer budget would compare more networks."
+        )
+    if race.config.plan.equal == "epochs":
+        return f"The winner may still improve after {winner.epochs} epochs; set plan.epochs."
+    unit, seconds = ("minutes", 60) if race.config.budget.hours is None else ("hours", 3600)
+    return (
+        f"The winner may still improve after {winner.epochs} epochs. Continue with more time: "
+        f"darts find {shlex.quote(f'resume={race.directory}')} budget.{unit}="
+        f"{2 * race.stopwatch.total / seconds:g}"
+    )
+
+
+def print_results(summary: JsonObject, run: RunDirectory, kind: str) -> None:
+    """Print scores, the verdict, and the commands that use the network; ``kind`` is of the data."""
+    metric = summary["metric"]
+    keys = (
+        "result", f"test_{metric}", f"network_test_{metric}", f"single_test_{metric}",
+        f"tree_test_{metric}", f"valid_{metric}", f"network_valid_{metric}",
+        f"baseline_valid_{metric}", "true_accuracy",
+        "baseline_true_accuracy", "family", "setting", "parameters", "macs", "latency_ms",
+        "flash_kb", "ram_kb", "candidates", "winner_seconds", "seconds", "joules", "genotype",
+    )  # fmt: skip
+    print_summary("find", {key: summary[key] for key in keys if summary.get(key) is not None})
+    checkpoint = shlex.quote(f"checkpoint={run.path}")
+    count, file = summary.get("predicted_samples"), run.path / PREDICTIONS
+    print_lines(
+        "",
+        *(str(summary[note]) for note in NOTES if note in summary),
+        str(summary["verdict"]),
+        str(summary["outlook"]),
+        *([f"Predictions for {count:,} test samples without labels: {file}"] if count else []),
+        "",
+        "Use it, look at the race, or export it:",
+        *([f"  darts predict {checkpoint} input=PATH"] if kind in CLASSIFIED else []),
+        f"  darts report {shlex.quote(str(run.path))}",
+        f"  darts export {checkpoint}",
+    )
+
+
+def write_predictions(directory: Path, networks: Networks) -> JsonObject:
+    """Predict the targets of test samples without labels; return how many for the summary.
+
+    ``predictions.npy`` has the index of the class of each sample, ``(N,)`` int64; or the
+    probabilities of its labels or its numbers, ``(N, K)``.
+
+    Args:
+        directory: Run directory with the checkpoint of the answer.
+        networks: The networks of a family; all families have the same test samples.
+    """
+    if (samples := networks.data.unlabeled) is None:
+        return {}
+    config = networks.config
+    model = load(directory, resolve_device(config.device))
+    found = predict(model, samples, batch_size=config.loader.eval_batch_size)
+    values = found.values.argmax(1) if found.targets == CLASSES else found.values
+    with open_atomically(directory / PREDICTIONS) as file:
+        np.save(file, values.numpy())
+    return {"predicted_samples": len(values)}
