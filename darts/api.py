@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
+import torch
 from torch import nn
 
 from darts.config import ConfigError, FindConfig, Invocation, RetrainConfig, compose, quoted
@@ -25,6 +26,7 @@ from darts.config.python_call import (
     overrides_of,
     resume_directory,
     run_directory,
+    without_defaults,
 )
 from darts.config.resumed_run import ResumedRun
 from darts.recipes.commands import merge_overrides, resume_command, run_command
@@ -32,6 +34,8 @@ from darts.recipes.model import CompleteRun, Model
 from darts.recipes.model import load as load
 from darts.recipes.model import predict as predict
 from darts.recipes.search_run import SearchRun as SearchRun
+from darts.reporting import read_run
+from darts.reporting.display import leaderboard
 from darts.spaces import SPACES, AnyGenotype
 from darts.spaces.lookup import find_genotype
 from darts.spaces.module import Choice as Choice
@@ -40,8 +44,11 @@ from darts.spaces.module import Repeat as Repeat
 from darts.spaces.module.targets import passed
 from darts.tasks.sample_objective import Loss, passed_loss
 
+if TYPE_CHECKING:
+    import pandas
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class RetrainRun(CompleteRun):
     """A complete retraining.
 
@@ -63,11 +70,23 @@ class FindRun(CompleteRun):
         """Return the found network with its trained weights, see ``darts.load``."""
         return load(self.directory)
 
+    @property
+    def leaderboard(self) -> pandas.DataFrame:
+        """The candidates, that with the best score first; ``candidates.csv`` has more columns."""
+        import pandas
+
+        return pandas.DataFrame(leaderboard(read_run(self.directory)))
+
 
 def search(
     model: nn.Module | None = None,
     *,
     data: Data | None = None,
+    method: str | None = None,
+    space: str | None = None,
+    epochs: int | None = None,
+    seed: int | None = None,
+    device: str | torch.device | None = None,
     label: str | None = None,
     loss: Loss | None = None,
     out: str | Path | None = None,
@@ -79,9 +98,16 @@ def search(
 
     Args:
         model: A model of your own that contains choices; None for one of the other spaces.
-        data: The name of a data set; or the training samples, or a pair of training and test
-            samples: PyTorch datasets of images or rows, or tables of pandas, see
-            ``darts.data.torch_datasets.store``.
+        data: The name of a data set; the path of a table or a folder, whose kind is recognized; or
+            training samples, or a pair of training and test samples. Samples are a pair ``(X, y)``
+            of arrays or tensors, a PyTorch dataset of pairs ``(sample, target)``, a table of
+            pandas, or a dataset of Hugging Face; see ``darts.data.torch_datasets.store`` for the
+            values. Needed unless ``dataset`` or ``experiment`` is among the settings.
+        method: How to search, such as "drnas"; by default "darts_v1".
+        space: The architectures, such as "nas201"; by default "cnn" or one that takes the data.
+        epochs: Length of the search; the default depends on data and method.
+        seed: Of all random numbers; 0 by default.
+        device: "cpu", "cuda", "cuda:N", "mps" or "auto", the default.
         label: Name of the column of the targets of a table; by default the last column.
         loss: Function of outputs ``(B, K)`` and targets that returns the mean loss, see
             ``darts.tasks.sample_objective.Loss``; by default the loss of the task.
@@ -89,13 +115,15 @@ def search(
         resume: An interrupted search to continue; leave out all other arguments but ``model``
             and ``loss``.
         overrides: Configuration keys as on the command line, such as ``["space.channels=8"]``.
-        **settings: Configuration keys without a dot, such as ``space="cnn"``, ``method="drnas"``,
-            ``epochs=20`` or ``seed=0``.
+        **settings: Other configuration keys without a dot, such as ``task="regression"``.
 
     Raises:
         ValueError: For a wrong key or value, with the message of the command.
+        TypeError: For an object that cannot be used as data.
         KeyboardInterrupt: After Ctrl-C; the checkpoint is saved, so the search can be resumed.
     """
+    named = {"method": method, "space": space, "epochs": epochs, "seed": seed, "device": device}
+    settings |= without_defaults(**named)
     own = model_settings(model)
     if resume is not None:
         directory = resume_directory(resume, data, label, out, overrides, settings)
@@ -110,6 +138,9 @@ def retrain(
     genotype: AnyGenotype | SearchRun | str | Path | None = None,
     data: Data | None = None,
     *,
+    epochs: int | None = None,
+    seed: int | None = None,
+    device: str | torch.device | None = None,
     label: str | None = None,
     model: nn.Module | None = None,
     loss: Loss | None = None,
@@ -124,19 +155,24 @@ def retrain(
         genotype: A genotype; the name of a published one, its text, a JSON file or the directory of
             a search; or a ``SearchRun``, whose data set and recommended values are the defaults.
         data, label: As for ``darts.search``.
+        epochs: Length of the training; the default depends on the data.
+        seed: Of all random numbers; 0 by default.
+        device: "cpu", "cuda", "cuda:N", "mps" or "auto", the default.
         model: The model of your own to which the genotype belongs; a ``SearchRun`` knows it.
         loss: As for ``darts.search``; by default the loss of the ``SearchRun``.
         out: The run directory; by default a new one in ``runs/retrain``.
         overrides: As for ``darts.search``.
         resume: An interrupted retraining to continue; leave out all other arguments but ``model``
             and ``loss``.
-        **settings: Configuration keys without a dot, such as ``epochs=50`` or ``seed=0``. The space
+        **settings: Other configuration keys without a dot, such as ``precision="bf16"``. The space
             follows from the genotype.
 
     Raises:
         ValueError: For a wrong key or value, with the message of the command.
+        TypeError: For an object that cannot be used as data.
         KeyboardInterrupt: After Ctrl-C; the checkpoint is saved, so the run can be resumed.
     """
+    settings |= without_defaults(epochs=epochs, seed=seed, device=device)
     if isinstance(genotype, SearchRun):
         model = genotype.model if model is None else model
         loss = genotype.loss if loss is None else loss
@@ -150,7 +186,8 @@ def retrain(
         if data is None and "dataset" not in settings:
             recommended = genotype.retrain_overrides()
         genotype = genotype.genotype
-    given = {**own, **data_settings(data, {**own, **settings}, overrides, label=label), **settings}
+    known = [*recommended, *overrides]
+    given = {**own, **data_settings(data, {**own, **settings}, known, label=label), **settings}
     if genotype is not None:
         space = settings.get("space", find_genotype(str(genotype))[1].space)
         given |= {"genotype": str(genotype), "space": space}
@@ -162,6 +199,12 @@ def find(
     data: Data | None = None,
     minutes: float | None = None,
     *,
+    task: str | None = None,
+    metric: str | None = None,
+    seed: int | None = None,
+    device: str | torch.device | None = None,
+    workers: int | None = None,
+    ensemble: int | None = None,
     label: str | None = None,
     out: str | Path | None = None,
     resume: str | Path | FindRun | None = None,
@@ -170,23 +213,32 @@ def find(
 ) -> FindRun:
     """Find the best network for a data set, as ``darts find`` does.
 
-    The function starts worker processes. A program that calls it must therefore protect its main
-    part with ``if __name__ == "__main__":``.
+    The function starts worker processes, which do not execute the script that calls it.
 
     Args:
         data, label: As for ``darts.search``.
         minutes: The time budget; 10 minutes by default.
+        task: What to learn, such as "regression"; by default it follows from a table or folder, or
+            else is "classification".
+        metric: What to optimize on validation data; by default the metric of the task.
+        seed: Of all random numbers; 0 by default.
+        device: "cpu", "cuda", "cuda:N", "mps" or "auto", the default.
+        workers: Networks that train at the same time; by default one per GPU, or two on processors.
+        ensemble: Largest number of networks whose predictions are averaged; 1 by default.
         out: The run directory; by default a new one in ``runs/find``.
         resume: An interrupted run to continue; leave out all other arguments but ``minutes``.
         overrides: Configuration keys as on the command line, such as ``["dataset.size=32"]``.
-        **settings: Configuration keys without a dot, such as ``workers=1``.
+        **settings: Other configuration keys without a dot, such as ``export="onnx"``.
 
     Raises:
         ValueError: For a wrong key or value, with the message of the command.
+        TypeError: For an object that cannot be used as data.
         KeyboardInterrupt: After Ctrl-C; the state is saved, so the run can be resumed.
     """
     from darts import find_command  # a program that only loads a network needs no race
 
+    named = {"task": task, "metric": metric, "seed": seed, "device": device}
+    settings |= without_defaults(**named, workers=workers, ensemble=ensemble)
     budget = {} if minutes is None else {"budget.minutes": minutes}
     if resume is None:
         found = data_settings(data, settings, overrides, label=label, chooses_space=True)

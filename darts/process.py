@@ -1,10 +1,16 @@
-"""The process of a command: its rank, and Ctrl-C while it starts."""
+"""The process of a command: its rank, Ctrl-C while it starts, and the processes that it starts."""
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+
+_MAIN_LOCK = threading.Lock()
 
 
 def rank_and_size() -> tuple[int, int]:
@@ -31,3 +37,19 @@ def _replace(old: object, new: signal.Handlers | signal._HANDLER) -> None:
     is_main_thread = threading.current_thread() is threading.main_thread()
     if is_main_thread and signal.getsignal(signal.SIGINT) is old:
         signal.signal(signal.SIGINT, new)
+
+
+@contextmanager
+def main_module_hidden() -> Iterator[None]:
+    """Start processes that do not execute the script of this process.
+
+    Otherwise, a script would need ``if __name__ == "__main__":``, and each process would import
+    what the script imports. What the processes receive must not be defined in the script.
+    """
+    with _MAIN_LOCK:  # several threads start workers
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = main

@@ -8,26 +8,32 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import Any, TypeAlias
 
+import torch
 from torch import nn
-from torch.utils.data import Dataset
 
 from darts.config.fields import ConfigError
 from darts.config.hydra_adapter import values_of
 from darts.config.overrides import value_text
+from darts.data import sources
+from darts.data.given_samples import Samples, as_samples, is_table, training_and_test
+from darts.data.guess import guess_data
 from darts.data.torch_datasets import store
+from darts.plugins import group_options
+from darts.spaces import SPACES, Space
 from darts.spaces.module.targets import target_of
 from darts.tasks import TASKS
 from darts.tasks.sample_objective import Loss
 
-if TYPE_CHECKING:
-    import pandas
+Data: TypeAlias = "str | Path | Samples | tuple[Any, Any] | Mapping[str, Any]"
+"""A name, a path, or samples, see ``darts.search``."""
 
-Samples: TypeAlias = "Dataset[object] | pandas.DataFrame"
 
-Data: TypeAlias = "str | Samples | tuple[Samples, Samples | None]"
-"""Name of a data set; or training samples, or training and test samples."""
+def without_defaults(**settings: object) -> dict[str, object]:
+    """Return the settings that are given, which are not None."""
+    given = {key: value for key, value in settings.items() if value is not None}
+    return {k: str(v) if isinstance(v, torch.device) else v for k, v in given.items()}
 
 
 def overrides_of(settings: Mapping[str, object], overrides: Sequence[str] = ()) -> list[str]:
@@ -91,38 +97,55 @@ def data_settings(
     label: str | None = None,
     chooses_space: bool = False,
 ) -> dict[str, object]:
-    """Return the configuration keys of a data set; PyTorch datasets and tables are stored on disk.
+    """Return the configuration keys of the data, without those in ``settings`` and ``overrides``.
 
-    The task, which says what targets are, is the last one in ``settings`` and ``overrides``.
-    ``label`` is the column of the targets of a table.
+    Samples are stored on disk. The task, which says what targets are, is the last one in
+    ``settings`` and ``overrides``. ``label`` is the column of the targets of a table. Unless the
+    command ``chooses_space``, a space that takes the data is among the keys.
+
+    Raises:
+        TypeError: If the data is no such object.
     """
-    if label is not None and (data is None or isinstance(data, str)):
-        raise ConfigError(f"label={label!r}: names a column of a pandas table; set dataset.label")
+    given = {*settings, *(item.partition("=")[0] for item in overrides)}
+    if data is None and not given & {"dataset", "experiment"}:
+        raise ConfigError('data is missing: pass samples, a path or a name, such as data="digits"')
+    if label is not None and (data is None or _is_name(data)):
+        raise ConfigError(f"label={label!r}: names a column of a table; set dataset.label")
     if data is None:
         return {}
     if "dataset" in settings:
         raise ConfigError("data and dataset are mutually exclusive; use one of them")
-    if isinstance(data, str):
+    if _is_name(data):
         return {"dataset": data}
-    if not isinstance(data, tuple | list):
-        data = (data, None)
-    if len(data) != 2:
-        raise ConfigError(
-            f"data has {len(data)} entries; must be a dataset, or training and test samples"
-        )
-    name = str(settings.get("task", "classification"))
-    task = TASKS[[name, *values_of("task", overrides)][-1]]
-    stored = store(*data, targets=task.targets)
-    found: dict[str, object] = {"dataset": stored.name, "dataset.root": stored.root}
-    if label is not None:
+    found: dict[str, object] = {}
+    column = label or next(iter(values_of("dataset.label", overrides)), None)
+    if isinstance(data, str | Path):
+        found |= guess_data(Path(data).expanduser().absolute(), column).settings
+    else:
+        train, test = (None if s is None else as_samples(s, label) for s in training_and_test(data))
+        name = str(settings.get("task", "classification"))
+        task = TASKS[[name, *values_of("task", overrides)][-1]]
+        stored = store(train, test, targets=task.targets)
+        found |= {"dataset": stored.name, "dataset.root": stored.root}
+        if is_table(train):
+            found |= guess_data(stored.root, column).settings
+        if stored.kinds:
+            found["dataset.kinds"] = dict(stored.kinds)
+        if stored.labels:
+            found["dataset.labels"] = list(stored.labels)
+    if label is not None and found["dataset"] != "npz":  # images of a dataset of Hugging Face
         found["dataset.label"] = label
-    if stored.kinds:
-        found["dataset.kinds"] = dict(stored.kinds)
-    if stored.labels:
-        found["dataset.labels"] = list(stored.labels)
-    if stored.name == "csv" and "space" not in settings and not chooses_space:
-        found["space"] = "mlp"  # the space for rows of numbers
-    return found
+    kind = sources()[str(found["dataset"])].kinds[0]
+    if not chooses_space and kind not in Space.data_kinds:
+        found["space"] = next(name for name in SPACES if kind in SPACES[name].data_kinds)
+    return {key: value for key, value in found.items() if key not in given}
+
+
+def _is_name(data: object) -> bool:
+    """Return whether data is the name of a data set, even if there is a file of this name."""
+    return isinstance(data, str) and (
+        data in group_options("dataset") or (data.isidentifier() and not Path(data).exists())
+    )
 
 
 def model_settings(model: nn.Module | None) -> dict[str, object]:

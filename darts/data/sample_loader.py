@@ -27,6 +27,7 @@ from darts.data.images import DiskImages, Images, MemoryImages
 from darts.data.loader import LoaderOptions, PositionLoader, SampleBatch, Schedule, rank_slice
 from darts.data.randomness import generator
 from darts.data.spec_augment import SpecAugment
+from darts.process import main_module_hidden
 
 Answer = Tensor | OSError | ValueError
 """Pixels, or the error of a damaged file."""
@@ -146,7 +147,8 @@ class DiskReader:
             )
         starts_workers = self._finalizer is None or not self._finalizer.alive
         self._positions.first = position
-        answers = iter(self._loader)  # the same workers; drops answers that are not yet read
+        with main_module_hidden():
+            answers = iter(self._loader)  # the same workers; drops answers that are not yet read
         if starts_workers:
             # Without this the garbage collector could delete the queues before the workers read the
             # signal to end from them; joining a worker would then time out after five seconds.

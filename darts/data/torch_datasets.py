@@ -10,15 +10,15 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple, TypeGuard
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from darts.data.arrays import write_arrays
 from darts.data.columns import NUMBER
+from darts.data.given_samples import Samples, is_table
 from darts.data.table_columns import EVERY
 from darts.data.targets import CLASSES
 from darts.writing import write_atomically
@@ -47,11 +47,7 @@ class StoredDataset(NamedTuple):
 
 
 def store(
-    train: Dataset[object] | pd.DataFrame,
-    test: Dataset[object] | pd.DataFrame | None = None,
-    root: Path = ROOT,
-    *,
-    targets: str = CLASSES,
+    train: Samples, test: Samples | None = None, root: Path = ROOT, *, targets: str = CLASSES
 ) -> StoredDataset:
     """Write samples to a folder whose name is a hash of their content.
 
@@ -68,13 +64,13 @@ def store(
         root: Folder of the written data sets.
         targets: What each sample has, see ``darts.data.targets``.
     """
-    if _is_frame(train) and (test is None or _is_frame(test)):
+    if is_table(train) and (test is None or is_table(test)):
         return _store_frames(train, test, root)
-    if _is_frame(train) or _is_frame(test):
+    if is_table(train) or is_table(test):
         raise ValueError("data: only one of training and test samples is a table of pandas")
-    splits = {"train": _read(train, "train", targets)}
-    if test is not None:
-        splits["test"] = _read(test, "test", targets)
+    given = {"train": train} if test is None else {"train": train, "test": test}
+    numbers = {name: number for number, name in enumerate(_classes(train))}
+    splits = {split: _read(own, split, targets, numbers) for split, own in given.items()}
     shapes = {
         split: [tuple(values.shape[1:]) for values in found] for split, found in splits.items()
     }
@@ -101,10 +97,6 @@ def store(
     return StoredDataset("csv", folder, labels_of, {EVERY: NUMBER})
 
 
-def _is_frame(samples: object) -> TypeGuard[pd.DataFrame]:
-    return hasattr(samples, "to_csv")  # an import of pandas takes half a second
-
-
 def _store_frames(train: pd.DataFrame, test: pd.DataFrame | None, root: Path) -> StoredDataset:
     frames = {"train": train} if test is None else {"train": train, "test": test}
     texts = {split: str(frame.to_csv(index=False)) for split, frame in frames.items()}
@@ -116,17 +108,14 @@ def _store_frames(train: pd.DataFrame, test: pd.DataFrame | None, root: Path) ->
     return StoredDataset("csv", folder)
 
 
-def _read(dataset: Dataset[object], split: str, targets: str) -> tuple[Tensor, Tensor]:
-    """Return all samples and their targets.
+def _read(
+    dataset: Any, split: str, targets: str, numbers: Mapping[str, int]
+) -> tuple[Tensor, Tensor]:
+    """Return all samples and their targets; ``numbers`` of the classes by name.
 
     Samples are ``(N, C, H, W)`` uint8 or ``(N, F)`` float64. Targets are classes ``(N,)`` int64, or
     labels or numbers ``(N, K)`` float64.
     """
-    if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
-        raise ValueError(
-            f"data: {type(dataset).__name__} is not a map-style dataset with __len__ and "
-            "__getitem__"
-        )
     samples: list[Tensor] = []
     labels: list[Tensor] = []
     for index in range(len(dataset)):
@@ -134,8 +123,11 @@ def _read(dataset: Dataset[object], split: str, targets: str) -> tuple[Tensor, T
         entry = dataset[index]
         if not isinstance(entry, tuple | list) or len(entry) != 2:
             raise ValueError(f"{place} is not a pair (sample, label)")
-        samples.append(_sample(entry[0], place))
-        labels.append(_target(entry[1], place, targets))
+        sample, target = entry
+        samples.append(_sample(sample, place))
+        if isinstance(target, str):
+            target = numbers.get(target.strip(), str(target))
+        labels.append(_target(target, place, targets))
         if samples[-1].shape != samples[0].shape:
             raise ValueError(
                 f"{place} has shape {tuple(samples[-1].shape)}, but the first one "
@@ -199,12 +191,17 @@ def _target(target: object, place: str, targets: str) -> Tensor:
     return torch.from_numpy(np.atleast_1d(array).astype(np.float64))
 
 
-def _names(dataset: object, labels: Sequence[Tensor]) -> tuple[str, ...]:
-    """Return the attribute ``classes`` of a dataset, as torchvision has it, or numbered names."""
+def _classes(dataset: object) -> tuple[str, ...]:
+    """Return the attribute ``classes`` of a dataset, as torchvision has it."""
     while not hasattr(dataset, "classes") and hasattr(dataset, "dataset"):
         dataset = dataset.dataset  # of a Subset
     listed = getattr(dataset, "classes", None)
-    names = tuple(str(name).strip() for name in listed) if isinstance(listed, list | tuple) else ()
+    return tuple(str(name).strip() for name in listed) if isinstance(listed, list | tuple) else ()
+
+
+def _names(dataset: object, labels: Sequence[Tensor]) -> tuple[str, ...]:
+    """Return the names of the classes, labels or numbers of a dataset, or numbered names."""
+    names = _classes(dataset)
     is_valid = all(names) and len({*names}) == len(names)
     if labels[0].ndim == 2:
         count = labels[0].shape[1]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -25,13 +26,18 @@ from darts.recipes.sample_inputs import (
     Transform,
 )
 from darts.recipes.trained import TrainedNetwork
+from darts.reporting import read_run
+from darts.reporting.display import describe_run, draw_run, render_run
 from darts.spaces import NetworkBase
 from darts.spaces.module.targets import passed
 from darts.tracking import read_metrics
 from darts.training.scoring import evaluating
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class CompleteRun:
     """A complete run, as the Python functions return it."""
 
@@ -50,6 +56,21 @@ class CompleteRun:
         """
         file = self.directory / "metrics.jsonl"
         return read_metrics(file) if file.exists() else []
+
+    def plot(self) -> Figure:
+        """Draw losses and scores over the epochs; of a run of ``darts.find``, the race.
+
+        Raises:
+            ValueError: If the run has no epochs.
+        """
+        return draw_run(read_run(self.directory))
+
+    def __repr__(self) -> str:
+        return describe_run(type(self).__name__, self.directory)
+
+    def _repr_html_(self) -> str | None:
+        """Return what a notebook shows of the run."""
+        return render_run(type(self).__name__, self.directory)
 
 
 class Model(nn.Module):

@@ -26,7 +26,7 @@ CALIBRATION_BATCHES = 20
 """Training batches from which the batch norm statistics of an inherited network are computed."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SearchRun(CompleteRun):
     """A complete search.
 

@@ -55,7 +55,7 @@ def render_page(records: Sequence[RunRecord]) -> str:
         )
         for number, (index, evaluations) in enumerate(group_evaluations(records), start=1)
     ]
-    templates = _page_environment()
+    templates = page_environment()
     script = templates.get_template("sort.js").render()
     return templates.get_template("page.html").render(
         articles=articles,
@@ -90,7 +90,7 @@ def template_environment(escape: Callable[[object], str]) -> Environment:
     return templates
 
 
-def _page_environment() -> Environment:
+def page_environment() -> Environment:
     """Return the environment of the templates of one page."""
     templates = template_environment(for_html)
     numbers = itertools.count(1)

@@ -21,6 +21,7 @@ from pathlib import Path
 import torch
 
 from darts.data_modules.data_module import keep_data
+from darts.process import main_module_hidden
 from darts.reading import one_line
 from darts.running.execution import attempt, redirect_output
 from darts.running.jobs import Job, Outcome, Reply
@@ -129,7 +130,7 @@ class ProcessWorker(Worker):
         process: BaseProcess = context.Process(  # type: ignore[attr-defined]
             target=serve, args=(*self._arguments, dict(os.environ), other_end)
         )
-        with ctrl_c_blocked():
+        with ctrl_c_blocked(), main_module_hidden():
             process.start()
         self.process = process
         other_end.close()

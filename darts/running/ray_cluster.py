@@ -14,7 +14,6 @@ import logging
 import os
 import secrets
 import socket
-import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -52,8 +51,6 @@ class Host:
         self._folder = folder
         self._worker = ProcessWorker(None, threads, log, own_group=True)
         os.environ.update(environment)
-        # The process would execute the file of this one, which imports Ray and takes a second.
-        sys.modules["__main__"].__file__ = None
 
     def start(self, shared: Path) -> str:
         """Start the process; return the name of the node.

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import command_calls as commands
+import pandas
 import pytest
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,7 @@ from torch.utils.data import TensorDataset
 
 import darts
 from darts.config import ConfigError
+from darts.config.python_call import data_settings, without_defaults
 from darts.recipes.model import Model, Preprocessing
 from darts.tracking import read_metrics
 
@@ -78,6 +80,15 @@ def test_a_run_is_retrained_on_its_data(tmp_path: Path, capsys: pytest.CaptureFi
     printed = commands.printed_arguments(capsys.readouterr().out, "retrain")
     assert run.retrain_overrides() == [w for w in printed if not w.startswith("genotype=")]
     assert trained.model().transform.shape == (3, 8, 8)
+    for result in (run, trained):
+        title, text = repr(result).splitlines()
+        assert title.startswith(f"{type(result).__name__}('{result.directory}'): ")
+        assert text.startswith("The result is worthless: ")
+        shown = result._repr_html_()
+        assert shown is not None
+        assert text.split(".")[0] in shown
+        assert shown.count("data:image/svg+xml") == 2
+        assert [axes.get_title("left") for axes in result.plot().axes] == ["loss", "accuracy, %"]
 
 
 def test_command_and_function_give_the_same_run_and_resume_each_other(tmp_path: Path) -> None:
@@ -102,6 +113,38 @@ def test_command_and_function_give_the_same_run_and_resume_each_other(tmp_path: 
     commands.assert_same_run(type(by_command)(crashed, None, ""), by_command)
 
 
+def test_the_kind_of_data_decides_settings_that_are_not_given(cwd: Path) -> None:
+    frame = pandas.DataFrame({"size": range(60), "price": [n / 7 for n in range(60)]})
+    texts = pandas.DataFrame({"text": ["a b", "c"] * 9, "label": ["x", "y"] * 9})
+    frame.to_csv("digits.csv", index=False)
+
+    def settings(data: Any, *overrides: str, **given: object) -> dict[str, object]:
+        return data_settings(data, given, overrides)
+
+    expected = {"dataset": "csv", "task": "regression", "space": "mlp"}
+    for path in ("digits.csv", cwd / "digits.csv"):
+        assert settings(path) == {**expected, "dataset.root": str(cwd / "digits.csv")}
+    found = settings(frame, "task=classification", space="module")
+    assert {*found} == {"dataset", "dataset.root"}
+    table = pandas.read_csv(Path(str(found["dataset.root"])) / "train.csv")
+    pandas.testing.assert_frame_equal(table, frame)
+    assert settings((frame[["size"]], frame["price"])) == settings(frame) == {**expected, **found}
+    expected = {"dataset": "documents", "task": "text_classification", "space": "transformer"}
+    assert {**settings(texts), **expected} == settings(texts)
+    assert "space" not in data_settings(texts, {}, chooses_space=True)
+    assert settings("digits") == {"dataset": "digits"}
+
+
+def test_common_settings_are_arguments_with_names() -> None:
+    names = {darts.search: "method space epochs seed device", darts.retrain: "epochs seed device"}
+    names[darts.find] = "minutes task metric seed device workers ensemble"
+    for function, text in names.items():
+        assert {*text.split()} <= {*inspect.signature(function).parameters}
+        assert all(f"{name}: " in str(function.__doc__) for name in text.split())
+    given = without_defaults(seed=0, epochs=None, device=torch.device("cuda:1"))
+    assert given == {"seed": 0, "device": "cuda:1"}
+
+
 @pytest.mark.slow
 def test_find_returns_a_model(images: tuple[Tensor, Tensor], cwd: Path) -> None:
     x, y = images
@@ -115,23 +158,41 @@ def test_find_returns_a_model(images: tuple[Tensor, Tensor], cwd: Path) -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: darts.search(epoch=3), "did you mean 'epochs'"),
+        (lambda: darts.search(data="digits", epoch=3), "did you mean 'epochs'"),
+        (lambda: darts.search(epochs=1), 'data is missing: .* such as data="digits"'),
+        (lambda: darts.find(minutes=1), "data is missing"),
+        (lambda: darts.search(data="digit"), "did you mean 'digits'"),
+        (lambda: darts.search(data="my/digits.csv"), "there is no such file or folder"),
+        (lambda: darts.search(data="digits", label="a"), "label='a': names a column"),
         (lambda: darts.search(data="digits", dataset="svhn"), "data and dataset are mutually"),
-        (lambda: darts.search(optimizer={"lr": 1}), r'overrides=\["optimizer\.<key>=<value>"\]'),
-        (lambda: darts.search(overrides="epochs=3"), r"must be a list, such as \['epochs=3'\]"),
-        (lambda: darts.search(data=[1, 2]), "int is not a map-style dataset"),
-        (lambda: darts.search(data=([], [], [])), "data has 3 entries"),
+        (
+            lambda: darts.search(data="digits", optimizer={"lr": 1}),
+            r'overrides=\["optimizer\.<key>=<value>"\]',
+        ),
+        (
+            lambda: darts.search(data="digits", overrides="epochs=3"),
+            r"must be a list, such as \['epochs=3'\]",
+        ),
+        (lambda: darts.search(data=[1, 2]), "data: cannot use int; must be the name of a data set"),
+        (lambda: darts.find({"a": []}), "data: cannot use dict; must be"),
+        (lambda: darts.search(data=torch.zeros(3, 4)), "data: cannot use Tensor; must be"),
+        (lambda: darts.find((torch.zeros(3, 4), [0])), "there are 3 samples, but 1 targets"),
+        (lambda: darts.find((torch.zeros(1, 4), [0]), label="y"), "but data has no columns"),
+        (lambda: darts.search(data=([], [], [])), "data has 3 entries; must be"),
         (lambda: darts.search(resume="a", epochs=9), "leave out the other arguments"),
         (lambda: darts.search(resume=3), "resume=3: must be a run or its directory"),
-        (lambda: darts.search(overrides=["resume=a"]), "use the argument resume"),
-        (lambda: darts.search(dry_run=True), "dry_run= belong to the command"),
-        (lambda: darts.search(overrides=["dry_run=true"]), "dry_run= belong to the command"),
+        (lambda: darts.search(data="digits", overrides=["resume=a"]), "use the argument resume"),
+        (lambda: darts.search(data="digits", dry_run=True), "dry_run= belong to the command"),
+        (
+            lambda: darts.search(data="digits", overrides=["dry_run=true"]),
+            "dry_run= belong to the command",
+        ),
         (lambda: darts.retrain("DARTS_V9", "digits"), "DARTS_V9"),
         (lambda: darts.find("digits", minutes=-1), "minutes=-1"),
     ],
 )
 def test_errors_are_those_of_the_commands(call: Any, message: str) -> None:
-    with pytest.raises((ConfigError, ValueError), match=message) as caught:
+    with pytest.raises((ConfigError, ValueError, TypeError), match=message) as caught:
         call()
     assert len(str(caught.value).splitlines()) == 1
 

@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
+from darts.api import FindRun
 from darts.reporting import RunRecord, read_run, render_model_card, render_page
+from darts.reporting.display import draw_run
 from darts.reporting.verdict import next_command
 from darts.spaces.cnn import PUBLISHED
 from darts.spaces.macro.genotype import PRIMITIVES
@@ -239,6 +241,26 @@ def times_of(page: str) -> dict[str, tuple[str, ...]]:
     first = page.split("<h3>race</h3>")[1].split("</table>")[0]
     rows = (re.findall(r"<td[^>]*>([^<]*)</td>", row) for row in first.split("<tr>"))
     return {row[0]: tuple(row[1:]) for row in rows if row}
+
+
+def test_a_found_network_shows_score_verdict_race_and_leaderboard(tmp_path: Path) -> None:
+    run = FindRun(write_race(tmp_path))
+    title = f"FindRun('{tmp_path}'): test perplexity of 7.5"
+    assert repr(run).splitlines() == [title, "The found network is better."]
+    board = run.leaderboard
+    assert [*board][:2] == ["name", "score"]
+    assert board["name"].tolist() == ["wide", "linear"]  # a lower perplexity is better
+    figure = run.plot()
+    assert figure.axes[0].get_xlabel() == "time of the run, minutes"
+    assert figure._repr_png_().startswith(b"\x89PNG")  # type: ignore[attr-defined]
+    shown = run._repr_html_() or ""
+    assert "<td>wide</td><td>7.25</td>" in shown
+    assert shown.count("data:image/svg+xml") == 1
+    (tmp_path / "config.yaml").unlink()
+    assert repr(run) == f"FindRun('{tmp_path}')"
+    assert run._repr_html_() is None
+    with pytest.raises(ValueError, match="the run has no epochs to draw"):
+        draw_run(record("retrain"))
 
 
 def test_verdict_and_outlook_come_before_the_race_and_its_picture(tmp_path: Path) -> None:

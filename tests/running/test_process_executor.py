@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, wait
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -73,6 +73,22 @@ def test_jobs_run_in_order_even_if_some_fail(executor: ProcessExecutor, tmp_path
     again = executor.submit(futures[-1].job)
     assert again.done()  # without a worker
     assert again.result() == futures[-1].result()
+
+
+def test_a_worker_does_not_execute_the_script(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(f"open({str(tmp_path / 'executed')!r}, 'w'); raise SystemExit(1)")
+    main = ModuleType("__main__")
+    main.__file__ = str(script)
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    worker = ProcessWorker(None, 1, tmp_path / "log")
+    worker.start()
+    assert sys.modules["__main__"] is main
+    assert worker.is_alive()
+    worker.end()
+    assert not (tmp_path / "executed").exists()
 
 
 @pytest.mark.slow

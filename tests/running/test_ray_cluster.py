@@ -156,10 +156,9 @@ def test_the_variables_of_a_host_reach_its_process(tmp_path: Path) -> None:
 
 
 def test_the_process_of_a_host_outlives_the_process_group_of_the_host(tmp_path: Path) -> None:
-    """Ray kills the group. Without the file, the process does not import Ray again."""
+    """Ray kills the group."""
     host = Host(1, tmp_path / "0.log", str(tmp_path), {})
     assert host._worker._arguments == (None, 1, tmp_path / "0.log", True)
-    assert sys.modules["__main__"].__file__ is None
 
 
 def test_a_node_needs_the_working_directory_and_the_run_directory(tmp_path: Path) -> None:

@@ -90,15 +90,22 @@ class Choice(BaseChoice):
     Candidates may contain choices, and a choice may be used several times in one forward pass.
 
     Args:
-        candidates: At least two modules by name; a name is an identifier. They take the same
-            arguments and return tensors of one shape.
+        candidates: At least two modules by name; a name is an identifier. Or a list of modules,
+            whose names are their positions: "0", "1", ... They take the same arguments and return
+            tensors of one shape.
         key: Name of the alphas, see ``BaseChoice``.
     """
 
-    def __init__(self, candidates: Mapping[str, nn.Module], *, key: str | None = None) -> None:
+    def __init__(
+        self, candidates: Mapping[str, nn.Module] | Sequence[nn.Module], *, key: str | None = None
+    ) -> None:
+        if isinstance(candidates, Sequence | nn.ModuleList):
+            positions = map(str, range(len(candidates)))
+            candidates = dict(zip(positions, candidates, strict=True))
+        else:
+            for name in candidates:
+                self._check_identifier(name)
         super().__init__(tuple(candidates), key)
-        for name in candidates:
-            self._check_identifier(name)
         try:
             self.candidates = nn.ModuleDict(dict(candidates))
         except (KeyError, TypeError) as error:  # a name of ModuleDict, or not a module

@@ -290,6 +290,17 @@ def test_a_choice_can_share_the_alphas_of_the_one_at_a_place(order: tuple[str, s
     assert {type(module) for module in chosen} == {nn.Identity, nn.Tanh}
 
 
+@pytest.mark.parametrize("kind", [list, tuple, nn.ModuleList])
+def test_the_names_of_a_list_of_candidates_are_their_positions(kind: Any) -> None:
+    net = Supernet(nn.Sequential(darts.Choice(kind([nn.ReLU(), nn.Tanh()]), key="act")), 3)
+    assert net.rows[0].names == ("0", "1")
+    genotype = parse_genotype('{"space": "module", "choices": {"act": "1"}}')
+    assert isinstance(genotype, Genotype)
+    assert isinstance(Network(genotype, net.model, 3).plain()[0], nn.Tanh)
+    with pytest.raises(ValueError, match="needs at least two candidates, got 1"):
+        darts.Choice(kind([nn.ReLU()]))
+
+
 def test_wrong_choices_are_rejected() -> None:
     with pytest.raises(ValueError, match="needs at least two candidates, got 1"):
         darts.Choice({"one": nn.Identity()})
