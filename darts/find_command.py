@@ -21,7 +21,14 @@ from pathlib import Path
 from darts.config import ConfigError, ExportConfig, FindConfig, Invocation, compose, quoted
 from darts.config.many_runs import ProcessesConfig
 from darts.data_modules.data_module import keep_data
-from darts.find_output import outlook, print_data, print_leaders, print_results, write_predictions
+from darts.find_output import (
+    outlook,
+    print_data,
+    print_leaders,
+    print_results,
+    write_card,
+    write_predictions,
+)
 from darts.finding.answer import write_answer
 from darts.finding.candidates import Candidate, Networks
 from darts.finding.conclusion import Conclusion
@@ -178,6 +185,10 @@ def run_race(
     write_results(race, winner)
     print_leaders(race)
     values = conclusion.summary()
+    if conclusion.ensemble is None:
+        source = (conclusion.final or conclusion.winner).directory
+        test = {name: score for name, score in values.items() if name.startswith("test_")}
+        write_card(run.path, source, networks[winner.family], test)
     if trees is not None:
         can_win = config.result == "any"
         values = compare_trees(run.path, trees, values, metric[1], can_win=can_win)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,12 @@ from darts.finding.results import ranked
 from darts.finding.setup import CLASSIFIED
 from darts.reading import JsonObject
 from darts.recipes.model import load, predict
+from darts.reporting import read_run, render_model_card
 from darts.tracking import format_duration, format_value, print_lines, print_summary
+from darts.tracking.optional import optional
 from darts.training.device import resolve_device
 from darts.training.run_directory import RunDirectory
-from darts.writing import open_atomically
+from darts.writing import open_atomically, write_atomically
 
 PREDICTIONS = "predictions.npy"
 """File with the predictions for test samples without labels."""
@@ -108,6 +111,23 @@ def print_results(summary: JsonObject, run: RunDirectory, kind: str) -> None:
         f"  darts report {shlex.quote(str(run.path))}",
         f"  darts export {checkpoint}",
     )
+
+
+def write_card(directory: Path, source: Path, networks: Networks, test: JsonObject) -> None:
+    """Write the model card of the answer.
+
+    Args:
+        directory: Run directory of the race.
+        source: Directory of the training run with the weights of the answer.
+        networks: The networks of its family.
+        test: Test scores of the answer, with names such as "test_accuracy".
+    """
+    with optional(directory / "model_card.md"):
+        trained = read_run(source)
+        record = replace(trained, summary={**trained.summary, **test})
+        exports, weights = bool(networks.data.input_specs()), networks.space.weights_source
+        card = render_model_card(record, exports=exports, weights=weights)
+        write_atomically(directory / "model_card.md", card)
 
 
 def write_predictions(directory: Path, networks: Networks) -> JsonObject:

@@ -25,6 +25,7 @@ class Conclusion:
         gain: Difference between winner and baseline on the test split after equal training; None if
             a baseline wins, or without a test split.
         metric: Name of the steering metric.
+        varied: Whether networks other than baselines were trained.
         doubtful: Whether a found network ranked above the baseline that won, on validation data.
         ensemble: The ensemble that is the answer; the winner is then its best network.
     """
@@ -35,6 +36,7 @@ class Conclusion:
     test: Gain | None
     gain: Gain | None
     metric: str
+    varied: bool
     doubtful: bool
     ensemble: EnsembleResult | None
 
@@ -87,6 +89,8 @@ class Conclusion:
                 f"The baseline {name} is the result: the best found network ranked higher on "
                 "validation data, but the difference may be chance."
             )
+        if not self.varied:
+            return f"The baseline {name} is the result: no other architectures were trained."
         if self.winner.candidate.is_baseline:
             return f"The baseline {name} is the result: no better architecture was found."
         if self.gain is None:

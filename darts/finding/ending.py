@@ -89,7 +89,10 @@ def conclude(
         test = compare(race.directory, winner.directory if ensemble else race.directory)
         if not winner.candidate.is_baseline:
             gain = compare(race.directory / DUEL / "found", race.directory / DUEL / "baseline")
-    return Conclusion(winner, baseline, final, test, gain, metric, chosen.doubtful, ensemble)
+    varied = any(not race.candidates[name].is_baseline for name in race.standings)
+    return Conclusion(
+        winner, baseline, final, test, gain, metric, varied, chosen.doubtful, ensemble
+    )
 
 
 def scoring_seconds(race: Race, result: Result) -> float:

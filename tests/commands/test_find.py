@@ -91,6 +91,8 @@ def test_the_output_shows_the_data_and_the_best_candidates(found: Any) -> None:
 def test_the_run_directory_has_all_files(found: Any) -> None:
     summary = found.json("summary.json")
     assert summary["winner_seconds"] < summary["seconds"]
+    card = (found.directory / "model_card.md").read_text(encoding="utf-8")
+    assert "The test split was scored once" in card
     names = {path.name for path in found.directory.iterdir()}
     assert names >= {
         "config.yaml", "overrides.json", "env.json", "genotype.json", "genotype.svg",
