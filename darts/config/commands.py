@@ -201,8 +201,9 @@ class PredictConfig:
 
     name: str = "predict"
     checkpoint: str = MISSING  # a checkpoint file or the directory of a retrain run
-    # Images or recordings (a file or a folder), an array, or a table of rows or texts.
-    input: str = MISSING
+    # Files, folders, patterns such as 'photos/*.jpg', texts, or - for standard input. Several:
+    # [A,B], or A B without "input=".
+    input: list[str] = MISSING
     output: str | None = None  # the table; null: predictions.csv in the run directory
     device: str = "auto"  # cpu, cuda, cuda:N or mps
     batch_size: int = number(64, low=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import numbers
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -31,6 +32,8 @@ _OWN_KEYS = {
     for command in ("find", "tune", "compare", "judge")
 }
 _OWN_KEYS["judge"].remove("experiment")  # passed on: an experiment describes the networks
+# Keys of arguments without an equals sign.
+_POSITIONAL = {"report": "runs", "predict": "input"}
 _OPEN_MAPPINGS = {  # mappings that accept any key
     "search": ("limit.sizes.",),
     "tune": ("parameters.",),
@@ -65,6 +68,7 @@ def _translate(command: str, argument: str) -> str:
       configuration describes its networks.
     * ``latest`` as a genotype, checkpoint or run to resume becomes the newest such run.
     * Genotype text and paths are quoted where Hydra's grammar does not accept their characters.
+    * ``input`` of ``darts predict`` is a list; one value becomes a list, and is quoted.
     * Keys of open mappings, such as ``parameters.``, get the prefix ``++``.
     * ``darts device fit`` is short for ``darts device action=fit``, and ``pretrained=auto`` for
       ``pretrained.weights=auto``.
@@ -92,6 +96,10 @@ def _translate(command: str, argument: str) -> str:
         return _translate(command, f"pretrained.weights={value}")
     if key.startswith(_OPEN_MAPPINGS.get(command, ())):
         return f"++{argument}"
+    if command == "predict" and key == "input":
+        is_syntax = "${" in text or re.fullmatch(r"(['\"]).*\1", text)
+        is_list = re.fullmatch(r"\[.*\]", text)
+        return argument if is_list else f"input=[{text if is_syntax else quoted(text)}]"
     is_path = key.rpartition(".")[2] in _PATH_KEYS
     is_unreadable = _NEEDS_QUOTES.search(text) and not _IS_HYDRA_SYNTAX.match(text)
     if (key in _GENOTYPE_KEYS and _IS_GENOTYPE.match(text)) or (is_path and is_unreadable):
@@ -104,18 +112,19 @@ def _collect_foreign(command: str, arguments: Sequence[str]) -> list[str]:
 
     ``darts find``, ``darts tune``, ``darts compare`` and ``darts judge`` collect, as
     ``overrides=[...]``, the keys for the commands that they run. ``darts report`` collects run
-    directories as ``runs=[...]``.
+    directories as ``runs=[...]``, and ``darts predict`` inputs as ``input=[...]``.
     """
-    if command != "report" and command not in _OWN_KEYS:
+    if command not in (*_POSITIONAL, *_OWN_KEYS):
         return list(arguments)
-    collected = "runs" if command == "report" else "overrides"
+    collected = _POSITIONAL.get(command, "overrides")
     own: list[str] = []
     foreign: list[str] = []
     for previous, argument in zip(["", *arguments], arguments, strict=False):
         key, equals, _ = argument.partition("=")
-        if command == "report":  # the name of a run directory may contain an equals sign
-            is_value = argument.startswith("-") or bool(_FLAG_WITH_VALUE.fullmatch(previous))
-            is_own = is_value or ("=" in argument and not Path(argument).is_dir())
+        if command in _POSITIONAL:  # the name of a file or folder may contain an equals sign
+            is_flag = argument.startswith("-") and argument != "-"
+            is_value = is_flag or bool(_FLAG_WITH_VALUE.fullmatch(previous))
+            is_own = is_value or ("=" in argument and not os.path.exists(argument))
         else:
             name = re.split(r"[./@]", key.lstrip("+~"))[0]
             is_own = not equals or argument.startswith(("-", "~")) or name in _OWN_KEYS[command]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 from command_calls import LOUD, CommandResult, call, run
+from PIL import Image
 
 
 @pytest.fixture(autouse=True)
@@ -51,3 +54,17 @@ def importance_run(
     folder = tmp_path_factory.mktemp("importance") / "with space"
     arguments = [f"checkpoint={retrain_run.directory}", "split=valid", "importance=true"]
     return call("evaluate", [*arguments, f"hydra.run.dir='{folder}'"], folder)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Five images of several sizes and formats, and a text file."""
+    folder = tmp_path / "photos"
+    (folder / "more").mkdir(parents=True)
+    generator = np.random.default_rng(0)
+    for number in range(5):
+        pixels = generator.integers(0, 256, (8 + number, 8, 3), dtype=np.uint8)
+        place = folder / "more" if number > 2 else folder
+        Image.fromarray(pixels).save(place / f"{number}.{'png' if number % 2 else 'bmp'}")
+    (folder / "notes.txt").write_text("no image")
+    return folder
