@@ -182,7 +182,9 @@ class Race:
         count = self.config.plan.newcomers
         size = len(new) + (NEWCOMERS if count is None else count)
         for leader in ranked(self.results.values(), self.metric[1]):
-            result = self.augmented(self.larger(leader))
+            # A larger network may lag only because it has no augmentation yet.
+            parent = leader.candidate.start.parent if leader.candidate.setting.augments else ""
+            result = self.augmented(self.larger(self.results.get(parent, leader)))
             start = self.slices.start(result, self.stage(result))
             variants = self.pool.variants(result.candidate, start, [*known, *new])
             new += itertools.islice(variants, size - len(new))
