@@ -143,6 +143,27 @@ def test_a_level_larger_network_trains_as_long_as_the_leader(
     assert stages == [1, 2, 2, 2]
 
 
+def test_a_larger_network_that_is_level_without_augmentation_gets_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is compared with the leader before its augmentation."""
+    large = BASELINES[1]
+
+    def larger(race: Race, result: Any) -> Any:
+        is_leader = race.rounds > 1 and result.candidate.name == LEADER
+        return race.results[large] if is_leader else result
+
+    monkeypatch.setattr(Race, "larger", larger)
+    scores = {LEADER: 0.8, large: 0.79}
+    words = (*SHORT[:2], "plan.rounds=3", SHORT[3])
+    race, _ = explored(
+        tmp_path, *words, scores=lambda name, _: 0.9 if "+flip" in name else scores.get(name, 0.1)
+    )
+    augmented = [name for name in race.candidates if "+flip" in name]
+    assert [name.partition("+")[0] for name in augmented] == [LEADER, large]
+    assert race.standings[augmented[1]].stage == race.standings[augmented[0]].stage
+
+
 def test_each_round_saves_the_best_network(tmp_path: Path) -> None:
     race, _ = explored(tmp_path, *SHORT)
     best = race.best()
