@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -167,9 +168,10 @@ class Race:
         return chosen
 
     def _newcomers(self, known: Sequence[Candidate]) -> list[Candidate]:
-        """Return the baselines; later variants of what the choice would prefer to the leader.
+        """Return the baselines; later variants of the leader, and fewer of each next-best one.
 
-        If there are too few, return those of the next-best candidates, too.
+        The leader may be a small network that learns fast and that larger ones overtake with the
+        same setting, so these need variants, too.
         """
         if not known:
             return self.pool.baselines()
@@ -181,13 +183,10 @@ class Race:
         ]
         count = self.config.plan.newcomers
         size = len(new) + (NEWCOMERS if count is None else count)
-        for leader in ranked(self.results.values(), self.metric[1]):
-            # A larger network may lag only because it has no augmentation yet.
-            parent = leader.candidate.start.parent if leader.candidate.setting.augments else ""
-            result = self.augmented(self.larger(self.results.get(parent, leader)))
+        for result in map(self.augmented, ranked(self.results.values(), self.metric[1])):
             start = self.slices.start(result, self.stage(result))
             variants = self.pool.variants(result.candidate, start, [*known, *new])
-            new += itertools.islice(variants, size - len(new))
+            new += itertools.islice(variants, math.ceil((size - len(new)) / 2))
             if len(new) == size:
                 break
         return new
