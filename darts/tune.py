@@ -30,10 +30,9 @@ from darts.config import ConfigError, Invocation, TuneConfig, launch
 from darts.hpo.analysis import analyze, log_hparams, total_energy, trial_rows, write_best
 from darts.hpo.config_checks import check_config as check
 from darts.hpo.config_checks import check_judge
-from darts.hpo.digests import read_trials
 from darts.hpo.queue import is_over
 from darts.hpo.store import storage_errors
-from darts.hpo.study import StudyPlan, best_trial, make_plan
+from darts.hpo.study import StudyPlan, best_trial, make_plan, read_trials
 from darts.hpo.supervisor import StudyClock, Supervisor
 from darts.hpo.trials import (
     BEYOND,

@@ -17,9 +17,8 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from darts.config import TrialLimitConfig, quoted
-from darts.hpo.digests import check_trials
 from darts.hpo.search_space import FACTORS, FactorialDesign
-from darts.hpo.study import StudyPlan, best_trial
+from darts.hpo.study import StudyPlan, best_trial, read_trials
 from darts.hpo.supervisor import Supervisor
 from darts.hpo.trials import (
     WALL_SECONDS,
@@ -141,7 +140,6 @@ def analyze(plan: StudyPlan, study: Study) -> JsonObject:
     The analysis also writes ``analysis.json`` and the figures. Raise Interrupted after a signal.
     """
     trials = study.get_trials(deepcopy=False)
-    check_trials(plan, trials)
     options = plan.config.analysis
     best = best_trial(plan, trials)
     assert best is not None
@@ -219,7 +217,7 @@ def _run_factorial_design(plan: StudyPlan, best: FrozenTrial) -> FactorialEffect
         max_trials=design.parameters.size(2),
     )
     study = design_plan.open()
-    check_trials(design_plan, study.get_trials(deepcopy=False))
+    read_trials(design_plan, study)  # raises for a damaged study
     total = design_plan.max_trials
     print(f"\nfactorial design: {total} runs, {' x '.join(design.factors)} x seed", flush=True)
     counter = itertools.count(1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +13,6 @@ from numpy.typing import NDArray
 from darts.config import ConfigError, JudgeConfig, RetrainConfig, compose, one_of
 from darts.hpo.architecture_list import Architecture, random_architectures, read_architectures
 from darts.hpo.config_checks import check_judge_settings
-from darts.hpo.digests import digest
 from darts.hpo.study import trial_overrides
 from darts.judging.benchmark import Benchmark
 from darts.judging.predictor import MIN_POINTS
@@ -59,7 +60,8 @@ class JudgePlan:
     def digest(self) -> str:
         """Return a hash of the architectures, their truth and the choice for the calibration."""
         rows = [(str(a.genotype), a.truth) for a in self.architectures]
-        return digest([rows, self.calibrating.tolist()])
+        text = json.dumps([rows, self.calibrating.tolist()])
+        return hashlib.sha256(text.encode()).hexdigest()
 
     @classmethod
     def make(cls, config: JudgeConfig) -> JudgePlan:

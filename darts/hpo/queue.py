@@ -18,7 +18,6 @@ from optuna.storages import RDBStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from darts.hpo.digests import finish_trial
 from darts.hpo.study import StudyPlan
 from darts.hpo.trials import FAILURE, LOST, REPEAT, failure_reason, must_be_repeated
 from darts.strategies.history import RETRIED, RETRY_HISTORY, RUNG, latest_attempts, retry_history
@@ -74,8 +73,8 @@ def record_heartbeat(study: Study, trial: FrozenTrial) -> None:
 
 def stale_trials(study: Study) -> set[int]:
     """Return the IDs of the running trials without a heartbeat during the last two intervals."""
-    # Optuna's public function also fails the trials, but stores neither a digest nor, at the same
-    # moment, that they will be repeated. Points would depend on who sees the failure before.
+    # Optuna's public function also fails the trials, but does not store at the same moment that
+    # they will be repeated. Points would depend on who sees the failure before.
     return set(cast("RDBStorage", study._storage)._get_stale_trial_ids(study._study_id))
 
 
@@ -112,7 +111,7 @@ def fail_and_requeue(
     try:
         study._storage.set_trial_user_attr(trial._trial_id, FAILURE, reason)
         study._storage.set_trial_user_attr(trial._trial_id, REPEAT, repeat)
-        finish_trial(study, trial._trial_id, TrialState.FAIL)
+        study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
     except UpdateFinishedTrialError:
         return False
     requeue_lost(study, study.get_trials(deepcopy=False))

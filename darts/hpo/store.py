@@ -1,33 +1,24 @@
 """The database of a study: an SQLite file in the run directory, or a database server.
 
-With a server, several machines can work on the same study. An SQLite file may be untrusted or
-damaged, so it is checked before Optuna opens it. It can contain code: triggers, views, expressions
-in indexes and virtual tables run when its tables are used. Only the tables and indexes that Optuna
-creates are therefore allowed.
+With a server, several machines can work on the same study.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import sqlite3
-import stat
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
 from threading import Event, Thread
-from typing import TypeAlias
-from urllib.parse import quote
 
 from optuna.storages import RDBStorage
 
 from darts.config import ConfigError
-from darts.reading import MIB, FileError, one_line
+from darts.reading import FileError, one_line
 from darts.strategies.strategy import silence_optuna_warnings
 from darts.writing import WriteError
 
-SIZE_LIMIT = 256 * MIB  # bytes of an SQLite file; enough for 10,000 trials of a large space
 _TIMEOUT = 60  # seconds to wait for the lock of an SQLite file
 _MACHINE_FAILURES = {  # errno by message of SQLite
     "database or disk is full": errno.ENOSPC,
@@ -36,9 +27,6 @@ _MACHINE_FAILURES = {  # errno by message of SQLite
     "unable to open database file": errno.EIO,
     "database is locked": errno.EAGAIN,
 }
-
-_Schema: TypeAlias = "set[tuple[str, ...]]"
-"""Type, name, table and SQL definition of each table, index, view and trigger."""
 
 
 def open_storage(url: str, *, heartbeat: int) -> RDBStorage:
@@ -54,7 +42,7 @@ def open_storage(url: str, *, heartbeat: int) -> RDBStorage:
         database, is_sqlite = parsed.database, parsed.get_backend_name() == "sqlite"
         file = Path(database) if database and is_sqlite else None
         if file is not None:
-            check_study_file(file)
+            _check_file(file)
             # With a write-ahead log, readers and one writer may use the file at the same time. It
             # is switched on before the first table exists, so no table has a rollback journal.
             if not file.exists() or not file.stat().st_size:
@@ -73,68 +61,18 @@ def open_storage(url: str, *, heartbeat: int) -> RDBStorage:
     return storage
 
 
-def check_study_file(path: Path) -> None:
-    """Raise FileError if an SQLite file is damaged, too large, or not the database of a study.
-
-    A missing or empty file is valid.
-    """
-    for suffix in ("", "-wal", "-shm", "-journal"):
-        file = Path(f"{path}{suffix}")
-        with contextlib.suppress(FileNotFoundError):
-            found = os.stat(file)
-            if not stat.S_ISREG(found.st_mode):
-                raise FileError(f"{file} is not a regular file")
-            if found.st_size > SIZE_LIMIT:
-                raise FileError(f"{file} is too large: more than {SIZE_LIMIT:,} bytes")
-    if not path.exists() or not path.stat().st_size:
-        return
+def _check_file(path: Path) -> None:
+    """Raise FileError for what SQLite should not open; a missing or empty file is valid."""
+    if path.exists() and not path.is_file():
+        raise FileError(f"{path} is not a regular file")
     # SQLite deletes files that a rollback journal names. A study uses a write-ahead log, so such a
     # journal is left only by a process that was killed while it created the file.
     journal = Path(f"{path}-journal")
-    if journal.exists() and journal.stat().st_size:
+    if path.exists() and path.stat().st_size and journal.exists() and journal.stat().st_size:
         raise FileError(
             f"{journal} shows that the creation of the study was interrupted; delete it and "
             f"{path}, and start a new study"
         )
-    try:
-        uri = f"file:{quote(str(path.absolute()))}?mode=rw"
-        with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=_TIMEOUT)) as connection:
-            connection.execute("PRAGMA trusted_schema=OFF")
-            connection.execute("PRAGMA cell_size_check=ON")
-            # Another process may be about to create the tables, so some may be missing.
-            for kind, name, *_ in sorted(_schema(connection) - _optunas_schema()):
-                raise FileError(
-                    f"{path} has the {kind} {name[:80]!r}, which is not part of a study of this "
-                    "version of Optuna"
-                )
-            ((result,), *_) = connection.execute("PRAGMA quick_check(1)").fetchall()
-    except sqlite3.Error as error:
-        if isinstance(error, sqlite3.OperationalError) and "malformed" not in str(error):
-            raise  # for example a full disk, or a lock that is held too long
-        raise FileError(f"{path} is damaged: {one_line(error)}") from None
-    if result != "ok":
-        raise FileError(f"{path} is damaged: {' '.join(str(result).split())[:200]}")
-
-
-def _schema(connection: sqlite3.Connection) -> _Schema:
-    rows = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master").fetchall()
-    return {tuple(" ".join(str(cell or "").split()) for cell in row) for row in rows}
-
-
-@cache
-def _optunas_schema() -> _Schema:
-    """Return the schema that Optuna creates, taken from a new database in memory."""
-    from sqlalchemy.pool import StaticPool
-
-    storage = RDBStorage("sqlite://", engine_kwargs={"poolclass": StaticPool})
-    try:
-        with storage.engine.connect() as connection:
-            raw = connection.connection.dbapi_connection
-            assert isinstance(raw, sqlite3.Connection)
-            return _schema(raw)
-    finally:
-        storage.remove_session()
-        storage.engine.dispose()
 
 
 def _configure_connections(storage: RDBStorage) -> None:

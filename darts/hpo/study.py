@@ -15,12 +15,13 @@ from darts.config import ConfigError, LimitConfig, TuneConfig
 from darts.hpo.search_space import SearchSpace
 from darts.hpo.store import damaged, machine_failure, open_storage, storage_errors
 from darts.hpo.trial_tools import LimitedPoints
-from darts.hpo.trials import complete_trials, trial_scores
+from darts.hpo.trials import complete_trials, trial_results, trial_scores
 from darts.judging.limits.costs import limit_overrides
 from darts.reading import one_line
 from darts.recipes.commands import TrialConfig, merge_overrides, trial_config
 from darts.spaces.parameters import Point
 from darts.strategies import Setup
+from darts.typed_values import Misfit, typed
 
 # Names of user attributes of a study.
 IDENTITY = "about"  # what the study varies and optimizes
@@ -163,6 +164,25 @@ def study_window(study: Study) -> int:
     if type(window) is not int or not 1 <= window <= MAX_WINDOW:
         raise damaged(f"the study {study.study_name!r} has no valid window")
     return window
+
+
+def read_trials(plan: StudyPlan, study: Study) -> list[FrozenTrial]:
+    """Return all trials of a study; raise ConfigError if the database is damaged."""
+    try:
+        trials = study.get_trials(deepcopy=False)
+        for trial in trials:
+            name = f"trial {trial.number}"
+            typed(dict[str, float | str], trial_results(trial), name)
+            # Points become overrides of commands. A worker that dies while it stores a point leaves
+            # a part of it.
+            if not plan.space.parameters.contains(trial.params, partly=True):
+                raise Misfit(f"{name} has a point outside the search space")
+    except Exception as error:  # a stored value of a wrong type may raise any error
+        if machine_failure(error):
+            raise
+        reason = one_line(error)
+        raise damaged(f"the trials in storage={plan.storage!r} cannot be read: {reason}") from None
+    return trials
 
 
 def example_config(config: TuneConfig, space: SearchSpace, point: Point, name: str) -> TrialConfig:

@@ -12,14 +12,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, Future, wait
 from threading import Thread
-from typing import TypedDict
 
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from darts.hpo.digests import digest
 from darts.hpo.queue import initial_failures, requeue_running
-from darts.hpo.store import damaged, in_background
+from darts.hpo.store import in_background
 from darts.hpo.study import StudyPlan
 from darts.hpo.trials import failure_reason, finished_trials
 from darts.hpo.worker import Worker
@@ -27,9 +25,8 @@ from darts.running.execution import InlineExecutor
 from darts.running.executors import make_executor
 from darts.running.jobs import Executor
 from darts.training.interrupt import Interrupt, Interrupted
-from darts.typed_values import Misfit, typed
 
-CLOCK = "clock"  # user attribute of a study: running time and number of finished trials so far
+CLOCK = "seconds"  # user attribute of a study: its running time so far
 SAVE_INTERVAL = 5.0  # seconds between two updates of the attribute
 
 
@@ -47,7 +44,7 @@ class StudyClock:
     def __init__(self, study: Study, hours: float = math.inf) -> None:
         self._study = study
         self._start = time.monotonic()
-        self._previous = _saved_seconds(study)
+        self._previous = float(study.user_attrs.get(CLOCK, 0.0))
         self.deadline = self._start + 3600 * hours - self._previous
 
     @property
@@ -64,38 +61,7 @@ class StudyClock:
 
     def save(self) -> None:
         """Store the running time in the study."""
-        record = {"seconds": self.seconds, "trials": _count_finished(self._study)}
-        self._study.set_user_attr(CLOCK, {**record, "digest": digest(record)})
-
-
-def _count_finished(study: Study) -> int:
-    return sum(trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
-
-
-class _Saved(TypedDict):
-    seconds: float
-    trials: int
-    digest: str
-
-
-def _saved_seconds(study: Study) -> float:
-    """Return the running time that is stored in the study, checked; 0 if there is none."""
-    if CLOCK not in study.user_attrs:
-        return 0.0
-    try:
-        saved = typed(_Saved, study.user_attrs[CLOCK])
-    except Misfit:
-        problem = "has an invalid running time"
-    else:
-        finished = _count_finished(study)
-        record = {"seconds": saved["seconds"], "trials": saved["trials"]}
-        if saved["digest"] != digest(record):
-            problem = "has a running time that was changed"
-        elif finished < saved["trials"]:
-            problem = f"had {saved['trials']} finished trials and now has only {finished}"
-        else:
-            return saved["seconds"]
-    raise damaged(f"the study {study.study_name!r} {problem}")
+        self._study.set_user_attr(CLOCK, self.seconds)
 
 
 _POLL = 0.2  # seconds between two checks of the trials

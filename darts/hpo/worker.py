@@ -19,7 +19,6 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from darts.hpo.digests import finish_trial
 from darts.hpo.queue import (
     claim_trial,
     fail_and_requeue,
@@ -105,7 +104,7 @@ class Worker:
             with in_background(self.plan.config.heartbeat, send):
                 trial = optuna.Trial(self.study, claimed._trial_id)
                 state, values = self._outcome(trial, directory)
-            finish_trial(self.study, claimed._trial_id, state, values)
+            self.study._storage.set_trial_state_values(claimed._trial_id, state, values)
         except UpdateFinishedTrialError:
             # This process was suspended for so long that another worker took over the trial.
             print(f"trial {claimed.number} counts as lost, so its result is dropped", flush=True)

@@ -77,7 +77,7 @@ CASES = {
         "tune",
         ("resume={}",),
         ("tune", False),
-        (*FIRST, "study.db", "trials.csv", "best.json"),
+        (*FIRST, "trials.csv", "best.json"),
         resumed("tune"),
     ),
     "resume find": Case("find", ("resume={}",), ("find", False), FIRST, resumed("find")),

@@ -56,7 +56,7 @@ def plan(tmp_path: Path, table: Path) -> StudyPlan:
 
 def finish(study: optuna.Study, number: int) -> None:
     trial = study.get_trials(deepcopy=False)[number]
-    queue.finish_trial(study, trial._trial_id, TrialState.COMPLETE, [0.5])
+    study._storage.set_trial_state_values(trial._trial_id, TrialState.COMPLETE, [0.5])
 
 
 def test_a_trial_waits_until_the_history_that_it_sees_is_complete(plan: StudyPlan) -> None:
