@@ -44,7 +44,7 @@ EVERYDAY: dict[str, Case] = {"cnn with two cells": ("search", CNN, 1_500, 0)}
 # each draw, in the architecture step and in the weight step. The launches depend on the operations.
 MORE: dict[str, Case] = {
     "search network of the DARTS paper": ("search", PAPER, 5_600, 0),
-    "nas201": ("search", NAS201, 970, 0),
+    "nas201": ("search", NAS201, 1_200, 0),
     "search network of the paper in bfloat16": ("search", (*PAPER, "precision=bf16"), 6_700, 0),
     "recurrent": ("search", (*LANGUAGE, "space.nodes=4"), 2_540, 0),
     "cnn, second order": ("search", (*CNN, "method=darts_v2"), 5_300, 0),
@@ -55,8 +55,8 @@ MORE: dict[str, Case] = {
     "cnn, gdas": ("search", (*CNN, "method=gdas"), 1_100, 2),
     "cnn, random sharing": ("search", (*CNN, "method=random_sharing"), 500, 0),
     "cnn, pc_darts": ("search", (*CNN, "method=pc_darts", WITHOUT_WARMUP), 1_900, 0),
-    "nas201, drnas": ("search", (*NAS201, "method=drnas", "epochs=2", WITHOUT_WARMUP), 1_270, 0),
-    "nas201, gdas": ("search", (*NAS201, "method=gdas"), 510, 2),
+    "nas201, drnas": ("search", (*NAS201, "method=drnas", "epochs=2", WITHOUT_WARMUP), 1_350, 0),
+    "nas201, gdas": ("search", (*NAS201, "method=gdas"), 620, 2),
     "macro": ("search", MACRO, 890, 0),
     "mlp": ("search", TABLE, 270, 0),
     "recurrent, gdas": ("search", (*LANGUAGE, "space.nodes=4", "method=gdas"), 2_300, 2),

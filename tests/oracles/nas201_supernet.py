@@ -11,18 +11,17 @@ from collections.abc import Mapping, Sequence
 from functools import reduce
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts.spaces.cnn.operations import shuffle_channels
-from darts.spaces.cnn.stacking import concatenated, separated
 from darts.spaces.mixture import CellMixture
 from darts.spaces.nas201.genotype import EDGES, NODES, OUTGOING
 from darts.spaces.nas201.network import make_operation
 from darts.spaces.nas201.supernet import Supernet
+from darts.spaces.rank_dropout import rank_dropout
 
-_EDGE = re.compile(r"(layers\.\d+)\.edges\.(\d+)\.(.+)")
-_BUNDLE = re.compile(r"(layers\.\d+)\.groups\.(\d+)\.(.+)")
+_EDGE = re.compile(r"(layers\.\d+)\.edges\.(\d+)\.operations\.(\d+)\.[12]\.(.+)")
+_NODE = re.compile(r"(layers\.\d+)\.leaving\.(\d+)\.(\d+)\.(.+)")
 
 
 class MixedEdge(nn.Module):
@@ -45,7 +44,7 @@ class MixedEdge(nn.Module):
         for column in active:
             y = self.operations[column](x)
             if self.names[column] == "skip_connect":
-                y = F.dropout(y, skip_dropout, self.training)
+                y = rank_dropout(self, y, skip_dropout)
             terms.append(factors[column] * y)
         return reduce(torch.add, terms)
 
@@ -63,21 +62,21 @@ class EdgewiseCell(nn.Module):
     def forward(self, x: Tensor, mixture: CellMixture, skip_dropout: float) -> Tensor:
         weights, bypass, active = mixture
         columns = tuple(range(weights.shape[1]))
-        incoming: list[list[Tensor]] = [[] for _ in range(NODES)]
-        bypassing: list[list[Tensor]] = [[] for _ in range(NODES)]
-        for source, leaving in enumerate(OUTGOING):
-            first, others = x.tensor_split([self.width], dim=1)
-            for edge in leaving:
-                target = EDGES[edge][1]
-                selected = columns if active is None else active[edge]
-                y = self.edges[edge](first, weights[edge], selected, skip_dropout)
-                incoming[target].append(y)
-                bypassing[target].append(others if bypass is None else bypass[edge] * others)
-            x = reduce(torch.add, incoming[source + 1])
+        nodes = [x]
+        for target in range(1, NODES):
+            incoming, bypassing = [], []
+            for edge, (source, node) in enumerate(EDGES):
+                if node == target:
+                    first, others = nodes[source].tensor_split([self.width], dim=1)
+                    selected = columns if active is None else active[edge]
+                    incoming.append(self.edges[edge](first, weights[edge], selected, skip_dropout))
+                    bypassing.append(others if bypass is None else bypass[edge] * others)
+            mixed = reduce(torch.add, incoming)
             if self.partial > 1:
-                x = torch.cat([x, reduce(torch.add, bypassing[source + 1])], dim=1)
-                x = shuffle_channels(x, self.partial)
-        return x
+                mixed = torch.cat([mixed, reduce(torch.add, bypassing)], dim=1)
+                mixed = shuffle_channels(mixed, self.partial)
+            nodes.append(mixed)
+        return nodes[-1]
 
 
 class EdgewiseSupernet(Supernet):
@@ -89,16 +88,16 @@ class EdgewiseSupernet(Supernet):
 def fuse_state_dict(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Convert a state dict of ``EdgewiseSupernet`` to one of ``Supernet``; copies the tensors."""
     fused: dict[str, Tensor] = {}
-    copies: dict[str, list[Tensor]] = {}
+    shares: dict[str, list[Tensor]] = {}
     for name, value in state.items():
         if match := _EDGE.fullmatch(name):
-            layer, edge, inner = match.groups()
-            bundle = EDGES[int(edge)][0]
-            copies.setdefault(f"{layer}.groups.{bundle}.{inner}", []).append(value)
+            layer, edge, column, inner = match.groups()
+            source = EDGES[int(edge)][0]
+            shares.setdefault(f"{layer}.leaving.{source}.{column}.{inner}", []).append(value)
         else:
             fused[name] = value.clone()
-    for name, values in copies.items():
-        fused |= concatenated([{name: value} for value in values])
+    for name, values in shares.items():
+        fused[name] = torch.cat(values) if values[0].ndim else torch.stack(values)
     return fused
 
 
@@ -106,12 +105,14 @@ def unfuse_state_dict(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Convert a state dict of ``Supernet`` to one of ``EdgewiseSupernet``; copies the tensors."""
     unfused: dict[str, Tensor] = {}
     for name, value in state.items():
-        if match := _BUNDLE.fullmatch(name):
-            layer, bundle, inner = match.groups()
-            members = OUTGOING[int(bundle)]
-            shares = separated({inner: value}, len(members))
-            for edge, share in zip(members, shares, strict=True):
-                unfused[f"{layer}.edges.{edge}.{inner}"] = share[inner]
+        if match := _NODE.fullmatch(name):
+            layer, source, column, inner = match.groups()
+            edges = OUTGOING[int(source)]
+            is_counter = inner == "num_batches_tracked"
+            shares = value.unbind() if is_counter else value.chunk(len(edges))
+            path = f"operations.{column}.{1 if inner == 'weight' else 2}.{inner}"
+            for edge, share in zip(edges, shares, strict=True):
+                unfused[f"{layer}.edges.{edge}.{path}"] = share.clone()
         else:
             unfused[name] = value.clone()
     return unfused

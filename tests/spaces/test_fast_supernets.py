@@ -163,8 +163,8 @@ def test_the_supernets_agree_on_mixtures(space: str, options: str, kind: str, mo
         given.append((loss, *(leaf.grad for leaf in leaves)))
     torch.testing.assert_close(*given, **EXACT)
     assert_same_gradients(pair)
-    # Edges share a counter, and only active norms of the slow supernet count batches.
-    if kind not in ACTIVE:
+    # In cnn, edges share a counter, and only active norms of the slow supernet count batches.
+    if space == "nas201" or kind not in ACTIVE:
         assert_same_state(pair)
 
 

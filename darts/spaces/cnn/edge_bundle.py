@@ -35,7 +35,7 @@ class Separate(nn.ModuleList):
 
 def can_stack(operation: nn.Module) -> bool:
     """Return whether a bundle can run the copies of a candidate together."""
-    if isinstance(operation, Zero | Noise | nn.Identity | FactorizedReduce | Pool):
+    if isinstance(operation, Zero | Noise | nn.Identity | FactorizedReduce):
         return True
     if type(operation) is not nn.Sequential:
         return False
@@ -48,7 +48,7 @@ def _letter(module: nn.Module) -> str:
         return "R"
     if isinstance(module, nn.BatchNorm2d):
         return "-" if module.affine else "N"
-    if isinstance(module, Pool):
+    if isinstance(module, nn.MaxPool2d | nn.AvgPool2d):
         return "P"
     if type(module) is nn.Conv2d and module.bias is None and module.padding_mode == "zeros":
         return "C"
@@ -212,12 +212,10 @@ def _add_shared_pools(operation: nn.Sequential, copies: Copies, sums: NodeSums) 
 def _add_unweighted(
     operation: nn.Module, copies: Copies, sums: NodeSums, drop: float, *, batched: bool
 ) -> None:
-    """Add identities, pools, noise, or copies of another structure, which run one by one."""
+    """Add identities, noise, or copies of another structure, which run one after the other."""
     if isinstance(operation, Separate):
         modules = operation[copies.first : copies.first + copies.count]
         sums.add_terms(copies, [m(s.value) for m, s in zip(modules, copies.states, strict=True)])
-    elif isinstance(operation, Pool):
-        sums.add_terms(copies, [state.pooled_once(operation, fast=True) for state in copies.states])
     elif isinstance(operation, Noise):
         sums.add_terms(copies, [operation(state.value) for state in copies.states])
     elif batched:

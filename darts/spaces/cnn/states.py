@@ -65,11 +65,11 @@ class State:
                 tensors["even"], tensors["odd"] = split_even_odd(self.input("rectified"))
         return tensors[name]
 
-    def pooled_once(self, pool: Pool, *, fast: bool = False) -> Tensor:
-        """Return ``pool(value)``; with ``fast``, by ``run_pool``."""
+    def pooled_once(self, pool: Pool) -> Tensor:
+        """Return ``pool(value)``."""
         key = str(pool)
         if key not in self._inputs:
-            self._inputs[key] = run_pool(pool, self.value) if fast else pool(self.value)
+            self._inputs[key] = pool(self.value)
         return self._inputs[key]
 
     def pooled(self, pool: Pool, eps: float) -> Normalized:
@@ -104,7 +104,7 @@ def add_nodes(
 
 
 def _run_edge(operation: nn.Module, state: State, rectified: bool, probability: float) -> Tensor:
-    if isinstance(operation, Pool):
+    if isinstance(operation, nn.MaxPool2d | nn.AvgPool2d):
         x = state.pooled_once(operation)
     else:
         x = operation(state.input("rectified") if rectified else state.value)
@@ -234,9 +234,8 @@ class Copies:
         return tensors[0] if len(tensors) == 1 else torch.cat(tensors, dim=1)
 
     def read_shared(self, name: str) -> Tensor:
-        """Return what ``read`` does, but each state of a whole bundle, or the only one, once."""
-        is_shared = self.is_whole_bundle or len(self.inputs.states) == 1
-        return self.inputs.joint(name) if is_shared else self.read(name)
+        """Return what ``read`` does, but each state of a whole bundle only once."""
+        return self.inputs.joint(name) if self.is_whole_bundle else self.read(name)
 
     def separable_input(
         self, module: nn.Conv2d, x: Tensor | None, *, fused: bool
@@ -255,9 +254,8 @@ class Copies:
 
     def convolve(self, module: nn.Conv2d, x: Tensor | None) -> Tensor:
         """Run these copies of a stacked convolution on ``x``; None for the rectified states."""
-        weight, padding = self.rows(module.weight), cast(tuple[int, int], module.padding)
-        if x is None:  # dense convolutions of edges that leave one state share it
-            is_dense = module.groups == self.total
-            x = (self.read_shared if is_dense else self.read)("rectified")
-        groups = x.shape[1] // weight.shape[1]
+        weight, groups = self.rows(module.weight), module.groups // self.total * self.count
+        padding = cast(tuple[int, int], module.padding)
+        if x is None:
+            x = self.read("rectified")
         return F.conv2d(x, weight, None, module.stride, padding, module.dilation, groups)
