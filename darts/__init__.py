@@ -62,18 +62,24 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-def _is_command() -> bool:
-    """Return whether this process runs a command, and not a program that imports the package."""
-    by_module = sys.argv[:1] == ["-m"] and any(a.startswith("darts.") for a in sys.orig_argv)
+def _command() -> str | None:
+    """Return the module or command of this package that the process runs; "" for ``darts``.
+
+    None if it runs another program, which imports the package.
+    """
+    if sys.argv[:1] == ["-m"]:
+        return next((a[6:] for a in sys.orig_argv if a.startswith("darts.")), None)
     script = os.path.basename(sys.argv[0] if sys.argv else "")
     # Console scripts, not a program such as darts-train.py.
-    by_script = script == "darts" or (script.startswith("darts-") and script[6:].isalpha())
-    return by_module or by_script
+    is_ours = script == "darts" or (script.startswith("darts-") and script[6:].isalpha())
+    return script[6:] if is_ours else None
 
 
-if _is_command():
+if (_name := _command()) is not None:
     from darts.cpu_sharing import choose_wait_policy
+    from darts.key_help import respond
     from darts.process import disable_keyboard_interrupt
 
     disable_keyboard_interrupt()  # Ctrl-C during the imports, which take seconds
+    respond(_name, sys.argv[1:])
     choose_wait_policy()

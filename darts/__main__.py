@@ -5,13 +5,9 @@ from __future__ import annotations
 import importlib
 import sys
 
-import darts
-from darts.key_help import key_help, purpose
-
-COMMANDS = (
-    "find", "search", "retrain", "evaluate", "predict", "export", "report", "judge", "tune",
-    "compare", "genotypes", "device",
-)  # fmt: skip
+from darts.completion import SHELLS, candidates, script
+from darts.key_help import VERSION, answer, fail, purpose, respond, unknown
+from darts.keys import COMMANDS
 
 
 def usage() -> str:
@@ -25,27 +21,32 @@ def usage() -> str:
             *(f"  {name:<{width}}  {purpose(name)}" for name in COMMANDS),
             "",
             "darts COMMAND --help lists the first keys of a command, --help-all every key.",
+            "darts completion bash|zsh|fish prints a script that completes commands and keys.",
         ]
     )
 
 
 def main() -> None:
     """Run the command that the first argument names."""
-    given = sys.argv[1:2]
-    if given in (["--version"], ["-V"]):
-        print(f"darts-nas {darts.__version__}")
-    elif given in ([], ["--help"], ["-h"], ["help"]):
-        print(usage())
-    elif given[0] in COMMANDS and sys.argv[2:3] in (["--help"], ["-h"], ["help"]):
-        print(key_help(given[0]))
-    elif given[0] in COMMANDS:
-        others = ["--help" if word == "--help-all" else word for word in sys.argv[2:]]
-        sys.argv = [f"darts.{given[0]}", *others]
-        importlib.import_module(f"darts.{given[0]}").main()
-    else:
-        names = ", ".join(COMMANDS)
-        print(f"darts: unknown command {given[0]!r}; choose from {names}", file=sys.stderr)
-        raise SystemExit(2)
+    command, *words = sys.argv[1:] or ["--help"]
+    if command in ("--version", "-V"):
+        answer(VERSION)
+    elif command in ("--help", "-h", "help"):
+        answer(usage())
+    elif command == "completion":
+        if len(words) != 1 or words[0] not in SHELLS:
+            fail("darts completion", f"choose a shell: {', '.join(SHELLS)}")
+        answer(script(words[0]))
+    elif command == "_complete":
+        found = candidates(words)
+        answer("\n".join(found)) if found else sys.exit(1)
+    elif command not in COMMANDS:
+        names = {name: name for name in (*COMMANDS, "completion")}
+        hint = unknown("command", command, names | {"help": "--help", "version": "--version"})
+        fail("darts", f"{hint}darts --help lists the commands")
+    respond(command, words)
+    sys.argv = [f"darts.{command}", *words]
+    importlib.import_module(f"darts.{command}").main()
 
 
 if __name__ == "__main__":

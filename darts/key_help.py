@@ -1,42 +1,77 @@
-"""The help of ``darts COMMAND --help``: the keys that people use first.
+"""What a command answers without being imported: help, its version and errors in its arguments.
 
-The text of a key is the comment at its field in ``darts/config``. The docstring of a command's
-module begins with its purpose and ends with these keys. Both are read from the source: an import
-would take seconds.
+``darts COMMAND --help`` prints the keys that people use first, ``--help-all`` all keys. The
+docstring of a command's module begins with its purpose and ends with the former.
 """
 
 from __future__ import annotations
 
 import ast
+import json
+import os
+import re
+import shlex
+import sys
 import textwrap
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import NoReturn
 
-from darts.plugins import group_options
+import darts
+from darts.escaping import for_terminal
+from darts.keys import COMMANDS, COMMON, Key, all_keys, keys_of, similar, wrong_argument
+from darts.process import rank_and_size
 
-TEXTS = {
-    "experiment": "values that belong together",
-    "hydra.run.dir": "the run directory; by default a new one in runs/",
-    "log": "what to print: auto, plain, quiet or json",
-    "space.channels": "width of the network",
-    "space.cells": "depth of the network",
-    "parameters.optimizer.lr": "a hyperparameter",
-    "parameters.genotype": "the architecture",
-    "runs/search/<run>": "run directories, one or several",
-}
-"""Texts of what has no field in ``darts/config``."""
-
-_PACKAGE = Path(__file__).resolve().parent
+VERSION = f"darts-nas {darts.__version__}"
+FLAGS = (
+    "--help", "--help-all", "--version", "--hydra-help", "--multirun", "--cfg", "--resolve",
+    "--package", "--info", "--run", "--config-dir", "--config-name", "--config-path", "-h", "-m",
+    "-c", "-p", "-i", "-r", "-cd", "-cn", "-cp",
+)  # fmt: skip
 
 
-class Field(NamedTuple):
-    """A field of a configuration dataclass."""
+def respond(command: str, words: Sequence[str]) -> None:
+    """Exit with the answer of a command if its arguments suffice for it; else do nothing."""
+    if command not in COMMANDS:
+        return
+    flags = [word.partition("=")[0] for word in words if word.startswith("-")]
+    if "--help-all" in flags:
+        answer(help_of_all_keys(command, words))
+    if {"--help", "-h"} & {*flags} or words[:1] == ["help"]:
+        answer(key_help(command))
+    if "--version" in flags:
+        answer(VERSION)
+    if wrong := [flag for flag in flags if flag not in FLAGS]:
+        names = {key: f"{key}=VALUE" for key in all_keys(command, words)}
+        hint = unknown("flag", wrong[0], names | {flag.strip("-"): flag for flag in FLAGS})
+        fail(f"darts {command}", f"{hint}darts {command} --help lists the keys")
+    with suppress(Exception):  # the composition says what is wrong with files of plug-ins
+        if rank_and_size()[1] == 1 and (message := wrong_argument(command, words)):
+            fail(f"darts {command}", message)
 
-    kind: str  # its annotation
-    choices: list[str]
-    text: str
+
+def answer(text: str) -> NoReturn:
+    """Print a text and exit."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:  # the reader, for example `head`, has exited
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    raise SystemExit(0)
+
+
+def unknown(kind: str, word: str, names: Mapping[str, str]) -> str:
+    """Return the message for a wrong word; the values of ``names`` are the suggestions."""
+    found = similar(word.strip("-"), names)
+    return f"unknown {kind} {word!r}; " + (f"did you mean {names[found]}? " if found else "")
+
+
+def fail(name: str, message: str, *, code: int = 2) -> NoReturn:
+    """Exit with one line on standard error."""
+    with suppress(OSError):  # the disk of a redirected output may be full
+        text = for_terminal(" ".join(message.splitlines()))
+        print(f"{name}: {text}", file=sys.stderr, flush=True)
+    raise SystemExit(code)
 
 
 def purpose(command: str) -> str:
@@ -45,60 +80,20 @@ def purpose(command: str) -> str:
 
 
 def _docstring(command: str) -> str:
-    module = ast.parse((_PACKAGE / f"{command}.py").read_text("utf-8"))
+    module = ast.parse((Path(__file__).parent / f"{command}.py").read_text("utf-8"))
     return ast.get_docstring(module) or ""
 
 
-@cache
-def _classes() -> dict[str, dict[str, Field]]:
-    """Return the fields of each dataclass of the configuration, and of those derived from it."""
-    classes: dict[str, dict[str, Field]] = {}
-    for name in ("options", "datasets", "commands", "many_runs"):
-        source = (_PACKAGE / "config" / f"{name}.py").read_text("utf-8")
-        for node in ast.parse(source).body:
-            if isinstance(node, ast.ClassDef):
-                own = classes[node.name] = dict(_fields(node, source.splitlines()))
-                for base in (classes.get(ast.unparse(base), {}) for base in node.bases):
-                    own.update({**base, **own})
-                    base.update({**own, **base})
-    return classes
+def describe(keys: Mapping[str, Key], word: str) -> str:
+    """Return the text of the key that a word sets, or of the mapping that holds it."""
+    name = re.split("[=/]", word)[0]
+    return _text(keys.get(name) or keys[name.partition(".")[0]])
 
 
-def _fields(node: ast.ClassDef, lines: list[str]) -> Iterator[tuple[str, Field]]:
-    for item in node.body:
-        if not isinstance(item, ast.AnnAssign):
-            continue
-        first, end = item.lineno - 1, item.end_lineno or item.lineno
-        comments = [lines[end - 1][item.end_col_offset :]]
-        while lines[first - 1].strip().startswith("#"):
-            first -= 1
-            comments.insert(0, lines[first])
-        text = " ".join(comment.strip(" #") for comment in comments).strip(" .")
-        value, choices = item.value, list[str]()
-        if isinstance(value, ast.Call) and ast.unparse(value.func) == "choice":
-            constants = [c.value for c in value.args[1:] if isinstance(c, ast.Constant)]
-            if len(constants) == len(value.args[1:]):
-                choices = [str(constant) for constant in constants]
-        yield ast.unparse(item.target), Field(ast.unparse(item.annotation), choices, text)
-
-
-def _resolve(kind: str, key: str) -> Field | None:
-    """Return the field of a dataclass that a dotted key denotes."""
-    field: Field | None = Field(kind, [], "")
-    for name in key.split("."):
-        field = _classes().get(field.kind, {}).get(name) if field else None
-    return field
-
-
-def describe(command: str, key: str) -> str:
-    """Return the text of a key: the comment at its field, its choices, the options of its group."""
-    owners = (f"{command.title()}Config", "SearchConfig")  # commands pass keys on to searches
-    field = next((found for owner in owners if (found := _resolve(owner, key))), None)
-    group = f"experiment/{command}" if key == "experiment" else key
-    text = TEXTS.get(key, field.text if field else "")
-    choices = [*(field.choices if field else []), *group_options(group)]
-    text = text[:1].lower() + text[1:]
-    return ": ".join(filter(None, [text, ", ".join(choices)]))
+def _text(key: Key) -> str:
+    """Return the text of a key and its choices."""
+    text = re.sub(r"^[A-Z][a-z]*\b", lambda word: word[0].lower(), key.text)
+    return ": ".join(filter(None, [text, ", ".join(key.choices)]))
 
 
 def sections(command: str) -> Iterator[tuple[str, list[str]]]:
@@ -111,15 +106,39 @@ def sections(command: str) -> Iterator[tuple[str, list[str]]]:
 
 def key_help(command: str) -> str:
     """Return the help of a command, wrapped to 80 columns."""
-    lines = [f"darts {command}: {purpose(command)}", ""]
-    lines.append(f"usage: darts {command} [key=value ...]")
-    indent = " " * 24
-    for title, keys in sections(command):
-        lines += ["", f"{title}:"]
-        for key in keys:
-            text = describe(command, key.partition("=")[0])
-            start = f"  {key:<20}  " if len(key) <= 20 else f"  {key}\n{indent}"
-            wrapped = textwrap.wrap(text, 80, initial_indent=indent, subsequent_indent=indent)
-            lines.append(start + "\n".join(wrapped)[len(indent) :])
+    lines, keys = _first_lines(command), all_keys(command)
+    for title, words in sections(command):
+        lines += ["", f"{title}:", *(_entry(word, describe(keys, word)) for word in words)]
     lines += ["", f"darts {command} --help-all lists every key."]
     return "\n".join(lines)
+
+
+def help_of_all_keys(command: str, words: Sequence[str]) -> str:
+    """Return all keys of a command with their types and defaults, wrapped to 80 columns.
+
+    The arguments choose the options of groups, for example the data set.
+    """
+    lines, own = _first_lines(command), {*keys_of(command, words), *COMMON}
+    lines += ["", "Keys with their types and defaults:"]
+    for key, item in all_keys(command, words).items():
+        if key not in own and own:
+            lines += ["", "Keys that are set in all runs:"]
+            own.clear()
+        if not key.endswith(".name"):  # the option of the group sets it
+            value = item.default if isinstance(item.default, str) else json.dumps(item.default)
+            value = "VALUE" if value == "???" else value.replace('"', "").replace(", ", ",")
+            lines.append(_entry(f"{key}={value}", f"({item.kind}) {_text(item)}"))
+    lines += ["", f"darts {command} ... --cfg job prints the values without running it."]
+    return "\n".join(lines)
+
+
+def _first_lines(command: str) -> list[str]:
+    return [f"darts {command}: {purpose(command)}", "", f"usage: darts {command} [key=value ...]"]
+
+
+def _entry(word: str, text: str) -> str:
+    """Return a word as a shell accepts it, and its text in the column next to it."""
+    word, indent = shlex.quote(word), " " * 24
+    start = f"  {word:<20}  " if len(word) <= 20 else f"  {word}\n{indent}"
+    wrapped = textwrap.wrap(text, 80, initial_indent=indent, subsequent_indent=indent)
+    return start + "\n".join(wrapped)[len(indent) :]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -15,15 +16,18 @@ import darts
 from darts import cpu_sharing
 from darts.__main__ import COMMANDS, main
 from darts.config.groups import COMMANDS as CONFIGURED
-from darts.config.hydra_adapter import known_keys
 from darts.cpu_sharing import choose_wait_policy
 from darts.key_help import describe, purpose, sections
+from darts.keys import all_keys, known_keys
 from darts.plugins import group_options
 
 
-def call(monkeypatch: pytest.MonkeyPatch, arguments: Sequence[str]) -> None:
+def call(monkeypatch: pytest.MonkeyPatch, arguments: Sequence[str]) -> object:
+    """Return the exit code of a command that ends at once."""
     monkeypatch.setattr(sys, "argv", ["darts", *arguments])
-    main()
+    with pytest.raises(SystemExit) as done:
+        main()
+    return done.value.code
 
 
 def test_every_command_is_listed_with_its_purpose(
@@ -31,24 +35,32 @@ def test_every_command_is_listed_with_its_purpose(
 ) -> None:
     assert set(COMMANDS) == set(CONFIGURED)
     for arguments in ([], ["--help"], ["-h"], ["help"]):
-        call(monkeypatch, arguments)
+        assert call(monkeypatch, arguments) == 0
         out = capsys.readouterr().out
         assert all(f"  {name} " in out and purpose(name) in out for name in COMMANDS)
 
 
 def test_the_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    call(monkeypatch, ["--version"])
-    assert capsys.readouterr().out == f"darts-nas {darts.__version__}\n"
+    for arguments in (["--version"], ["find", "--version"]):
+        assert call(monkeypatch, arguments) == 0
+        assert capsys.readouterr().out == f"darts-nas {darts.__version__}\n"
 
 
 def test_an_unknown_command_ends_in_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit, match=r"^2$"):
-        call(monkeypatch, ["serch", "epochs=1"])
-    error = capsys.readouterr().err
-    assert error.startswith("darts: unknown command 'serch'; choose from find, search")
-    assert len(error.splitlines()) == 1
+    for words, message in (
+        (["serach"], "unknown command 'serach'; did you mean search? darts --help lists the"),
+        (["xyz"], "unknown command 'xyz'; darts --help lists the commands"),
+        (["--hepl"], "unknown command '--hepl'; did you mean --help? darts --help"),
+        (["completion"], "completion: choose a shell: bash, zsh, fish"),
+        (["search", "--hepl"], "search: unknown flag '--hepl'; did you mean --help? darts search"),
+        (["find", "--epochs", "5"], "find: unknown flag '--epochs'; did you mean epochs=VALUE?"),
+        (["find", "nosuch=1"], "find: no such key 'nosuch'; keys here: auxiliary"),
+    ):
+        assert call(monkeypatch, words) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert message in line
 
 
 def test_a_command_gets_the_other_arguments(tmp_path: Path, warm_python: WarmPython) -> None:
@@ -67,10 +79,10 @@ def test_the_help_of_a_command_names_keys_that_exist(
 ) -> None:
     known = set(known_keys(command)) | set(known_keys("search")) | {"hydra.run.dir"}
     for name, equals, _ in (key.partition("=") for _, keys in sections(command) for key in keys):
-        assert describe(command, name), name
+        assert describe(all_keys(command), name), name
         if equals and not name.startswith("parameters."):
             assert name in known or name in ("dataset.root", "log"), name
-    call(monkeypatch, [command, "--help"])
+    assert call(monkeypatch, [command, "--help"]) == 0
     out = capsys.readouterr().out
     assert "{" not in re.sub(r"\{(low|space):.*?\}", "", out)
     assert all(len(line) <= 80 for line in out.splitlines())
@@ -80,19 +92,36 @@ def test_the_help_of_a_command_names_keys_that_exist(
 def test_the_help_lists_all_options(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    call(monkeypatch, ["search", "--help"])
+    assert call(monkeypatch, ["search", "--help"]) == 0
     words = set(re.split(r"[\s,]+", capsys.readouterr().out))
     for group in ("method", "space", "dataset", "experiment/search"):
         assert set(group_options(group)) <= words
 
 
-def test_the_help_imports_no_heavy_library() -> None:
-    code = (
-        "import sys; sys.argv = ['darts', 'search', '--help']\n"
-        "from darts.__main__ import main; main()\n"
-        "assert not {'torch', 'hydra', 'numpy'} & set(sys.modules)\n"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_key_is_listed_with_its_type(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, [command, "dataset=nosuch", "--help-all"]) == 0
+    out = capsys.readouterr().out
+    for key in all_keys(command):
+        if not key.startswith("dataset.") and not key.endswith(".name"):
+            assert re.search(rf"^  '?{key}=[^ ]*'?\s+\(\w", out, re.M), key
+    assert all(len(line) <= 80 or " " not in line.strip() for line in out.splitlines())
+
+
+def test_help_and_wrong_keys_import_no_heavy_library(tmp_path: Path) -> None:
+    for name in ("torch", "hydra", "numpy"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('imported')")
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    for word, code in ("--help", 0), ("--help-all", 0), ("nosuch=1", 2):
+        runs = []
+        for form in (["darts", "search"], ["darts.search"]):
+            program = [sys.executable, "-m", *form, word]
+            run = subprocess.run(program, cwd=tmp_path, env=environment, capture_output=True)
+            runs.append((run.returncode, run.stdout, run.stderr))
+        assert runs[0] == runs[1]
+        assert runs[0][0] == code
 
 
 def unknown() -> int:

@@ -51,7 +51,8 @@ def run_python(site: Path, folder: Path, *arguments: str) -> subprocess.Complete
 
 
 def test_the_wheel_contains_every_module_template_and_yaml_file(unpacked: Path) -> None:
-    for pattern, top in (("*.py", "darts"), ("templates/*", "darts"), ("*.yaml", "conf")):
+    patterns = {"*.py": "darts", "templates/*": "darts", "shell/*": "darts", "*.yaml": "conf"}
+    for pattern, top in patterns.items():
         for file in (ROOT / top).rglob(pattern):
             inside = file.relative_to(ROOT)
             place = unpacked / (Path("darts") / inside if top == "conf" else inside)

@@ -90,12 +90,12 @@ class PairsConfig(PairOptions, SentencesConfig):
 
 
 @dataclass
-class AudioConfig(SpecAugment, SpectrogramOptions, DatasetConfig):
+class AudioOptions(SpecAugment, SpectrogramOptions, DatasetConfig):
     """Recordings, their mel spectrograms, and the augmentation of the spectrograms."""
 
 
 @dataclass
-class SpokenDigitsConfig(AudioConfig):
+class SpokenDigitsConfig(AudioOptions):
     """The Free Spoken Digit Dataset."""
 
     # Speakers whose recordings are the test split; empty: the published test split.
@@ -103,5 +103,5 @@ class SpokenDigitsConfig(AudioConfig):
 
 
 @dataclass
-class AudioFolderConfig(HoldOutOptions, AudioConfig):
+class AudioFolderConfig(HoldOutOptions, AudioOptions):
     """Recordings in one folder per class."""

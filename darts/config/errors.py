@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from darts.config.fields import suggestion
 from darts.config.hydra_adapter import OverrideParseException
+from darts.keys import unknown_key, unknown_option
 
 
 def describe_error(error: BaseException, keys: Sequence[str]) -> str:
@@ -14,10 +14,6 @@ def describe_error(error: BaseException, keys: Sequence[str]) -> str:
 
     ``keys`` are all keys of the command's default configuration, such as ``optimizer.lr``.
     """
-    return " ".join(_describe(error, keys).splitlines())
-
-
-def _describe(error: BaseException, keys: Sequence[str]) -> str:
     causes = [error]
     while causes[-1].__cause__ is not None:
         causes.append(causes[-1].__cause__)
@@ -34,23 +30,19 @@ def _describe(error: BaseException, keys: Sequence[str]) -> str:
         )
     key = _first_match(r"full_key: (\S+)", text)
     if "not in struct" in text or "not in '" in text:
-        return _unknown_key(key or _first_match(r"Could not override '([^']+)'", text) or "?", keys)
+        return unknown_key(key or _first_match(r"Could not override '([^']+)'", text) or "?", keys)
     available = (
         r"Could not find '([^']+)'\s+Available options in '([^']+)':\s*(.*?)\n\s*(?:Config|$)"
     )
     if option := re.search(available, text, re.S):
         path, group, names = option.groups()
-        name, choices = path.rsplit("/", 1)[-1], names.split()
-        return (
-            f"{group.split('/')[0]}={name!r} is unknown; choose from "
-            f"{', '.join(choices)}{suggestion(name, choices)}"
-        )
+        return unknown_option(group.split("/")[0], path.rsplit("/", 1)[-1], names.split())
     if "missing mandatory value" in text.lower():
         return f"{key or _first_match(r'value: ([^ ]+)', text)} must be given"
     if group := _first_match(
         r"Could not override '([^']+)'\.\s+No match in the defaults list", text
     ):
-        return _unknown_key(group, keys)
+        return unknown_key(group, keys)
     if key:
         if "is not a ListConfig" in text:
             return f"{key}: must be a list, as in {key}=[A,B]"
@@ -59,21 +51,6 @@ def _describe(error: BaseException, keys: Sequence[str]) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     lines = [line for line in lines if not line.startswith(("See https", "Set the environment"))]
     return "; ".join(lines[:3]) or type(error).__name__
-
-
-def _unknown_key(key: str, keys: Sequence[str]) -> str:
-    """Return one line for a key that does not exist, with the keys next to it in the hierarchy."""
-    if key in keys:  # it exists with the default option of its group, but not with the chosen one
-        group = key.split(".")[0]
-        return f"the chosen {group} has no key {key!r}; leave it out or choose another {group}"
-    prefix = key.rpartition(".")[0]
-    while prefix and not any(name.startswith(prefix + ".") for name in keys):
-        prefix = prefix.rpartition(".")[0]
-    depth = prefix.count(".") + 1 if prefix else 0
-    nearby = [name for name in keys if not prefix or name.startswith(prefix + ".")]
-    siblings = sorted({".".join(name.split(".")[: depth + 1]) for name in nearby})
-    choices = f"; keys here: {', '.join(siblings)}" if siblings else ""
-    return f"no such key {key!r}{suggestion(key, keys)}{choices}"
 
 
 def _first_match(pattern: str, text: str) -> str | None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import operator
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar, Protocol
 
+from darts.keys import flatten as flatten
+from darts.keys import suggestion as suggestion
 from darts.plugins import group_options
 
 MISSING: Any = "???"  # OmegaConf's marker for a value that must be given
@@ -35,41 +36,6 @@ def one_of(key: str, value: object, choices: Collection[str]) -> None:
     """Raise ConfigError unless ``value`` is one of ``choices``."""
     if value not in choices:
         raise ConfigError(f"{key}={value!r} is unknown; choose from {', '.join(choices)}")
-
-
-OTHER_NAMES = {
-    "learning_rate": "lr",
-    "wd": "weight_decay",
-    "batch": "batch_size",
-    "num_epochs": "epochs",
-    "max_epochs": "epochs",
-    "gpu": "device",
-    "depth": "cells",
-    "layers": "cells",
-    "width": "channels",
-}
-"""Names of other projects for the last part of a key, and ours."""
-
-
-def suggestion(word: str, choices: Iterable[str]) -> str:
-    """Return `` (did you mean 'x'?)`` if a choice is similar to the word, else ``""``."""
-    choices = list(choices)
-    prefix, _, last = word.rpartition(".")
-    ours = OTHER_NAMES.get(last)
-    named = [choice for choice in choices if choice.rpartition(".")[2] == ours]
-    # Of several keys with this name, the one in the same group, if there is one.
-    match = sorted(named, key=lambda choice: choice.rpartition(".")[0] != prefix)
-    match = match or difflib.get_close_matches(word, choices, n=1)
-    return f" (did you mean {match[0]!r}?)" if match else ""
-
-
-def flatten(config: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Yield the dotted keys of nested dictionaries, with their values."""
-    for key, value in config.items():
-        if isinstance(value, Mapping) and value:
-            yield from flatten(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def check_fields(config: Dataclass, prefix: str = "") -> None:

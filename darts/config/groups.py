@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import yaml
 
+from darts import keys
 from darts.config import commands, datasets, many_runs
 from darts.config.fields import one_of
 from darts.config.many_runs import EXECUTORS
@@ -24,37 +25,17 @@ from darts.strategies.judges import JUDGES
 from darts.strategies.pruners import PRUNERS
 from darts.tasks import TASKS
 
-COMMANDS: dict[str, type] = {
-    "search": commands.SearchConfig,
-    "retrain": commands.RetrainConfig,
-    "judge": many_runs.JudgeConfig,
-    "find": many_runs.FindConfig,
-    "tune": many_runs.TuneConfig,
-    "compare": many_runs.CompareConfig,
-    "evaluate": commands.EvaluateConfig,
-    "predict": commands.PredictConfig,
-    "export": commands.ExportConfig,
-    "genotypes": commands.GenotypesConfig,
-    "device": commands.DeviceConfig,
-    "report": commands.ReportConfig,
-}
+_CLASSES = vars(commands) | vars(many_runs)
+COMMANDS: dict[str, type] = {name: _CLASSES[f"{name.title()}Config"] for name in keys.COMMANDS}
 
 DATASETS: dict[str, type] = {
-    "images": datasets.ImagesConfig,
-    "arrays": datasets.ArraysConfig,
-    "synthetic": datasets.SyntheticConfig,
-    "table": datasets.TableConfig,
-    "text": datasets.TextConfig,
-    "published_text": datasets.PublishedTextConfig,
-    "sentences": datasets.SentencesConfig,
-    "pairs": datasets.PairsConfig,
-    "documents": datasets.DocumentsConfig,
-    "spoken_digits": datasets.SpokenDigitsConfig,
-    "audiofolder": datasets.AudioFolderConfig,
+    name.removesuffix("Config").lower(): kind
+    for name, kind in vars(datasets).items()
+    if name.endswith("Config") and kind is not datasets.DatasetConfig
 }
 
 # The YAML of an option names its type by `- /schema/<group>/<type>@_here_`. The type of a component
-# has the component's name; several data sets share a type.
+# has the component's name. Several data sets share a type, which is named after its class.
 REGISTRIES: tuple[Registry[object], ...] = (
     TASKS, SPACES, RELAXATIONS, GRADIENTS, PERTURBATIONS, REGULARIZERS, STOPPING, FREEZING,
     DISCRETIZATIONS, STRATEGIES, PRUNERS, JUDGES,

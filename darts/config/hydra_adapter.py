@@ -9,10 +9,9 @@ import os
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from itertools import accumulate
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 import hydra
 from hydra.core.config_search_path import ConfigSearchPath
@@ -28,10 +27,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from darts.config.commands import SearchConfig
-from darts.config.fields import ConfigError, check_fields, flatten
+from darts.config.fields import ConfigError, check_fields
 from darts.config.groups import COMMANDS, TYPES, defaults_nodes
-from darts.plugins import conf_folder, group_options, plugin_conf_folders
+from darts.plugins import conf_folder, plugin_conf_folders
 from darts.process import enable_keyboard_interrupt
 
 C = TypeVar("C")
@@ -118,7 +116,6 @@ def _register_resumed(command: str, values: DictConfig) -> str:
     defaults = [
         "resumed_values",
         "_self_",
-        {"override hydra/help": command},
         {"override hydra/job_logging": "none"},
         {"override hydra/hydra_logging": "none"},
     ]
@@ -143,22 +140,6 @@ def values_of(key: str, arguments: Sequence[str]) -> list[str]:
     matching = [argument for argument in arguments if argument.startswith(f"{key}=")]
     values = [override.value() for override in OverridesParser.create().parse_overrides(matching)]
     return ["" if value is None else str(value) for value in values]
-
-
-@functools.cache
-def known_keys(command: str) -> list[str]:
-    """Return all keys and groups of a command's default configuration; [] if it is invalid."""
-    with suppress(Exception):
-        with _initialized():
-            composed = hydra.compose(command, ["hydra.job.name=keys"], return_hydra_config=True)
-        groups = [g for g in composed.hydra.runtime.choices if not g.startswith("hydra/")]
-        groups = ["experiment" if g.startswith("experiment/") else g for g in groups]
-        del composed.hydra
-        plain = cast("dict[str, object]", OmegaConf.to_container(composed, resolve=False))
-        keys = [*(key for key, _ in flatten(plain)), *(g for g in groups if "/" not in g)]
-        # The mappings around a key are keys as well.
-        return sorted({k for key in keys for k in accumulate(key.split("."), "{}.{}".format)})
-    return []
 
 
 @contextmanager
@@ -216,12 +197,11 @@ def _register() -> None:
     Plugins.instance().register(PluginFolders)
     OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
     store = ConfigStore.instance()
-    # Hydra copies the whole store for each composition, and 300 times for --help, although `load`
-    # copies the node that it returns. Sharing the store makes --help 20 times faster.
+    # Hydra copies the whole store for each composition, although `load` copies the node that it
+    # returns. Sharing the store makes a composition faster.
     vars(store)["__deepcopy__"] = lambda memo: store
     for name, node in COMMANDS.items():
         store.store(group="schema", name=name, node=node, package="_global_")
-        store.store(group="hydra/help", name=name, node=_help(name))
     store.repo["schema"].update({group: TypeNodes(group) for group in TYPES})
     for group, name, values in defaults_nodes():
         store.store(group=group, name=name, node=values, package="_global_")
@@ -239,21 +219,3 @@ def folder_name(name: object) -> str:
     if len(text.encode(errors="surrogateescape")) > MAX_FOLDER_NAME:
         raise ConfigError(f"name={text[:40]!r}...: must have at most {MAX_FOLDER_NAME} bytes")
     return text
-
-
-def _help(command: str) -> dict[str, str]:
-    """Return what ``--help`` prints; Hydra's own text also lists internal groups."""
-    keys = {field.name for field in dataclasses.fields(COMMANDS[command])}
-    if "overrides" in keys:  # the command passes keys to searches and retrainings
-        keys |= {field.name for field in dataclasses.fields(SearchConfig)}
-    options = {group: group_options(group) for group in sorted(keys & {*TYPES, "method"})}
-    options["experiment"] = group_options(f"experiment/{command}")
-    groups = "\n".join(f"{group}: {', '.join(names)}" for group, names in options.items() if names)
-    return {
-        "app_name": f"darts.{command}",
-        "header": f"darts.{command} is powered by Hydra.",
-        "footer": "Use --hydra-help to view Hydra specific help",
-        "template": "${hydra.help.header}\n\n"
-        + (f"== Config groups ==\nChoose an option: group=option\n\n{groups}\n\n" if groups else "")
-        + "== Config ==\nSet a key: key=value\n\n$CONFIG\n${hydra.help.footer}\n",
-    }

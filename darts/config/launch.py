@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from darts.config import errors
 from darts.config.fields import ConfigError, check_fields
@@ -24,13 +24,14 @@ from darts.config.hydra_adapter import (
     HydraJob,
     Invocation,
     compose_object,
-    known_keys,
     run_job,
     values_of,
 )
 from darts.config.overrides import hydra_overrides
 from darts.config.resumed_run import ResumedRun
 from darts.escaping import for_terminal
+from darts.key_help import fail, respond
+from darts.keys import known_keys
 from darts.log_mode import LOG_VARIABLE, take_log_mode
 from darts.process import disable_keyboard_interrupt, enable_keyboard_interrupt, rank_and_size
 from darts.reading import one_line
@@ -63,8 +64,9 @@ def launch(
     ``prepare`` changes the arguments first.
     ``arguments`` are overrides and flags of Hydra; None stands for the arguments of the process.
     """
-    disable_keyboard_interrupt()  # Ctrl-C, until the run begins
     given = list(sys.argv[1:] if arguments is None else arguments)
+    respond(command, given)
+    disable_keyboard_interrupt()  # Ctrl-C, until the run begins
     job = HydraJob(command, check, function)
     try:
         with _process_state(command):
@@ -73,7 +75,7 @@ def launch(
             _report_worthless(command, [worthless(result) for result in job.results])
         return job.results[-1] if job.results else None
     except KeyboardInterrupt as error:
-        _exit(command, str(error) or "aborted by Ctrl-C", code=130)
+        fail(f"darts {command}", str(error) or "aborted by Ctrl-C", code=130)
     finally:
         enable_keyboard_interrupt()
 
@@ -103,17 +105,17 @@ def _run(
         raise SystemExit(1) from None
     except ConfigError as error:
         _wait_for_other_ranks(error)
-        _exit(command, str(error))
+        fail(f"darts {command}", str(error))
     except Exception as error:
         _wait_for_other_ranks(error)
         if isinstance(error, OSError) and is_machine_failure(error):
-            _exit(command, one_line(error), code=4)
+            fail(f"darts {command}", one_line(error), code=4)
         # Without a run directory the composition failed: Hydra creates it afterwards.
         if not job.directories or isinstance(error, COMPOSITION_ERRORS):
-            _exit(command, errors.describe_error(error, known_keys(command)))
+            fail(f"darts {command}", errors.describe_error(error, known_keys(command)))
         if not _is_user_error(error):
             raise
-        _exit(command, one_line(error) if isinstance(error, OSError) else str(error))
+        fail(f"darts {command}", one_line(error) if isinstance(error, OSError) else str(error))
     finally:
         _remove_empty(job.directories, existing)
 
@@ -148,7 +150,7 @@ def _report_worthless(command: str, reasons: Sequence[str | None]) -> None:
     if found and rank_and_size()[0] == 0:
         several = f"{len(found)} of {len(reasons)} results are worthless, the first because "
         prefix = several if len(reasons) > 1 else "the result is worthless: "
-        _exit(command, prefix + found[0], code=3)
+        fail(f"darts {command}", prefix + found[0], code=3)
 
 
 def _resumed_run(command: str, overrides: Sequence[str]) -> ResumedRun | None:
@@ -272,11 +274,3 @@ def _short_warnings(command: str) -> Callable[..., str]:
         return default(message, category, filename, *line)
 
     return format_warning
-
-
-def _exit(command: str, message: str, *, code: int = 2) -> NoReturn:
-    """Print one line on standard error and exit."""
-    with suppress(OSError):  # the disk of a redirected output may be full
-        text = for_terminal(" ".join(str(message).splitlines()))
-        print(f"darts {command}: {text}", file=sys.stderr, flush=True)
-    raise SystemExit(code)

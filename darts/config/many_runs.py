@@ -72,10 +72,8 @@ class SlurmConfig(ClusterConfig):
 
 
 EXECUTORS: dict[str, type] = {
-    "inline": InlineConfig,
-    "processes": ProcessesConfig,
-    "ray": RayConfig,
-    "slurm": SlurmConfig,
+    kind.__name__.removesuffix("Config").lower(): kind
+    for kind in (InlineConfig, ProcessesConfig, RayConfig, SlurmConfig)
 }
 
 

@@ -220,24 +220,18 @@ def test_missing_files_are_user_errors(capsys: pytest.CaptureFixture[str], tmp_p
 @pytest.mark.parametrize(
     "command", slow_except([name for name in COMMANDS if name != "tune"], ("search", "report"))
 )
-@pytest.mark.parametrize("flag", [["--help"], ["--cfg", "job"]])
-def test_flags_of_hydra_print_without_running(
-    command: str, flag: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+@pytest.mark.parametrize("flags", [["--help"], ["--cfg", "job"]])
+def test_flags_print_without_running(
+    command: str, flags: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     task = Mock(side_effect=AssertionError("the command ran"))
-    leaves = pytest.raises(SystemExit, match=r"^0$") if flag == ["--help"] else nullcontext()
+    leaves = pytest.raises(SystemExit, match=r"^0$") if flags == ["--help"] else nullcontext()
     with leaves:
-        call(command, task, *flag)
+        call(command, task, *flags)
     printed = capsys.readouterr()
     assert printed.err == ""
     assert {"search": "epochs", "retrain": "cutout"}.get(command, "") in printed.out
-    if flag == ["--help"]:
-        assert f"darts.{command}" in printed.out
-        assert not any(group in printed.out for group in ("schema", "defaults", "network:"))
-        # The commands that read a dataset list its choices.
-        assert ("dataset: agnews, " in printed.out) == (
-            command in ("find", "search", "retrain", "judge", "compare")
-        )
+    assert (f"darts {command}: " in printed.out) == (flags == ["--help"])
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,0 +1,312 @@
+"""The keys of the commands, read from the source of their dataclasses and from the YAML files.
+
+The dataclasses are not imported, because they import PyTorch, which takes seconds. The text of a
+key is the comment at its field, or its entry in the docstring of the class.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import cache
+from itertools import accumulate
+from os.path import isfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from darts.log_mode import MODES
+from darts.plugins import PluginError, conf_folders, group_options
+
+COMMANDS = (
+    "find", "search", "retrain", "evaluate", "predict", "export", "report", "judge", "tune",
+    "compare", "genotypes", "device",
+)  # fmt: skip
+PASSED_ON = {"find": "retrain", "judge": "retrain", "tune": "retrain", "compare": "search"}
+"""Commands that pass keys on to their runs, and the command of the runs."""
+
+_PACKAGE = Path(__file__).resolve().parent
+_DEFINITION = re.compile(
+    r"^(?:@.*\n)*class (\w+).*\n(?:[ )].*\n|\n)*|^([A-Z\d_]+)(?:: [^=\n]+)? = .+", re.M
+)
+_COMPONENT = re.compile(r'@(\w+)\.register.*?^    name: str = "(\w+)"', re.M | re.S)
+_PLAIN_KEY = re.compile(r"(?!hydra\.|log$)[a-z_]+(\.\w+)*")
+_ATTRIBUTE = re.compile(r"^    (\w+): (.+(?:\n {8}.+)*)", re.M)
+
+
+class Key(NamedTuple):
+    """What a command accepts as ``key=value``."""
+
+    kind: str  # its type; "name" for an option of a group
+    default: Any
+    choices: Sequence[str]
+    text: str
+
+
+COMMON = {
+    "log": Key("str", MODES[0], MODES, "what to print"),
+    "hydra.run.dir": Key("str", "DIR", (), "the run directory; by default a new one in runs/"),
+}
+
+
+def keys_of(command: str, words: Sequence[str] = ()) -> dict[str, Key]:
+    """Return the keys of a command by name; its arguments choose the options of groups."""
+    options = chosen_options(command, words)
+    values, keys = _yaml_values(command, options), dict(_walk(f"{command.title()}Config", options))
+    keys = {k: item._replace(default=values.get(k, item.default)) for k, item in keys.items()}
+    if (group := f"experiment/{command}") in options:
+        names = group_options(group)
+        keys["experiment"] = Key("name", options[group], names, "values that belong together")
+    return keys
+
+
+def all_keys(command: str, words: Sequence[str] = ()) -> dict[str, Key]:
+    """Return the keys of a command, with those that it passes on and those of all commands."""
+    keys = keys_of(command, words) | COMMON
+    if command in PASSED_ON:
+        own = {key.partition(".")[0] for key in keys}
+        passed = keys_of(PASSED_ON[command], [*keys["base"].default, *words])
+        keys |= {key: item for key, item in passed.items() if key.partition(".")[0] not in own}
+    return keys
+
+
+def known_keys(command: str, words: Sequence[str] = ()) -> list[str]:
+    """Return the keys of a command and the mappings that hold them.
+
+    The list is empty if a plug-in is broken, or for an unknown command.
+    """
+    with suppress(PluginError, KeyError):
+        keys = keys_of(command, words)
+        return sorted({part for k in keys for part in accumulate(k.split("."), "{}.{}".format)})
+    return []
+
+
+def chosen_options(command: str, words: Sequence[str] = ()) -> dict[str, str]:
+    """Return the option of each group; experiments, methods and tasks may choose other options."""
+    entries = [entry for entry in _yaml(command)["defaults"] if isinstance(entry, dict)]
+    options = {k.removeprefix("optional "): v for entry in entries for k, v in entry.items()}
+    given = dict(_given(words)) | {f"experiment/{command}": dict(_given(words)).get("experiment")}
+    chosen = {group: option for group, option in given.items() if group in options and option}
+    for group in (f"experiment/{command}", "method", "task"):
+        for file in reversed(_files(group, chosen.get(group, options.get(group)))):
+            for entry in file.get("defaults", ()):
+                for name, option in entry.items() if isinstance(entry, dict) else ():
+                    chosen.setdefault(name.removeprefix("override /"), option)
+    return options | chosen
+
+
+def _given(words: Sequence[str]) -> list[tuple[str, str]]:
+    """Return keys and values of the arguments that set a value."""
+    return [(key, value) for key, equals, value in (w.partition("=") for w in words) if equals]
+
+
+@cache
+def _yaml(name: str) -> dict[str, Any]:
+    """Return the content of a file in ``conf``; {} if there is none."""
+    files = [path for folder in conf_folders() if isfile(path := folder / f"{name}.yaml")]
+    return (yaml.safe_load(files[0].read_text("utf-8")) if files else None) or {}
+
+
+def _files(group: str, option: str | None) -> list[dict[str, Any]]:
+    """Return the file of an option, after the files of the same group that it includes."""
+    file = _yaml(f"{group}/{option}")
+    names = [n for n in map(str, file.get("defaults", ())) if n.isidentifier() and n != "_self_"]
+    return [*(found for name in names for found in _files(group, name)), file]
+
+
+def _yaml_values(command: str, options: Mapping[str, str]) -> dict[str, object]:
+    """Return what the files of a command and of the chosen options set, by dotted key."""
+    values: dict[str, object] = {}
+    for entry in _yaml(command)["defaults"]:
+        group = "".join(entry).removeprefix("optional ")
+        option = options.get(group) or ""
+        option = options[option[2:-1]] if option.startswith("${") else option
+        files = _files(group, option)
+        if group == "_self_":
+            files = [_yaml(command)]
+        elif group.startswith("defaults/"):
+            section = _yaml(f"defaults/{option}").get(command, {})
+            files = [section, section.get("spaces", {}).get(options["space"], {})]
+        is_global = "/" in group or group in ("_self_", "method", "network")
+        for file in files:
+            own = {k: v for k, v in file.items() if k not in ("defaults", "hydra", "spaces")}
+            values.update(flatten(own, "" if is_global else f"{group}."))
+    return values
+
+
+def flatten(config: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Yield the dotted keys of nested dictionaries, with their values."""
+    for key, value in config.items():
+        if isinstance(value, Mapping) and value:
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+@cache
+def _sources() -> dict[str, str]:
+    """Return the source of the classes and constants that configurations are made of, by name.
+
+    A name of several things is empty, except for one in ``config``.
+    """
+    found = dict[str, str]()
+    for package in ("data", "methods", "spaces", "strategies", "tasks", "config"):
+        for path in (_PACKAGE / package).rglob("*.py"):
+            for source in _DEFINITION.finditer(path.read_text("utf-8")):
+                name = source[1] or source[2]
+                found[name] = "" if name in found and package != "config" else source[0]
+    return found
+
+
+@cache
+def _types() -> dict[str, str]:
+    """Return the names of the dataclasses of the types, ``group/type``."""
+    found = {}
+    for name, source in _sources().items():
+        if match := _COMPONENT.match(source):
+            group = _sources()[match[1]].partition('Registry("')[2].partition('"')[0]
+            found[f"{group}/{match[2]}"] = name
+        elif name.endswith("Config"):
+            kind = name.removesuffix("Config").lower()
+            found |= {f"{group}/{kind}": name for group in ("dataset", "executor")}
+    return found
+
+
+def _walk(cls: str, options: Mapping[str, str], prefix: str = "") -> Iterator[tuple[str, Key]]:
+    """Yield the keys of a dataclass."""
+    for name, item in _fields(cls).items():
+        key, nested = prefix + name, item.kind.removesuffix(" | None")
+        if not prefix and (option := options.get(key)):
+            schema = re.search(rf"/schema/({key}/\w+)", str(_files(key, option)))
+            own = _types().get(schema[1]) if schema else None
+            # The keys of a component of a plug-in are not known.
+            kind = "name" if own or nested not in _sources() else "Any"
+            yield key, Key(kind, option, group_options(key), item.text)
+            nested = own or nested
+        elif nested not in _sources():
+            yield key, item
+        if nested in _sources():
+            yield from _walk(nested, options, f"{key}.")
+
+
+@cache
+def _fields(cls: str) -> dict[str, Key]:
+    """Return the fields of a dataclass and of its base classes, in the order of the dataclass."""
+    source, fields = _sources()[cls], dict[str, Key]()
+    node: Any = ast.parse(source).body[0]
+    for base in reversed(node.bases):
+        fields |= _fields(name) if (name := ast.unparse(base)) in _sources() else {}
+    for item in node.body:
+        if not isinstance(item, ast.AnnAssign) or "ClassVar" in ast.unparse(item.annotation):
+            continue
+        key, kind = ast.unparse(item.target), ast.unparse(item.annotation)
+        value: Any = "???"
+        for part in (*getattr(item.value, "args", ())[:1], item.value or item):
+            with suppress(Exception):  # what needs imports is left out
+                value = eval(ast.unparse(part), _NAMES)  # noqa: S307 - our own source
+        default, *choices = value if isinstance(value, tuple) else (value,)
+        text = _comment(item, source.splitlines()) or (fields[key].text if key in fields else "")
+        fields[key] = Key(kind, default, ["true", "false"] if kind == "bool" else choices, text)
+    for key, text in _ATTRIBUTE.findall(ast.get_docstring(node) or ""):
+        if key in fields:
+            text = " ".join(text.replace("``", "").split()).strip(".")
+            fields[key] = fields[key]._replace(text=text)
+    return fields
+
+
+class _Names(dict[str, Any]):
+    """The names in the defaults of fields; a constant is computed when it is needed."""
+
+    def __missing__(self, name: str) -> Any:
+        return eval(_sources()[name].partition(" = ")[2], self)  # noqa: S307 - our own source
+
+
+_NAMES = _Names(number=lambda value, **limits: value, choice=lambda *names: names)
+_NAMES["field"] = lambda default_factory: default_factory()
+
+
+def _comment(item: ast.AnnAssign, lines: list[str]) -> str:
+    """Return the comment at a field, or above it."""
+    first = above = item.lineno - 1
+    while lines[above - 1].strip().startswith("#"):
+        above -= 1
+    comments = [*lines[above:first], lines[(item.end_lineno or 0) - 1][item.end_col_offset :]]
+    return " ".join(comment.strip(" #") for comment in comments).strip(" .")
+
+
+OTHER_NAMES = {
+    "learning_rate": "lr",
+    "wd": "weight_decay",
+    "batch": "batch_size",
+    "num_epochs": "epochs",
+    "max_epochs": "epochs",
+    "gpu": "device",
+    "depth": "cells",
+    "layers": "cells",
+    "width": "channels",
+}
+"""Names of other projects for the last part of a key, and ours."""
+
+
+def similar(word: str, choices: Collection[str]) -> str | None:
+    """Return the choice that is most similar to a word, if there is one."""
+    prefix, _, last = word.rpartition(".")
+    ours = OTHER_NAMES.get(last, last)
+    named = [choice for choice in choices if choice.rpartition(".")[2] == ours]
+    # Of several keys with this name, the one in the same group, else the shortest.
+    named.sort(key=lambda choice: (choice.rpartition(".")[0] != prefix, len(choice)))
+    return next(iter(named or difflib.get_close_matches(word, choices, n=1)), None)
+
+
+def suggestion(word: str, choices: Collection[str]) -> str:
+    """Return `` (did you mean 'x'?)`` if a choice is similar to the word, else ``""``."""
+    found = similar(word, choices)
+    return f" (did you mean {found!r}?)" if found else ""
+
+
+def unknown_option(group: str, name: str, choices: Sequence[str]) -> str:
+    """Return one line for an option that a group does not have."""
+    names = ", ".join(choices)
+    return f"{group}={name!r} is unknown; choose from {names}{suggestion(name, choices)}"
+
+
+def unknown_key(key: str, keys: Sequence[str]) -> str:
+    """Return one line for a key that does not exist, with the keys next to it in the hierarchy."""
+    if key in keys:  # it exists with the default option of its group, but not with the chosen one
+        group = key.split(".")[0]
+        return f"the chosen {group} has no key {key!r}; leave it out or choose another {group}"
+    prefix, nearby = key, list[str]()
+    while prefix and not nearby:
+        prefix = prefix.rpartition(".")[0]
+        nearby = sorted(name for name in keys if name.rpartition(".")[0] == prefix)
+    choices = f"; keys here: {', '.join(nearby)}" if nearby else ""
+    return f"no such key {key!r}{suggestion(key, keys)}{choices}"
+
+
+def wrong_argument(command: str, words: Sequence[str]) -> str | None:
+    """Return the message for the first option or key that does not exist.
+
+    None if there is none, or if only the composition of the configuration can tell.
+    """
+    elsewhere = ("resume=", "--c", "-c", "hydra.searchpath=")  # where the keys are defined
+    if command == "report" or any(word.startswith(elsewhere) for word in words):
+        return None  # a run directory of a report may be named key=value
+    keys, known, unknown = keys_of(command, words), known_keys(command, words), list[str]()
+    for key, value in _given(words):
+        top = key.partition(".")[0]
+        owner = command if top in known else PASSED_ON.get(command, command)
+        group = f"experiment/{owner}" if key == "experiment" else key
+        if group in chosen_options(owner):
+            if value.isidentifier() and value not in ("null", *group_options(group)):
+                return unknown_option(key, value, group_options(group))
+            continue
+        passed = owner != command and (command == "tune" or top in known_keys(owner))
+        # A mapping may accept any key.
+        is_open = any(key.startswith(f"{k}.") and v.kind != "name" for k, v in keys.items())
+        if _PLAIN_KEY.fullmatch(key) and not (key in known or passed or is_open):
+            unknown.append(unknown_key(group, known_keys(owner)))
+    return unknown[0] if unknown else None
