@@ -26,12 +26,9 @@ from darts.keys import COMMANDS
         ("search method=darts_v2 bilevel.h", "bilevel.hvp="),
         ("search dataset=cifar", "dataset=cifar10 dataset=cifar100"),
         ("search dataset = cifar", "cifar10 cifar100"),
-        ("search front.cost=m", "front.cost=macs"),
         ("search dry_run =", "true false"),
         ("search --help", "--help --help-all"),
         ("search dataset.root=", ""),
-        ("find epo", "epochs="),
-        ("nosuch ", ""),
     ],
 )
 def test_candidates(line: str, expected: str) -> None:
