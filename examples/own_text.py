@@ -27,8 +27,9 @@ def sentences(count: int) -> pd.DataFrame:
 
 
 frame = pd.read_csv(sys.argv[1]) if len(sys.argv) > 1 else sentences(600)
+test = frame.sample(frac=0.2, random_state=0)
 minutes = float(sys.argv[2]) if len(sys.argv) > 2 else 1.0
 
-best = darts.find(frame, label="label", minutes=minutes)
+best = darts.find((frame.drop(test.index), test), minutes=minutes)
 print(best)
 print(darts.predict(best.model(), ["snow at night", "the tax rose"]).classes)
