@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from darts.config import ConfigError, one_of
-from darts.data.columns import as_number
-from darts.data.table_file import read_table
-from darts.data.text_file import read_lines
+from darts.config import ConfigError
+from darts.judging.benchmark import read_compressed
 from darts.spaces import AnyGenotype, Space, parse_genotype
 from darts.spaces.genotype_text import short_repr
 
@@ -50,24 +50,21 @@ def read_architectures(
     """
     key = f"{path_key}={path!r}"
     try:
-        place, genotypes, scores = _read(Path(path).expanduser(), truth, truth_key)
-    except OSError as error:
-        raise ConfigError(f"{key} cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise ConfigError(f"{key}: {error}") from None
+        text = read_compressed(Path(path).expanduser())
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"{key} cannot be read: {reason}") from None
     architectures: dict[str, Architecture] = {}
-    for row, (text, score) in enumerate(zip(genotypes, scores, strict=True)):
-        if not text or score == "":
-            continue
+    for place, genotype_text, truth_text in _entries(text, truth, key, truth_key):
         try:
-            genotype = parse_genotype(text)
-            if genotype.space != space:
-                raise ValueError(f"a genotype of space={genotype.space}, not of space={space}")
-            known = None if score is None else as_number(score)
-            if known is not None and not math.isfinite(known):
-                raise ValueError(f"the {truth_key} {short_repr(score)} is not a number")
+            genotype = parse_genotype(genotype_text)
         except ValueError as error:
-            raise ConfigError(f"{key}, {place(row)}: {error}") from None
+            raise ConfigError(f"{place}: {error}") from None
+        if genotype.space != space:
+            raise ConfigError(
+                f"{place}: a genotype of space={genotype.space}, not of space={space}"
+            )
+        known = None if truth_text is None else _number(truth_text, place, truth_key)
         architectures[str(genotype)] = Architecture(genotype, known)
     if len(architectures) < 2:
         needed = "at least 2 different architectures" + (f" with {truth}" if truth else "")
@@ -90,19 +87,42 @@ def random_architectures(space: Space, count: int, seed: int) -> list[AnyGenotyp
     return list(found.values())
 
 
-def _read(
-    path: Path, truth: str | None, truth_key: str
-) -> tuple[Callable[[int], str], Sequence[str], Sequence[str | None]]:
-    """Return the place, the genotype and the true score of each row."""
-    header = next(read_lines(path), "").split(",")
-    if truth is None and {name.strip('" \n') for name in header}.isdisjoint(COLUMNS):
-        lines = [line.strip() for line in read_lines(path)]
-        return (lambda row: f"line {row + 1}"), lines, [None] * len(lines)
-    table = read_table(path)
-    column = next((name for name in COLUMNS if name in table.columns), COLUMNS[0])
-    table.check_columns([column])
-    genotypes = table.column(column)
-    if truth is None:
-        return (lambda row: table.place(row, column)), genotypes, [None] * len(genotypes)
-    one_of(truth_key, truth, [name for name in table.columns if name != column])
-    return (lambda row: table.place(row, truth)), genotypes, table.column(truth)
+def _entries(
+    text: str, truth: str | None, key: str, truth_key: str
+) -> Iterator[tuple[str, str, str | None]]:
+    """Yield place, genotype and truth of each architecture that is not without its truth."""
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    try:
+        header = list(reader.fieldnames or ())
+        column = next((name for name in COLUMNS if name in header), None)
+        if column is None and truth is None:
+            lines = enumerate(map(str.strip, text.splitlines()), 1)
+            yield from ((f"{key}, line {number}", line, None) for number, line in lines if line)
+            return
+        if column is None:
+            raise ConfigError(
+                f"{truth_key}={truth}: {key} needs a header with a column {' or '.join(COLUMNS)}"
+            )
+        if truth is not None and truth not in header:
+            choices = ", ".join(name for name in header if name != column)
+            raise ConfigError(
+                f"{truth_key}={truth}: {key} has no such column; choose from {choices}"
+            )
+        for row in reader:
+            place = f"{key}, line {reader.line_num}"
+            if None in row or None in row.values():
+                raise ConfigError(f"{place}: expected {len(header)} fields, as in the header")
+            if truth is None or row[truth]:
+                yield place, row[column], None if truth is None else row[truth]
+    except csv.Error as error:
+        raise ConfigError(f"{key}, line {reader.line_num}: {error}") from None
+
+
+def _number(text: str, place: str, truth_key: str) -> float:
+    try:
+        value = float(text[:100])
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ConfigError(f"{place}: the {truth_key} {short_repr(text)} is not a number")
+    return value

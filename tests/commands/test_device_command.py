@@ -123,7 +123,7 @@ ERRORS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (("fit",), ("fit needs measurements", "table=FILE", "column=NAME")),
     (("fit", "table=x.csv"), ("table=FILE and column=NAME belong together",)),
     (("fit", "table=x.csv", "column=a"), ("table='x.csv' cannot be read: No such",)),
-    (("fit", "table=TABLE", "column=fone"), ("column='fone'", "choose from phone, zeros")),
+    (("fit", "table=TABLE", "column=fone"), ("column=fone", "choose from phone, zeros")),
     (("fit", "table=TABLE", "column=zeros"), ("column=zeros", "a latency must be > 0")),
     (("fit", "table=TABLE", "column=phone", "train=400"), ("train=400 leaves fewer than 2",)),
     (("fit", "table=TABLE", "column=phone", "space=cnn"), ("space=nas201, not of space=cnn",)),
