@@ -35,7 +35,7 @@ def respond(command: str, words: Sequence[str]) -> None:
     """Exit with the answer of a command if its arguments suffice for it; else do nothing."""
     if command not in COMMANDS:
         return
-    flags = [word.partition("=")[0] for word in words if word.startswith("-")]
+    flags = [word.partition("=")[0] for word in words if word.startswith("-") and word != "-"]
     if "--help-all" in flags:
         answer(help_of_all_keys(command, words))
     if {"--help", "-h"} & {*flags} or words[:1] == ["help"]:

@@ -183,10 +183,12 @@ class Race:
         ]
         count = self.config.plan.newcomers
         size = len(new) + (NEWCOMERS if count is None else count)
-        for result in map(self.augmented, ranked(self.results.values(), self.metric[1])):
+        results = [self.augmented(r) for r in ranked(self.results.values(), self.metric[1])]
+        for result in results:
             start = self.slices.start(result, self.stage(result))
             variants = self.pool.variants(result.candidate, start, [*known, *new])
-            new += itertools.islice(variants, math.ceil((size - len(new)) / 2))
+            share = 1 if result == results[-1] else 2
+            new += itertools.islice(variants, math.ceil((size - len(new)) / share))
             if len(new) == size:
                 break
         return new

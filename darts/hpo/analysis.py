@@ -129,9 +129,8 @@ def log_hparams(plan: StudyPlan, trials: Sequence[FrozenTrial], logged: set[int]
         logged.add(trial.number)
         directory = plan.directory / "hparams" / f"{trial.number:04d}"
         run = TrackedRun(directory, directory.name, plan.space.row(trial.params), trial.number)
-        scores = {f"hparam/{name}": value for name, value in trial_scores(trial).items()}
         with optional(directory), closing(TensorBoard(run)) as board:
-            board.log_results(scores)
+            board.log_results(trial_scores(trial))
 
 
 def analyze(plan: StudyPlan, study: Study) -> JsonObject:

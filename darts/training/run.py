@@ -18,7 +18,6 @@ from torch import Tensor
 from darts.config import Invocation, RunConfig
 from darts.config.fields import check_fields, flatten
 from darts.data import load_split, save_split
-from darts.escaping import for_markdown
 from darts.reading import JsonObject, one_line
 from darts.tracking import EnergyMeter, MetricsLog, TensorBoard
 from darts.tracking.ledger import CostSummary, Ledger, LedgerEntry, energy_report, summary_costs
@@ -260,8 +259,6 @@ class TrainingRun:
         }
         if not self.ranks.main:
             return complete
-        rows = (f"| {name} | {for_markdown(str(value))} |" for name, value in complete.items())
-        self.board.log_text("summary", "\n".join(["| | |", "|---|---|", *rows]), 0)
         scores = {
             name: float(value)
             for name, value in complete.items()

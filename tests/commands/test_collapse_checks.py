@@ -17,7 +17,7 @@ from tiny_tasks import CASES
 
 from darts.methods.bilevel.curvature import AlphaHessian
 from darts.methods.collapse import CollapseChecks
-from darts.recipes import inspection
+from darts.recipes import inspection, search
 from darts.searching.flaws import FlawFinder
 from darts.tracking import Console
 from darts.training.loop import TrainingLoop
@@ -135,6 +135,7 @@ def warn_from(epoch: int) -> Callable[..., list[str]]:
 def flawless(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pretend that these tiny searches have learned something."""
     monkeypatch.setattr(FlawFinder, "find", lambda *_: [])
+    monkeypatch.setattr(search, "uniform_alphas", lambda _: None)
 
 
 @pytest.mark.usefixtures("flawless")

@@ -231,7 +231,7 @@ def test_an_interrupted_command_continues(tmp_path: Path, monkeypatch: pytest.Mo
         (("judge=train", "validation=0", "selection=last"), "validation=0 leaves no data to score"),
         (("judge=predictor", "calibration=2"), "calibration=2: a predictor needs at least 10"),
         (("genotypes=/no/file",), "genotypes='/no/file' cannot be read: No such"),
-        (("genotype=DARTS_V2",), "darts.judge scores several architectures; set genotypes=FILE"),
+        (("genotype=DARTS_V2",), "darts judge scores several architectures; set genotypes=FILE"),
         (("judge=table", "metric=loss", "benchmark.table={table}"), "accuracy, not metric=loss"),
         (
             ("judge=zico", "judge.samples=200"),

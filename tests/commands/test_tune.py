@@ -122,7 +122,7 @@ def test_tensorboard_has_an_hparams_row_per_trial(tuned: Any) -> None:
     for row, folder in zip(rows, folders, strict=True):
         board = EventAccumulator(str(folder))
         board.Reload()
-        (score,) = board.Scalars("hparam/valid_loss")
+        (score,) = board.Scalars("summary/valid_loss")
         assert score.value == pytest.approx(float(row["valid_loss"]))
         content = board.summary_metadata[metadata.SESSION_START_INFO_TAG].plugin_data.content
         start = metadata.parse_session_start_info_plugin_data(content)

@@ -26,8 +26,8 @@ def printed(facts: DataFacts | None, *overrides: str) -> dict[str, str]:
     """Return the overrides of the printed command by key."""
     config = compose("search", list(overrides))
     words = retrain_command(DIRECTORY, overrides, config, facts).split()
-    assert words[:3] == ["python", "-m", "darts.retrain"]
-    return dict(word.split("=", 1) for word in words[3:])
+    assert words[:2] == ["darts", "retrain"]
+    return dict(word.split("=", 1) for word in words[2:])
 
 
 @pytest.mark.parametrize(
