@@ -1,9 +1,9 @@
 """A GPU that does not exist: tensors that claim to be on ``cuda:0`` and are on the CPU.
 
-Commands run on it with real values. Mixing devices raises an error as on a GPU. Kernel launches,
-synchronizations of the host with the device, and collective operations are counted. Random numbers
-of the device come from a generator of its own. There are no real CUDA random numbers, streams,
-memory limits, kernels or timings.
+Commands run on it with real values. Mixing devices raises an error as on a GPU. Kernel launches
+and synchronizations of the host with the device are counted. Random numbers of the device come from
+a generator of its own. There are no real CUDA random numbers, streams, memory limits, kernels,
+collective operations or timings.
 
 A capture of a CUDA graph records the operations with the tensors that they read and write, and a
 replay executes them again, without the code that called them. As on a GPU, a captured step changes
@@ -234,7 +234,6 @@ class Counts(TorchDispatchMode):
     Attributes:
         launches: Operations that start kernels, by name.
         waits: Synchronizations, by what waits and the line of the project.
-        collectives: Collective operations, by name.
         generator: The generator of the device.
         recording: The capture of a CUDA graph, if there is one.
     """
@@ -246,11 +245,10 @@ class Counts(TorchDispatchMode):
         self._replaying = False
         self.launches: Counter[str] = Counter()
         self.waits: Counter[str] = Counter()
-        self.collectives: Counter[str] = Counter()
 
     def reset(self) -> None:
-        for counter in (self.launches, self.waits, self.collectives):
-            counter.clear()
+        self.launches.clear()
+        self.waits.clear()
 
     def wait(self, what: str) -> None:
         self.forbid_in_capture(what)
@@ -285,7 +283,7 @@ class Counts(TorchDispatchMode):
             torch.default_generator.set_state(before)
 
     def run(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        namespace, name = func._schema.name.split("::")
+        name = func._schema.name.split("::")[1]
         tensors = [x for x in tree_iter((args, kwargs)) if isinstance(x, torch.Tensor)]
         on_gpu = any(isinstance(x, GpuTensor) for x in tensors)
         device = torch.device(kwargs["device"]) if kwargs.get("device") is not None else None
@@ -298,8 +296,6 @@ class Counts(TorchDispatchMode):
             if target is None and device is None:
                 to_gpu = result_on_gpu = isinstance(source, GpuTensor)
             self._count_copy(name, isinstance(source, GpuTensor), to_gpu, args, kwargs)
-        elif namespace == "c10d":
-            self.collectives[name] += 1
         else:
             self._check_devices(name, tensors, args, device)
             self._count(name, func, args)
@@ -317,9 +313,6 @@ class Counts(TorchDispatchMode):
         written = _written_arguments(func, args, kwargs)
         if written:
             return written[0] if len(func._schema.returns) == 1 else tuple(written)
-        if namespace == "c10d":
-            wrappers = {id(_to_cpu(x)): x for x in tensors}
-            return tree_map(lambda x: wrappers.get(id(x), _to_gpu(x)), result)
         return tree_map(_to_gpu, result) if result_on_gpu else result
 
     def _count_copy(self, name: str, source: bool, target: bool, args: Any, kwargs: Any) -> None:
@@ -476,10 +469,3 @@ def _accept_gpu_generators() -> None:
         pass
 
     torch.Generator = Generator  # type: ignore[assignment, misc]
-
-
-@contextlib.contextmanager
-def counted() -> Iterator[Counts]:
-    """Count what happens inside."""
-    COUNTS.reset()
-    yield COUNTS

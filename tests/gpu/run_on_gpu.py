@@ -1,8 +1,8 @@
 """Run commands on the pretended GPU and print what each step cost.
 
 Usage: ``python run_on_gpu.py FOLDER`` with cases on standard input: JSON of a list of
-``[name, command, [overrides]]``. The output is JSON: by name, the launches, waits and collectives
-of one step in the middle of the run, and the scores of the run.
+``[name, command, [overrides]]``. The output is JSON: by name, the launches and waits of one
+step in the middle of the run, and the scores of the run.
 """
 
 from __future__ import annotations
