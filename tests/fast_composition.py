@@ -8,10 +8,7 @@ overrides to a copy.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import pickle
-import sys
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,11 +16,9 @@ from hydra._internal import config_loader_impl
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.defaults_list import DefaultsList, Overrides
 from hydra._internal.hydra import Hydra
-from hydra.core import utils as hydra_utils
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig
 
-from darts import plugins
 from darts.plugins import conf_folder
 
 CHANGING = "resumed_"  # start of the names that each resumed run stores anew
@@ -33,11 +28,9 @@ def compose_faster(patch: pytest.MonkeyPatch) -> None:
     """Keep parts of compositions in this process."""
     lists: dict[tuple[object, ...], DefaultsList] = {}
     merged: dict[tuple[object, ...], bytes] = {}
-    plain: set[tuple[object, ...]] = set()
     store = ConfigStore.store
     create = config_loader_impl.create_defaults_list
     merge = ConfigLoaderImpl._compose_config_from_defaults_list
-    find_folders = ConfigLoaderImpl._process_config_searchpath
 
     def store_and_forget(
         self: ConfigStore, name: str, node: Any, group: str | None = None, **options: Any
@@ -49,7 +42,6 @@ def compose_faster(patch: pytest.MonkeyPatch) -> None:
         if not name.startswith(CHANGING) and (before is None or self._open(path) != before):
             lists.clear()
             merged.clear()
-            plain.clear()
 
     def create_once(
         repo: Any, config_name: str | None, overrides_list: list[Any], **options: Any
@@ -73,42 +65,11 @@ def compose_faster(patch: pytest.MonkeyPatch) -> None:
             merged[key] = pickle.dumps(merge(self, defaults, repo))
         return pickle.loads(merged[key])  # noqa: S301 - our own
 
-    def find_folders_once(
-        self: ConfigLoaderImpl, config_name: str | None, overrides: list[Any], repo: Any
-    ) -> None:
-        """Do not read the file of a command again that names no further folders."""
-        key = (_place(repo), config_name)
-        if key in plain and all("searchpath" not in entry.key_or_group for entry in overrides):
-            return
-        find_folders(self, config_name, overrides, repo)
-        if not _can_change(repo) and not str(config_name).startswith(CHANGING):
-            plain.add((_place(repo), config_name))
-
     patch.setattr(ConfigStore, "store", store_and_forget)
     patch.setattr(config_loader_impl, "create_defaults_list", create_once)
     patch.setattr(ConfigLoaderImpl, "_compose_config_from_defaults_list", merge_once)
-    patch.setattr(ConfigLoaderImpl, "_process_config_searchpath", find_folders_once)
-    _find_plugins_once(patch)
-    # Hydra copies the configuration of each command twice.
-    patch.setattr(hydra_utils, "copy", SimpleNamespace(deepcopy=_copy))
     # A composition before that of the run only looks for hydra.mode, which no test sets.
     patch.setattr(Hydra, "get_mode", lambda *_, **__: None)
-
-
-def _copy(config: DictConfig) -> DictConfig:
-    """Return what ``copy.deepcopy`` returns, in a quarter of the time."""
-    return pickle.loads(pickle.dumps(config))  # noqa: S301 - our own
-
-
-def _find_plugins_once(patch: pytest.MonkeyPatch) -> None:
-    """Read the metadata of installed packages once for each search path of modules."""
-    original = plugins.entry_points
-
-    @functools.cache
-    def entry_points(path: tuple[str, ...], group: str) -> Any:
-        return original(group=group)
-
-    patch.setattr(plugins, "entry_points", lambda group: entry_points(tuple(sys.path), group))
 
 
 def _place(repo: Any) -> tuple[str, ...]:

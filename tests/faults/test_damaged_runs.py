@@ -36,10 +36,6 @@ class Case:
     ignored: tuple[tuple[str, str], ...] = ()
 
 
-def resumed(command: str) -> Callable[[Path, str], dict[str, object]]:
-    return lambda directory, out: tiny_runs.end_state(command, directory)
-
-
 def printed(directory: Path, out: str) -> dict[str, object]:
     measured = tuple(COSTS)
     lines = [line.rstrip() for line in out.splitlines() if not line.startswith(measured)]
@@ -50,37 +46,32 @@ def nothing(directory: Path, out: str) -> dict[str, object]:
     return {}
 
 
+def resumed(command: str, files: tuple[str, ...], *ignored: tuple[str, str]) -> Case:
+    """Return a run that was killed and is resumed with a damaged file."""
+
+    def end(directory: Path, out: str) -> dict[str, object]:
+        return tiny_runs.end_state(command, directory)
+
+    return Case(command, ("resume={}",), (command, False), files, end, ignored)
+
+
 FIRST = ("config.yaml", "overrides.json", "env.json")
 TRAINING = (*FIRST, "split.npz", "metrics.jsonl", "checkpoint.safetensors", "genotype.json", EVENTS)
 CASES = {
-    "resume search": Case(
+    "resume search": resumed(
         "search",
-        ("resume={}",),
-        ("search", False),
         (*TRAINING, "alphas.json", "run.lock", "diverged.json", "energy.json"),
-        resumed("search"),
-        (
-            *((EVENTS, "TensorBoard"), ("metrics.jsonl", "metrics.jsonl")),
-            *(("diverged.json", "files"), ("energy.json", "files")),
-        ),
+        *((EVENTS, "TensorBoard"), ("metrics.jsonl", "metrics.jsonl")),
+        *(("diverged.json", "files"), ("energy.json", "files")),
     ),
-    "resume retrain": Case(
+    "resume retrain": resumed(
         "retrain",
-        ("resume={}",),
-        ("retrain", False),
         ("split.npz", "metrics.jsonl", "checkpoint.safetensors", "genotype.json"),
-        resumed("retrain"),
         # Without its rows, there are no curves and no model card.
-        (("metrics.jsonl", "metrics.jsonl"), ("metrics.jsonl", "files")),
+        *(("metrics.jsonl", "metrics.jsonl"), ("metrics.jsonl", "files")),
     ),
-    "resume tune": Case(
-        "tune",
-        ("resume={}",),
-        ("tune", False),
-        (*FIRST, "trials.csv", "best.json"),
-        resumed("tune"),
-    ),
-    "resume find": Case("find", ("resume={}",), ("find", False), FIRST, resumed("find")),
+    "resume tune": resumed("tune", (*FIRST, "trials.csv", "best.json")),
+    "resume find": resumed("find", FIRST),
     "find, decisions": Case("find", ("resume={}",), ("find", False), ("decisions.json",), nothing),
     "evaluate": Case(
         "evaluate",
