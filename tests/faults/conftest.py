@@ -34,7 +34,6 @@ class Uninterrupted:
 
     directory: Path
     end: dict[str, object]  # what a run that is resumed after a fault must also end with
-    code: int
     err: str  # a line that says why the result of so small a run is worthless
     calls: list[Call]
 
@@ -52,7 +51,7 @@ def uninterrupted(
         ended = forks.call(tiny_runs.start, command, directory, watched=watched)
         assert ended.code == 0, ended.err
         end, calls = tiny_runs.end_state(command, directory), ended.value.calls
-        return Uninterrupted(directory, end, ended.code, ended.err, calls)
+        return Uninterrupted(directory, end, ended.err, calls)
 
     return get
 
@@ -82,7 +81,7 @@ class Continuation:
         if not complete:
             function = tiny_runs.resume if begun else tiny_runs.start
             ended = self.forks.call(function, command, directory)
-            if (ended.code, ended.err) != (uninterrupted.code, uninterrupted.err):
+            if (ended.code, ended.err) != (0, uninterrupted.err):
                 return [*problems, f"exit code {ended.code}: {ended.err[-1000:]}"]
         end, expected = tiny_runs.end_state(command, directory), dict(uninterrupted.end)
         if not decorations:

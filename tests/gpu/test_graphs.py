@@ -59,7 +59,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(shutil.which("g++") is None, 
 def compare_all(cases: dict[str, Case], folder: Path) -> dict[str, Any]:
     """Run each case with and without graphs; return by name what ``compare`` returns."""
     given = [[name, {**case, "overrides": list(case["overrides"])}] for name, case in cases.items()]
-    results: dict[str, Any] = run_program("compare_graphs.py", folder, given=given)
+    results: dict[str, Any] = run_program("run_on_gpu.py", folder, given=given)
     assert all(result["compared"] > 250 for result in results.values())
     return results
 
