@@ -201,22 +201,6 @@ def test_page_of_two_runs_compares_them(search_run: Any, retrain_run: Any, tmp_p
     assert {"valid accuracy", "supernet valid accuracy"} <= {*heads}  # in columns of their own
 
 
-def test_costs_of_two_sources_are_not_summed(search_run: Any, tmp_path: Path) -> None:
-    run = copy_run(search_run, tmp_path / "a")
-    phases = [
-        {"phase": "training", "source": source, "seconds": 1.0, "joules": joules, "gco2e": 0.1}
-        for source, joules in (("nvml", 111.0), ("rapl", 222.0))
-    ]
-    energy = {"gco2_per_kwh": 480, "phases": phases}
-    (run / "energy.json").write_text(json.dumps(energy))
-    commands.call("report", [str(run)])
-    section = (run / "report.html").read_text().split("<h3>cost</h3>")[1].split("</section>")[0]
-    assert "111" in section
-    assert "222" in section
-    assert "333" not in section
-    assert "neither compared nor added up" in section
-
-
 @drawn
 def test_text_of_run_files_is_escaped(search_run: Any, tmp_path: Path) -> None:
     run = copy_run(search_run, tmp_path / "<b>run")
@@ -258,31 +242,6 @@ def test_page_of_an_unfinished_run_says_how_far_it_is(search_run: Any, tmp_path:
     commands.call("report", [str(run)])
     text, _ = read(run / "report.html")
     assert "No epoch has finished yet." in text
-
-
-@drawn
-def test_page_of_a_search_shows_collapse_checks(search_run: Any, tmp_path: Path) -> None:
-    run = copy_run(search_run, tmp_path / "run")
-    (run / "alphas.json").unlink()  # it takes seconds to draw the probabilities
-    (row,) = search_run.rows[-1:]
-    checks = [
-        {**row, "epoch": epoch, "collapse_verdict": verdict, "collapse_healthy_epoch": 1, **numbers}
-        for epoch, verdict, numbers in (
-            (1, "healthy", {"collapse/normal/skips": 2, "collapse/eigenvalue": 0.125}),
-            (2, "6 of 8 edges skip", {"collapse/normal/skips": 6, "collapse/eigenvalue": None}),
-        )
-    ]
-    (run / "metrics.jsonl").write_text("".join(json.dumps(check) + "\n" for check in checks))
-    verdict = {"collapse_verdict": checks[-1]["collapse_verdict"], "collapse_healthy_epoch": 1}
-    summary = {**json.loads((run / "summary.json").read_text()), **verdict}
-    (run / "summary.json").write_text(json.dumps(summary))
-    commands.call("report", [str(run)])
-    page = (run / "report.html").read_text()
-    section = page.split("<h3>collapse checks</h3>")[1].split("</section>")[0]
-    assert "6 of 8 edges skip" in section
-    assert "Last healthy check: epoch 1." in section
-    assert ">skips</text>" in section
-    assert "0.125" in section
 
 
 def test_page_of_a_study_shows_trials_and_best_point(tmp_path: Path) -> None:

@@ -54,6 +54,21 @@ def test_a_healthy_search_can_be_trusted_and_a_collapsed_one_not() -> None:
     assert doubtful
 
 
+def test_a_search_shows_its_collapse_checks() -> None:
+    rows = [
+        {"epoch": epoch, "collapse_verdict": text, "collapse_healthy_epoch": 1, **numbers}
+        for epoch, text, numbers in (
+            (1, "healthy", {"collapse/normal/skips": 2, "collapse/eigenvalue": 0.125}),
+            (2, "6 of 8 edges skip", {"collapse/normal/skips": 6, "collapse/eigenvalue": None}),
+        )
+    ]
+    summary = {**SEARCH, "collapse_verdict": "6 of 8 edges skip", "collapse_healthy_epoch": 1}
+    page = render_page([record("search", summary=summary, rows=rows)])
+    section = page.split("<h3>collapse checks</h3>")[1].split("</section>")[0]
+    for text in ("6 of 8 edges skip", "Last healthy check: epoch 1.", ">skips</text>", "0.125"):
+        assert text in section
+
+
 @pytest.mark.parametrize("command", ["search", "retrain"])
 def test_a_worthless_result_is_called_so_and_has_no_next_command(command: str) -> None:
     run = record(command, summary={**SEARCH, "worthless": "the loss is nan"})
@@ -364,6 +379,10 @@ def test_costs_are_summed_over_phases_but_not_over_sources() -> None:
     assert "| nvml | 0:02:00 | 1,500 | 2 |" in card
     assert "| rapl | 0:01:00 | 20 | 1 |" in card
     assert "1,520" not in card
+    section = render_page([finished()]).split("<h3>cost</h3>")[1].split("</section>")[0]
+    assert "1,000" in section
+    assert "1,020" not in section
+    assert "neither compared nor added up" in section
 
 
 def test_limitations_name_missing_scores_and_a_selected_epoch() -> None:
