@@ -1,23 +1,19 @@
 """Text of genotypes: JSON, and the classic ``Genotype(normal=[...], ...)`` notation.
 
 The readers check the syntax only; the genotype classes check the values, with the functions at the
-end. No text is ever evaluated: classic text is parsed into a syntax tree of literals.
+end. No text is ever evaluated: classic text is rewritten as JSON.
 """
 
 from __future__ import annotations
 
-import ast
 import json
 import re
-import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from itertools import zip_longest
 from typing import Any, NoReturn
 
 from darts.reading import JsonObject
 
 MAX_CHARACTERS = 100_000
-_MAX_STATE = 10_000  # bounds the memory of range(...)
 
 
 def short_repr(value: object, limit: int = 60) -> str:
@@ -85,48 +81,28 @@ def write_json(space: str, fields: Mapping[str, object]) -> str:
     return "{\n" + ",\n".join(entries) + "\n}"
 
 
-# Matches operators and attribute access, which no genotype contains, and chained calls and
-# subscripts: unbounded chains of those can exhaust the C stack of ast.parse.
-_FORBIDDEN = re.compile(r"[^\w\s()\[\],='\"]|[)\]]\s*[(\[]", re.ASCII)
+_RANGE = re.compile(r"\brange\(\s*(\d{1,4}(?:\s*,\s*\d{1,4}){0,2})\s*\)", re.ASCII)
 
 
 def _read_classic(text: str, names: Sequence[str]) -> JsonObject:
     """Return the fields of ``Genotype(...)``, with comments and ``NAME =`` in front allowed."""
     bare = re.sub(r"#[^\r\n]*", "", text).strip()
-    bare = re.sub(r"^\w+\s*=\s*(?=Genotype\b)", "", bare)
-    if forbidden := _FORBIDDEN.search(bare):
-        _reject(
-            f"unexpected {short_repr(forbidden.group())} at character {forbidden.start()} of "
-            f"{short_repr(bare)}"
-        )
+    call = re.fullmatch(r"(?:\w+\s*=\s*)?Genotype\s*\((.*)\)", bare, re.DOTALL)
+    problem = f"expected a JSON object or one Genotype(...), not {short_repr(bare)}"
+    if call is None:
+        _reject(problem)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about literals such as `1in`, rejected below
-            call = ast.parse(bare, mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError):
-        _reject(f"expected a JSON object or one Genotype(...), not {short_repr(bare)}")
-    if not isinstance(call, ast.Call) or getattr(call.func, "id", "") != "Genotype":
-        _reject(f"expected a JSON object or one Genotype(...), not {short_repr(bare)}")
-    positional = zip_longest(names[: len(call.args)], call.args)
-    nodes = [*positional, *((keyword.arg, keyword.value) for keyword in call.keywords)]
-    _check_names([name for name, _ in nodes], names)
-    return {str(name): _read_value(str(name), node) for name, node in nodes}
-
-
-def _read_value(name: str, node: ast.expr) -> object:
-    try:
-        if not isinstance(node, ast.Call):
-            return ast.literal_eval(node)
-        bounds = [ast.literal_eval(argument) for argument in node.args]
-        small = all(type(bound) is int and bound <= _MAX_STATE for bound in bounds)
-        if getattr(node.func, "id", "") != "range" or node.keywords or not small:
-            raise ValueError
-        return range(*bounds)
-    except (ValueError, TypeError):
-        raise ValueError(
-            f"not a genotype: {name} must be a list of quoted names and integers, or a range(...) "
-            f"of integers up to {_MAX_STATE}"
-        ) from None
+        lists = _RANGE.sub(lambda m: str([*range(*map(int, m[1].split(",")))]), call[1])
+        lists = lists.translate(str.maketrans("()'", '[]"'))
+        lists = re.sub(r",\s*(?=\]|$)", "", lists)
+        # No value is a text, so a text is the name of the next value.
+        items = iter(json.loads("[" + re.sub(r"\b(\w+)\s*=", r'"\1",', lists) + "]"))
+        unnamed = iter(names)
+        fields = [(i, next(items)) if isinstance(i, str) else (next(unnamed), i) for i in items]
+    except (ValueError, RecursionError, StopIteration):  # StopIteration: too many or too few values
+        _reject(problem)
+    _check_names([name for name, _ in fields], names)
+    return dict(fields)
 
 
 def _check_names(found: Iterable[object], names: Sequence[str]) -> None:
