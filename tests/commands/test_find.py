@@ -251,7 +251,7 @@ def test_without_test_labels_the_answer_predicts_them(tmp_path: Path, task: str)
         assert np.abs(written - 40).mean() < 9  # in the units of the targets
     assert f"Predictions for 20 test samples without labels: {run.directory}/pred" in run.out
     assert not any(name.startswith("test_") for name in run.json("summary.json"))
-    assert "darts.evaluate" not in run.out
+    assert "darts evaluate" not in run.out
 
 
 def test_an_ensemble_averages_the_probabilities_of_its_members(

@@ -399,4 +399,4 @@ def test_limitations_name_missing_scores_and_a_selected_epoch() -> None:
 
 
 def test_card_without_support_for_export_omits_the_command() -> None:
-    assert "darts.export" not in render_model_card(finished(), exports=False)
+    assert "darts export" not in render_model_card(finished(), exports=False)
