@@ -69,7 +69,7 @@ ERRORS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     # Genotypes and checkpoints.
     (RETRAIN, (), ("genotype must be given",)),
     (RETRAIN, ("genotype=''",), ("genotype is empty",)),
-    (RETRAIN, ("genotype=runs/search/x",), ("runs/search/x", "darts.genotypes")),
+    (RETRAIN, ("genotype=runs/search/x",), ("runs/search/x", "darts genotypes")),
     (RETRAIN, ("genotype=.",), ("genotype='.'", "genotype.json")),
     (RETRAIN, ("genotype=Genotype(${oc.env:HOME})",), ("enotype",)),
     ("evaluate", (), ("checkpoint must be given",)),
