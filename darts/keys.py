@@ -204,11 +204,7 @@ def _fields(cls: str) -> dict[str, Key]:
         if not isinstance(item, ast.AnnAssign) or "ClassVar" in ast.unparse(item.annotation):
             continue
         key, kind = ast.unparse(item.target), ast.unparse(item.annotation)
-        value: Any = "???"
-        for part in (*getattr(item.value, "args", ())[:1], item.value or item):
-            with suppress(Exception):  # what needs imports is left out
-                value = eval(ast.unparse(part), _NAMES)  # noqa: S307 - our own source
-        default, *choices = value if isinstance(value, tuple) else (value,)
+        default, *choices = _values(item.value)
         text = _comment(item, source.splitlines()) or (fields[key].text if key in fields else "")
         fields[key] = Key(kind, default, ["true", "false"] if kind == "bool" else choices, text)
     for key, text in _ATTRIBUTE.findall(ast.get_docstring(node) or ""):
@@ -218,15 +214,21 @@ def _fields(cls: str) -> dict[str, Key]:
     return fields
 
 
-class _Names(dict[str, Any]):
-    """The names in the defaults of fields; a constant is computed when it is needed."""
-
-    def __missing__(self, name: str) -> Any:
-        return eval(_sources()[name].partition(" = ")[2], self)  # noqa: S307 - our own source
-
-
-_NAMES = _Names(number=lambda value, **limits: value, choice=lambda *names: names)
-_NAMES["field"] = lambda default_factory: default_factory()
+def _values(node: Any) -> list[Any]:
+    """Return the default of a field and its choices; "???" for what is not a literal."""
+    if isinstance(node, ast.Call):
+        factories = [word.value for word in node.keywords if word.arg == "default_factory"]
+        parts = [getattr(factory, "body", factory) for factory in factories] or node.args
+        return [value for part in parts for value in _values(part)] or ["???"]
+    if isinstance(node, ast.Starred):
+        return [*_values(node.value)[0]]
+    if isinstance(node, ast.Name) and node.id in ("dict", "list"):
+        return [{} if node.id == "dict" else []]
+    if isinstance(node, ast.Name) and (source := _sources().get(node.id)):
+        return _values(ast.parse(source.partition(" = ")[2], mode="eval").body)
+    with suppress(ValueError):  # what needs imports is left out
+        return [ast.literal_eval(node)]
+    return ["???"]
 
 
 def _comment(item: ast.AnnAssign, lines: list[str]) -> str:
