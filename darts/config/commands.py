@@ -18,7 +18,6 @@ from darts.config.options import (
     FrontConfig,
     LoaderConfig,
     PenaltyConfig,
-    RunBudgetConfig,
     SearchLimitConfig,
     TrackingConfig,
     WeightOptimizerConfig,
@@ -68,7 +67,6 @@ class RunConfig:
     save_minutes: float = number(10.0, low=0)  # between checkpoints in an epoch; 0: at each step
     resume: str | None = None  # run directory to continue
     dry_run: bool = False  # predict the cost of the run, and stop
-    budget: RunBudgetConfig = field(default_factory=RunBudgetConfig)  # limits for dry runs
 
     def continued_keys(self, saved: Mapping[str, Any]) -> tuple[str, ...]:
         """Return the keys that may change when a complete run continues; () if it cannot."""

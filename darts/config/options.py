@@ -102,14 +102,6 @@ class BenchmarkConfig:
 
 
 @dataclass
-class RunBudgetConfig:
-    """Limits that a dry run compares its prediction with."""
-
-    hours: float | None = number(None, above=0)
-    memory_mb: float | None = number(None, above=0)  # of the device; on a CPU: of the process
-
-
-@dataclass
 class TuneBudgetConfig:
     """Limits after which a tuning run starts no more trials."""
 

@@ -10,7 +10,6 @@ from darts.spaces.lookup import find_genotype
 from darts.training.checkpoint import find_checkpoint
 from darts.training.device import check_precision, resolve_device
 from darts.training.distributed import Ranks
-from darts.training.dry_run import check_budget
 from darts.training.graphs import capture_obstacle
 from darts.training.steps import check_weight_optimizer
 
@@ -21,7 +20,6 @@ COMPONENTS = ("space", "task", "relaxation", "bilevel", "perturbation", "regular
 def check_search(config: SearchConfig) -> None:
     """Raise ConfigError for an invalid combination of values, before any data is read."""
     check_training(config)
-    check_budget(config)
     check_components(config)
     if has_costs(config):
         # Few searches have such settings, and these modules import all of darts.judging.
@@ -124,7 +122,6 @@ def search_obstacle(config: SearchConfig, ranks: Ranks) -> str | None:
 def check_retraining(config: RetrainConfig) -> None:
     """Raise ConfigError for an invalid combination of values, before any data is read."""
     check_training(config)
-    check_budget(config)
     check_weight_optimizer(config.optimizer)
     if config.warmup > 0 and (
         config.optimizer.schedule != "cosine" or config.optimizer.warmup_epochs

@@ -379,7 +379,7 @@ class Retraining(Recipe):
         estimate = estimate_cost(
             self, {0: self.config.epochs}, valid_loader=self.score_loader, score=self.score
         )
-        return print_estimate(self.config, self.size, estimate, self.ranks.device)
+        return print_estimate(self.size, estimate)
 
 
 def build_network(

@@ -328,6 +328,4 @@ class Search(Recipe):
         )
         slow = [] if config.discretize.reads_alphas else [f"discretize={config.discretize.name}"]
         uncounted = [part for callback in self.callbacks for part in callback.uncounted()]
-        return print_estimate(
-            config, self.size(), estimate, self.ranks.device, not_counted=[*uncounted, *slow]
-        )
+        return print_estimate(self.size(), estimate, not_counted=[*uncounted, *slow])

@@ -227,22 +227,12 @@ def test_a_dry_run_estimates_the_memory_of_the_run(tmp_path: Path) -> None:
     assert estimate == pytest.approx(actual, rel=0.2)
 
 
-def test_a_dry_run_advises_changes_that_fit_the_budget() -> None:
-    tight = ("dry_run=true", "budget.memory_mb=1", "budget.hours=1e-9")
-    done = commands.run("search", None, *tight, "epochs=50", "collapse.every=0")
-    memory, time, *savings = done.result["advice"]
-    assert memory.startswith("memory: ")
-    assert time.startswith("time: ")
-    assert any(line.startswith("or memory=checkpoint: ") for line in savings)
-    assert all(line in done.out for line in done.result["advice"])
+def test_a_dry_run_prints_its_estimate() -> None:
+    done = commands.run("retrain", None, "genotype=DARTS_V2", "dry_run=true")
     assert done.result["estimated_joules"] > 0
     for word in ("parameters", "macs", "peak_memory_mb", "estimated_time"):
         assert word in done.out
         assert word in done.result
-    wide = ("dry_run=true", "budget.memory_mb=1e6", "budget.hours=1e6")
-    done = commands.run("retrain", None, "genotype=DARTS_V2", *wide)
-    assert done.result["advice"] == []
-    assert "The run fits the budget." in done.out
 
 
 SMALL = (
@@ -262,12 +252,9 @@ SMALL = (
     ],
 )
 def test_dry_runs_name_what_is_not_counted(overrides: tuple[str, ...], missing: list[str]) -> None:
-    """An incomplete estimate does not claim that the run fits the budget."""
-    done = commands.run("search", None, *SMALL, "budget.hours=1e6", *overrides)
+    done = commands.run("search", None, *SMALL, *overrides)
     assert done.result["not_counted"] == missing
     assert (f"not counted: {', '.join(missing)}" in done.out) == bool(missing)
-    assert ("The counted part fits the budget." in done.out) == bool(missing)
-    assert ("The run fits the budget." in done.out) != bool(missing)
 
 
 def test_a_dry_run_measures_an_epoch_of_each_kind(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,7 +85,6 @@ ERRORS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     (SEARCH, (f"name={'x' * 300}",), ("name='xxx", "at most 200 bytes")),
     (SEARCH, ("resume=nowhere",), ("resume='nowhere'", "overrides.json")),
     # Budgets of dry runs.
-    (SEARCH, ("budget.hours=1",), ("add dry_run=true or leave it out",)),
     # Overrides with syntax errors.
     (SEARCH, ("epochs",), ("'epochs'", "missing EQUAL", "key=value")),
     (SEARCH, ("=3",), ("'=3'",)),
