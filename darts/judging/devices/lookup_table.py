@@ -10,15 +10,13 @@ References:
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import yaml
@@ -26,6 +24,7 @@ from msgspec import Meta
 from torch import Tensor, nn
 
 from darts.config import rebuild
+from darts.data.table_file import read_table
 from darts.judging.devices.pieces import Key, candidates_of, key_of, operations_of
 from darts.judging.devices.stopwatch import (
     Timing,
@@ -36,14 +35,13 @@ from darts.judging.devices.stopwatch import (
     time_passes,
     timing,
 )
-from darts.reading import MIB, JsonObject, damage, read_text, read_yaml
+from darts.reading import JsonObject, damage, read_yaml
 from darts.searching.expected_cost import ExpectedCost
 from darts.spaces import AnyGenotype, Space
 from darts.tracking.metrics import write_table
 from darts.typed_values import Name, typed
 from darts.writing import write_atomically
 
-LIMIT = 16 * MIB  # bytes of the CSV file
 COLUMNS = ("operation", "input", "output", "stride", "module", "median_ms", "spread_ms", "count")
 
 Side = Annotated[int, Meta(ge=1, le=10**6)]
@@ -145,11 +143,10 @@ class LookupTable:
         """Read the files of ``save``."""
         with damage(f"{info_file(path)} is not a description"):
             info = typed(TableInfo, read_yaml(info_file(path)))
-        reader = csv.DictReader(io.StringIO(read_text(path, limit=LIMIT), newline=""))
         with damage(f"{path} is not a lookup table"):
-            if tuple(reader.fieldnames or ()) != COLUMNS:
-                raise ValueError(f"the header must be {','.join(COLUMNS)}")
-            return cls(info, tuple(_row(cells, reader.line_num) for cells in reader))
+            table = read_table(path)
+            table.check_columns(COLUMNS)
+            return cls(info, tuple(map(_row, table.cells.to_dict("records"))))
 
 
 def require_space_of(genotype: AnyGenotype, space: str, model: str) -> None:
@@ -165,22 +162,10 @@ def info_file(path: Path) -> Path:
     return path.with_suffix(".yaml")
 
 
-def _row(cells: dict[str, str], line: int) -> Row:
-    if set(cells) != set(COLUMNS) or None in cells.values():
-        raise ValueError(f"line {line} must have {len(COLUMNS)} fields")
-    try:
-        times = {
-            "median_ms": float(cells["median_ms"]),
-            "spread_ms": float(cells["spread_ms"]),
-            "count": int(cells["count"][:20]),
-        }
-        shape, output = (
-            tuple(typed(Sides, [int(side) for side in cells[name][:100].split("x")], name))
-            for name in ("input", "output")
-        )
-        timing = typed(Timing, times)
-    except ValueError as error:
-        raise ValueError(f"line {line}: {error}") from None
+def _row(cells: Mapping[Any, str]) -> Row:
+    shape, output = (tuple(map(int, cells[name].split("x"))) for name in ("input", "output"))
+    times = {name: float(cells[name]) for name in ("median_ms", "spread_ms")}
+    timing = typed(Timing, {**times, "count": int(cells["count"])})
     return Row(cells["operation"], (cells["module"], shape), output, timing)
 
 
