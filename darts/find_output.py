@@ -19,6 +19,7 @@ from darts.reading import JsonObject
 from darts.recipes.model import load, predict
 from darts.reporting import read_run, render_model_card
 from darts.tracking import format_duration, format_value, print_lines, print_summary
+from darts.tracking.formats import aligned
 from darts.tracking.optional import optional
 from darts.training.device import resolve_device
 from darts.training.run_directory import RunDirectory
@@ -63,9 +64,7 @@ def print_leaders(race: Race) -> None:
         )
         for result in ranked(race.results.values(), metric)[:LEADERS]
     ]
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in (header, *rows)]
-    print_lines("", *lines, "")
+    print_lines("", *aligned([header, *rows]), "")
 
 
 def outlook(race: Race, conclusion: Conclusion) -> str:

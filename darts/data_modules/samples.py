@@ -19,6 +19,7 @@ from darts.data_modules.data_module import DATA_MODULES
 from darts.data_modules.labeled import LabeledDataModule
 from darts.escaping import for_csv, for_terminal
 from darts.spaces import Space
+from darts.tracking.formats import aligned
 
 SHOWN_COLUMNS = 40
 """Columns of a table that are printed before the training."""
@@ -51,8 +52,7 @@ class SampleDataModule(LabeledDataModule[Images]):
         if not columns:
             return super().notes()
         rows = describe(columns[:SHOWN_COLUMNS])
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+        lines = aligned(rows)
         if len(columns) > SHOWN_COLUMNS:
             lines.append(f"and {len(columns) - SHOWN_COLUMNS:,} more; see columns.csv")
         train, test = source.train, source.test

@@ -22,6 +22,7 @@ from darts.searching.expected_cost import Penalty
 from darts.searching.paths import path_masks, path_score
 from darts.spaces import AnyGenotype
 from darts.tracking import format_value, print_lines
+from darts.tracking.formats import aligned
 from darts.tracking.metrics import write_table
 from darts.tracking.optional import optional
 from darts.typed_values import Misfit, typed
@@ -221,9 +222,8 @@ class Front(SearchCallback):
             ]
             for row in rows
         ]
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         print_lines(
             *("", "Front, scored with the weights of the supernet:"),
-            *("  ".join(map(str.ljust, own, widths)).rstrip() for own in cells),
+            *aligned(cells),
             "To train one of them, put its file into the command below.",
         )

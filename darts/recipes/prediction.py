@@ -37,6 +37,7 @@ from darts.recipes.sample_inputs import (
     Transform,
 )
 from darts.tracking import Console, print_lines, print_summary
+from darts.tracking.formats import aligned
 from darts.training.checkpoint import find_checkpoint
 from darts.training.device import resolve_device
 from darts.training.run_directory import RunDirectory
@@ -267,7 +268,5 @@ def _shown(samples: Samples, predictions: Predictions) -> list[str]:
     else:
         for name, values in zip(predictions.names, zip(*rows, strict=True), strict=True):
             columns.append([name, *(f"{value:.6g}" for value in values)])
-    for column in columns:
-        cells = [cell if len(cell) <= _WIDTH else f"{cell[: _WIDTH - 3]}..." for cell in column]
-        column[:] = [cell.ljust(max(map(len, cells))) for cell in cells]
-    return ["  ".join(row).rstrip() for row in zip(*columns, strict=True)]
+    cut = [[c if len(c) <= _WIDTH else f"{c[: _WIDTH - 3]}..." for c in own] for own in columns]
+    return aligned([*zip(*cut, strict=True)])

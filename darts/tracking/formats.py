@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from typing import cast
 
 from darts.spaces import AnyGenotype
@@ -51,6 +52,12 @@ def format_value(name: str, value: object) -> str:
     if hasattr(value, "cells"):
         return format_genotype(cast("AnyGenotype", value))
     return str(value)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return rows of cells as lines with aligned columns."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
 
 
 def is_fraction(name: str) -> bool:
