@@ -41,7 +41,7 @@ def print_data(data: DataModule, folds: int, metric: str | None) -> None:
     Args:
         data: The data of a family, after its loaders were made.
         folds: Number of runs of each network, see ``darts.finding.folds``.
-        metric: The metric that the user chose; None for that of the task.
+        metric: The metric that the user chose; None for the metric of the task.
     """
     rows = data.overview()
     if folds > 1:
@@ -105,7 +105,7 @@ def print_results(summary: JsonObject, run: RunDirectory, kind: str) -> None:
         str(summary["outlook"]),
         *([f"Predictions for {count:,} test samples without labels: {file}"] if count else []),
         "",
-        "Use it, look at the race, or export it:",
+        "Next commands:",
         *([f"  darts predict {checkpoint} input=PATH"] if kind in CLASSIFIED else []),
         f"  darts report {shlex.quote(str(run.path))}",
         f"  darts export {checkpoint}",

@@ -65,7 +65,7 @@ def keys_of(command: str, words: Sequence[str] = ()) -> dict[str, Key]:
 
 
 def all_keys(command: str, words: Sequence[str] = ()) -> dict[str, Key]:
-    """Return the keys of a command, with those that it passes on and those of all commands."""
+    """Return the keys of a command, the keys that it passes on, and the keys of all commands."""
     keys = keys_of(command, words) | COMMON
     if command in PASSED_ON:
         own = {key.partition(".")[0] for key in keys}
@@ -292,7 +292,7 @@ def unknown_key(key: str, keys: Sequence[str]) -> str:
 def wrong_argument(command: str, words: Sequence[str]) -> str | None:
     """Return the message for the first option or key that does not exist.
 
-    None if there is none, or if only the composition of the configuration can tell.
+    Return None if all exist, or if only the composition of the configuration can show it.
     """
     elsewhere = ("resume=", "--c", "-c", "hydra.searchpath=")  # where the keys are defined
     if command == "report" or any(word.startswith(elsewhere) for word in words):

@@ -96,7 +96,7 @@ class Networks:
         values: Settings of the retrainings from the recipe, by dotted key.
         user: Overrides of the user by key; they take precedence.
         seed: Seed of all runs.
-        metric: Steering metric; None for that of the task.
+        metric: Steering metric; None for the metric of the task.
         limits: Hard limits of the networks.
         baselines: Baselines within the limits, by name.
         measured: Costs of architectures, see ``costs``.

@@ -170,8 +170,8 @@ class Race:
     def _newcomers(self, known: Sequence[Candidate]) -> list[Candidate]:
         """Return the baselines; later variants of the leader, and fewer of each next-best one.
 
-        The leader may be a small network that learns fast and that larger ones overtake with the
-        same setting, so these need variants, too.
+        The leader may be a small network that learns fast. Larger networks may overtake it with the
+        same setting, so they also need variants.
         """
         if not known:
             return self.pool.baselines()

@@ -10,8 +10,6 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from itertools import islice
 from pathlib import Path
 
 from darts.config import ConfigError, Invocation, PredictConfig
@@ -159,10 +157,8 @@ def _matches(place: str) -> list[Path]:
 def _read_standard_input(transform: Transform) -> list[Samples]:
     """Return the rows or texts in standard input, or the samples of the files that it names."""
     with tempfile.TemporaryDirectory() as folder:
-        file, size = Path(folder) / "input", 2**20
-        with file.open("wb") as target:  # tables and texts are read from regular files
-            chunks = iter(partial(sys.stdin.buffer.read, size), b"")
-            target.writelines(islice(chunks, TEXT_LIMIT // size + 1))
+        file = Path(folder) / "input"  # tables and texts are read from regular files
+        file.write_bytes(sys.stdin.buffer.read(TEXT_LIMIT + 1))
         try:
             if isinstance(transform, RowInput | TextInput) and file.stat().st_size:
                 return [replace(_read_path(file, transform), sources=[STANDARD_INPUT])]
@@ -255,7 +251,7 @@ def _table(samples: Samples, predictions: Predictions) -> str:
 def _shown(samples: Samples, predictions: Predictions) -> list[str]:
     """Return the lines of a table with the first predictions, for a person."""
     names, rows = samples.names[:_SHOWN], predictions.values[:_SHOWN].tolist()
-    if samples.column != "text":  # the end of a file name tells more than its beginning
+    if samples.column != "text":  # the end of a path identifies the file
         names = [name if len(name) <= _WIDTH else f"...{name[3 - _WIDTH :]}" for name in names]
     columns = [[samples.column, *names]]
     if predictions.targets == CLASSES:
