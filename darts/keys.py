@@ -224,7 +224,7 @@ def _values(node: Any) -> list[Any]:
         return [*_values(node.value)[0]]
     if isinstance(node, ast.Name) and node.id in ("dict", "list"):
         return [{} if node.id == "dict" else []]
-    if isinstance(node, ast.Name) and (source := _sources().get(node.id)):
+    if isinstance(node, ast.Name) and node.id.isupper() and (source := _sources().get(node.id)):
         return _values(ast.parse(source.partition(" = ")[2], mode="eval").body)
     with suppress(ValueError):  # what needs imports is left out
         return [ast.literal_eval(node)]
