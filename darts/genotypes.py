@@ -18,6 +18,7 @@ from darts.spaces import SPACES, AnyGenotype, space_of
 from darts.spaces.describe import difference
 from darts.spaces.lookup import find_genotype
 from darts.tracking import print_lines, print_summary
+from darts.tracking.formats import aligned
 from darts.training.cost import count_parameters
 
 
@@ -97,10 +98,7 @@ def list_published() -> None:
         if rows:
             measure = next(iter(space.published.values())).measure
             rows.insert(0, ("name", measure, "parameters", "paper"))
-            widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-            for row in rows:
-                cells = zip(row, (*widths[:-1], 0), strict=True)
-                print("  ".join(cell.ljust(width) for cell, width in cells))
+            print_lines(*aligned(rows))
 
 
 def main() -> None:

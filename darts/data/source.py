@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 import tarfile
 import warnings
 from collections.abc import Callable, Mapping
@@ -18,6 +18,8 @@ from darts.data.images import Images, MemoryImages
 from darts.data.split import Groups
 from darts.data.targets import CLASSES, TargetScale
 from darts.reading import one_line
+
+_LOGGER = logging.getLogger("darts")
 
 Options = TypeVar("Options")
 
@@ -213,7 +215,7 @@ def _download(layout: Layout, root: Path) -> None:
     for url, md5 in layout.downloads.items():
         file = folder / url.rsplit("/", 1)[1]
         if not check_integrity(str(file), md5):
-            print(f"downloading {url} to {file}", file=sys.stderr)
+            _LOGGER.info("downloading %s to %s", url, file)
             hub.download_url_to_file(url, str(file), progress=False)
         if not check_integrity(str(file), md5):
             file.unlink()

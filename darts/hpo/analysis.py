@@ -218,7 +218,7 @@ def _run_factorial_design(plan: StudyPlan, best: FrozenTrial) -> FactorialEffect
     study = design_plan.open()
     read_trials(design_plan, study)  # raises for a damaged study
     total = design_plan.max_trials
-    print(f"\nfactorial design: {total} runs, {' x '.join(design.factors)} x seed", flush=True)
+    print_lines("", f"factorial design: {total} runs, {' x '.join(design.factors)} x seed")
     counter = itertools.count(1)
 
     def report(trial: FrozenTrial) -> None:

@@ -38,6 +38,7 @@ from darts.strategies.history import first_attempt
 from darts.strategies.judges import EpochCallback, TrialSpec
 from darts.strategies.snapshot import decide_pruning
 from darts.strategies.strategy import suggest_point
+from darts.tracking import print_lines
 from darts.tracking.ledger import common_source
 from darts.writing import is_machine_failure
 
@@ -107,7 +108,7 @@ class Worker:
             self.study._storage.set_trial_state_values(claimed._trial_id, state, values)
         except UpdateFinishedTrialError:
             # This process was suspended for so long that another worker took over the trial.
-            print(f"trial {claimed.number} counts as lost, so its result is dropped", flush=True)
+            print_lines(f"trial {claimed.number} counts as lost, so its result is dropped")
 
     def _frozen(self, trial_id: int) -> FrozenTrial:
         return self.study._storage.get_trial(trial_id)

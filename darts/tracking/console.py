@@ -1,21 +1,17 @@
-"""Console output of a running command: a progress bar on a terminal, log lines elsewhere.
-
-Everything is escaped here, because names and messages may contain untrusted text.
-"""
+"""Progress of a running command: a bar on a terminal and in a notebook, log lines elsewhere."""
 
 from __future__ import annotations
 
-import json
-import os
+import logging
 import sys
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
-from darts.escaping import for_terminal
 from darts.log_mode import log_mode
 from darts.tracking.formats import format_duration, format_value
-from darts.writing import to_jsonable
+from darts.tracking.log import Entry, escaped, is_terminal, log, shows_progress
+from darts.tracking.notebook import CellOutput, is_notebook
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
@@ -27,19 +23,18 @@ _DRAW_INTERVAL = 0.1  # seconds between redraws of the bar
 
 
 class Console:
-    """Progress and messages of a command on standard output, as a context manager.
+    """Progress and messages of a command, as a context manager.
 
     ``done`` of the ``total_steps`` of the whole run were taken before this process started.
     """
 
     def __init__(self, *, total_steps: int, name: str, done: int = 0) -> None:
-        self._mode = log_mode()
         self._total, self._done, self._name = total_steps, done, name
         self._taken = 0  # steps in this process, including those that are repeated
         self._fields: dict[str, object] = {}
-        self._live: Live | None = None
+        self._live: Live | CellOutput | None = None
         self._rich: RichConsole | None = None
-        if is_terminal(sys.stdout):
+        if shows_progress() and is_terminal(sys.stdout):
             import rich.console
 
             self._rich = rich.console.Console(file=sys.stdout, force_terminal=True)
@@ -52,6 +47,9 @@ class Console:
             # step() redraws the bar; no thread of rich does. Data loaders fork their workers,
             # and a worker can hang if another thread holds a lock at the time of the fork.
             self._live = Live(console=self._rich, get_renderable=self._draw, auto_refresh=False)
+            self._live.start(refresh=True)
+        elif shows_progress() and log_mode() == "auto" and is_notebook():
+            self._live = CellOutput(self._draw)
             self._live.start(refresh=True)
         return self
 
@@ -98,26 +96,17 @@ class Console:
             self._fields["epoch"] = f"{min(number + 1, total)}/{total}"
 
     def info(self, message: str) -> None:
-        """Print a message, on a terminal above the bar."""
-        if self._mode != "quiet":
-            self._print(message, style=None)
+        """Log a message; a terminal shows it above the bar."""
+        self._log_message(logging.INFO, message)
 
     def warn(self, message: str) -> None:
-        """Print a warning, even if quiet."""
-        self._print(f"warning: {message}", style="yellow")
+        """Log a warning, which is shown even if quiet."""
+        self._log_message(logging.WARNING, message)
 
-    def _print(self, message: str, style: str | None) -> None:
-        if self._rich is not None:
-            # With soft_wrap the terminal wraps long lines, not rich. A command that is copied from
-            # the terminal then contains no line breaks.
-            text = _escape(message)
-            self._rich.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
-        elif self._mode == "json":
-            self._write_json({"message": message})
-        else:
-            self._write_line(message)
+    def _log_message(self, level: int, message: str) -> None:
+        log(Entry([message], self._name, stamped=True, rich=self._rich), level)
 
-    def _redraw(self, live: Live) -> None:
+    def _redraw(self, live: Live | CellOutput) -> None:
         live.refresh()
         self._drawn = time.monotonic()
 
@@ -129,19 +118,9 @@ class Console:
     def _log(self, fields: Mapping[str, object]) -> None:
         self._logged = time.monotonic()
         left = self._seconds_left()
-        if self._mode == "json":
-            self._write_json({**fields, "percent": self._percent(), "seconds_left": left})
-        elif self._mode != "quiet":
-            line = f"{_join(fields)}  {self._percent()} % left {format_duration(left)}"
-            self._write_line(line)
-
-    def _write_json(self, values: Mapping[str, object]) -> None:
-        time_of_day = time.strftime("%Y-%m-%dT%H:%M:%S")
-        _write_json({"time": time_of_day, "command": self._name, **values})
-
-    def _write_line(self, text: str) -> None:
-        # Flush, so that `tail -f` shows the line, and a kill does not lose it.
-        print(f"{time.strftime('%H:%M:%S')} {_escape(text)}", flush=True)
+        line = f"{_join(fields)}  {self._percent()} % left {format_duration(left)}"
+        values = {**fields, "percent": self._percent(), "seconds_left": left}
+        log(Entry([line], self._name, values, stamped=True))
 
     def _seconds_left(self) -> float | None:
         """Return the estimated seconds left, or None before the first step."""
@@ -175,51 +154,13 @@ class Console:
         fields = {key: value for key, value in self._fields.items() if key != "genotype"}
         lines: list[RenderableType] = [row]
         if fields:
-            line = _escape(_join(fields))
+            line = escaped(_join(fields))
             lines.append(Text(line, no_wrap=True, overflow="ellipsis"))
         if "genotype" in self._fields:
             genotype = format_value("genotype", self._fields["genotype"])
-            for cell in _escape(genotype).split(" / "):
+            for cell in escaped(genotype).split(" / "):
                 lines.append(Text(cell, style="green", no_wrap=True, overflow="ellipsis"))
         return Group(*lines)
-
-
-def print_summary(title: str, rows: Mapping[str, object]) -> None:
-    """Print names and formatted values below a title, in aligned lines."""
-    if log_mode() == "json":
-        _write_json({"summary": title, **rows})
-        return
-    width = max(map(len, rows), default=0)
-    print_lines(
-        title, *(f"{name:<{width}}  {format_value(name, value)}" for name, value in rows.items())
-    )
-
-
-def print_lines(*lines: str) -> None:
-    """Print lines of text, for example a command to copy."""
-    mode = log_mode()
-    if mode == "json":
-        _write_json({"message": "\n".join(lines).strip()})
-    elif mode != "quiet":
-        print(*map(_escape, lines), sep="\n", flush=True)
-
-
-def _write_json(values: Mapping[str, object]) -> None:
-    """Write an object in ASCII, so that it needs no further escaping."""
-    plain = {
-        name: format_value(name, value) if hasattr(value, "cells") else value  # a genotype
-        for name, value in values.items()
-    }
-    print(json.dumps(to_jsonable(plain), allow_nan=False), flush=True)
-
-
-def is_terminal(stream: TextIO) -> bool:
-    """Return whether the stream is a terminal on which bars and tables can be drawn."""
-    return log_mode() == "auto" and stream.isatty() and os.environ.get("TERM", "") != "dumb"
-
-
-def _escape(text: str) -> str:
-    return for_terminal(text, encoding=getattr(sys.stdout, "encoding", None) or "utf-8")
 
 
 def _join(fields: Mapping[str, object]) -> str:

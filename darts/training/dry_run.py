@@ -12,7 +12,14 @@ from itertools import cycle, islice
 
 from darts.data import Batch, Loader
 from darts.reading import JsonObject
-from darts.tracking import Console, EnergyMeter, format_duration, grams_of_co2, print_summary
+from darts.tracking import (
+    Console,
+    EnergyMeter,
+    format_duration,
+    grams_of_co2,
+    print_lines,
+    print_summary,
+)
 from darts.training.device import peak_memory, synchronized_clock
 from darts.training.distributed import Ranks
 from darts.training.loop import Recipe
@@ -121,5 +128,5 @@ def print_estimate(
     shown = {name: value for name, value in values.items() if name != "estimated_seconds"}
     print_summary("dry run", shown)
     if not_counted:
-        print(f"\nnot counted: {', '.join(not_counted)}")
+        print_lines("", f"not counted: {', '.join(not_counted)}")
     return {**values, "not_counted": list(not_counted)}

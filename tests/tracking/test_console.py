@@ -24,6 +24,7 @@ from darts.tracking import (
     print_summary,
 )
 from darts.tracking import console as console_module
+from darts.tracking import log as log_module
 
 
 def fake_genotype(inputs: int, **cells: list[tuple[int, int, str]]) -> Any:
@@ -56,6 +57,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(console_module, "time", clock)
+    monkeypatch.setattr(log_module, "time", clock)
     return clock
 
 

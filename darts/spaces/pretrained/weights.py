@@ -6,8 +6,8 @@ torchvision, and ``NETWORK:FILE`` a state dict in a file of PyTorch or safetenso
 
 from __future__ import annotations
 
+import logging
 import re
-import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
@@ -23,6 +23,7 @@ from darts.spaces.pretrained.architectures import NETWORKS, structure
 
 AUTO = "auto"
 
+_LOGGER = logging.getLogger("darts")
 _INSTALL = "run pip install 'darts-nas[pretrained]'"
 _NAME = re.compile(r"(?P<network>\w+)(\.(?P<entry>\w+)|:(?P<file>.+))?")
 _FILE = re.compile(r"[^:]*(/[^:]*|\.(pth|pt|safetensors))")
@@ -103,7 +104,7 @@ class Weights:
         if self.file or self.network in NETWORKS or file.is_file():
             return
         url = self._published().url
-        print(f"downloading {url} to {file}", file=sys.stderr)
+        _LOGGER.info("downloading %s to %s", url, file)
         expected = _HASH.search(url)
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
