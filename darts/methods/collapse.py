@@ -40,7 +40,7 @@ class Measurements:
     path_score: float  # of the genotype's operations alone, with the weights of the supernet
     higher_is_better: bool
     drift: float | None  # from the genotype of the previous check, see ``genotype_drift``
-    flaws: list[str]  # why the result would be worthless now; such a check is not healthy
+    flaws: list[str]  # why the result is not yet usable; such a check is not healthy
 
     @property
     def gap(self) -> float | None:

@@ -151,7 +151,7 @@ class Inspection(SearchCallback):
         warnings = rules.warnings(self._checks, epochs)
         report.warnings += [f"collapse: {text}" for text in warnings]
         if not rules.in_warmup(check, epochs):
-            report.warnings += [f"worthless so far: {flaw}" for flaw in check.flaws]
+            report.warnings += [f"not yet usable: {flaw}" for flaw in check.flaws]
         stop_at: int | None = None
         if warnings and rules.action == "rollback":
             healthy = rules.last_healthy_epoch(self._checks, epochs)
@@ -177,7 +177,7 @@ class Inspection(SearchCallback):
         report.row |= {**means, **numbers, **self.summary(check.flaws), "collapse_seconds": seconds}
         report.scalars |= numbers
         report.scalars |= {"collapse/warnings": len(warnings), "collapse/seconds": seconds}
-        verdict = "worthless so far" if check.flaws else "healthy"
+        verdict = "not yet usable" if check.flaws else "healthy"
         if warnings:
             verdict = "1 warning" if len(warnings) == 1 else f"{len(warnings)} warnings"
         report.console["collapse"] = verdict
