@@ -10,7 +10,7 @@ import numpy as np
 
 from darts.data.targets import CLASSES
 from darts.data_modules import DataModule
-from darts.finding.candidates import Networks
+from darts.finding.candidates import Candidate, Networks
 from darts.finding.conclusion import Conclusion
 from darts.finding.race import Race
 from darts.finding.results import ranked
@@ -18,6 +18,8 @@ from darts.finding.setup import CLASSIFIED
 from darts.reading import JsonObject
 from darts.recipes.model import load, predict
 from darts.reporting import read_run, render_model_card
+from darts.searching.expected_cost import latency_of
+from darts.spaces.averaging import average_mirror_images
 from darts.tracking import format_duration, format_value, print_lines, print_summary
 from darts.tracking.formats import aligned
 from darts.tracking.optional import optional
@@ -53,18 +55,27 @@ def print_data(data: DataModule, folds: int, metric: str | None) -> None:
 def print_leaders(race: Race) -> None:
     """Print the candidates with the best validation scores."""
     name, metric = race.metric
-    header = ("candidate", f"valid_{name}", "epochs", "trained for", "parameters", "MACs")
+    header = ("candidate", f"valid_{name}", "epochs", "trained for", "parameters", "milliseconds")
     rows = [
         (
             result.candidate.name,
             format_value(f"valid_{name}", result.score),
             str(result.epochs),
             format_duration(result.seconds),
-            *(format_value(key, result.summary[key]) for key in ("parameters", "macs")),
+            format_value("parameters", result.summary["parameters"]),
+            f"{1000 * _latency(race, result.candidate):.2f}",
         )
         for result in ranked(race.results.values(), metric)[:LEADERS]
     ]
     print_lines("", *aligned([header, *rows]), "")
+
+
+def _latency(race: Race, candidate: Candidate) -> float:
+    """Return the measured seconds of a candidate's network for a batch of one."""
+    net, example = race.pool.networks[candidate.family].build(candidate.architecture)
+    if candidate.setting.values.get("mirror"):
+        average_mirror_images(net)
+    return latency_of(net, example)
 
 
 def outlook(race: Race, conclusion: Conclusion) -> str:

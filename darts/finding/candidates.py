@@ -8,6 +8,7 @@ from functools import cached_property
 from random import Random
 
 import torch
+from torch import Tensor, nn
 
 from darts.comparing.plan import QUIET, as_overrides
 from darts.config import RetrainConfig, compose
@@ -195,14 +196,17 @@ class Networks:
         """
         key = (genotype, str(self.limits))
         if key not in self.measured:
-            config, data = self.config, self.data
-            example = data.example_input()
-            with torch.random.fork_rng():
-                net = build_network(genotype, config, data.network_sizes(config.space))
-            net.to(example.device).eval()
+            net, example = self.build(genotype)
             self.measured[key] = {
                 "parameters": float(count_weights(net, statistics=False)),
                 "macs": MEASURES["flops"](net, example) / 2,
                 **self.limits(genotype, net, example),
             }
         return self.measured[key]
+
+    def build(self, genotype: AnyGenotype) -> tuple[nn.Module, Tensor]:
+        """Return the untrained network of an architecture for evaluation, and a batch of one."""
+        example = self.data.example_input()
+        with torch.random.fork_rng():
+            net = build_network(genotype, self.config, self.data.network_sizes(self.space))
+        return net.to(example.device).eval(), example
