@@ -25,13 +25,7 @@ from darts.recipes.checks import check_search, has_costs
 from darts.recipes.inspection import Inspection
 from darts.recipes.retrain_command import retrain_command
 from darts.recipes.rules import DataFacts
-from darts.recipes.search_callbacks import (
-    NETWORK,
-    AlphaRate,
-    GradientReports,
-    Graphs,
-    SearchCallback,
-)
+from darts.recipes.search_callbacks import NETWORK, AlphaRate, Graphs, SearchCallback
 from darts.recipes.states import SearchState
 from darts.searching.alphas import alpha_scalars, genotype_counts, named_history
 from darts.searching.discretization import SupernetAdapter
@@ -89,8 +83,7 @@ def search(config: SearchConfig, invocation: Invocation, ranks: Ranks) -> JsonOb
 def configured_callbacks(search: Search) -> list[SearchCallback]:
     """Return the callbacks that the configuration of a search asks for.
 
-    Two rules for their order: ``AlphaRate`` reads whether ``Inspection`` has ended the search, and
-    ``GradientReports`` wraps the step of ``Graphs``, because a graph cannot contain a report.
+    ``AlphaRate`` comes after ``Inspection``, because it reads whether that has ended the search.
     """
     config, callbacks = search.config, []
     if has_costs(config):
@@ -103,7 +96,6 @@ def configured_callbacks(search: Search) -> list[SearchCallback]:
         (Inspection, has_checks or config.stopping.needs_curvature),
         (AlphaRate, config.arch_optimizer.raises > 0 and config.relaxation.uses_alphas),
         (Graphs, config.graphs != "off"),
-        (GradientReports, config.bilevel.reports_at(0)),  # the first report is due at once
     ]
     return callbacks + [part(search) for part, is_configured in parts if is_configured]
 
@@ -156,7 +148,7 @@ class Search(Recipe):
             lambda: self.searcher.net.parameters(),
             valid_factor=math.inf,
         )
-        # ``_take_step`` itself, unless the callbacks ``Graphs`` and ``GradientReports`` wrap it.
+        # ``_take_step`` itself, unless the callback ``Graphs`` wraps it.
         self.wrapped_step: Callable[[Batch, Batch], StepReport] = self._take_step
         self._sample_outputs = ""
         self.callbacks = configured_callbacks(self)

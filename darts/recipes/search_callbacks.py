@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from darts.data import Batch
 from darts.methods.stages import schedule_of
 from darts.reading import JsonObject
 from darts.recipes.checks import search_obstacle
 from darts.spaces import AnyGenotype
 from darts.training.graphs import GraphedStep
-from darts.training.loop import EpochReport, StepReport
+from darts.training.loop import EpochReport
 from darts.training.steps import set_learning_rate
 
 if TYPE_CHECKING:
@@ -92,24 +91,6 @@ class Graphs(SearchCallback):
 
     def after_steps(self) -> None:
         self._step.discard()  # frees the memory of the graph
-
-
-class GradientReports(SearchCallback):
-    """Logs the diagnostics of the gradient of the alphas before the steps at which they are due."""
-
-    def __init__(self, search: Search) -> None:
-        super().__init__(search)
-        self._step, search.wrapped_step = search.wrapped_step, self._report_and_step
-
-    def _report_and_step(self, batch: Batch, valid_batch: Batch) -> StepReport:
-        search, searcher, step = self.search, self.search.searcher, self.search.state.global_step
-        if search.epoch_updates_alphas and searcher.bilevel.reports_at(step):
-            values = searcher.gradient_report(batch, valid_batch)
-            if not search.config.dry_run:
-                # A row of its own, so that a run that resumes at an earlier step discards it.
-                scalars = {f"bilevel/{name}": value for name, value in values.items()}
-                search.run.log(step + 1, values, scalars)
-        return self._step(batch, valid_batch)
 
 
 RAISE_FACTOR = 3.0

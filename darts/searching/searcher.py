@@ -262,13 +262,6 @@ class Searcher:
         self.arch_optimizer.zero_grad(set_to_none=True)
         return norm
 
-    def gradient_report(self, batch: Batch, valid_batch: Batch) -> dict[str, float]:
-        """Return the diagnostics of the gradient of the alphas."""
-        loss, reduce = self.arch_loss, self.ranks.all_reduce
-        return self.bilevel.report(
-            GradientInputs(self.net, loss, batch, valid_batch, self.optimizer, reduce)
-        )
-
     def observe_gradients(self, step: int, batch: Batch, valid_batch: Batch) -> None:
         """Pass the weight gradients of both batches to the freezing rule if it is due."""
         freezing = self.config.freezing

@@ -33,7 +33,9 @@ class CellOutput:
         """Begin a new output; ``refresh`` says whether the bar is drawn at once."""
         from IPython.display import display
 
-        self._handle = display({"text/plain": ""}, raw=True, display_id=True)
+        self._handle = display(  # type: ignore[no-untyped-call]
+            {"text/plain": ""}, raw=True, display_id=True
+        )
         if refresh:
             self.refresh()
 

@@ -37,7 +37,8 @@ FAST = (*DATA, "epochs=4", "space=nas201", "space.channels=1", "space.cells=1", 
 def checked(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A search with a collapse check in every second epoch."""
     folder = tmp_path_factory.mktemp("checked") / "run"
-    return commands.run("search", folder, *SMALL, "collapse.every=2", "tracking.tensorboard=true")
+    tracking = ("tracking.tensorboard=true", "tracking.edge_curves=true")
+    return commands.run("search", folder, *SMALL, "collapse.every=2", *tracking)
 
 
 def collapse_values(values: dict[str, Any]) -> dict[str, Any]:
@@ -69,7 +70,7 @@ def test_tensorboard_shows_eigenvalue_gap_and_verdict(checked: Any) -> None:
     board = checked.board
     tags = board.Tags()
     assert {"collapse/gap", "collapse/eigenvalue", "collapse/seconds"} <= set(tags["scalars"])
-    assert "margin/normal/mean" in tags["scalars"]
+    assert {"margin/normal/mean", "alpha/reduce/0→2/sep_conv_3x3"} <= {*tags["scalars"]}
     assert [event.step for event in board.Scalars("collapse/eigenvalue")] == [6, 12]
     text = board.Tensors("collapse/text_summary")[-1].tensor_proto.string_val[0].decode()
     assert text.startswith("epoch 4\n")

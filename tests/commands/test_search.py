@@ -150,31 +150,6 @@ def test_the_printed_command_repeats_options_that_are_not_sizes(
     assert (set(words) <= set(printed)) == repeated
 
 
-def test_the_self_check_reports_the_error_of_finite_differences(tmp_path: Path) -> None:
-    exact = ("method=darts_v2", "bilevel.hvp=exact", "loader.batch_size=16", "epochs=1")
-    exact = (*exact, "space.channels=1", "space.cells=1")
-    more = ("bilevel.self_check=1", "tracking.tensorboard=true", "tracking.edge_curves=true")
-    done = commands.run("search", tmp_path / "run", *exact, *more)
-    checks = [row for row in done.rows if "product_cosine" in row]
-    assert [row["step"] for row in checks] == [1, 2]
-    for row in checks:
-        cosine, difference = row["product_cosine"], row["product_relative_difference"]
-        share = row["product_share"]
-        assert 0 < share < 0.5
-        # A vector is at least as far from another one as from the line through it.
-        assert difference >= math.sqrt(max(0.0, 1 - cosine**2)) - 1e-4
-        # The two gradients differ by the difference of the products only.
-        sine = share * difference / (1 - share)
-        assert math.sqrt(1 - sine**2) - 1e-4 <= row["gradient_cosine"] <= 1 + 1e-5
-    tags = done.board.Tags()["scalars"]
-    assert {"bilevel/product_cosine", "bilevel/gradient_cosine"} <= set(tags)
-    assert {"alpha/reduce/0→2/none", "entropy/reduce/1→3", "margin/reduce/0→2"} <= set(tags)
-    plain = commands.run("search", tmp_path / "plain", *exact)
-    # The check does not change the search.
-    assert identical(plain.checkpoint["searcher"], done.checkpoint["searcher"])
-    assert "product_cosine" not in plain.rows[0]
-
-
 @pytest.mark.parametrize(
     "overrides",
     [

@@ -67,14 +67,6 @@ class ArchGradient(ABC):
     def gradient(self, inputs: GradientInputs[Net, BatchT]) -> dict[str, Tensor]:
         """Return ``{name: gradient}`` with the shapes of the supernet's alphas."""
 
-    def reports_at(self, step: int) -> bool:
-        """Return whether the search calls ``report`` at a step, counted from 0."""
-        return False
-
-    def report(self, inputs: GradientInputs[Net, BatchT]) -> dict[str, float]:
-        """Return metrics of the gradient by name; none by default."""
-        return {}
-
 
 @GRADIENTS.register_capturable
 @dataclass

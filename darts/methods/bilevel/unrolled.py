@@ -100,7 +100,6 @@ class Unrolled(ArchGradient):
     epsilon: float = number(0.01, above=0)
     # None: ``optimizer.clip`` for recurrent cells, whose published search clips; else no clipping.
     clip: float | None = number(None, low=0)
-    self_check: int = number(0, low=0)  # steps between comparisons of both products; 0: none
 
     def with_clip(self, clip: float) -> Unrolled:
         return self if self.clip is not None else dataclasses.replace(self, clip=clip)
@@ -109,21 +108,6 @@ class Unrolled(ArchGradient):
         step = _VirtualStep(inputs, graph=self.hvp == "exact", clip=self.clip or 0.0)
         product = step.exact() if self.hvp == "exact" else step.finite_difference(self.epsilon)
         return step.loss.by_group([d - p for d, p in zip(step.direct, product, strict=True)])
-
-    def reports_at(self, step: int) -> bool:
-        return self.self_check > 0 and step % self.self_check == 0
-
-    def report(self, inputs: GradientInputs[Net, BatchT]) -> dict[str, float]:
-        """Compare both products, see ``compare_products``."""
-        step = _VirtualStep(inputs, graph=True, clip=self.clip or 0.0)
-        direct = _flatten(step.direct)
-        exact, finite = _flatten(step.exact()), _flatten(step.finite_difference(self.epsilon))
-        return {
-            "product_cosine": _cosine(exact, finite),
-            "product_relative_difference": float((finite - exact).norm() / exact.norm()),
-            "gradient_cosine": _cosine(direct - exact, direct - finite),
-            "product_share": float(exact.norm() / direct.norm()),
-        }
 
 
 def compare_products(
@@ -144,7 +128,15 @@ def compare_products(
         the exact product divided by the norm of the first term of the gradient.
     """
     inputs = GradientInputs(net, loss_fn, train_batch, valid_batch, optimizer, reduce)
-    return Unrolled(epsilon=epsilon).report(inputs)
+    step = _VirtualStep(inputs, graph=True, clip=0.0)
+    direct = _flatten(step.direct)
+    exact, finite = _flatten(step.exact()), _flatten(step.finite_difference(epsilon))
+    return {
+        "product_cosine": _cosine(exact, finite),
+        "product_relative_difference": float((finite - exact).norm() / exact.norm()),
+        "gradient_cosine": _cosine(direct - exact, direct - finite),
+        "product_share": float(exact.norm() / direct.norm()),
+    }
 
 
 class _VirtualStep(Generic[Net, BatchT]):
