@@ -28,6 +28,7 @@ COMMANDS = (
 )  # fmt: skip
 PASSED_ON = {"find": "retrain", "judge": "retrain", "tune": "retrain", "compare": "search"}
 """Commands that pass keys on to their runs, and the command of the runs."""
+LOADS_NETWORKS = ("evaluate", "export", "predict")
 
 _PACKAGE = Path(__file__).resolve().parent
 _DEFINITION = re.compile(
@@ -61,6 +62,8 @@ def keys_of(command: str, words: Sequence[str] = ()) -> dict[str, Key]:
     if (group := f"experiment/{command}") in options:
         names = group_options(group)
         keys["experiment"] = Key("name", options[group], names, "values that belong together")
+    if command in LOADS_NETWORKS:
+        keys["space.target"] = Key("str | None", None, (), "package.module:Class of your own model")
     return keys
 
 

@@ -31,7 +31,7 @@ from darts.config.overrides import hydra_overrides
 from darts.config.resumed_run import ResumedRun
 from darts.escaping import for_terminal
 from darts.key_help import fail, respond
-from darts.keys import known_keys
+from darts.keys import LOADS_NETWORKS, known_keys
 from darts.log_mode import LOG_VARIABLE, take_log_mode
 from darts.process import disable_keyboard_interrupt, enable_keyboard_interrupt, rank_and_size
 from darts.reading import one_line
@@ -44,7 +44,6 @@ R = TypeVar("R")
 _PACKAGE = Path(__file__).resolve().parents[1]
 _ERROR_DELAY = 10.0  # seconds
 _PASSES_KEYS_ON = ("compare", "judge", "tune")
-_LOADS_NETWORKS = ("evaluate", "export", "predict")
 
 
 def launch(
@@ -135,7 +134,7 @@ def _allow_own_models(command: str, given: Sequence[str]) -> list[str]:
     for target in values_of("space.target", given):
         allow_import(target)
     is_resumed = any(word.startswith("resume=") and word != "resume=null" for word in given)
-    if command in _LOADS_NETWORKS or (command in _PASSES_KEYS_ON and is_resumed):
+    if command in LOADS_NETWORKS or (command in _PASSES_KEYS_ON and is_resumed):
         return [word for word in given if not word.startswith(key)]
     return list(given)
 

@@ -31,6 +31,7 @@ from darts.searching.flaws import FlawFinder, chance_level
 from darts.spaces import AnyGenotype, NetworkBase
 from darts.spaces.averaging import average_mirror_images
 from darts.spaces.lookup import find_genotype
+from darts.spaces.module.targets import is_passed
 from darts.spaces.network import FittingData, fit_layers
 from darts.spaces.rank_dropout import set_batch_share
 from darts.tasks.classification import Classification
@@ -83,8 +84,12 @@ def retrain(config: RetrainConfig, invocation: Invocation, ranks: Ranks) -> Json
     scores = f"valid_{config.metric}", f"test_{config.metric}"
     keys = (*scores, "epoch", *COST_KEYS, "parameters", "macs")
     print_summary("retrain", {key: summary[key] for key in keys if key in summary})
-    argument = shlex.quote(f"checkpoint={run.path}")
-    print_lines("", "Score it again:", f"  darts evaluate {argument}")
+    if is_passed():  # a command line cannot know this model
+        print_lines("", "Load it:", "  run.model()")
+        return summary
+    target = getattr(config.space, "target", "")  # commands import no class unless it is named
+    words = [f"checkpoint={run.path}", *([f"space.target={target}"] if target else [])]
+    print_lines("", "Score it again:", f"  darts evaluate {shlex.join(words)}")
     return summary
 
 

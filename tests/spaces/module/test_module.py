@@ -161,13 +161,14 @@ def test_a_run_directory_cannot_start_code(warm_python: WarmPython) -> None:
     named = [*call, "space.target=own_models:SmallNet"]
     done = warm_python.run(*named, environment=ENVIRONMENT)
     assert done.returncode in (0, 3), done.stderr  # 3: the result is worthless
+    printed = done.stdout.splitlines()[-1].split()
+    assert printed[:2] == ["darts", "evaluate"]
     again = ["-m", "darts.evaluate", "checkpoint=b"]
     refused = warm_python.run(*again, environment=ENVIRONMENT)
     assert refused.returncode == 2
     assert "a run directory cannot start code" in refused.stderr
     assert len(refused.stderr.splitlines()) == 1
-    again.append("space.target=own_models:SmallNet")
-    done = warm_python.run(*again, environment=ENVIRONMENT)
+    done = warm_python.run("-m", "darts.evaluate", *printed[2:], environment=ENVIRONMENT)
     assert done.returncode == 0, done.stderr
 
 
