@@ -25,6 +25,13 @@ COLUMNS = (
     "winner_seconds / seconds", "seeds", "seconds", "hardware",
 )  # fmt: skip
 
+BUDGETS = (1.0, 5.0, 20.0)  # minutes
+BUDGET_COLUMNS = (
+    "data", "score", "1 min", "5 min", "20 min", "5 minus 1 min", "20 minus 5 min",
+    "found network wins in 20 min", "best baseline alone, 20 min", "find minus baseline alone",
+    "seconds",
+)  # fmt: skip
+
 
 def budget_seconds(row: Row) -> float:
     """Return the seconds by the clock that limits the row."""
@@ -117,16 +124,67 @@ def describe(group: Sequence[Row]) -> list[object]:
     ]
 
 
+def describe_budgets(rows: Sequence[Row]) -> list[object]:
+    """Return the cells of one data set in the order of ``BUDGET_COLUMNS``, with seed 0."""
+    dataset = DATA_SETS[rows[0]["data"]]
+    scale, digits = (100, 2) if dataset.metric == "accuracy" else (1, 3)
+    samples = next((int(row["samples"]) for row in rows if "samples" in row), 0)
+    found: dict[tuple[str, float], Row] = {
+        (row["method"], row["minutes"]): {"samples": samples, **row}
+        for row in rows
+        if row["seed"] == 0
+    }
+
+    def cell(method: str, minutes: float) -> str:
+        row = found.get((method, minutes))
+        return f"{scale * row['test']:.{digits}f}" if row else ""
+
+    def difference(minutes: float, method: str, other: float) -> str:
+        ours, theirs = found.get((FIND, minutes)), found.get((method, other))
+        if ours is None or theirs is None:
+            return ""
+        text = f"{scale * (ours['test'] - theirs['test']):+.{digits}f}"
+        if dataset.metric != "perplexity":
+            low, high = (scale * bound for bound in interval([ours], [theirs]))
+            text += f" [{low:+.{digits}f}, {high:+.{digits}f}]"
+        return text
+
+    last = found.get((FIND, BUDGETS[-1]))
+    return [
+        f"`{dataset.name}`",
+        "accuracy %" if scale == 100 else dataset.metric,
+        *(cell(FIND, minutes) for minutes in BUDGETS),
+        difference(BUDGETS[1], FIND, BUDGETS[0]),
+        difference(BUDGETS[2], FIND, BUDGETS[1]),
+        "" if last is None else ("no" if last["baseline_wins"] else "yes"),
+        cell(ALONE, BUDGETS[-1]),
+        difference(BUDGETS[-1], ALONE, BUDGETS[-1]),
+        ", ".join(
+            f"{found[FIND, minutes]['seconds']:.0f}" if (FIND, minutes) in found else "-"
+            for minutes in BUDGETS
+        ),
+    ]
+
+
 def write_table(names: Collection[str]) -> None:
     """Write the table of all results with the named data sets."""
     groups: dict[tuple[int, float, str], list[Row]] = {}
+    budgets: dict[int, list[Row]] = {}
     order = list(DATA_SETS)
     for row in record("own_data", KEY, []):
         if row["data"] in names:
             key = (order.index(row["data"]), row["minutes"], row["device"])
             groups.setdefault(key, []).append(row)
-    lines = [describe(groups[key]) for key in sorted(groups)]
+            budgets.setdefault(key[0], []).append(row)
+    lines = {key: describe(groups[key]) for key in sorted(groups)}
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([COLUMNS, *lines])
+    csv.writer(text, lineterminator="\n").writerows([COLUMNS, *lines.values()])
     write_atomically(HERE / "results" / "own_data.csv", text.getvalue())
-    put_table("own_data", table(COLUMNS, lines))
+    several = {
+        place: rows
+        for place, rows in sorted(budgets.items())
+        if len({row["minutes"] for row in rows if row["method"] == FIND}) > 1
+    }
+    usual = [cells for key, cells in lines.items() if key[0] not in several or key[1] == BUDGETS[1]]
+    put_table("own_data", table(COLUMNS, usual))
+    put_table("own_data_budgets", table(BUDGET_COLUMNS, [*map(describe_budgets, several.values())]))

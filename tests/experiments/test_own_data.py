@@ -33,7 +33,9 @@ from darts.running.jobs import Future, Outcome
 @pytest.fixture
 def args(tmp_path, monkeypatch) -> argparse.Namespace:
     """Arguments of a command whose results are written to a temporary folder."""
-    (tmp_path / "README.md").write_text("<!-- own_data -->\n<!-- end of own_data -->\n")
+    tables = ("own_data", "own_data_budgets")
+    page = "".join(f"<!-- {name} -->\n<!-- end of {name} -->\n" for name in tables)
+    (tmp_path / "README.md").write_text(page)
     monkeypatch.setattr(records, "HERE", tmp_path)
     monkeypatch.setattr(own_data_table, "HERE", tmp_path)
     folders = {"data": published(tmp_path / "published"), "out": tmp_path / "out"}
@@ -150,6 +152,11 @@ def test_find_gets_the_path_and_the_budget_only(args, tmp_path, monkeypatch):
     plain = float(line["test of the baseline"])
     assert line["find minus baseline"].startswith(f"{75 - plain:+.2f} [")
     assert "| `wine` | table | 124 | 54 |" in (tmp_path / "README.md").read_text()
+    for args.minutes in (1.0, 5.0):
+        own_data.run_find(args)
+    own_data.write_table(args.only)
+    page = (tmp_path / "README.md").read_text()
+    assert "| `wine` | accuracy % | 75.00 | 75.00 |  | +0.00 [" in page
 
 
 def test_the_unpaired_interval_is_that_of_newcombe():
