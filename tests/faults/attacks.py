@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
-import pickle
 import socket
 import sqlite3
 import struct
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -80,9 +77,8 @@ def replace_by(kind: str, name: str, directory: Path, trap: Trap) -> None:
         path.symlink_to(targets[kind.removeprefix("link to ")])
 
 
-def write(name: str, content: bytes | str, directory: Path, trap: Trap) -> None:
-    text = content.encode() if isinstance(content, str) else content
-    (directory / name).write_bytes(text)
+def write_genotype(text: str, directory: Path, trap: Trap) -> None:
+    (directory / "genotype.json").write_text(text.replace("CODE", trap.code))
 
 
 def begin_with(config: str | None, overrides: list[str], directory: Path, trap: Trap) -> None:
@@ -112,10 +108,6 @@ def edit_checkpoint(change: Callable[[dict[str, Any]], None], directory: Path, t
     save_checkpoint(file, "search", content)
 
 
-def pickled(protocol: int, name: str, directory: Path, trap: Trap) -> None:
-    (directory / name).write_bytes(pickle.dumps(Payload(trap), protocol))
-
-
 def pickled_archive(directory: Path, trap: Trap) -> None:
     torch.save({"kind": "search", "x": Payload(trap)}, directory / "checkpoint.safetensors")
 
@@ -128,16 +120,6 @@ def header(entries: dict[str, object], text: str, directory: Path, trap: Trap) -
     file.write_bytes(len(data).to_bytes(8, "little") + data)
 
 
-def bomb(name: str, directory: Path, trap: Trap) -> None:
-    """Write an archive whose members decompress to a GiB of zeros each."""
-    zeros = bytes(2**24)
-    with zipfile.ZipFile(directory / name, "w", zipfile.ZIP_DEFLATED) as archive:
-        for member in ("archive/data.pkl", "train.npy"):
-            with archive.open(member, "w", force_zip64=True) as file:
-                for _ in range(64):
-                    file.write(zeros)
-
-
 def overlapping(name: str, directory: Path, trap: Trap) -> None:
     """List each member of an archive many times, so that members share their bytes."""
     file = directory / name
@@ -148,15 +130,6 @@ def overlapping(name: str, directory: Path, trap: Trap) -> None:
     count = 2000
     tail = struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, 65535, 65535, size * count, start, 0)
     file.write_bytes(data[:start] + entries * count + tail)
-
-
-def lying_header(directory: Path, trap: Trap) -> None:
-    """Write a ``split.npz`` whose header announces an array of a terabyte."""
-    header = io.BytesIO()
-    terabyte = {"descr": "<i8", "fortran_order": False, "shape": (2**37,)}
-    np.lib.format.write_array_header_1_0(header, terabyte)
-    with zipfile.ZipFile(directory / "split.npz", "w") as archive:
-        archive.writestr("train.npy", header.getvalue())
 
 
 def pickled_array(directory: Path, trap: Trap) -> None:
@@ -240,7 +213,6 @@ CHECKPOINTS: dict[str, Callable[[dict[str, Any]], None]] = {
     "a text as random state": lambda saved: saved["random"].update(torch="x"),
     "a number as state": lambda saved: saved.update(searcher=7),
 }
-SVG = '<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script><a href="file:///x"/></svg>'
 SUMMARIES: dict[str, tuple[str, object]] = {
     "a script": ("name", "<script>alert(1)</script>"),
     "an escape sequence": ("name", ESCAPE),
@@ -272,8 +244,8 @@ def attacks() -> Iterator[tuple[str, Attack]]:
             yield f"evaluate, {title}", Attack(attack, *evaluated)
     validate, complete = ("validate={}/genotype.json",), ("search", True)
     for title, text in GENOTYPES.items():
-        change_text = partial(_write_code, "genotype.json", text)
-        yield f"genotype: {title}", Attack(change_text, "genotypes", complete, validate)
+        attack = partial(write_genotype, text)
+        yield f"genotype: {title}", Attack(attack, "genotypes", complete, validate)
     for kind in SPECIAL:
         attack = partial(replace_by, kind, "genotype.json")
         yield f"genotype: {kind}", Attack(attack, "genotypes", complete, validate)
@@ -287,8 +259,6 @@ def attacks() -> Iterator[tuple[str, Attack]]:
     report, out = ("retrain", True), ("{}", "out={}.html")
     for title, (key, value) in SUMMARIES.items():
         yield f"summary: {title}", Attack(partial(set_summary, key, value), "report", report, out)
-    plant = partial(write, "confusion_test.svg", SVG)
-    yield "figure: a script", Attack(plant, "report", report, out)
     yield "modules", Attack(plant_modules)
     yield "modules, report", Attack(plant_modules, "report", report, out)
 
@@ -298,19 +268,10 @@ def _archives() -> Iterator[tuple[str, Callable[[Path, Trap], None]]]:
     text = json.dumps({"format": FORMATS["search"], "kind": "search"})
     huge = {"dtype": "F32", "shape": [2**38], "data_offsets": [0, 2**40]}
     escape = json.dumps({"format": ESCAPE, "kind": "search"})
-    yield "a pickle as checkpoint", partial(pickled, 2, "checkpoint.safetensors")
     yield "an archive of torch.save as checkpoint", pickled_archive
-    yield "a decompression bomb as checkpoint", partial(bomb, "checkpoint.safetensors")
     yield "a huge tensor in the checkpoint", partial(header, {"a": huge}, text)
     yield "a nested text in the checkpoint", partial(header, {}, "[" * 10**6)
     yield "many values in the checkpoint", partial(header, {}, f"[{'{},' * 5_000_000}1]")
     yield "an escape sequence in the checkpoint", partial(header, {}, escape)
-    yield "a pickle as split", partial(pickled, 2, "split.npz")
     yield "a pickle in the split", pickled_array
-    yield "a decompression bomb as split", partial(bomb, "split.npz")
     yield "a split with overlapping members", partial(overlapping, "split.npz")
-    yield "a false header in the split", lying_header
-
-
-def _write_code(name: str, text: str, directory: Path, trap: Trap) -> None:
-    write(name, text.replace("CODE", trap.code), directory, trap)
