@@ -81,20 +81,6 @@ def test_skip_dropout_zeroes_its_share_in_training_only() -> None:
     assert shares == pytest.approx([0.3, 0.3], abs=0.02)
 
 
-def test_edges_may_have_different_candidates() -> None:
-    """As in S1, each edge has two candidates of its own."""
-    names = [name for name in PRIMITIVES if name != "none"]
-    rows = [[names[i % 7], names[(i + 3) % 7]] for i in range(5)]
-    pair = make_pair(operations={"normal": rows, "reduce": rows[::-1]})
-    assert pair.slow.alphas["normal"].shape == (5, 2)
-    assert pair.slow.candidates["reduce"][4] == ("max_pool_3x3", "sep_conv_3x3")
-    x = images(3, 3, 9, 8)
-    actual = [net(x) for net in pair]
-    torch.testing.assert_close(actual[1], actual[0], **EXACT)
-    slow, fast = (sum(p.numel() for p in net.parameters()) for net in pair)
-    assert slow == fast
-
-
 def train(net: nn.Module) -> None:
     """Take two steps, so that all statistics and weights differ."""
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
