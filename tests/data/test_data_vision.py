@@ -13,12 +13,12 @@ import urllib.request
 import warnings
 from email.message import Message
 from pathlib import Path
-from typing import Any
 from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
+from damage import Call
 from load_errors import load_error
 from published_files import MAKE, make_cifar10, make_cifar100, rows
 
@@ -148,16 +148,6 @@ def test_invalid_labels_are_reported_as_damage(tmp_path: Path) -> None:
             pytest.raises(ValueError, match="test_batch is damaged"),
         ):
             load("cifar10", root=tmp_path, download=False, verify=False)
-
-
-class Call:
-    """An object whose unpickling calls ``function(*arguments)``."""
-
-    def __init__(self, function: Any, *arguments: Any) -> None:
-        self.call = function, arguments
-
-    def __reduce__(self) -> Any:
-        return self.call
 
 
 def python2_pickle(rows: np.ndarray) -> bytes:

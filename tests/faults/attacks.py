@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from damage import Call
 
 from darts.config import config_digest
 from darts.training.checkpoint import FORMATS, load_checkpoint, save_checkpoint
@@ -36,16 +37,6 @@ class Trap:
     def code(self) -> str:
         """A Python expression that creates the marker."""
         return f"__import__('pathlib').Path({str(self.marker)!r}).touch()"
-
-
-class Payload:
-    """An object whose unpickling creates the marker."""
-
-    def __init__(self, trap: Trap) -> None:
-        self.trap = trap
-
-    def __reduce__(self) -> tuple[Callable[[str], object], tuple[str]]:
-        return exec, (self.trap.code,)
 
 
 @dataclass(frozen=True)
@@ -109,7 +100,8 @@ def edit_checkpoint(change: Callable[[dict[str, Any]], None], directory: Path, t
 
 
 def pickled_archive(directory: Path, trap: Trap) -> None:
-    torch.save({"kind": "search", "x": Payload(trap)}, directory / "checkpoint.safetensors")
+    content = {"kind": "search", "x": Call(exec, trap.code)}
+    torch.save(content, directory / "checkpoint.safetensors")
 
 
 def header(entries: dict[str, object], text: str, directory: Path, trap: Trap) -> None:
@@ -133,7 +125,7 @@ def overlapping(name: str, directory: Path, trap: Trap) -> None:
 
 
 def pickled_array(directory: Path, trap: Trap) -> None:
-    np.savez(directory / "split.npz", train=np.array([Payload(trap)], dtype=object))
+    np.savez(directory / "split.npz", train=np.array([Call(exec, trap.code)], dtype=object))
 
 
 def study_attribute(directory: Path, trap: Trap) -> None:
