@@ -416,18 +416,6 @@ def test_wrong_settings_end_in_one_line(arguments: tuple[str, ...], message: str
     assert message in commands.error_of("find", *arguments)
 
 
-def interrupt(directory: Path, steps: int) -> str:
-    """Start the tiny run and stop it by a signal after some steps; return what it printed."""
-    printed, arguments = io.StringIO(), [*TINY, f"hydra.run.dir={directory}"]
-    with (
-        commands.signal_in_step(steps, signal.SIGTERM),
-        redirect_stdout(printed),
-        pytest.raises(SystemExit, match="143"),
-    ):
-        launch("find", find_command.check, find_command.find, arguments)
-    return printed.getvalue()
-
-
 def assert_same(actual: Path, expected: Path) -> None:
     """Check that two runs have the same decisions, scores and weights."""
     decisions, rows, checkpoints = [], [], []
@@ -458,8 +446,15 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_an_interrupted_run_ends_like_an_uninterrupted_one(
     whole: Path, tmp_path: Path, steps: int
 ) -> None:
-    run = tmp_path / "run"
-    printed = interrupt(run, steps)
+    run, output = tmp_path / "run", io.StringIO()
+    arguments = [*TINY, f"hydra.run.dir={run}"]
+    with (
+        commands.signal_in_step(steps, signal.SIGTERM),
+        redirect_stdout(output),
+        pytest.raises(SystemExit, match="143"),
+    ):
+        launch("find", find_command.check, find_command.find, arguments)
+    printed = output.getvalue()
     assert commands.printed_arguments(printed, "find") == [f"resume={run}"]
     assert not (run / "summary.json").exists()
     decisions = (run / FILE).read_bytes()

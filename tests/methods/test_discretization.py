@@ -91,27 +91,21 @@ def test_skip_limit_counts_identity_blocks_of_transformers() -> None:
         assert genotype_counts(actual)["genotype/blocks/identity"] == limit
 
 
-def strongest_pairs(table: list[list[float]]) -> list[tuple[int, int, str]]:
-    """Return ``(source, node, operation)`` of the two strongest operations into each node."""
-    kept, first = [], 0
-    for node in range(2, 6):
-        pairs = [
-            (table[first + source][column], source, PRIMITIVES[column])
-            for source in range(node)
-            for column in range(1, 8)
-        ]
-        kept += [(source, node, name) for _, source, name in sorted(pairs, reverse=True)[:2]]
-        first += node
-    return kept
-
-
 def test_pairs_keep_the_two_strongest_operations_into_each_node() -> None:
     double = 0
     for seed in range(20):
         probabilities = tables(seed, favor=0)
         genotype = Argmax(edges="pairs").genotype(probabilities, CONTEXT)
         for cell in ("normal", "reduce"):
-            expected = strongest_pairs(probabilities[cell].tolist())
+            table, expected = probabilities[cell].tolist(), []
+            for node in range(2, 6):
+                pairs = sorted(
+                    (table[edge][column], source, PRIMITIVES[column])
+                    for edge, (source, target) in enumerate(CONTEXT.edges[cell])
+                    for column in range(1, 8)
+                    if target == node
+                )
+                expected += [(source, node, name) for _, source, name in pairs[:-3:-1]]
             assert genotype.edges(cell) == expected
             double += sum(a[0] == b[0] for a, b in zip(expected[::2], expected[1::2], strict=True))
     assert double > 5  # both on one edge

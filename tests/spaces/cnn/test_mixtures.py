@@ -165,18 +165,6 @@ def test_every_plan_is_exact(plan: str, device: str, monkeypatch: pytest.MonkeyP
     check(pair, images(4, 3, 9, 8).to(device))
 
 
-def float32_errors(x: Tensor, **options: Any) -> dict[str, list[float]]:
-    """Return relative float32 errors of logits and alpha gradients: edge-wise, then fast."""
-    exact, single = make_pair(**options).slow, make_pair(dtype=torch.float32, **options)
-    expected = [backward(exact, x)], [alpha.grad for alpha in exact.alphas.values()]
-    errors: dict[str, list[float]] = {"logits": [], "alphas": []}
-    for net in single:
-        errors["logits"].append(relative_error([backward(net, x.float())], expected[0]))
-        gradients = [alpha.grad for alpha in net.alphas.values()]
-        errors["alphas"].append(relative_error(gradients, expected[1]))
-    return errors
-
-
 FEW = ("none", "sep_conv_5x5", "dil_conv_3x3")
 
 
@@ -196,7 +184,14 @@ def test_float32_errors_are_as_small_as_those_of_the_edgewise_supernet(
 ) -> None:
     use_plan(monkeypatch, plan)
     x = images(6, 3, 10, 9)
-    errors = float32_errors(x, channels=16, cells=3, nodes=3, operations=operations)
+    options: Any = {"channels": 16, "cells": 3, "nodes": 3, "operations": operations}
+    exact, single = make_pair(**options).slow, make_pair(dtype=torch.float32, **options)
+    expected = [backward(exact, x)], [alpha.grad for alpha in exact.alphas.values()]
+    errors: dict[str, list[float]] = {"logits": [], "alphas": []}
+    for net in single:
+        errors["logits"].append(relative_error([backward(net, x.float())], expected[0]))
+        gradients = [alpha.grad for alpha in net.alphas.values()]
+        errors["alphas"].append(relative_error(gradients, expected[1]))
     for name, (slow, fast) in errors.items():
         assert 0 < fast < 3 * slow + 1e-6, (name, slow, fast)
 
