@@ -239,7 +239,6 @@ DATA = chunk(b"data", bytes(8))
     [
         (b"", "Format not recognised"),
         (riff(format_chunk()), "No 'data' chunk marker"),
-        (riff(format_chunk(), DATA)[:-3], "it is truncated"),
         (riff(format_chunk(), chunk(b"data", b"")), "it has no samples"),
         (
             riff(format_chunk(3, bits=32), chunk(b"data", struct.pack("<2f", 1.0, math.nan))),

@@ -110,7 +110,6 @@ def test_other_scripts_and_a_byte_order_mark_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("texts", "options", "message"),
     [
-        ({"train": b"\xff\xfe"}, {}, "train.txt is not UTF-8 text: byte 0"),
         ({"test": ""}, {}, "test.txt has fewer than two tokens"),
         ({"valid": "a"}, {"level": "char"}, "valid.txt has fewer than two tokens"),
     ],
