@@ -96,18 +96,14 @@ class Answer(io.BytesIO):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_downloads_happen_once(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    root, fetched = tmp_path / "data", []
+    root = tmp_path / "data"
     content = publish(name, tmp_path / "store", monkeypatch)
-
-    def download(request: urllib.request.Request) -> Answer:
-        fetched.append(request.full_url)
-        return Answer(content[request.full_url])
-
+    download = Mock(side_effect=lambda request: Answer(content[request.full_url]))
     monkeypatch.setattr("torch.hub.urlopen", download)
     for _ in range(2):
         with pytest.warns(UserWarning, match="differ"):
             load(name, root=root, verify=False)
-    assert fetched == [*content]
+    assert [call.args[0].full_url for call in download.call_args_list] == [*content]
     assert not list(root.rglob("*.partial"))
 
 

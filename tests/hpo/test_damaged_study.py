@@ -35,7 +35,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> StudyPlan:
     plan.config.judge = SlowJudge(seconds=0)
     study = plan.open()
     Supervisor(plan, study, lambda trial: None).run()
-    close(study)
+    study._storage._backend.engine.dispose()  # type: ignore[attr-defined]
     return dataclasses.replace(plan, max_trials=8)
 
 
@@ -46,10 +46,6 @@ def plan_copy(original: StudyPlan, tmp_path: Path) -> StudyPlan:
     storage = f"sqlite:///{tmp_path}/study.db"
     config = dataclasses.replace(original.config)
     return dataclasses.replace(original, config=config, directory=tmp_path, storage=storage)
-
-
-def close(study: optuna.Study) -> None:
-    study._storage._backend.engine.dispose()  # type: ignore[attr-defined]
 
 
 def database(plan: StudyPlan) -> Path:
@@ -67,7 +63,7 @@ def read(plan: StudyPlan) -> list[Any]:
     try:
         return read_trials(plan, study)
     finally:
-        close(study)
+        study._storage._backend.engine.dispose()  # type: ignore[attr-defined]
 
 
 def refusal(plan: StudyPlan) -> str:
