@@ -71,15 +71,11 @@ def change_json(data: bytes, rng: random.Random) -> bytes:
             content = json.loads(text)
         except ValueError:
             continue
-        changed = dump(_change_node(content, rng))
+        changed = json.dumps(_change_node(content, rng)).encode()
         if index is None:
             return changed
         return b"\n".join([*lines[:index], changed, *lines[index + 1 :]])
     return nest(data, rng)
-
-
-def dump(content: Any) -> bytes:
-    return json.dumps(content).encode()
 
 
 def _change_node(content: Any, rng: random.Random) -> Any:
@@ -144,6 +140,16 @@ def _replace(file: Path, kind: int) -> str:
     else:
         file.write_bytes(b"")
     return ("directory", "pipe", "loop", "device", "empty")[kind]
+
+
+class Call:
+    """An object whose unpickling calls ``function(*arguments)``."""
+
+    def __init__(self, function: Callable[..., object], *arguments: object) -> None:
+        self.call = function, arguments
+
+    def __reduce__(self) -> Any:
+        return self.call
 
 
 def restore(file: Path, original: bytes) -> None:

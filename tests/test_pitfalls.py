@@ -16,6 +16,7 @@ import dataclasses
 import json
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -198,21 +199,14 @@ def test_9_a_second_order_step_builds_no_network(hvp: str, monkeypatch: pytest.M
     """
     net = make_supernet()
     optimizer = torch.optim.SGD(net.weight_parameters(), lr=0.1, momentum=0.9)
-    built: list[str] = []
-
-    def record_calls(owner: Any, name: str) -> None:
-        def note(*args: Any, **options: Any) -> None:
-            built.append(name)
-
-        monkeypatch.setattr(owner, name, note)
-
+    built = Mock(return_value=None)
     for layer in (nn.Conv2d, nn.BatchNorm2d, nn.Linear, EdgewiseSupernet):
-        record_calls(layer, "__init__")
-    record_calls(copy, "deepcopy")
-    record_calls(nn.Module, "load_state_dict")
-    record_calls(nn.Module, "state_dict")
+        monkeypatch.setattr(layer, "__init__", built)
+    monkeypatch.setattr(copy, "deepcopy", built)
+    monkeypatch.setattr(nn.Module, "load_state_dict", built)
+    monkeypatch.setattr(nn.Module, "state_dict", built)
     for seed in range(2):
         unrolled(net, cross_entropy, make_batch(seed), make_batch(seed + 5), optimizer, hvp=hvp)
-    assert not built
+    built.assert_not_called()
     nn.Linear(1, 1)
-    assert built == ["__init__"]
+    built.assert_called_once_with(1, 1)

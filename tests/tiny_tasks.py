@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-import wave
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import soundfile
 
 WORDS = ("the", "cat", "sat", "on", "a", "mat", "and", "then", "it", "ran", "to", "some", "place")
 CLASSES = {"cold": ("ice", "snow", "frost"), "hot": ("fire", "sun", "flame")}
@@ -61,9 +61,8 @@ def write_tones(folder: Path) -> None:
                 clock = np.arange(round(rate * rng.uniform(0.08, 0.2))) / rate
                 tone = np.sin(2 * np.pi * pitch * rng.uniform(0.8, 1.2) * clock)
                 sound = tone * rng.uniform(2000, 20000) + rng.normal(size=len(clock)) * 100
-                with wave.open(str(folder / split / label / f"{number}.wav"), "wb") as file:
-                    file.setparams((1, 2, rate, 0, "NONE", ""))
-                    file.writeframes(sound.astype("<i2").tobytes())
+                path = folder / split / label / f"{number}.wav"
+                soundfile.write(path, sound.astype("<i2"), rate)
 
 
 def wine() -> Any:

@@ -208,13 +208,6 @@ def validation_data(directory: Path) -> tuple[Tensor, Tensor]:
     return torch.cat(samples), torch.cat(classes)
 
 
-def onnx_accuracy(file: Path, samples: Tensor, classes: Tensor) -> float:
-    onnxruntime = pytest.importorskip("onnxruntime")
-    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
-    logits = session.run(["logits"], {"samples": samples.contiguous().numpy()})[0]
-    return float((logits.argmax(axis=1) == classes.numpy()).mean())
-
-
 @pytest.mark.slow
 def test_the_file_holds_int8_weights_and_the_summary_its_score(run: Any, tmp_path: Path) -> None:
     onnx = pytest.importorskip("onnx")
@@ -225,7 +218,11 @@ def test_the_file_holds_int8_weights_and_the_summary_its_score(run: Any, tmp_pat
     own = commands.run("evaluate", tmp_path / "e", arguments[0], "split=valid").result
     assert summary["float_valid_accuracy"] == own["valid_accuracy"]
     file = folder / "network.onnx"
-    accuracy = onnx_accuracy(file, *validation_data(run.directory))
+    samples, classes = validation_data(run.directory)
+    onnxruntime = pytest.importorskip("onnxruntime")
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    logits = session.run(["logits"], {"samples": samples.contiguous().numpy()})[0]
+    accuracy = float((logits.argmax(axis=1) == classes.numpy()).mean())
     assert summary["valid_accuracy"] == pytest.approx(accuracy)
     assert summary["drop"] == pytest.approx(own["valid_accuracy"] - accuracy, abs=1e-6)
     assert summary["calibration_samples"] == 64

@@ -25,7 +25,6 @@ from darts import find_command, load, predict
 from darts.config import launch
 from darts.finding import results, setup
 from darts.finding.decisions import FILE
-from darts.judging.devices.latency_model import LinearModel
 from darts.reading import read_json
 from darts.recipes import ensemble
 from darts.spaces import parse_genotype
@@ -359,12 +358,10 @@ def test_limits_are_hard_and_without_a_refit_validation_samples_stay_held_out(
 
 @pytest.mark.slow
 def test_networks_keep_a_predicted_latency(tmp_path: Path) -> None:
-    weights = {"count.cell.nor_conv_3x3": 3.0, "count.cell.nor_conv_1x1": 1.0}
-    model = tmp_path / "phone.json"
-    LinearModel("nas201", "phone", "ridge", "operations", 1.0, weights, []).save(model)
     words = [word for word in TINY if not word.startswith("space")]
     words += ["space=nas201", "space.channels=2", "space.cells=1"]
-    words += ["limit.latency_ms=8", f"limit.device={model}", "methods=[darts_v1]"]
+    words += ["limit.latency_ms=8", f"limit.device={commands.phone(tmp_path)}"]
+    words += ["methods=[darts_v1]"]
     done = commands.run("find", tmp_path / "run", *words, "plan.search_epochs=8")
     genotypes = [parse_genotype(row["genotype"]) for row in rows_of(done.directory)]
     assert len(genotypes) > 1
@@ -377,9 +374,8 @@ def test_networks_keep_a_predicted_latency(tmp_path: Path) -> None:
 
 
 def test_a_latency_model_of_another_space_is_refused(tmp_path: Path) -> None:
-    model = tmp_path / "phone.json"
-    LinearModel("nas201", "phone", "ridge", "operations", 1.0, {}, []).save(model)
-    line = commands.error_of("find", *TINY, "limit.latency_ms=8", f"limit.device={model}")
+    limit = ("limit.latency_ms=8", f"limit.device={commands.phone(tmp_path)}")
+    line = commands.error_of("find", *TINY, *limit)
     assert "is for space=nas201; set space=nas201" in line
 
 
@@ -416,18 +412,6 @@ def test_wrong_settings_end_in_one_line(arguments: tuple[str, ...], message: str
     assert message in commands.error_of("find", *arguments)
 
 
-def interrupt(directory: Path, steps: int) -> str:
-    """Start the tiny run and stop it by a signal after some steps; return what it printed."""
-    printed, arguments = io.StringIO(), [*TINY, f"hydra.run.dir={directory}"]
-    with (
-        commands.signal_in_step(steps, signal.SIGTERM),
-        redirect_stdout(printed),
-        pytest.raises(SystemExit, match="143"),
-    ):
-        launch("find", find_command.check, find_command.find, arguments)
-    return printed.getvalue()
-
-
 def assert_same(actual: Path, expected: Path) -> None:
     """Check that two runs have the same decisions, scores and weights."""
     decisions, rows, checkpoints = [], [], []
@@ -458,8 +442,15 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_an_interrupted_run_ends_like_an_uninterrupted_one(
     whole: Path, tmp_path: Path, steps: int
 ) -> None:
-    run = tmp_path / "run"
-    printed = interrupt(run, steps)
+    run, output = tmp_path / "run", io.StringIO()
+    arguments = [*TINY, f"hydra.run.dir={run}"]
+    with (
+        commands.signal_in_step(steps, signal.SIGTERM),
+        redirect_stdout(output),
+        pytest.raises(SystemExit, match="143"),
+    ):
+        launch("find", find_command.check, find_command.find, arguments)
+    printed = output.getvalue()
     assert commands.printed_arguments(printed, "find") == [f"resume={run}"]
     assert not (run / "summary.json").exists()
     decisions = (run / FILE).read_bytes()

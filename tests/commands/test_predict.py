@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import command_calls as commands
 import numpy as np
@@ -65,13 +66,11 @@ def test_a_file_batch_size_and_precision_can_be_chosen(retrain_run: Any, tmp_pat
 def test_validation_data_need_the_split_file_which_is_read_before_the_data(
     retrain_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def unexpected(*_: Any) -> None:
-        raise AssertionError("the data was read")
-
     file = tmp_path / "weights.safetensors"
     shutil.copy(retrain_run.directory / "checkpoint.safetensors", file)
     done = commands.run("evaluate", tmp_path / "test", f"checkpoint={file}")
     assert done.result["test_accuracy"] == retrain_run.result["test_accuracy"]
+    unexpected = Mock(side_effect=AssertionError("the data was read"))
     monkeypatch.setattr(evaluate, "open_data", unexpected)
     for option in ("split=valid", "importance=true"):
         assert "split.npz" in commands.error_of("evaluate", f"checkpoint={file}", option)
@@ -109,16 +108,9 @@ def test_a_killed_evaluation_has_all_files_but_its_summary_and_can_be_repeated(
     """A figure may fail. Files that the repeated evaluation does not write are removed."""
     folder = tmp_path / "run"
     arguments = [f"checkpoint={retrain_run.directory}", f"hydra.run.dir={folder}"]
-
-    def killed(files: RunDirectory, summary: Any) -> None:
-        raise KeyboardInterrupt
-
-    def fail(*_: Any, **__: Any) -> None:
-        raise ValueError("no font")
-
     with monkeypatch.context() as patch:
-        patch.setattr(RunDirectory, "finish", killed)
-        patch.setattr(evaluate, "draw_edge_importances", fail)
+        patch.setattr(RunDirectory, "finish", Mock(side_effect=KeyboardInterrupt))
+        patch.setattr(evaluate, "draw_edge_importances", Mock(side_effect=ValueError("no font")))
         with (
             pytest.warns(UserWarning, match="importance.svg was not made: no font"),
             pytest.raises((KeyboardInterrupt, SystemExit)),
@@ -311,9 +303,6 @@ def test_a_table_that_does_not_fit_is_refused(table: tuple[Path, Path], tmp_path
     new.write_text("alcohol\n1\n")
     line = commands.error_of("predict", f"checkpoint={table[1]}", f"input={new}")
     assert "has no column 'malic_acid' of the training table" in line
-    new.write_text("\n".join([",".join(list(wine())[:-1]), ",".join(["x", *["1"] * 12])]))
-    line = commands.error_of("predict", f"checkpoint={table[1]}", f"input={new}")
-    assert "line 2, column 'alcohol': 'x' is not a number" in line
 
 
 def test_rows_may_lack_values(table: tuple[Path, Path]) -> None:
@@ -330,11 +319,9 @@ def test_wrong_rows_are_refused(table: tuple[Path, Path]) -> None:
     model = darts.load(table[1])
     cases: list[tuple[object, str]] = [
         ([1.0] * 12, "a row must have 13 values, not 12"),
-        (["x"] * 13, "column 'alcohol': 'x' is not a number like 1234.5"),
         ([1e300] * 13, "column 'alcohol': '1e+300' is too large to standardize"),
         ({"alcohol": 1.0}, "the row has no column 'malic_acid'"),
         ([float("inf")] * 13, "column 'alcohol': 'inf' is not finite"),
-        (np.full(13, 1j), "a value must be a number, a text or a date, not complex"),
         ("x" * 13, "a row must be a mapping or a sequence, not str"),
     ]
     for row, message in cases:

@@ -18,7 +18,6 @@ import torch
 
 from darts.api import SearchRun
 from darts.escaping import for_html
-from darts.judging.devices.latency_model import LinearModel
 from darts.judging.devices.memory import memory
 from darts.spaces import parse_genotype
 from darts.spaces.nas201 import Nas201
@@ -32,14 +31,6 @@ TINY = (
 )
 
 
-def phone(path: Path) -> Path:
-    """Write a latency model that counts operations; 3x3 convolutions are slow."""
-    times = {"nor_conv_3x3": 3.0, "nor_conv_1x1": 1.0, "avg_pool_3x3": 0.5}
-    weights = {f"count.cell.{name}": time for name, time in times.items()}
-    LinearModel("nas201", "phone", "ridge", "operations", 1.0, weights, []).save(path)
-    return path
-
-
 def network(summary: Any, **sizes: int) -> torch.nn.Module:
     space = Nas201(**{"channels": 2, "cells": 1} | sizes)
     return space.network(parse_genotype(summary["genotype"]), classes=10, in_channels=3).eval()
@@ -48,7 +39,7 @@ def network(summary: Any, **sizes: int) -> torch.nn.Module:
 @pytest.mark.slow
 def test_the_network_of_a_search_keeps_all_limits(tmp_path: Path) -> None:
     limits = ("limit.parameters=1480", "limit.ram_kb=1.5", "limit.bits=8", "limit.latency_ms=5")
-    device = f"limit.device={phone(tmp_path / 'phone.json')}"
+    device = f"limit.device={commands.phone(tmp_path)}"
     done = commands.run("search", tmp_path / "run", *TINY, *limits, device)
     summary = done.json("summary.json")
     net = network(summary)
@@ -109,7 +100,7 @@ def test_a_lookup_table_of_other_sizes_is_refused(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_penalty_by_a_latency_model_prefers_fast_operations(tmp_path: Path) -> None:
     """The penalty is larger than the loss, so the expected latency falls to its target."""
-    model = phone(tmp_path / "phone.json")
+    model = commands.phone(tmp_path)
     words = ("epochs=30", "arch_optimizer.lr=0.1", "arch_optimizer.weight_decay=0")
     penalty = ("penalty.latency=0.002", "penalty.weight=50", f"penalty.device={model}")
     done = commands.run("search", tmp_path / "run", *TINY, *words, *penalty)

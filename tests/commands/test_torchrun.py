@@ -226,24 +226,3 @@ def test_a_dry_run_on_two_ranks_leaves_no_thread_behind(tmp_path: Path) -> None:
     out, _ = run_on_two_ranks(str(script), *RUNS["search"], "dry_run=true", cwd=folder)
     assert out.count("estimated_time") == 1
     assert list(folder.iterdir()) == []
-
-
-@pytest.mark.slow
-def test_numbers_are_predicted_alike_by_two_ranks_and_one_process(tmp_path: Path) -> None:
-    """With three validation samples, the second rank scores a single one, which has no R2."""
-    rows = [f"{k % 7},{k % 5},{3 * (k % 7) - (k % 5)}" for k in range(24)]
-    table = tmp_path / "table.csv"
-    table.write_text("\n".join(["a,b,y", *rows]))
-    arguments = [
-        "task=regression", "dataset=csv", f"dataset.root={table}", "space=mlp", "epochs=2",
-        'genotype={"space": "mlp", "layers": ["relu_16"]}', "validation=0.15", "device=cpu",
-        "loader.batch_size=8", "tracking.figures=false", NO_TENSORBOARD,
-    ]  # fmt: skip
-    work = tmp_path / "work"
-    work.mkdir()
-    run_on_two_ranks("retrain", *arguments, f"hydra.run.dir={tmp_path / 'two'}", cwd=work)
-    commands.call("retrain", [*arguments, f"hydra.run.dir={tmp_path / 'one'}"])
-    rows_of = [read_metrics(tmp_path / name / "metrics.jsonl") for name in ("one", "two")]
-    for one, two in zip(*rows_of, strict=True):
-        for name in ("train_mae", "train_loss", "valid_r2", "valid_rmse", "valid_mae"):
-            assert two[name] == pytest.approx(one[name], rel=1e-3, abs=1e-4), name

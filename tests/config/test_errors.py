@@ -71,7 +71,6 @@ ERRORS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     (RETRAIN, ("genotype=''",), ("genotype is empty",)),
     (RETRAIN, ("genotype=runs/search/x",), ("runs/search/x", "darts genotypes")),
     (RETRAIN, ("genotype=.",), ("genotype='.'", "genotype.json")),
-    (RETRAIN, ("genotype=Genotype(${oc.env:HOME})",), ("enotype",)),
     ("evaluate", (), ("checkpoint must be given",)),
     ("export", ("checkpoint=nowhere.pt",), ("checkpoint='nowhere.pt'", "directory of a run")),
     ("compare", ("baselines=[luck]",), ("'luck'", "random, random_search", "random_sharing")),
@@ -84,7 +83,6 @@ ERRORS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     (SEARCH, ("name=a/../../../x",), ("name='a/../../../x'", "a folder gets this name")),
     (SEARCH, (f"name={'x' * 300}",), ("name='xxx", "at most 200 bytes")),
     (SEARCH, ("resume=nowhere",), ("resume='nowhere'", "overrides.json")),
-    # Budgets of dry runs.
     # Overrides with syntax errors.
     (SEARCH, ("epochs",), ("'epochs'", "missing EQUAL", "key=value")),
     (SEARCH, ("=3",), ("'=3'",)),
@@ -101,20 +99,18 @@ def no_data(monkeypatch: pytest.MonkeyPatch) -> None:
 FREQUENT = {"start=nowhere", "optimizer.learning_rate=0.1", "dataset=cifar"}
 
 
-def cases() -> list[Any]:
-    """Return every third error and frequent ones; the others are slow tests."""
-    return [
+@pytest.mark.usefixtures("no_data")
+@pytest.mark.parametrize(
+    ("command", "arguments", "named"),
+    [
         pytest.param(
             *case,
             id=f"{case[0]} {' '.join(case[1])}",
             marks=[] if index % 3 == 0 or FREQUENT & {*case[1]} else pytest.mark.slow,
         )
         for index, case in enumerate(ERRORS)
-    ]
-
-
-@pytest.mark.usefixtures("no_data")
-@pytest.mark.parametrize(("command", "arguments", "named"), cases())
+    ],
+)
 def test_error_is_one_line(
     refused: Any, command: str, arguments: tuple[str, ...], named: tuple[str, ...]
 ) -> None:

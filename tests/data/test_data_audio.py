@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import struct
 import time
-import wave
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -35,9 +34,7 @@ def write(tmp_path: Path) -> Write:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         tone = np.sin(2 * np.pi * pitch * np.arange(round(rate * seconds)) / rate)
-        with wave.open(str(path), "wb") as file:
-            file.setparams((1, 2, rate, 0, "NONE", ""))
-            file.writeframes((tone * 16000).astype("<i2").tobytes())
+        soundfile.write(path, (tone * 16000).astype("<i2"), rate)
         return path
 
     return write
@@ -242,7 +239,6 @@ DATA = chunk(b"data", bytes(8))
     [
         (b"", "Format not recognised"),
         (riff(format_chunk()), "No 'data' chunk marker"),
-        (riff(format_chunk(), DATA)[:-3], "it is truncated"),
         (riff(format_chunk(), chunk(b"data", b"")), "it has no samples"),
         (
             riff(format_chunk(3, bits=32), chunk(b"data", struct.pack("<2f", 1.0, math.nan))),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -219,35 +219,23 @@ def test_other_files_are_not_loaded_as_splits(tmp_path: Path) -> None:
             load_split(tmp_path / f"{name}.npz")
 
 
-@pytest.fixture
-def loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the data sets that are loaded from now on."""
-    names: list[str] = []
-    load = data_module.load
-
-    def record(name: str, **options: Any) -> object:
-        names.append(name)
-        return load(name, **options)
-
-    monkeypatch.setattr(data_module, "load", record)
-    return names
-
-
 def source(*overrides: str) -> object:
     config = compose("retrain", ["genotype=DARTS_V2", "dataset=synthetic", *overrides])
     return make_data_module(config, Ranks()).source
 
 
-def test_a_block_loads_each_data_set_once(loaded: list[str]) -> None:
+def test_a_block_loads_each_data_set_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    loads = Mock(wraps=data_module.load)
+    monkeypatch.setattr(data_module, "load", loads)
     with keep_data():
         first = source()
         assert source("seed=5", "loader.batch_size=8") is first
         other = source("dataset.samples=40")
         assert other is not first
         assert source("dataset.samples=40") is other
-    assert len(loaded) == 2
+    assert loads.call_count == 2
     assert source() is not first
-    assert len(loaded) == 3
+    assert loads.call_count == 3
 
 
 def test_both_loaders_read_all_samples_in_orders_of_their_own() -> None:

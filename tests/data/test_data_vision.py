@@ -13,12 +13,12 @@ import urllib.request
 import warnings
 from email.message import Message
 from pathlib import Path
-from typing import Any
 from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
+from damage import Call
 from load_errors import load_error
 from published_files import MAKE, make_cifar10, make_cifar100, rows
 
@@ -96,18 +96,14 @@ class Answer(io.BytesIO):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_downloads_happen_once(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    root, fetched = tmp_path / "data", []
+    root = tmp_path / "data"
     content = publish(name, tmp_path / "store", monkeypatch)
-
-    def download(request: urllib.request.Request) -> Answer:
-        fetched.append(request.full_url)
-        return Answer(content[request.full_url])
-
+    download = Mock(side_effect=lambda request: Answer(content[request.full_url]))
     monkeypatch.setattr("torch.hub.urlopen", download)
     for _ in range(2):
         with pytest.warns(UserWarning, match="differ"):
             load(name, root=root, verify=False)
-    assert fetched == [*content]
+    assert [call.args[0].full_url for call in download.call_args_list] == [*content]
     assert not list(root.rglob("*.partial"))
 
 
@@ -148,16 +144,6 @@ def test_invalid_labels_are_reported_as_damage(tmp_path: Path) -> None:
             pytest.raises(ValueError, match="test_batch is damaged"),
         ):
             load("cifar10", root=tmp_path, download=False, verify=False)
-
-
-class Call:
-    """An object whose unpickling calls ``function(*arguments)``."""
-
-    def __init__(self, function: Any, *arguments: Any) -> None:
-        self.call = function, arguments
-
-    def __reduce__(self) -> Any:
-        return self.call
 
 
 def python2_pickle(rows: np.ndarray) -> bytes:

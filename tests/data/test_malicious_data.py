@@ -8,7 +8,6 @@ import os
 import resource
 import struct
 import time
-import wave
 import zlib
 from collections.abc import Callable
 from functools import partial
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from damage import damage, restore
 from PIL import Image
 from published_files import MAKE
@@ -137,9 +137,7 @@ def make_recordings(folder: Path) -> tuple[Path, Read]:
         for number in range(5):
             path = folder / "recordings" / kind / f"{number}.wav"
             path.parent.mkdir(parents=True, exist_ok=True)
-            with wave.open(str(path), "wb") as file:
-                file.setparams((2, 2, 4000, 0, "NONE", ""))
-                file.writeframes(rng.bytes(800))
+            soundfile.write(path, rng.integers(-(2**15), 2**15, (200, 2), dtype=np.int16), 4000)
     (folder / "recordings" / "a" / "x.wav").write_bytes(path.read_bytes())
     return folder / "recordings" / "a" / "x.wav", read_recordings
 
@@ -257,7 +255,7 @@ def test_damaged_files_are_loaded_or_one_line(kind: str, count: int, tmp_path: P
     path, read = KINDS[kind](tmp_path)
     whole = path.read_bytes()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    messages: list[str] = []
+    refusals: list[str] = []
     for seed in range(count):
         if path.suffix == ".gz" and seed % 2:  # damage behind the checksum of the compression
             path.write_bytes(gzip.decompress(whole))
@@ -266,22 +264,15 @@ def test_damaged_files_are_loaded_or_one_line(kind: str, count: int, tmp_path: P
         else:
             damage(path, seed)
         begin = time.perf_counter()
-        messages.append(message_of(read, path))
+        try:
+            read(path)
+        except (ValueError, OSError) as error:
+            refusals.append(str(error))
         assert time.perf_counter() - begin < 60, seed
         restore(path, whole)
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert (after - before) / 1024 < 1500  # MiB
-    refusals = [message for message in messages if message]
     assert all(len(message.splitlines()) == 1 for message in refusals)
     # An error that only the whole data set shows names the data set.
     named = (str(tmp_path), "documents:", "pairs:")
     assert [m for m in refusals if not any(name in m for name in named)] == []
-
-
-def message_of(read: Read, path: Path) -> str:
-    """Return the message of the error of a file, or nothing if it loads."""
-    try:
-        read(path)
-    except (ValueError, OSError) as error:
-        return str(error)
-    return ""

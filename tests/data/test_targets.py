@@ -10,6 +10,7 @@ import pytest
 import torch
 from load_errors import load_error
 from PIL import Image
+from test_data_csv import write as table
 from torch import Tensor
 from torch.utils.data import Subset, TensorDataset
 
@@ -17,12 +18,6 @@ from darts.data import load
 from darts.data.source import Source
 from darts.data.targets import CLASSES, LABELS, NUMBERS, TargetScale, strata
 from darts.data.torch_datasets import store
-
-
-def table(folder: Path, header: str, *rows: str, name: str = "table.csv") -> Path:
-    path = folder / name
-    path.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
-    return path
 
 
 def test_restored_numbers_equal_the_original_ones() -> None:

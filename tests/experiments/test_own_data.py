@@ -7,7 +7,6 @@ import csv
 import hashlib
 import itertools
 import json
-import wave
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
@@ -21,6 +20,7 @@ import own_data_table
 import pytest
 import records
 import runs
+import soundfile
 import torch
 from own_data_result import Limits
 from own_data_samples import correct_samples, paired_interval, unpaired_interval
@@ -61,10 +61,8 @@ def published(folder: Path) -> Path:
     for digit in range(2):
         for index in range(10):
             path = folder / "fsdd" / "recordings" / f"{digit}_ann_{index}.wav"
-            with wave.open(str(path), "wb") as recording:
-                recording.setparams((1, 2, 8000, 0, "NONE", ""))
-                tone = np.sin(np.arange(4000) * (0.2 + digit)) * 8000 + random.normal(0, 100, 4000)
-                recording.writeframes(tone.astype("<i2").tobytes())
+            tone = np.sin(np.arange(4000) * (0.2 + digit)) * 8000 + random.normal(0, 100, 4000)
+            soundfile.write(path, tone.astype("<i2"), 8000)
     return folder
 
 
@@ -262,17 +260,13 @@ def test_training_keeps_the_best_epoch_and_the_time_limit():
     assert epochs == 1
 
 
-def read(folder: Path) -> list[tuple[str, np.ndarray]]:
-    files = sorted(folder.glob("*/*.png"))
-    return [(path.parent.name, np.asarray(Image.open(path))) for path in files]
-
-
 def test_the_class_of_added_images_is_the_sum_of_their_labels(tmp_path):
     labels = np.arange(10)
     images = np.broadcast_to(10 * labels[:, None, None], (10, 4, 4)).astype(np.uint8)
     splits = {"train": (images[:8], labels[:8]), "test": (images[8:], labels[8:])}
     own_data_images._write_added(tmp_path, splits, {"train": 200, "test": 0})
-    written = read(tmp_path / "train")
+    files = sorted((tmp_path / "train").glob("*/*.png"))
+    written = [(path.parent.name, np.asarray(Image.open(path))) for path in files]
     assert len(written) == 200
     assert len({name for name, _ in written}) > 15
     for name, pixels in written:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
-import pickle
 import socket
 import sqlite3
 import struct
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -19,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from damage import Call
 
 from darts.config import config_digest
 from darts.training.checkpoint import FORMATS, load_checkpoint, save_checkpoint
@@ -39,16 +37,6 @@ class Trap:
     def code(self) -> str:
         """A Python expression that creates the marker."""
         return f"__import__('pathlib').Path({str(self.marker)!r}).touch()"
-
-
-class Payload:
-    """An object whose unpickling creates the marker."""
-
-    def __init__(self, trap: Trap) -> None:
-        self.trap = trap
-
-    def __reduce__(self) -> tuple[Callable[[str], object], tuple[str]]:
-        return exec, (self.trap.code,)
 
 
 @dataclass(frozen=True)
@@ -80,9 +68,8 @@ def replace_by(kind: str, name: str, directory: Path, trap: Trap) -> None:
         path.symlink_to(targets[kind.removeprefix("link to ")])
 
 
-def write(name: str, content: bytes | str, directory: Path, trap: Trap) -> None:
-    text = content.encode() if isinstance(content, str) else content
-    (directory / name).write_bytes(text)
+def write_genotype(text: str, directory: Path, trap: Trap) -> None:
+    (directory / "genotype.json").write_text(text.replace("CODE", trap.code))
 
 
 def begin_with(config: str | None, overrides: list[str], directory: Path, trap: Trap) -> None:
@@ -112,12 +99,9 @@ def edit_checkpoint(change: Callable[[dict[str, Any]], None], directory: Path, t
     save_checkpoint(file, "search", content)
 
 
-def pickled(protocol: int, name: str, directory: Path, trap: Trap) -> None:
-    (directory / name).write_bytes(pickle.dumps(Payload(trap), protocol))
-
-
 def pickled_archive(directory: Path, trap: Trap) -> None:
-    torch.save({"kind": "search", "x": Payload(trap)}, directory / "checkpoint.safetensors")
+    content = {"kind": "search", "x": Call(exec, trap.code)}
+    torch.save(content, directory / "checkpoint.safetensors")
 
 
 def header(entries: dict[str, object], text: str, directory: Path, trap: Trap) -> None:
@@ -126,16 +110,6 @@ def header(entries: dict[str, object], text: str, directory: Path, trap: Trap) -
     data = json.dumps({**metadata, **entries}).encode()
     file = directory / "checkpoint.safetensors"
     file.write_bytes(len(data).to_bytes(8, "little") + data)
-
-
-def bomb(name: str, directory: Path, trap: Trap) -> None:
-    """Write an archive whose members decompress to a GiB of zeros each."""
-    zeros = bytes(2**24)
-    with zipfile.ZipFile(directory / name, "w", zipfile.ZIP_DEFLATED) as archive:
-        for member in ("archive/data.pkl", "train.npy"):
-            with archive.open(member, "w", force_zip64=True) as file:
-                for _ in range(64):
-                    file.write(zeros)
 
 
 def overlapping(name: str, directory: Path, trap: Trap) -> None:
@@ -150,17 +124,8 @@ def overlapping(name: str, directory: Path, trap: Trap) -> None:
     file.write_bytes(data[:start] + entries * count + tail)
 
 
-def lying_header(directory: Path, trap: Trap) -> None:
-    """Write a ``split.npz`` whose header announces an array of a terabyte."""
-    header = io.BytesIO()
-    terabyte = {"descr": "<i8", "fortran_order": False, "shape": (2**37,)}
-    np.lib.format.write_array_header_1_0(header, terabyte)
-    with zipfile.ZipFile(directory / "split.npz", "w") as archive:
-        archive.writestr("train.npy", header.getvalue())
-
-
 def pickled_array(directory: Path, trap: Trap) -> None:
-    np.savez(directory / "split.npz", train=np.array([Payload(trap)], dtype=object))
+    np.savez(directory / "split.npz", train=np.array([Call(exec, trap.code)], dtype=object))
 
 
 def study_attribute(directory: Path, trap: Trap) -> None:
@@ -190,7 +155,6 @@ SPECIAL = ("pipe", "socket", "folder", "link to zeros", "link to precious file",
 TARGET = "{_target_: builtins.exec, _args_: ['CODE']}"
 # tests/config/test_resumed_run.py and tests/test_files.py try further ones.
 OVERRIDES = {
-    "an added callback": f"+hydra.callbacks.x={TARGET}",
     "a resolver": "name=${oc.decode:MARKER}",
     "an absolute name": "name=/etc/cron.d/x",
     "an escape sequence": f"name={ESCAPE}",
@@ -218,15 +182,12 @@ EDITS = {  # replacements in the text of config.yaml
 }
 GENOTYPES = {
     "a call": "Genotype(normal=CODE, normal_concat=[2], reduce=[], reduce_concat=[2])",
-    "a comprehension": "Genotype(normal=[CODE for _ in [1]], normal_concat=[2])",
     "a space": '{"space": "../../evil", "layers": []}',
     "a space of builtins": '{"space": "__class__", "layers": []}',
     "a large layer": '{"space": "mlp", "layers": ["relu_99999999999"]}',
     "many layers": json.dumps({"space": "mlp", "layers": ["relu_8"] * 1_000_000}),
     "an operation": '{"space": "mlp", "layers": ["CODE"]}',
     "a secret": json.dumps({"space": ENV, "layers": [ENV]}),
-    "nesting": "[" * 100_000,
-    "a long number": '{"space": "mlp", "layers": 1' + "0" * 100_000 + "}",
     "markup": '{"space": "mlp", "layers": ["$\\\\frac{1}{0}$", "<script>"]}',
     "an escape sequence": json.dumps({"space": ESCAPE, "layers": []}),
 }
@@ -240,7 +201,6 @@ CHECKPOINTS: dict[str, Callable[[dict[str, Any]], None]] = {
     "a text as random state": lambda saved: saved["random"].update(torch="x"),
     "a number as state": lambda saved: saved.update(searcher=7),
 }
-SVG = '<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script><a href="file:///x"/></svg>'
 SUMMARIES: dict[str, tuple[str, object]] = {
     "a script": ("name", "<script>alert(1)</script>"),
     "an escape sequence": ("name", ESCAPE),
@@ -272,8 +232,8 @@ def attacks() -> Iterator[tuple[str, Attack]]:
             yield f"evaluate, {title}", Attack(attack, *evaluated)
     validate, complete = ("validate={}/genotype.json",), ("search", True)
     for title, text in GENOTYPES.items():
-        change_text = partial(_write_code, "genotype.json", text)
-        yield f"genotype: {title}", Attack(change_text, "genotypes", complete, validate)
+        attack = partial(write_genotype, text)
+        yield f"genotype: {title}", Attack(attack, "genotypes", complete, validate)
     for kind in SPECIAL:
         attack = partial(replace_by, kind, "genotype.json")
         yield f"genotype: {kind}", Attack(attack, "genotypes", complete, validate)
@@ -287,8 +247,6 @@ def attacks() -> Iterator[tuple[str, Attack]]:
     report, out = ("retrain", True), ("{}", "out={}.html")
     for title, (key, value) in SUMMARIES.items():
         yield f"summary: {title}", Attack(partial(set_summary, key, value), "report", report, out)
-    plant = partial(write, "confusion_test.svg", SVG)
-    yield "figure: a script", Attack(plant, "report", report, out)
     yield "modules", Attack(plant_modules)
     yield "modules, report", Attack(plant_modules, "report", report, out)
 
@@ -298,19 +256,10 @@ def _archives() -> Iterator[tuple[str, Callable[[Path, Trap], None]]]:
     text = json.dumps({"format": FORMATS["search"], "kind": "search"})
     huge = {"dtype": "F32", "shape": [2**38], "data_offsets": [0, 2**40]}
     escape = json.dumps({"format": ESCAPE, "kind": "search"})
-    yield "a pickle as checkpoint", partial(pickled, 2, "checkpoint.safetensors")
     yield "an archive of torch.save as checkpoint", pickled_archive
-    yield "a decompression bomb as checkpoint", partial(bomb, "checkpoint.safetensors")
     yield "a huge tensor in the checkpoint", partial(header, {"a": huge}, text)
     yield "a nested text in the checkpoint", partial(header, {}, "[" * 10**6)
     yield "many values in the checkpoint", partial(header, {}, f"[{'{},' * 5_000_000}1]")
     yield "an escape sequence in the checkpoint", partial(header, {}, escape)
-    yield "a pickle as split", partial(pickled, 2, "split.npz")
     yield "a pickle in the split", pickled_array
-    yield "a decompression bomb as split", partial(bomb, "split.npz")
     yield "a split with overlapping members", partial(overlapping, "split.npz")
-    yield "a false header in the split", lying_header
-
-
-def _write_code(name: str, text: str, directory: Path, trap: Trap) -> None:
-    write(name, text.replace("CODE", trap.code), directory, trap)

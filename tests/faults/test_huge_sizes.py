@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -23,35 +22,23 @@ RUNS = {
 HUGE = 100_000  # channels; one convolution between as many has 40 GB
 
 
-def resume(command: str, directory: Path, *more: str) -> None:
-    os.chdir(directory.parent)
-    tiny_runs.run(command, f"resume={directory}", *more)
-
-
-def widen(command: str, directory: Path) -> None:
-    """Ask for many channels in all files, with valid digests."""
-    file = directory / "config.yaml"
-    text = file.read_text()
-    assert text.count("channels: 1\n") == 1
-    text = text.replace("channels: 1\n", f"channels: {HUGE}\n")
-    file.write_text(text)
-    record = read_json(directory / "overrides.json")
-    record["config_digest"] = config_digest(text)
-    write_json(directory / "overrides.json", record)
-    content = load_checkpoint(directory / "checkpoint.safetensors")
-    content["config"]["space"]["channels"] = HUGE
-    save_checkpoint(directory / "checkpoint.safetensors", command, content)
-
-
 @pytest.fixture(scope="module", params=RUNS)
 def widened(request: Any, forks: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
-    """A run of each command without its last file, whose other files ask for a huge network."""
+    """A run of each command without its last file; the others, with valid digests, ask for more."""
     directory = tmp_path_factory.mktemp("huge") / "run"
     words = (*RUNS[request.param], f"hydra.run.dir={directory}")
     ended = forks.call(tiny_runs.run, request.param, *words)
     assert ended.code == 0, ended.err
     (directory / "summary.json").unlink()
-    widen(request.param, directory)
+    text = (directory / "config.yaml").read_text()
+    assert text.count("channels: 1\n") == 1
+    text = text.replace("channels: 1\n", f"channels: {HUGE}\n")
+    (directory / "config.yaml").write_text(text)
+    record = read_json(directory / "overrides.json") | {"config_digest": config_digest(text)}
+    write_json(directory / "overrides.json", record)
+    content = load_checkpoint(directory / "checkpoint.safetensors")
+    content["config"]["space"]["channels"] = HUGE
+    save_checkpoint(directory / "checkpoint.safetensors", request.param, content)
     return request.param, directory
 
 
@@ -61,7 +48,7 @@ def test_a_huge_network_is_refused_before_it_is_allocated(
 ) -> None:
     command, directory = widened
     before = {path.name: path.read_bytes() for path in directory.iterdir()}
-    ended = forks.call(resume, command, directory, *more)
+    ended = forks.call(tiny_runs.run, command, f"resume={directory}", *more)
     assert one_line_problems(ended, {2}, "do not fit the network") == []
     assert str(directory / "checkpoint.safetensors") in ended.err
     assert ended.peak_bytes < 10**9

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import tiny_runs
-from file_calls import Call, Send
+from file_calls import Send
 from waiting import wait_for
 
 from darts.training.checkpoint import load_checkpoint
@@ -18,25 +18,21 @@ NOTICE = "stopping after this step; Ctrl-C again to abort"
 ENDLESS = ("search", *tiny_runs.RUNS["search"], "epochs=100000")
 
 
-def problems_of_interrupt(forks: Any, continuation: Any, root: Path, call: Call) -> list[str]:
-    """Send SIGINT to a search before a file-system call; return what is wrong."""
-    watched = (root, Send(call.number, signal.SIGINT))
-    ended = forks.call(tiny_runs.start, "search", root, watched=watched)
-    lines = [line for line in ended.err.splitlines() if line]
-    if ended.code == 0:  # the signal came too late: the run was about to end
-        problems = [] if call.path == "summary.json" or NOTICE in lines else [ended.err]
-    else:
-        allowed = ([NOTICE], [line for line in lines if "aborted by Ctrl-C" in line])
-        problems = [] if ended.code == 130 and len(lines) == 1 and lines in allowed else lines
-    problems += continuation.problems("search", root)
-    return problems
-
-
 def interrupt_at(forks: Any, continuation: Any, folder: Path, start: int, stride: int) -> None:
+    """Send SIGINT to a search before some file-system calls; each time, it must end and resume."""
     failed = {}
     calls = continuation.uninterrupted("search").calls[start::stride]
     for call in calls:
-        problems = problems_of_interrupt(forks, continuation, folder / f"{call.number}", call)
+        root = folder / f"{call.number}"
+        watched = (root, Send(call.number, signal.SIGINT))
+        ended = forks.call(tiny_runs.start, "search", root, watched=watched)
+        lines = [line for line in ended.err.splitlines() if line]
+        if ended.code == 0:  # the signal came too late: the run was about to end
+            problems = [] if call.path == "summary.json" or NOTICE in lines else [ended.err]
+        else:
+            allowed = ([NOTICE], [line for line in lines if "aborted by Ctrl-C" in line])
+            problems = [] if ended.code == 130 and len(lines) == 1 and lines in allowed else lines
+        problems += continuation.problems("search", root)
         if problems:
             failed[str(call)] = problems
     print(f"{len(calls)} interrupts")

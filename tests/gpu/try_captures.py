@@ -100,10 +100,6 @@ def failure() -> str:
     return ""
 
 
-def draw_on_gpu() -> Tensor:
-    return torch.rand(2, device=GPU)
-
-
 def steps() -> dict[str, object]:
     three = [batch(1.0)] * 3
     return {
@@ -113,8 +109,10 @@ def steps() -> dict[str, object]:
         "obstacle": take(Step(), *three, obstacle="of a rule"),
         "Python draws": take(Step(random.random), *three),
         "the CPU draws": take(Step(lambda: torch.rand(())), *three),
-        "the GPU draws": take(Step(draw_on_gpu), *three),
-        "the GPU repeats": take(Step(draw_on_gpu), *three, repeats_draws=True),
+        "the GPU draws": take(Step(lambda: torch.rand(2, device=GPU)), *three),
+        "the GPU repeats": take(
+            Step(lambda: torch.rand(2, device=GPU)), *three, repeats_draws=True
+        ),
         "another factor": change_factor(),
     }
 

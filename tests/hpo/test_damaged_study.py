@@ -14,6 +14,7 @@ from typing import Any
 
 import optuna
 import pytest
+from damage import Call
 from fake_runs import NUMBERS, SlowJudge
 from slow_cases import slow_except
 
@@ -34,7 +35,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> StudyPlan:
     plan.config.judge = SlowJudge(seconds=0)
     study = plan.open()
     Supervisor(plan, study, lambda trial: None).run()
-    close(study)
+    study._storage._backend.engine.dispose()  # type: ignore[attr-defined]
     return dataclasses.replace(plan, max_trials=8)
 
 
@@ -45,10 +46,6 @@ def plan_copy(original: StudyPlan, tmp_path: Path) -> StudyPlan:
     storage = f"sqlite:///{tmp_path}/study.db"
     config = dataclasses.replace(original.config)
     return dataclasses.replace(original, config=config, directory=tmp_path, storage=storage)
-
-
-def close(study: optuna.Study) -> None:
-    study._storage._backend.engine.dispose()  # type: ignore[attr-defined]
 
 
 def database(plan: StudyPlan) -> Path:
@@ -66,7 +63,7 @@ def read(plan: StudyPlan) -> list[Any]:
     try:
         return read_trials(plan, study)
     finally:
-        close(study)
+        study._storage._backend.engine.dispose()  # type: ignore[attr-defined]
 
 
 def refusal(plan: StudyPlan) -> str:
@@ -102,28 +99,16 @@ def test_a_journal_which_may_name_files_to_delete_is_refused(plan_copy: StudyPla
     assert "the creation of the study was interrupted; delete it and" in refusal(plan_copy)
 
 
-class Malicious:
-    def __init__(self, file: Path) -> None:
-        self._file = file
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (str(self._file),)
-
-
-def plant(plan: StudyPlan, trap: Path) -> None:
-    """Store a pickle that creates ``trap`` as attributes of a trial and of the study."""
-    text = pickle.dumps(Malicious(trap)).hex()
+@pytest.mark.parametrize("strategy", slow_except(STRATEGIES, ("cmaes",)))
+def test_a_pickle_is_never_loaded(plan_copy: StudyPlan, tmp_path: Path, strategy: str) -> None:
+    """The attributes of a trial and of the study have a pickle that would create a folder."""
+    trap = tmp_path / "trap"
+    text = pickle.dumps(Call(os.mkdir, str(trap))).hex()
     for kind, number in (("trial", 4), ("study", 1)):
         columns = f"{kind}_system_attributes ({kind}_id, key, value_json)"
         for name in ("cma:optimizer:0", "NSGAIISampler:generation", "pickle"):
             values = (number, name, f'"{text}"')
-            execute(plan, f"INSERT INTO {columns} VALUES (?, ?, ?)", *values)
-
-
-@pytest.mark.parametrize("strategy", slow_except(STRATEGIES, ("cmaes",)))
-def test_a_pickle_is_never_loaded(plan_copy: StudyPlan, tmp_path: Path, strategy: str) -> None:
-    trap = tmp_path / "trap"
-    plant(plan_copy, trap)
+            execute(plan_copy, f"INSERT INTO {columns} VALUES (?, ?, ?)", *values)
     plan_copy.config.strategy = STRATEGIES[strategy]()
     study = plan_copy.open(existing=True)
     worker = Worker(plan_copy, study)

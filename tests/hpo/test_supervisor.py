@@ -160,9 +160,6 @@ def test_running_trials_in_a_shared_database_belong_to_other_commands(
     assert trial_state(study.trials[claimed.number]) == "running"
 
 
-TABLE = ("experiment=nas201_table", "strategy=random")
-
-
 def run(plan: StudyPlan) -> list[Any]:
     study = plan.open()
     Supervisor(plan, study, ignore).run()
@@ -239,8 +236,8 @@ def test_a_predicted_latency_can_be_an_objective(table: Path, tmp_path: Path) ->
     model = LinearModel("nas201", "phone", "ridge", "operations", 1.0, weights, [])
     model.save(tmp_path / "phone.json")
     limit = ("limit.latency_ms=100", f"limit.device={tmp_path / 'phone.json'}")
-    words = (f"benchmark.table={table}", "budget.trials=4", "costs=[latency_ms]")
-    plan = planned(tmp_path, *TABLE, *words, *limit)
+    words = ("experiment=nas201_table", "strategy=random", f"benchmark.table={table}")
+    plan = planned(tmp_path, *words, "budget.trials=4", "costs=[latency_ms]", *limit)
     for trial in run(plan):
         genotype = plan.space.genotype(dict(trial.params))
         assert trial.values[1] == 1 + 2 * genotype.count("nor_conv_3x3")

@@ -42,24 +42,20 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def slow_scores(searched: Path, genotype: Genotype, scorer: OneShotScorer) -> tuple[float, float]:
-    """Return accuracy and loss with one-hot weights and mean batch-norm statistics."""
-    net = EdgewiseSupernet(channels=2, cells=1, classes=10, in_channels=3)  # the slow oracle
-    state = load_checkpoint(searched / "checkpoint.safetensors")["searcher"]["net"]
-    net.load_state_dict(unfuse_state_dict(state))
-    weights = torch.zeros(len(EDGES), len(PRIMITIVES))
-    for row, name in enumerate(genotype.operations):
-        weights[row, PRIMITIVES.index(name)] = 1
-    return slow_path_score(net, {"cell": weights}, scorer._calibration, scorer._valid.epoch(0))
-
-
 def test_scores_match_the_calibrated_path_of_the_edgewise_supernet(searched: Path) -> None:
     scorer = OneShotScorer(searched, BATCHES)
     assert len(scorer._calibration) == BATCHES
+    state = load_checkpoint(searched / "checkpoint.safetensors")["searcher"]["net"]
     for index in (15624, 77, 4321, 0):
         genotype = Genotype.from_index(index)
         found = scorer.scores(genotype)
-        accuracy, loss = slow_scores(searched, genotype, scorer)
+        net = EdgewiseSupernet(channels=2, cells=1, classes=10, in_channels=3)  # the slow oracle
+        net.load_state_dict(unfuse_state_dict(state))
+        weights = {"cell": torch.zeros(len(EDGES), len(PRIMITIVES))}
+        for row, name in enumerate(genotype.operations):
+            weights["cell"][row, PRIMITIVES.index(name)] = 1
+        batches = scorer._calibration, scorer._valid.epoch(0)
+        accuracy, loss = slow_path_score(net, weights, *batches)
         assert found["valid_accuracy"] == pytest.approx(accuracy)
         assert found["valid_loss"] == pytest.approx(loss, rel=1e-4)
     # Scores do not depend on the genotypes scored before.

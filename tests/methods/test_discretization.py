@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from fake_supernet import FakeSupernet, Interrupted, Masks, additive, random_values
+from oracles.comparing import derive_cell
 from tiny_search import context_and_supernet, make_searcher
 from torch import Tensor
 
@@ -37,28 +38,14 @@ def tables(seed: int, favor: float = 3.0) -> dict[str, Tensor]:
     return dict(zip(("normal", "reduce"), alphas.softmax(-1), strict=True))
 
 
-def derive_cell(table: list[list[float]]) -> list[tuple[float, int, int, str]]:
-    """Return probability, edge, node and operation of the edges that a cell keeps."""
-    kept = []
-    first = 0
-    for node in range(2, 6):
-        best = []
-        for edge in range(first, first + node):
-            column = max(range(1, 8), key=lambda c: table[edge][c])
-            best.append((table[edge][column], edge, node, PRIMITIVES[column]))
-        kept += sorted(best, reverse=True)[:2]
-        first += node
-    return kept
-
-
 def slow(table: Tensor, limit: int) -> set[tuple[int, str]]:
     """Return edges and operations of the normal cell; remove the weakest skip and repeat."""
     rows = [list(row) for row in table.tolist()]
     while True:
-        kept = derive_cell(rows)
-        skips = sorted(entry for entry in kept if entry[3] == "skip_connect")
+        kept = derive_cell(rows, 4)
+        skips = sorted(entry for entry in kept if entry[2] == "skip_connect")
         if len(skips) <= limit:
-            return {(edge, name) for _, edge, _, name in kept}
+            return {(edge, name) for _, edge, name in kept}
         rows[skips[0][1]][SKIP] = 0.0
 
 
@@ -104,27 +91,21 @@ def test_skip_limit_counts_identity_blocks_of_transformers() -> None:
         assert genotype_counts(actual)["genotype/blocks/identity"] == limit
 
 
-def strongest_pairs(table: list[list[float]]) -> list[tuple[int, int, str]]:
-    """Return ``(source, node, operation)`` of the two strongest operations into each node."""
-    kept, first = [], 0
-    for node in range(2, 6):
-        pairs = [
-            (table[first + source][column], source, PRIMITIVES[column])
-            for source in range(node)
-            for column in range(1, 8)
-        ]
-        kept += [(source, node, name) for _, source, name in sorted(pairs, reverse=True)[:2]]
-        first += node
-    return kept
-
-
 def test_pairs_keep_the_two_strongest_operations_into_each_node() -> None:
     double = 0
     for seed in range(20):
         probabilities = tables(seed, favor=0)
         genotype = Argmax(edges="pairs").genotype(probabilities, CONTEXT)
         for cell in ("normal", "reduce"):
-            expected = strongest_pairs(probabilities[cell].tolist())
+            table, expected = probabilities[cell].tolist(), []
+            for node in range(2, 6):
+                pairs = sorted(
+                    (table[edge][column], source, PRIMITIVES[column])
+                    for edge, (source, target) in enumerate(CONTEXT.edges[cell])
+                    for column in range(1, 8)
+                    if target == node
+                )
+                expected += [(source, node, name) for _, source, name in pairs[:-3:-1]]
             assert genotype.edges(cell) == expected
             double += sum(a[0] == b[0] for a, b in zip(expected[::2], expected[1::2], strict=True))
     assert double > 5  # both on one edge
@@ -298,8 +279,8 @@ def test_each_edge_keeps_its_most_valuable_operation(seed: int) -> None:
     trained = FakeSupernet("cnn", additive(values))
     genotype = PerturbationSelection(tune=0).final_genotype(trained)
     for cell in ("normal", "reduce"):
-        best = derive_cell(values[cell].tolist())
-        wanted = {(*CONTEXT.edges[cell][edge], name) for _, edge, _, name in best}
+        best = derive_cell(values[cell].tolist(), 4)
+        wanted = {(*CONTEXT.edges[cell][edge], name) for _, edge, name in best}
         assert set(genotype.edges(cell)) == wanted
         kept = trained.context.masks[cell]
         assert kept.sum() == 8

@@ -5,25 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import pytest
 import torch
-from _pytest.mark.structures import ParameterSet
+from slow_cases import slow_except
 from torch import Tensor
 
 
-def mark_slow(cases: Iterable[tuple[Any, ...]], *, except_every: int) -> list[ParameterSet]:
+def mark_slow(cases: Iterable[tuple[Any, ...]], *, except_every: int) -> list[Any]:
     """Mark the cases ``slow``, except the first, the last and every n-th one.
 
     Choose n without a common divisor with the sizes of the parametrized axes, so that the remaining
     cases cover each value of each axis.
     """
-    all_cases = list(cases)
-    return [
-        pytest.param(*case)
-        if index % except_every == 0 or index == len(all_cases) - 1
-        else pytest.param(*case, marks=pytest.mark.slow)
-        for index, case in enumerate(all_cases)
-    ]
+    rows = list(cases)
+    return slow_except(rows, [*rows[::except_every], rows[-1]])
 
 
 def draw(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from darts.methods.bilevel import first_order, unrolled
+from darts.spaces.genotype import PRIMITIVES
 
 EXACT = {"rtol": 1e-9, "atol": 1e-9}
 HYPERGRADIENTS: dict[str, tuple[Any, dict[str, Any]]] = {
@@ -39,6 +40,19 @@ def gradients(net: nn.Module) -> dict[str, Tensor]:
         name: torch.zeros_like(p) if p.grad is None else p.grad.clone()
         for name, p in net.named_parameters()
     }
+
+
+def derive_cell(table: list[list[float]], nodes: int) -> list[tuple[float, int, str]]:
+    """Return probability, edge and operation of the two strongest edges into each node."""
+    kept, first = [], 0
+    for count in range(2, nodes + 2):
+        best = []
+        for edge in range(first, first + count):
+            column = max(range(1, 8), key=lambda c: table[edge][c])
+            best.append((table[edge][column], edge, PRIMITIVES[column]))
+        kept += sorted(best, key=lambda entry: -entry[0])[:2]  # the earlier one of equal edges
+        first += count
+    return kept
 
 
 def slow_path_score(

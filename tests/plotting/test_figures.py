@@ -174,11 +174,6 @@ def highlighted(figure: Any) -> list[str]:
     return [x.get_label() for x in found if to_hex(x.get_color()) == HIGHLIGHT.lower()]
 
 
-def color(figure: Any, name: str) -> str:
-    (line,) = (x for x in figure.axes[0].get_lines() if x.get_label() == name)
-    return str(line.get_color())
-
-
 def labels(figure: Any) -> list[str]:
     return [text.get_text() for text in figure.legends[0].get_texts()]
 
@@ -190,7 +185,8 @@ def test_winner_best_other_and_best_baseline_have_colors_and_labels() -> None:
     scores: Scores = {"found": [0.9], "other": [0.8], "plain": [0.7], "linear": [0.2]}
     figure = draw_race(race(scores), "accuracy", winner="found", baselines=["linear", "plain"])
     assert highlighted(figure) == ["found"]
-    assert [color(figure, name) for name in ("other", "plain", "linear")] == [PRIMARY, NOTE, MUTED]
+    colors = {line.get_label(): line.get_color() for line in figure.axes[0].get_lines()}
+    assert [colors[name] for name in ("other", "plain", "linear")] == [PRIMARY, NOTE, MUTED]
     roles = ["winner: 90.00 %", "best other: 80.00 %", "best baseline: 70.00 %"]
     names = ["found", "other", "plain"]
     assert labels(figure) == [f"{role}\n{name}" for role, name in zip(roles, names, strict=True)]

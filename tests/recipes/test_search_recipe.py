@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from darts.config import Invocation, RetrainConfig, SearchConfig, WeightOptimizerConfig, compose
 from darts.methods.relaxation import Softmax
@@ -68,17 +67,6 @@ def test_the_first_samples_end_with_a_batch_or_the_epoch(tmp_path: Path) -> None
     assert samples[8:16].equal(many.batch(0, 1)[0])
 
 
-def slow_preference(probabilities: dict[str, Tensor]) -> float:
-    """Return the largest ``best / second - 1`` with Python's sort, one edge at a time."""
-    strengths = []
-    for p in probabilities.values():
-        for row in p.double().tolist():
-            kept = sorted((value for value in row if value > 0), reverse=True)
-            if len(kept) > 1:
-                strengths.append(kept[0] / kept[1] - 1)
-    return max(strengths, default=math.inf)
-
-
 @pytest.mark.parametrize("scale", [1e-3, 0.1, 2.0])
 def test_the_clearest_edge_of_all_groups_counts(scale: float) -> None:
     generator = torch.Generator().manual_seed(0)
@@ -88,7 +76,13 @@ def test_the_clearest_edge_of_all_groups_counts(scale: float) -> None:
     }
     probabilities["a"][0, 1:] = 0  # one candidate is left, so this edge has no choice
     probabilities["a"][1, 2:] = 0
-    expected = slow_preference(probabilities)
+    strengths = []
+    for p in probabilities.values():
+        for row in p.double().tolist():
+            kept = sorted((value for value in row if value > 0), reverse=True)
+            if len(kept) > 1:
+                strengths.append(kept[0] / kept[1] - 1)
+    expected = max(strengths)
     assert strongest_preference(probabilities) == pytest.approx(expected, rel=1e-9)
     # Edge weights multiply all candidates of an edge.
     weighted = {group: p * torch.rand(len(p), 1) for group, p in probabilities.items()}
@@ -149,20 +143,15 @@ def part(*words: str) -> LatencyModels:
     return made
 
 
-def models(folder: Path) -> list[str]:
-    """Write a fitted model and a lookup table; return the words that select them."""
-    (folder / "phone.json").write_text("{}")
-    (folder / "phone.csv").write_text("row")
-    (folder / "phone.yaml").write_text("classes: 10")
-    limit = ["limit.latency_ms=3", f"limit.device={folder / 'phone.json'}"]
-    return [*limit, "front.cost=latency_ms", f"front.device={folder / 'phone.csv'}"]
-
-
 @pytest.mark.parametrize(
     ("changed", "key"), [("phone.json", "limit"), ("phone.csv", "front"), ("phone.yaml", "front")]
 )
 def test_a_changed_model_is_refused_on_resume(tmp_path: Path, changed: str, key: str) -> None:
-    words = models(tmp_path)
+    """The files are a fitted model and a lookup table."""
+    for name in ("phone.json", "phone.csv", "phone.yaml"):
+        (tmp_path / name).write_text("as it was")
+    words = ["limit.latency_ms=3", f"limit.device={tmp_path / 'phone.json'}"]
+    words += ["front.cost=latency_ms", f"front.device={tmp_path / 'phone.csv'}"]
     saved = part(*words).state_dict()
     part(*words).load_state_dict(saved)
     (tmp_path / changed).write_text("other")

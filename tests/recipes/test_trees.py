@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -98,15 +99,10 @@ def test_the_best_of_several_settings_wins_and_classes_may_have_one_row(tmp_path
 
 
 def test_a_signal_ends_the_training_after_a_setting(tmp_path: Path) -> None:
-    asked: list[int] = []
-
-    def stopping() -> bool:
-        asked.append(len(asked))
-        return len(asked) == 2
-
+    stopping = Mock(side_effect=[False, True])
     with pytest.raises(Interrupted):
         boost_trees(*table(tmp_path), None, tmp_path, stopping)
-    assert len(asked) == 2
+    assert stopping.call_count == 2
     assert not (tmp_path / FILE).exists()
 
 

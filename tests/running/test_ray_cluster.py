@@ -132,10 +132,6 @@ def started(fake: FakeRay, folder: Path, config: RayConfig = CONFIG) -> tuple[Ra
     return worker, fake.actors[-1]
 
 
-def task_error(cause: Exception) -> RayTaskError:
-    return RayTaskError("Host.call", "Traceback ...", cause, "ray::Host", 1, "10.0.0.1")
-
-
 def test_an_actor_gets_resources_and_variables(
     fake: FakeRay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,7 +185,8 @@ def test_errors_of_the_host_pass(fake: FakeRay, tmp_path: Path) -> None:
         AttributeError("another version of this package"),
     )
     for cause in causes:
-        actor.answers["run"] = task_error(cause)
+        error = RayTaskError("Host.call", "Traceback ...", cause, "ray::Host", 1, "10.0.0.1")
+        actor.answers["run"] = error
         with pytest.raises(type(cause)) as caught:
             worker.run(JOB)
         assert caught.value is cause
@@ -335,14 +332,12 @@ def test_ray_does_not_wait_for_a_cluster_that_is_missing(
 def test_a_cluster_of_this_machine_is_found_by_auto(
     fake: FakeRay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def find(address: str) -> str:
-        assert address == "auto"
-        raise ConnectionError("Could not find any running Ray instance.")
-
+    find = Mock(side_effect=ConnectionError("Could not find any running Ray instance."))
     monkeypatch.setattr(ray_cluster.services, "canonicalize_bootstrap_address", find)
     problem = r"^executor\.address=auto: there is no cluster of Ray: Could not find any running"
     with pytest.raises(ConfigError, match=problem):
         RayExecutor(RayConfig("ray", address="auto"), 1, tmp_path).__enter__()
+    find.assert_called_once_with("auto")
 
 
 @pytest.mark.parametrize(

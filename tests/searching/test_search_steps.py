@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -212,19 +213,17 @@ def test_the_term_of_a_regularizer_is_taken_at_the_perturbed_mixture(
 ) -> None:
     searcher = make_searcher("space=nas201", "space.cells=1", "space.channels=4")
     searcher.begin_epoch(0)
-    seen: list[Mixture] = []
 
     def halve(_: Perturbation, mixture: Mixture, *others: object) -> Mixture:
         return mixture.with_weights({group: weight / 2 for group, weight in mixture.items()})
 
-    def record(_: Regularizer, mixture: Mixture, *others: object) -> None:
-        seen.append(mixture)
-
+    term = Mock(return_value=None)
     monkeypatch.setattr(Perturbation, "__call__", halve)
-    monkeypatch.setattr(Regularizer, "weight_term", record)
+    monkeypatch.setattr(Regularizer, "weight_term", term)
     expected = searcher.net.alphas["cell"].detach().softmax(-1) / 2
     searcher.weight_step(make_batch(0), joint=joint)
-    (mixture,) = seen
+    term.assert_called_once()
+    mixture = term.call_args.args[0]
     torch.testing.assert_close(mixture["cell"], expected)
     assert not mixture["cell"].requires_grad
 

@@ -16,23 +16,16 @@ from darts.training.cost import count_macs, count_parameters
 COUNTS = (3, 1, 2)
 
 
-def naive_mean(outputs: list[Tensor], targets: str) -> Tensor:
-    def mean(values: list[Tensor]) -> Tensor:
-        pairs = zip(COUNTS, values, strict=True)
-        return torch.stack([count * value for count, value in pairs]).sum(0) / sum(COUNTS)
-
-    if targets == NUMBERS:
-        return mean(outputs)
-    if targets == CLASSES:
-        return mean([own.softmax(-1) for own in outputs]).log()
-    return mean([own.sigmoid() for own in outputs]).logit()
-
-
 @pytest.mark.parametrize("targets", TARGETS)
 def test_outputs_are_those_of_the_naive_formula(targets: str) -> None:
     draw = torch.Generator().manual_seed(0)
     outputs = [n * torch.randn(7, 4, generator=draw, dtype=torch.float64) for n in (1, 3, 8)]
-    expected = naive_mean(outputs, targets)
+    values = [
+        {NUMBERS: own, CLASSES: own.softmax(-1), LABELS: own.sigmoid()}[targets] for own in outputs
+    ]
+    weighted = [count * value for count, value in zip(COUNTS, values, strict=True)]
+    mean = torch.stack(weighted).sum(0) / sum(COUNTS)
+    expected = {NUMBERS: mean, CLASSES: mean.log(), LABELS: mean.logit()}[targets]
     torch.testing.assert_close(mean_outputs(outputs, COUNTS, targets), expected)
 
 

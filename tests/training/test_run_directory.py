@@ -12,7 +12,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -91,28 +90,18 @@ time.sleep(60)
 """
 
 
-@pytest.fixture
-def owner(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Another process that owns the directory."""
-    process = subprocess.Popen([sys.executable, "-c", HOLD, tmp_path], stdout=subprocess.PIPE)
-    assert process.stdout.readline() == b"locked\n"
-    yield process
-    process.kill()
-    process.communicate()
-
-
-def test_a_second_process_is_refused_and_a_killed_one_owns_nothing(
-    tmp_path: Path, owner: subprocess.Popen[bytes]
-) -> None:
-    with pytest.raises(ConfigError) as caught:
-        RunLock(tmp_path)
-    message = f"is in use by process {owner.pid} on {socket.gethostname()}, started 20"
-    assert message in str(caught.value)
-    owner.send_signal(signal.SIGSTOP)  # a stopped process still owns its run
-    with pytest.raises(ConfigError):
-        RunLock(tmp_path)
-    owner.kill()
-    owner.wait()
+def test_a_second_process_is_refused_and_a_killed_one_owns_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLD, tmp_path]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as owner:
+        assert owner.stdout.readline() == b"locked\n"
+        with pytest.raises(ConfigError) as caught:
+            RunLock(tmp_path)
+        message = f"is in use by process {owner.pid} on {socket.gethostname()}, started 20"
+        assert message in str(caught.value)
+        owner.send_signal(signal.SIGSTOP)  # a stopped process still owns its run
+        with pytest.raises(ConfigError):
+            RunLock(tmp_path)
+        owner.kill()
     lock = RunLock(tmp_path)
     assert f"process {os.getpid()} on " in (tmp_path / LOCK_FILE).read_text()
     lock.release()

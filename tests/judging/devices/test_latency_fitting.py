@@ -90,8 +90,6 @@ def test_too_few_networks_are_an_error() -> None:
     latencies = latencies_of(CELLS)
     with pytest.raises(ValueError, match="19 networks are too few; at least 20"):
         fit_latency(CELLS[:19], latencies[:19], device="d")
-    with pytest.raises(ValueError, match="train=599 leaves fewer than 2 of 600 networks"):
-        fit_and_test(CELLS, latencies, {}, train=599, device="d", seed=0)
 
 
 def test_a_model_survives_its_file(tmp_path: Path) -> None:
@@ -125,12 +123,6 @@ def test_damaged_model_files_are_refused(change: str, named: str, tmp_path: Path
     with pytest.raises(FileError, match=named) as caught:
         load_model(file)
     assert len(str(caught.value).splitlines()) == 1
-
-
-def test_other_suffixes_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "model.pkl").write_bytes(b"\x80\x04.")
-    with pytest.raises(FileError, match=r"must end in \.csv .* or \.json"):
-        load_model(tmp_path / "model.pkl")
 
 
 Arc = tuple[int, int, str]

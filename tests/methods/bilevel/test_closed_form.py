@@ -161,32 +161,22 @@ def test_each_weight_steps_with_the_options_of_its_group(
     torch.testing.assert_close(gradient(net, optimizer, hvp), wanted, rtol=1e-9, atol=1e-11)
 
 
-def make_net() -> Supernet:
-    """Return a supernet with one normal and two reduction cells in float64."""
-    torch.manual_seed(0)
-    operations = ("max_pool_3x3", "skip_connect", "sep_conv_3x3")
-    net = Supernet(channels=2, cells=3, classes=3, nodes=2, operations=operations).double()
-    for alpha in net.alphas.values():
-        nn.init.normal_(alpha)
-    return net
-
-
 def loss_of(net: Any, batch: tuple[Tensor, Tensor]) -> Tensor:
     images, labels = batch
     return F.cross_entropy(net(images.double()), labels)
 
 
-def dense(net: Supernet, batch: tuple[Tensor, Tensor]) -> Tensor:
-    alphas = list(net.alphas.values())
+def test_products_and_largest_eigenvalue_match_the_dense_hessian() -> None:
+    torch.manual_seed(0)
+    operations = ("max_pool_3x3", "skip_connect", "sep_conv_3x3")
+    net = Supernet(channels=2, cells=3, classes=3, nodes=2, operations=operations).double()
+    for alpha in net.alphas.values():
+        nn.init.normal_(alpha)
+    alphas, batch = list(net.alphas.values()), make_batch(1, size=6)
     gradients = torch.autograd.grad(loss_of(net, batch), alphas, create_graph=True)
     entries = torch.cat([gradient.flatten() for gradient in gradients])
     rows = [torch.autograd.grad(entry, alphas, retain_graph=True) for entry in entries]
-    return torch.stack([torch.cat([part.flatten() for part in row]) for row in rows])
-
-
-def test_products_and_largest_eigenvalue_match_the_dense_hessian() -> None:
-    net, batch = make_net(), make_batch(1, size=6)
-    matrix = dense(net, batch)
+    matrix = torch.stack([torch.cat([part.flatten() for part in row]) for row in rows])
     torch.testing.assert_close(matrix, matrix.T)
     hessian = AlphaHessian(net, loss_of, batch)
     assert hessian.size == len(matrix) == 30

@@ -99,7 +99,12 @@ def after_a_real_step(
         return float(cross_entropy(net, valid))
 
 
-def finite_differences(net: Any, optimizer: torch.optim.SGD, train: Any, valid: Any) -> Tensor:
+@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+@pytest.mark.parametrize("options", SETTINGS, ids=lambda o: "-".join(o))
+def test_exact_gradient_matches_real_steps(options: dict[str, Any], training: bool) -> None:
+    net, train, valid = smooth()
+    optimizer = with_history(net, train, options)
+    net.train(training)
     step, differences = 1e-4, []
     for name, alpha in net.alphas.items():
         for index in range(alpha.numel()):
@@ -109,16 +114,7 @@ def finite_differences(net: Any, optimizer: torch.optim.SGD, train: Any, valid: 
                 shift[name].view(-1)[index] = sign * step
                 values.append(after_a_real_step(net, optimizer, train, valid, shift))
             differences.append((values[0] - values[1]) / (2 * step))
-    return torch.tensor(differences, dtype=torch.float64)
-
-
-@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
-@pytest.mark.parametrize("options", SETTINGS, ids=lambda o: "-".join(o))
-def test_exact_gradient_matches_real_steps(options: dict[str, Any], training: bool) -> None:
-    net, train, valid = smooth()
-    optimizer = with_history(net, train, options)
-    net.train(training)
-    wanted = finite_differences(net, optimizer, train, valid)
+    wanted = torch.tensor(differences, dtype=torch.float64)
     actual = flat(unrolled(net, cross_entropy, train, valid, optimizer, hvp="exact"))
     torch.testing.assert_close(actual, wanted, rtol=1e-5, atol=1e-8)
     # The second-order term is large enough for the test to be meaningful.

@@ -81,20 +81,6 @@ def test_skip_dropout_zeroes_its_share_in_training_only() -> None:
     assert shares == pytest.approx([0.3, 0.3], abs=0.02)
 
 
-def test_edges_may_have_different_candidates() -> None:
-    """As in S1, each edge has two candidates of its own."""
-    names = [name for name in PRIMITIVES if name != "none"]
-    rows = [[names[i % 7], names[(i + 3) % 7]] for i in range(5)]
-    pair = make_pair(operations={"normal": rows, "reduce": rows[::-1]})
-    assert pair.slow.alphas["normal"].shape == (5, 2)
-    assert pair.slow.candidates["reduce"][4] == ("max_pool_3x3", "sep_conv_3x3")
-    x = images(3, 3, 9, 8)
-    actual = [net(x) for net in pair]
-    torch.testing.assert_close(actual[1], actual[0], **EXACT)
-    slow, fast = (sum(p.numel() for p in net.parameters()) for net in pair)
-    assert slow == fast
-
-
 def train(net: nn.Module) -> None:
     """Take two steps, so that all statistics and weights differ."""
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
@@ -179,18 +165,6 @@ def test_every_plan_is_exact(plan: str, device: str, monkeypatch: pytest.MonkeyP
     check(pair, images(4, 3, 9, 8).to(device))
 
 
-def float32_errors(x: Tensor, **options: Any) -> dict[str, list[float]]:
-    """Return relative float32 errors of logits and alpha gradients: edge-wise, then fast."""
-    exact, single = make_pair(**options).slow, make_pair(dtype=torch.float32, **options)
-    expected = [backward(exact, x)], [alpha.grad for alpha in exact.alphas.values()]
-    errors: dict[str, list[float]] = {"logits": [], "alphas": []}
-    for net in single:
-        errors["logits"].append(relative_error([backward(net, x.float())], expected[0]))
-        gradients = [alpha.grad for alpha in net.alphas.values()]
-        errors["alphas"].append(relative_error(gradients, expected[1]))
-    return errors
-
-
 FEW = ("none", "sep_conv_5x5", "dil_conv_3x3")
 
 
@@ -210,7 +184,14 @@ def test_float32_errors_are_as_small_as_those_of_the_edgewise_supernet(
 ) -> None:
     use_plan(monkeypatch, plan)
     x = images(6, 3, 10, 9)
-    errors = float32_errors(x, channels=16, cells=3, nodes=3, operations=operations)
+    options: Any = {"channels": 16, "cells": 3, "nodes": 3, "operations": operations}
+    exact, single = make_pair(**options).slow, make_pair(dtype=torch.float32, **options)
+    expected = [backward(exact, x)], [alpha.grad for alpha in exact.alphas.values()]
+    errors: dict[str, list[float]] = {"logits": [], "alphas": []}
+    for net in single:
+        errors["logits"].append(relative_error([backward(net, x.float())], expected[0]))
+        gradients = [alpha.grad for alpha in net.alphas.values()]
+        errors["alphas"].append(relative_error(gradients, expected[1]))
     for name, (slow, fast) in errors.items():
         assert 0 < fast < 3 * slow + 1e-6, (name, slow, fast)
 

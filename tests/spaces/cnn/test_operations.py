@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracles.comparing import derive_cell
 from torch import Tensor, nn
 
 from darts.config import ConfigError, compose
@@ -151,11 +152,6 @@ def test_the_operations_of_this_project_are_stacked(name: str) -> None:
         assert can_stack(make_operation(name, 4, stride, affine=False, normalize_pool=True))
 
 
-def space(name: str) -> Any:
-    small = ["space.channels=2", "space.cells=3", f"space.candidates={name}"]
-    return compose("search", small).space
-
-
 @pytest.mark.parametrize("stride", [1, 2])
 def test_noise_is_standard_normal_and_ignores_its_input(stride: int) -> None:
     noise = make_operation("noise", 16, stride, affine=False)
@@ -186,7 +182,7 @@ def test_noise_is_standard_normal_and_ignores_its_input(stride: int) -> None:
 )
 def test_other_values_end_in_one_line(value: str, problem: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(problem)):
-        space(value)
+        compose("search", [f"space.candidates={value}"])
 
 
 NODES = (2, 3, 4, 5)
@@ -198,36 +194,13 @@ def derive(probabilities: dict[str, Tensor]) -> Genotype:
     return Cnn().derive(probabilities, rows)
 
 
-def node_source_pairs(nodes: int) -> list[tuple[int, int]]:
-    """Return the pair ``(node, source)`` of every row."""
-    return [(node, source) for node in range(nodes) for source in range(node + 2)]
-
-
-def by_hand(table: list[list[float]], nodes: int) -> list[tuple[str, int]]:
-    """For each node, select the strongest remaining edge twice."""
-    picked: list[tuple[str, int]] = []
-    rows = dict(zip(node_source_pairs(nodes), table, strict=True))
-    for node in range(nodes):
-        left = {source: rows[node, source] for source in range(node + 2)}
-        for _ in range(2):
-            best: tuple[float, int, int] | None = None
-            for source in sorted(left):
-                for column, name in enumerate(PRIMITIVES):
-                    value = left[source][column]
-                    if name != "none" and (best is None or value > best[0]):
-                        best = (value, source, column)
-            picked.append((PRIMITIVES[best[2]], best[1]))
-            del left[best[1]]
-    return picked
-
-
 @st.composite
 def tables(draw: st.DrawFn) -> tuple[int, list[list[float]]]:
     """Cells with few distinct probabilities, so that ties are frequent."""
     nodes = draw(st.integers(1, 5))
     value = st.sampled_from([0.0, 0.125, 0.25, 0.5, 1.0]) | st.floats(0, 1, width=32)
     row = st.lists(value, min_size=8, max_size=8)
-    count = len(node_source_pairs(nodes))
+    count = sum(range(2, nodes + 2))
     return nodes, draw(st.lists(row, min_size=count, max_size=count))
 
 
@@ -239,7 +212,9 @@ def test_derive_matches_a_literal_reading_of_the_paper(
     tables = {"normal": normal[1], "reduce": reduce[1]}
     genotype = derive({name: torch.tensor(own, dtype=dtype) for name, own in tables.items()})
     for cell, (nodes, table) in (("normal", normal), ("reduce", reduce)):
-        assert list(getattr(genotype, cell)) == by_hand(table, nodes)
+        sources = [source for count in range(2, nodes + 2) for source in range(count)]
+        expected = [(name, sources[edge]) for _, edge, name in derive_cell(table, nodes)]
+        assert list(getattr(genotype, cell)) == expected
         assert genotype.concat(cell) == tuple(range(2, nodes + 2))
 
 

@@ -84,15 +84,6 @@ def expected_cost(space: Module, name: str) -> tuple[ExpectedCost, SearchContext
     return cost, context
 
 
-def cost_of(model: nn.Module, genotype: object, name: str) -> float:
-    net = Network(genotype, copy.deepcopy(model), 3)  # type: ignore[arg-type]
-    if name == "parameters":
-        return count_parameters(net.parameters())
-    if name == "flash":
-        return count_weights(net)
-    return 2 * count_macs(net, torch.zeros(1, *SHAPE))
-
-
 @pytest.mark.parametrize(
     ("model", "name"), [*itertools.product(MODELS, ["flops", "parameters"]), ("small", "flash")]
 )
@@ -117,7 +108,12 @@ def test_the_expected_cost_is_the_mean_over_all_architectures(model: str, name: 
             genotype = space.decode(point)
             mask = space.mask(genotype, context.candidates)
             weight = torch.stack([normalized[g][m].prod() for g, m in mask.items()]).prod()
-            own = cost_of(base, genotype, name)
+            net = Network(genotype, copy.deepcopy(base), 3)  # type: ignore[arg-type]
+            own = {
+                "parameters": count_parameters(net.parameters()),
+                "flash": count_weights(net),
+                "flops": 2 * count_macs(net, torch.zeros(1, *SHAPE)),
+            }[name]
             assert cost.of_genotype(genotype) == own
             mean += float(weight) * own
         assert float(cost(probabilities)) == pytest.approx(mean, rel=1e-9)

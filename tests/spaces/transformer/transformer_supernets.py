@@ -37,18 +37,15 @@ def randomized(net: Any) -> Any:
     return net.double()
 
 
-def make(supernet_class: Any, options: dict[str, int], cells: int = 2, **sizes: Any) -> Any:
-    """Return a supernet with seeded weights and large alphas."""
-    torch.manual_seed(0)
-    net = randomized(supernet_class(**options, cells=cells, config=ModelConfig(8, **sizes)))
-    nn.init.normal_(net.alphas["mixer"])
-    nn.init.normal_(net.alphas["feed_forward"])
-    return net
-
-
-def make_pair(task: str, **options: Any) -> tuple[Any, Any]:
-    oracle, fast = (make(kind, TASKS[task], **options) for kind in (EdgewiseSupernet, Supernet))
-    return oracle, fast
+def make_pair(task: str, cells: int = 2, **sizes: Any) -> list[Any]:
+    """Return both supernets with seeded weights and large alphas."""
+    pair = []
+    for kind in (EdgewiseSupernet, Supernet):
+        torch.manual_seed(0)
+        pair.append(randomized(kind(**TASKS[task], cells=cells, config=ModelConfig(8, **sizes))))
+        nn.init.normal_(pair[-1].alphas["mixer"])
+        nn.init.normal_(pair[-1].alphas["feed_forward"])
+    return pair
 
 
 def texts(*lengths: int, seed: int = 1) -> Tensor:
