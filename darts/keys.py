@@ -28,6 +28,8 @@ COMMANDS = (
     "find", "search", "retrain", "evaluate", "predict", "export", "report", "judge", "tune",
     "compare", "genotypes", "device",
 )  # fmt: skip
+YES = "yes=true"
+"""The word that starts a command that takes long, see ``darts.confirm``."""
 PASSED_ON = {"find": "retrain", "judge": "retrain", "tune": "retrain", "compare": "search"}
 """Commands that pass keys on to their runs, and the command of the runs."""
 
@@ -120,7 +122,8 @@ def chosen_options(command: str, words: Sequence[str] = ()) -> dict[str, str]:
 
 def _given(words: Sequence[str]) -> list[tuple[str, str]]:
     """Return keys and values of the arguments that set a value."""
-    return [(key, value) for key, equals, value in (w.partition("=") for w in words) if equals]
+    parts = (word.partition("=") for word in words if word != YES)
+    return [(key, value) for key, equals, value in parts if equals]
 
 
 @cache

@@ -98,6 +98,8 @@ def test_a_wrong_word_is_named(line: str, message: str) -> None:
         "search optimizer={lr:1} arch_optimizer.betas=0.5 epochs='5' optimizer.lr=${seed}",
         "predict checkpoint=x a.png",
         "device fit table=x",
+        "compare yes=true",
+        "judge yes=true",
         "search method=darts_v2 bilevel.hvp=exact limit.sizes.channels=3 log=plain",
         "search dataset=cifar10,digits --multirun hydra.run.dir=x +optimizer.lr=1 epochs",
         "search resume=x nosuch=1",
