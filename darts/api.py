@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -20,6 +21,7 @@ from darts.config.overrides import hydra_overrides
 from darts.config.python_call import (
     Data,
     data_settings,
+    given_overrides,
     interrupts_as_keyboard_interrupt,
     loss_settings,
     model_settings,
@@ -124,7 +126,7 @@ def search(
     """
     named = {"method": method, "space": space, "epochs": epochs, "seed": seed, "device": device}
     settings |= without_defaults(**named)
-    own = model_settings(model)
+    own, overrides = model_settings(model), given_overrides(overrides)
     if resume is not None:
         directory = resume_directory(resume, data, label, out, overrides, settings)
         return SearchRun(_run("search", None, directory, model, loss), model, loss)
@@ -176,7 +178,7 @@ def retrain(
     if isinstance(genotype, SearchRun):
         model = genotype.model if model is None else model
         loss = genotype.loss if loss is None else loss
-    own = model_settings(model)
+    own, overrides = model_settings(model), given_overrides(overrides)
     if resume is not None:
         directory = resume_directory(resume, genotype, data, label, out, overrides, settings)
         return RetrainRun(_run("retrain", None, directory, model, loss), model)
@@ -240,6 +242,7 @@ def find(
     named = {"task": task, "metric": metric, "seed": seed, "device": device}
     settings |= without_defaults(**named, workers=workers, ensemble=ensemble)
     budget = {} if minutes is None else {"budget.minutes": minutes}
+    overrides = given_overrides(overrides)
     if resume is None:
         found = data_settings(data, settings, overrides, label=label, chooses_space=True)
         arguments = overrides_of({**found, **budget, **settings}, overrides)
@@ -300,8 +303,8 @@ def create_model(
     space = cast("RetrainConfig", compose("retrain", keys)).space
     options = {"classes": classes, "in_channels": in_channels}
     for key, value in options.items():
-        if value < 1:
-            raise ConfigError(f"{key}={value}: must be >= 1")
+        if not isinstance(value, Integral) or value < 1:
+            raise ConfigError(f"{key}={value!r}: must be an integer >= 1")
     return space.network(parsed, **options, auxiliary=auxiliary, drop_path=drop_path).plain()
 
 

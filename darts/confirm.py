@@ -6,9 +6,8 @@ import sys
 from collections.abc import Sequence
 
 from darts.config import ConfigError
+from darts.keys import YES
 from darts.tracking import print_lines
-
-YES = "yes=true"
 
 
 def confirm(work: str, arguments: Sequence[str]) -> list[str]:

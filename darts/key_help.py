@@ -20,7 +20,7 @@ from typing import NoReturn
 
 import darts
 from darts.escaping import for_terminal
-from darts.keys import COMMANDS, COMMON, Key, all_keys, keys_of, similar, wrong_argument
+from darts.keys import COMMANDS, COMMON, Key, all_keys, keys_of, known_keys, similar, wrong_argument
 from darts.process import rank_and_size
 
 VERSION = f"darts-nas {darts.__version__}"
@@ -47,6 +47,14 @@ def respond(command: str, words: Sequence[str]) -> None:
         hint = unknown("flag", wrong[0], names | {flag.strip("-"): flag for flag in FLAGS})
         fail(f"darts {command}", f"{hint}darts {command} --help lists the keys")
     with suppress(Exception):  # the composition says what is wrong with files of plug-ins
+        # A flag may have a word as its value.
+        rest = [] if flags or command in ("predict", "report") else words[command == "find" :]
+        names = {key: f"{key}=VALUE" for key in known_keys(command, words)}
+        actions = keys_of(command)["action"].choices if command == "device" else ()
+        names |= dict(zip(actions, actions, strict=True))
+        if single := [w for w in rest if "=" not in w and w[:1] != "~" and w not in actions]:
+            rule = "write one path, then key=value" if command == "find" else "write key=value"
+            fail(f"darts {command}", f"{unknown('word', single[0], names)}{rule}")
         if rank_and_size()[1] == 1 and (message := wrong_argument(command, words)):
             fail(f"darts {command}", message)
 

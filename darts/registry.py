@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any, TypeVar
 
+from darts.keys import suggestion
 from darts.plugins import load_plugins, plugin_entries
 
 Class = TypeVar("Class", bound=type)
@@ -104,7 +105,8 @@ class Registry(Mapping[str, type[Component]]):
 
     def __getitem__(self, name: str) -> type[Component]:
         if name not in self:
-            raise ValueError(f"unknown {self.group} {name!r}; choose from {', '.join(self)}")
+            hint = suggestion(str(name), [*self])
+            raise ValueError(f"unknown {self.group} {name!r}; choose from {', '.join(self)}{hint}")
         return self._components[name]
 
     def __contains__(self, name: object) -> bool:

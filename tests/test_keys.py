@@ -13,8 +13,8 @@ CHOICES = (
     "search method=pc_darts space=nas201 dataset=synthetic",
     "search task=translation method=darts_es",
     "search task=speech experiment=nas201_cpu discretize=sampling",
-    "retrain space=recurrent task=language_model",
-    "retrain experiment=paper_drnas_nas201 dataset=challenge",
+    "retrain genotype=x space=recurrent task=language_model",
+    "retrain genotype=x experiment=paper_drnas_nas201 dataset=challenge",
     "tune strategy=grid pruner=hyperband judge=zico executor=slurm",
     "find experiment=nas201_cpu executor=ray",
 )
@@ -54,7 +54,15 @@ def test_keys_and_defaults_are_those_of_the_configuration(line: str) -> None:
         "retrain method=darts_v2",
         "evaluate experiment=foo",
         "find dataset=cifr10",
-        "compare genotype=x",
+        "search epochs=0",
+        "search epochs=1.5",
+        "search optimizer.lr=-1",
+        "search optimizer.lr=nan",
+        "search optimizer.nesterov=maybe",
+        "search precision=fp64",
+        "device classes=ten",
+        "compare loader.batch_size=1",
+        "device classes=0",
     ],
 )
 def test_the_message_is_that_of_the_composition(line: str) -> None:
@@ -65,14 +73,38 @@ def test_the_message_is_that_of_the_composition(line: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("compare genotype=x", "no such key 'genotype'"),
+        ("find budgt.minutes=1", "did you mean 'budget.minutes'?"),
+        ("find minute=1", "did you mean 'budget.minutes'?"),
+        ("find budget=1", "budget=1: set one of its keys: budget.hours, budget.minutes"),
+        ("find nowhere/x.csv", "nowhere/x.csv: there is no such file or folder"),
+        (f"search hydra.run.dir={__file__}", "test_keys.py: is a file; name a folder"),
+        ("predict a.png", "checkpoint must be given: a checkpoint file or the directory"),
+        ("predict checkpoint=x", "input must be given: Files, folders, patterns"),
+    ],
+)
+def test_a_wrong_word_is_named(line: str, message: str) -> None:
+    command, *words = line.split()
+    assert message in str(wrong_argument(command, words))
+
+
+@pytest.mark.parametrize(
     "line",
     [
         *CHOICES,
+        "search optimizer.lr=1e-3 optimizer.nesterov=1 optimizer.timescale=null epochs=007",
+        "search optimizer={lr:1} arch_optimizer.betas=0.5 epochs='5' optimizer.lr=${seed}",
+        "predict checkpoint=x a.png",
+        "device fit table=x",
+        "compare yes=true",
+        "judge yes=true",
         "search method=darts_v2 bilevel.hvp=exact limit.sizes.channels=3 log=plain",
         "search dataset=cifar10,digits --multirun hydra.run.dir=x +optimizer.lr=1 epochs",
         "search resume=x nosuch=1",
-        "find photos pretrained=auto space.widths=[3] epochs=3",
-        "judge dataset.samples=3",
+        "find . pretrained=auto space.widths=[3] epochs=3",
+        "judge dataset.samples=8",
         "tune parameters.optimizer.lr={low:1} nosuch=1",
         "compare method=drnas search.epochs=3 settings.drnas.epochs=3",
         "report lr=0.1",

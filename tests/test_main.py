@@ -56,6 +56,13 @@ def test_an_unknown_command_ends_in_one_line(
         (["completion"], "completion: choose a shell: bash, zsh, fish"),
         (["search", "--hepl"], "search: unknown flag '--hepl'; did you mean --help? darts search"),
         (["find", "--epochs", "5"], "find: unknown flag '--epochs'; did you mean epochs=VALUE?"),
+        (
+            ["search", "epoch", "5"],
+            "unknown word 'epoch'; did you mean epochs=VALUE? write key=value",
+        ),
+        (["evaluate", "latest"], "unknown word 'latest'; write key=value"),
+        (["find", "seed=1", "x.csv"], "unknown word 'x.csv'; write one path, then key=value"),
+        (["device", "measre"], "unknown word 'measre'; did you mean measure? write key=value"),
         (["find", "nosuch=1"], "find: no such key 'nosuch'; keys here: auxiliary"),
     ):
         assert call(monkeypatch, words) == 2
@@ -166,7 +173,7 @@ import sys, types
 fake = types.ModuleType("darts.cpu_sharing")
 fake.choose_wait_policy = lambda: print("chosen")
 sys.modules["darts.cpu_sharing"] = fake
-sys.argv[0] = sys.argv[1]
+del sys.argv[0]
 import darts
 """
 

@@ -6,7 +6,11 @@ import re
 from collections.abc import Sequence
 
 from darts.config.hydra_adapter import OverrideParseException
-from darts.keys import unknown_key, unknown_option
+from darts.keys import KINDS, unknown_key, unknown_option
+
+_WRONG_TYPE = re.compile(
+    r"Value '(.*)' (?:of type '\w+' could not be converted to|is not a valid) (Int|Float|bool)"
+)
 
 
 def describe_error(error: BaseException, keys: Sequence[str]) -> str:
@@ -46,6 +50,10 @@ def describe_error(error: BaseException, keys: Sequence[str]) -> str:
     if key:
         if "is not a ListConfig" in text:
             return f"{key}: must be a list, as in {key}=[A,B]"
+        if wrong := _WRONG_TYPE.search(str(causes[-1])):
+            return f"{key}={wrong[1]}: must be {KINDS[wrong[2].lower()]}"
+        if "is not Optional" in text:
+            return f"{key}=null: must have a value"
         reason, *_ = str(causes[-1]).strip().splitlines() or [type(causes[-1]).__name__]
         return f"{key}: {reason}"
     lines = [line.strip() for line in text.splitlines() if line.strip()]

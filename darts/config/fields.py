@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-import operator
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any, ClassVar, Protocol
 
 from darts.keys import flatten as flatten
+from darts.keys import outside, unknown_option
 from darts.keys import suggestion as suggestion
 from darts.plugins import group_options
 
 MISSING: Any = "???"  # OmegaConf's marker for a value that must be given
-
-_BOUNDS = {
-    "low": (">=", operator.ge),
-    "above": (">", operator.gt),
-    "high": ("<=", operator.le),
-    "below": ("<", operator.lt),
-}
 
 
 class Dataclass(Protocol):
@@ -35,7 +27,7 @@ class ConfigError(ValueError):
 def one_of(key: str, value: object, choices: Collection[str]) -> None:
     """Raise ConfigError unless ``value`` is one of ``choices``."""
     if value not in choices:
-        raise ConfigError(f"{key}={value!r} is unknown; choose from {', '.join(choices)}")
+        raise ConfigError(unknown_option(key, value, choices))
 
 
 def check_fields(config: Dataclass, prefix: str = "") -> None:
@@ -58,16 +50,5 @@ def check_fields(config: Dataclass, prefix: str = "") -> None:
             one_of(key, value, field.metadata["choices"])
         elif "limits" in field.metadata and value is not None:
             for item in value if isinstance(value, list) else [value]:
-                _check_limits(key, item, field.metadata["limits"])
-
-
-def _check_limits(key: str, value: float, limits: Mapping[str, float | None]) -> None:
-    holds = {
-        f"{sign} {bound:g}": is_met(value, bound)
-        for name, (sign, is_met) in _BOUNDS.items()
-        if (bound := limits[name]) is not None
-    }
-    if not math.isfinite(value):
-        holds = {"finite": False, **holds}
-    if not all(holds.values()):
-        raise ConfigError(f"{key}={value}: must be {' and '.join(holds)}")
+                if message := outside(key, item, field.metadata["limits"]):
+                    raise ConfigError(message)

@@ -38,8 +38,6 @@ def without_defaults(**settings: object) -> dict[str, object]:
 
 def overrides_of(settings: Mapping[str, object], overrides: Sequence[str] = ()) -> list[str]:
     """Return keyword arguments as overrides, followed by further overrides."""
-    if isinstance(overrides, str):
-        raise ConfigError(f"overrides={overrides!r}: must be a list, such as [{overrides!r}]")
     given = [*(f"{key}={value_text(key, value)}" for key, value in settings.items()), *overrides]
     defaults = ("resume=null", "dry_run=false")
     if any(item.startswith(("resume=", "dry_run=")) for item in given if item not in defaults):
@@ -47,6 +45,18 @@ def overrides_of(settings: Mapping[str, object], overrides: Sequence[str] = ()) 
             "overrides: resume= and dry_run= belong to the command; use the argument resume"
         )
     return given
+
+
+def given_overrides(overrides: object) -> tuple[str, ...]:
+    """Return the argument ``overrides`` of a function; raise ConfigError if it is no such list."""
+    if isinstance(overrides, str):
+        raise ConfigError(f"overrides={overrides!r}: must be a list, such as [{overrides!r}]")
+    items: tuple[Any, ...] = (
+        tuple(overrides) if isinstance(overrides, list | tuple) else (overrides,)
+    )
+    if wrong := [item for item in items if not isinstance(item, str) or "=" not in item]:
+        raise ConfigError(f'overrides: {wrong[0]!r} must be a text such as "optimizer.lr=0.1"')
+    return items
 
 
 def run_directory(command: str, out: str | Path | None) -> Path:

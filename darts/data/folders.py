@@ -112,7 +112,8 @@ def find_class_files(
     if len(classes) < 2 or set(classes) <= {*VALIDATION_FOLDERS, "test"}:
         found = f"only the folder {classes[0]}" if len(classes) == 1 else ", ".join(classes)
         if not classes:
-            found = "no folders" if folders["train"].is_dir() else "nothing, as it does not exist"
+            reason = "is a file" if folders["train"].exists() else "does not exist"
+            found = "no folders" if folders["train"].is_dir() else f"nothing, as it {reason}"
         raise ValueError(
             f"{request.name}: {folders['train']} needs a folder of {noun}s for each of two or more "
             f"classes, but has {found}; create them, or set dataset.root to their folder"

@@ -14,6 +14,7 @@ from darts.data import decode
 from darts.data.audio import SUFFIXES as RECORDINGS
 from darts.data.columns import FEW, NUMBER, as_number, infer, is_missing
 from darts.data.table_file import Table, find_tables, read_table
+from darts.keys import NO_DATA
 
 TABLES = (".csv", ".tsv", ".parquet")
 LAYOUTS = (
@@ -41,10 +42,7 @@ def guess_data(path: Path, label: str | None = None) -> Guess:
         ValueError: If there is nothing, or no data in a known layout.
     """
     if not path.exists():
-        raise ValueError(
-            f"{path}: there is no such file or folder; data that is not in files of your own has a "
-            "name, for example dataset=digits"
-        )
+        raise ValueError(f"{path}: {NO_DATA}")
     found: Guess | None = None
     if path.is_dir():
         found = _folder(path, label)

@@ -56,7 +56,7 @@ def parse_parameter(key: str, description: object) -> Parameter:
     if isinstance(description, Sequence) and not isinstance(description, str):
         description = {"choices": list(description)}
     if not isinstance(description, Mapping):
-        domains = "a list of choices or {low: ..., high: ...}"
+        domains = "a list of choices or {low: ..., high: ...}, which a shell needs in quotes"
         raise ConfigError(f"parameters.{key}={description!r}: must be {domains}")
     _require_known(key, description, _KEYS)
     try:

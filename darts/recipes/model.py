@@ -178,6 +178,9 @@ def load(
         ValueError: If the network has no separate samples as input, or ``base`` does not fit.
     """
     place = reference.directory if isinstance(reference, CompleteRun) else reference
+    if not isinstance(place, str | Path):
+        kind = type(place).__name__
+        raise TypeError(f"cannot load {kind}: must be a run, its directory or its checkpoint file")
     with passed(base):
         trained = TrainedNetwork.load(str(place))
         network = trained.build()

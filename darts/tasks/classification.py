@@ -74,6 +74,8 @@ class ClassificationObjective(SampleObjective):
     def __init__(self, task: Classification, spec: ObjectiveSpec) -> None:
         super().__init__(task, spec)
         self.classes = len(spec.target_names)
+        if self.classes < 2:
+            raise ValueError(f"{task.name} needs two or more classes, not {spec.target_names}")
         self.metrics = {
             name: metric
             for name, metric in task.metrics.items()

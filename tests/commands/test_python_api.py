@@ -173,6 +173,18 @@ def test_find_returns_a_model(images: tuple[Tensor, Tensor], cwd: Path) -> None:
             lambda: darts.search(data="digits", overrides="epochs=3"),
             r"must be a list, such as \['epochs=3'\]",
         ),
+        (
+            lambda: darts.find("digits", overrides=["epochs"]),
+            "overrides: 'epochs' must be a text such as",
+        ),
+        (
+            lambda: darts.retrain(overrides={"epochs": 3}),
+            r"overrides: \{'epochs': 3\} must be a text",
+        ),
+        (lambda: darts.search(data="digits", overrides=[("epochs", 3)]), "must be a text such as"),
+        (lambda: darts.find("digits", task="regresion"), "did you mean 'regression'"),
+        (lambda: darts.load(3), "cannot load int: must be a run, its directory or"),
+        (lambda: darts.predict(nn.ReLU(), []), "cannot load ReLU: must be a run"),
         (lambda: darts.search(data=[1, 2]), "data: cannot use int; must be the name of a data set"),
         (lambda: darts.find({"a": []}), "data: cannot use dict; must be"),
         (lambda: darts.search(data=torch.zeros(3, 4)), "data: cannot use Tensor; must be"),

@@ -32,10 +32,14 @@ ERRORS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     (SEARCH, ("method=null",), ("method=null", "darts_v1", "darts_v2")),
     # The name of a component does not choose it.
     (SEARCH, ("space.name=foo",), ("space.name='foo'", "no effect", "cnn, macro, mlp, module")),
+    (SEARCH, ("metric=acuracy",), ("metric='acuracy'", "did you mean 'accuracy'?")),
+    (SEARCH, ("epochs=null",), ("epochs=null: must have a value",)),
+    (SEARCH, ("++epochs=1.5",), ("epochs=1.5: must be an integer",)),
+    (SEARCH, ("++sync_batchnorm=maybe",), ("sync_batchnorm=maybe: must be true or false",)),
     (SEARCH, ("metric=foo",), ("metric='foo'", "accuracy", "macro_f1", "loss")),
     (SEARCH, ("device=foo",), ("device='foo'", "auto, cpu, cuda, cuda:N, mps")),
     # Types.
-    (SEARCH, ("epochs=many",), ("epochs", "'many'", "nteger")),
+    (SEARCH, ("epochs=many",), ("epochs=many: must be an integer",)),
     ("genotypes", ("compare=DARTS_V2",), ("compare: must be a list", "compare=[A,B]")),
     # Ranges.
     (SEARCH, ("epochs=0",), ("epochs=0", ">= 1")),
@@ -84,7 +88,7 @@ ERRORS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     (SEARCH, (f"name={'x' * 300}",), ("name='xxx", "at most 200 bytes")),
     (SEARCH, ("resume=nowhere",), ("resume='nowhere'", "overrides.json")),
     # Overrides with syntax errors.
-    (SEARCH, ("epochs",), ("'epochs'", "missing EQUAL", "key=value")),
+    (SEARCH, ("epochs",), ("'epochs'", "key=value", "epochs=VALUE")),
     (SEARCH, ("=3",), ("'=3'",)),
     (SEARCH, ("epochs=${nothing}",), ("nothing",)),
 )

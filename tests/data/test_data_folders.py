@@ -125,6 +125,7 @@ def test_invalid_folders_are_refused_in_one_line(make_folder: MakeFolder, tmp_pa
         assert str(root) in load_error(message, name, root=root, size=8)
 
     refused("imagefolder", tmp_path / "none", "has nothing, as it does not exist; .*dataset.root")
+    refused("imagefolder", Path(__file__), "has nothing, as it is a file; .*dataset.root")
     refused("imagenet", tmp_path / "none", "no folder train and no folder val.*dataset.root")
     root = make_folder("one/train", {"ant": 2}) / "one"
     refused("imagefolder", root, "two or more classes, but has only the folder ant")

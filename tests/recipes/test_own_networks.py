@@ -95,6 +95,7 @@ def test_other_spaces(genotype: str, size: int) -> None:
     ("genotype", "sizes", "message"),
     [
         ("DARTS_V2", {"chanels": 3}, "did you mean 'space.channels'"),
+        ("DARTS_V2", {"classes": "ten"}, "classes='ten': must be an integer >= 1"),
         ("DARTS_V2", {"channels": 0}, "space.channels=0: must be >= 1"),
         ("DARTS_RNN_V1", {}, "belongs to space=recurrent"),
     ],

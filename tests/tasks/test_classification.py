@@ -98,6 +98,11 @@ def test_wrong_class_weights_are_refused(option: object, message: str) -> None:
         weighted_objective(option)
 
 
+def test_one_class_cannot_be_learned() -> None:
+    with pytest.raises(ValueError, match="needs two or more classes, not"):
+        TASKS["classification"]().make_objective(ObjectiveSpec(("a",)))
+
+
 def test_the_chance_level_of_weighted_classes_is_hardly_exceeded_by_guesses() -> None:
     labels = torch.tensor([0] * 100 + [1] * 30 + [2] * 10)
     level = weighted_objective("balanced").chance_level(labels)

@@ -99,6 +99,8 @@ class Choice(BaseChoice):
     def __init__(
         self, candidates: Mapping[str, nn.Module] | Sequence[nn.Module], *, key: str | None = None
     ) -> None:
+        if not isinstance(candidates, Mapping | Sequence | nn.ModuleDict | nn.ModuleList):
+            raise TypeError("Choice: candidates must be a mapping or a list of modules")
         if isinstance(candidates, Sequence | nn.ModuleList):
             positions = map(str, range(len(candidates)))
             candidates = dict(zip(positions, candidates, strict=True))
@@ -208,6 +210,8 @@ class Repeat(BaseChoice):
     ) -> None:
         if not 0 <= min < max:
             raise ValueError(f"a Repeat of min={min} to max={max} blocks: needs 0 <= min < max")
+        if isinstance(make_block, nn.Module):  # it is callable
+            raise TypeError("make_block of a Repeat must be a function that returns a new block")
         super().__init__(tuple(str(count) for count in range(min, max + 1)), key)
         self.min = min
         blocks = [make_block(number) if _takes_number(make_block) else make_block()

@@ -312,6 +312,11 @@ def test_wrong_choices_are_rejected() -> None:
     not_modules: Any = {"a": 3, "c": nn.Identity()}
     with pytest.raises(ValueError, match=r"Choice\(a, c\): int is not a Module subclass"):
         darts.Choice(not_modules)
+    one: Any = nn.Identity()
+    with pytest.raises(TypeError, match="candidates must be a mapping or a list of modules"):
+        darts.Choice(one)
+    with pytest.raises(TypeError, match="must be a function that returns a new block"):
+        darts.Repeat(one, min=1, max=2)
     pairs = ({"a": nn.Identity(), name: nn.Identity()} for name in "bc")
     different = nn.ModuleList(darts.Choice(own, key="k") for own in pairs)
     with pytest.raises(ValueError, match="key 'k' have different candidates: a, b and a, c"):
