@@ -20,7 +20,8 @@ from typing import NoReturn
 
 import darts
 from darts.escaping import for_terminal
-from darts.keys import COMMANDS, COMMON, Key, all_keys, keys_of, known_keys, similar, wrong_argument
+from darts.key_checks import similar, wrong_argument
+from darts.keys import COMMANDS, COMMON, Key, all_keys, keys_of, known_keys
 from darts.process import rank_and_size
 
 VERSION = f"darts-nas {darts.__version__}"

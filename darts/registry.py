@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any, TypeVar
 
-from darts.keys import suggestion
+from darts.key_checks import suggestion
 from darts.plugins import load_plugins, plugin_entries
 
 Class = TypeVar("Class", bound=type)

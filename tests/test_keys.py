@@ -7,7 +7,8 @@ import dataclasses
 import pytest
 
 from darts.config import ConfigError, compose
-from darts.keys import COMMANDS, PASSED_ON, flatten, keys_of, wrong_argument
+from darts.key_checks import wrong_argument
+from darts.keys import COMMANDS, PASSED_ON, flatten, keys_of
 
 CHOICES = (
     "search method=pc_darts space=nas201 dataset=synthetic",

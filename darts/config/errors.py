@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from darts.config.hydra_adapter import OverrideParseException
-from darts.keys import KINDS, unknown_key, unknown_option
+from darts.key_checks import KINDS, unknown_key, unknown_option
 
 _WRONG_TYPE = re.compile(
     r"Value '(.*)' (?:of type '\w+' could not be converted to|is not a valid) (Int|Float|bool)"

@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Collection
 from typing import Any, ClassVar, Protocol
 
+from darts.key_checks import outside, unknown_option
+from darts.key_checks import suggestion as suggestion
 from darts.keys import flatten as flatten
-from darts.keys import outside, unknown_option
-from darts.keys import suggestion as suggestion
 from darts.plugins import group_options
 
 MISSING: Any = "???"  # OmegaConf's marker for a value that must be given

@@ -14,7 +14,7 @@ from darts.data import decode
 from darts.data.audio import SUFFIXES as RECORDINGS
 from darts.data.columns import FEW, NUMBER, as_number, infer, is_missing
 from darts.data.table_file import Table, find_tables, read_table
-from darts.keys import NO_DATA
+from darts.key_checks import NO_DATA
 
 TABLES = (".csv", ".tsv", ".parquet")
 LAYOUTS = (
