@@ -62,8 +62,8 @@ from darts.tracking.optional import optional
 from darts.training.interrupt import Interrupt, Interrupted
 from darts.training.run_directory import RunDirectory
 
+# Share of the budget in which trees are tuned on a table, to compare the answer with them.
 TREES = 0.05
-"""Share of the budget in which trees are tuned on a table, to compare the answer with them."""
 
 
 def check(config: FindConfig) -> None:

@@ -27,14 +27,14 @@ from darts.training.device import resolve_device
 from darts.training.run_directory import RunDirectory
 from darts.writing import open_atomically, write_atomically
 
+# File with the predictions for test samples without labels.
 PREDICTIONS = "predictions.npy"
-"""File with the predictions for test samples without labels."""
 
+# Keys of sentences in a summary that come before its verdict.
 NOTES = ("ensemble_note", "pretrained_note", "tree_note")
-"""Keys of sentences in a summary that come before its verdict."""
 
+# Rows of the table of the best candidates.
 LEADERS = 5
-"""Rows of the table of the best candidates."""
 
 
 def print_data(data: DataModule, folds: int, metric: str | None) -> None:

@@ -20,8 +20,8 @@ _BOUNDS = {
     "high": ("<=", operator.le),
     "below": ("<", operator.lt),
 }
+# Types of values, and what a value must be, for messages.
 KINDS = {"int": "an integer", "float": "a number", "bool": "true or false"}
-"""Types of values, and what a value must be, for messages."""
 _BOOLEANS = ("true", "false", "yes", "no", "on", "off", "y", "n", "t", "f")  # or an integer
 _PARSERS: Mapping[str, Callable[[str], float]] = {
     "int": int,
@@ -33,6 +33,7 @@ NO_DATA = (
     "there is no such file or folder; data that is not in files of your own has a name, for "
     "example dataset=digits"
 )
+# Names of other projects for the last part of a key, and ours.
 OTHER_NAMES = {
     "learning_rate": "lr",
     "wd": "weight_decay",
@@ -44,7 +45,6 @@ OTHER_NAMES = {
     "layers": "cells",
     "width": "channels",
 }
-"""Names of other projects for the last part of a key, and ours."""
 
 
 def similar(word: str, choices: Collection[str]) -> str | None:

@@ -25,10 +25,10 @@ COMMANDS = (
     "find", "search", "retrain", "evaluate", "predict", "export", "report", "judge", "tune",
     "compare", "genotypes", "device",
 )  # fmt: skip
+# The word that starts a command that takes long, see `darts.confirm`.
 YES = "yes=true"
-"""The word that starts a command that takes long, see ``darts.confirm``."""
+# Commands that pass keys on to their runs, and the command of the runs.
 PASSED_ON = {"find": "retrain", "judge": "retrain", "tune": "retrain", "compare": "search"}
-"""Commands that pass keys on to their runs, and the command of the runs."""
 LOADS_NETWORKS = ("evaluate", "export", "predict")
 
 _PACKAGE = Path(__file__).resolve().parent

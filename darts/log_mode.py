@@ -9,9 +9,9 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import TextIO
 
 LOG_VARIABLE = "DARTS_LOG"  # passes the mode on to the worker processes of a command
+# auto: a progress bar on a terminal, lines elsewhere; plain: always lines; quiet: warnings and
+# errors only; json: one JSON object per line.
 MODES = ("auto", "plain", "quiet", "json")
-"""auto: a progress bar on a terminal, lines elsewhere; plain: always lines; quiet: warnings and
-errors only; json: one JSON object per line."""
 
 
 def log_mode() -> str:

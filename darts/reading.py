@@ -23,8 +23,8 @@ from typing import Any, BinaryIO, TypeAlias
 import numpy as np
 import yaml
 
+# A decoded JSON object, for example a row of metrics or a summary.
 JsonObject: TypeAlias = dict[str, Any]
-"""A decoded JSON object, for example a row of metrics or a summary."""
 
 StrPath: TypeAlias = "str | os.PathLike[str]"
 

@@ -15,14 +15,14 @@ from darts.reading import one_line
 
 T = TypeVar("T")
 
+# A whole number that is not negative.
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
-"""A whole number that is not negative."""
 
+# A short string, for example the name of a metric.
 Name: TypeAlias = Annotated[str, msgspec.Meta(max_length=1000)]
-"""A short string, for example the name of a metric."""
 
+# A number whose square is finite.
 Number: TypeAlias = Annotated[float, msgspec.Meta(ge=-1e100, le=1e100)]
-"""A number whose square is finite."""
 
 
 class Misfit(ValueError):

@@ -20,8 +20,8 @@ from typing import BinaryIO, TypeAlias
 
 from darts.reading import StrPath, one_line
 
+# A value that JSON can represent.
 Jsonable: TypeAlias = "dict[str, Jsonable] | list[Jsonable] | str | int | float | bool | None"
-"""A value that JSON can represent."""
 
 _USER_ERRORS = {
     errno.ENOENT,

@@ -25,15 +25,15 @@ from darts.tracking import format_duration, format_value, read_metrics
 from darts.tracking.ledger import common_source
 from darts.writing import write_atomically, write_json
 
+# `random_search` fails if this many short runs at its start have all diverged. The cause is then
+# more likely in the settings than in the architectures.
 MAX_DIVERGED = 3
-"""``random_search`` fails if this many short runs at its start have all diverged. The cause is then
-more likely in the settings than in the architectures."""
 
+# Epochs of a pilot per stage: the first one, one with frozen alphas, one with updated alphas.
 EPOCHS_PER_STAGE = 3
-"""Epochs of a pilot per stage: the first one, one with frozen alphas, one with updated alphas."""
 
+# Kind of an epoch: the index of its stage, and whether it updates the alphas.
 EpochKind = tuple[int, bool]
-"""Kind of an epoch: the index of its stage, and whether it updates the alphas."""
 
 
 class RunLauncher:

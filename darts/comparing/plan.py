@@ -30,8 +30,8 @@ from darts.training.device import visible_gpus
 from darts.training.run import DIVERGED
 
 RANDOM, RANDOM_SEARCH = "random", "random_search"
+# Baselines without a supernet: a random architecture, and the best of several random ones.
 RANDOM_BASELINES = (RANDOM, RANDOM_SEARCH)
-"""Baselines without a supernet: a random architecture, and the best of several random ones."""
 
 QUIET = ("tracking.tensorboard=false", "tracking.figures=false")
 

@@ -16,8 +16,8 @@ from darts.tracking.ledger import common_source
 # Keys of the summary of a retraining that are also fields of NetworkResult.
 _COPIED = ("seed", "parameters", "macs", "seconds", "joules", "joules_source", "genotype")
 
+# Range of the ratio of costs, baseline to method, that counts as equal cost.
 EQUAL_COST = (0.9, 1.1)
-"""Range of the ratio of costs, baseline to method, that counts as equal cost."""
 
 
 @dataclass(frozen=True)

@@ -207,8 +207,8 @@ class PredictConfig:
     batch_size: int = number(64, low=1)
 
 
+# Formats of exported networks that a runtime executes.
 GRAPHS = ("onnx", "torch_export", "executorch", "litert")
-"""Formats of exported networks that a runtime executes."""
 
 INT8 = "_int8"
 

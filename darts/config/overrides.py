@@ -44,8 +44,8 @@ _OPEN_KEY = "|".join(map(re.escape, _OPEN_MAPPINGS["search"]))
 _PLAIN_OVERRIDE = re.compile(  # translated overrides of an open mapping have a prefix
     rf"(\+\+(?={_OPEN_KEY}))?(?P<key>[a-z_]+)(\.\w+)*=.*|experiment/[a-z]+=\w+", re.S
 )
+# The word in place of a run directory.
 LATEST = "latest"
-"""The word in place of a run directory."""
 
 RUNS = Path("runs")
 _IS_GENOTYPE = re.compile(r"\{|(?!['\"]).*Genotype\(", re.S)

@@ -26,8 +26,8 @@ from darts.spaces.module.targets import target_of
 from darts.tasks import TASKS
 from darts.tasks.sample_objective import Loss
 
+# A name, a path, or samples, see `darts.search`.
 Data: TypeAlias = "str | Path | Samples | tuple[Any, Any] | Mapping[str, Any]"
-"""A name, a path, or samples, see ``darts.search``."""
 
 
 def without_defaults(**settings: object) -> dict[str, object]:

@@ -29,8 +29,8 @@ from darts.reading import FileError, StrPath, damage, open_regular
 if TYPE_CHECKING:
     import soundfile
 
+# Endings of file names, in lower case.
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
-"""Endings of file names, in lower case."""
 
 _FSDD_NAME = re.compile(r"(\d)_([^_]+)_(\d+)\.wav", re.IGNORECASE)
 _FSDD_TEST = 5  # recordings 0 to 4 of each digit and speaker are the test split

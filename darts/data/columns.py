@@ -20,8 +20,8 @@ from darts.data.text_file import shortened
 NUMBER, CATEGORY, DATE, UNUSED = "number", "category", "date", "unused"
 KINDS = (NUMBER, CATEGORY, DATE, UNUSED)
 
+# Cells without a value, in lower case.
 MISSING = frozenset({"", "?", "na", "n/a", "nan", "null", "none", "-", "nat", "<na>"})
-"""Cells without a value, in lower case."""
 
 PLAIN, COMMAS, DECIMAL_COMMA = "1234.5", "1,234.5", "1.234,5"
 ISO = "2024-05-17"
@@ -29,19 +29,19 @@ _DAYS = ("%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%Y/%m/%d", "%d-%m-%Y", "%m/%d/%y",
          "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y")  # fmt: skip
 _TIMES = ("", " %H:%M", " %H:%M:%S")
 
+# The forms of each kind, the most frequent first.
 FORMS = {
     NUMBER: (PLAIN, COMMAS, DECIMAL_COMMA),
     DATE: (ISO, *(day + time for day in _DAYS for time in _TIMES)),
     CATEGORY: ("", PLAIN, COMMAS, DECIMAL_COMMA),
     UNUSED: ("",),
 }
-"""The forms of each kind, the most frequent first."""
 
+# Numbers that a date becomes; weekdays from 0, Monday; days since 1970.
 DATE_PARTS = ("year", "month", "weekday", "hour", "days")
-"""Numbers that a date becomes; weekdays from 0, Monday; days since 1970."""
 
+# Integers with 3 to as many values, each in at least 1 % of the rows, are categories.
 FEW = 10
-"""Integers with 3 to as many values, each in at least 1 % of the rows, are categories."""
 
 _SPACES = " \u00a0\u202f'’"  # also separate thousands
 _GROUPED = r"[+-]?([1-9]\d{{0,2}}([{0}]\d{{3}})+|\d+)({1}\d*)?(e[+-]?\d+)?"

@@ -24,15 +24,15 @@ from darts.reading import StrPath, damage, open_regular
 if TYPE_CHECKING:
     from PIL import Image
 
+# Boxes that a random resized crop tries before it falls back to the center.
 ATTEMPTS = 10
-"""Boxes that a random resized crop tries before it falls back to the center."""
 
+# Endings of file names, in lower case.
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".gif")
-"""Endings of file names, in lower case."""
 _FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "PPM", "GIF")  # Pillow's names of their formats
 
+# Maximum number of pixels of an image, also after resizing. Pillow warns above this number.
 PIXEL_LIMIT = 89_478_485
-"""Maximum number of pixels of an image, also after resizing. Pillow warns above this number."""
 
 
 def decode(

@@ -20,8 +20,8 @@ from darts.data.source import LabeledSource, Request
 from darts.data.table_file import Table, find_tables, read_cells, read_table
 from darts.data.words import VocabularyOptions, WordEncoding
 
+# Class and text of each document.
 Rows = list[tuple[str, str]]
-"""Class and text of each document."""
 
 TOPICS = {"1": "world", "2": "sports", "3": "business", "4": "technology"}
 

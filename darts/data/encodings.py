@@ -41,12 +41,12 @@ from darts.data.columns import CATEGORY, NUMBER, UNUSED, CellError, Column
 from darts.data.text_file import shortened
 from darts.data.words import WordEncoding
 
+# Largest number of bins of a table; wider tables get fewer bins per column.
 MAX_BINS = 4096
-"""Largest number of bins of a table; wider tables get fewer bins per column."""
 
+# Largest number of categories of a column that have inputs; rarer ones count as unseen. It bounds
+# the width of a table with many categories.
 MAX_CATEGORIES = 256
-"""Largest number of categories of a column that have inputs; rarer ones count as unseen. It bounds
-the width of a table with many categories."""
 
 Numbers: TypeAlias = NDArray[np.float64]
 Inputs: TypeAlias = NDArray[np.float32]
@@ -202,5 +202,5 @@ def _shares(values: Numbers, edges: Numbers) -> Inputs:
     return np.asarray(shares, np.float32)
 
 
+# How samples of a user become the inputs of a network.
 Encoding: TypeAlias = RowEncoding | WordEncoding
-"""How samples of a user become the inputs of a network."""

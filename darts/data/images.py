@@ -21,11 +21,11 @@ from torch import Tensor
 from darts.data.decode import ATTEMPTS, decode, image_shape
 from darts.data.randomness import generator
 
+# Smallest side of images in pixels. One side of a sequence is 1.
 MIN_SIDE = 5
-"""Smallest side of images in pixels. One side of a sequence is 1."""
 
+# Pixels of an image from which on parallel threads decode faster than one.
 PARALLEL_PIXELS = 2**14
-"""Pixels of an image from which on parallel threads decode faster than one."""
 
 
 def resize(images: Tensor, height: int, width: int) -> Tensor:
@@ -178,5 +178,5 @@ class DiskImages:
         return MemoryImages(pixels, self.labels)
 
 
+# N labeled images of one shape.
 Images: TypeAlias = MemoryImages | DiskImages
-"""N labeled images of one shape."""

@@ -20,9 +20,9 @@ from torch import Tensor
 
 from darts.data.randomness import permutation, seed_for
 
+# Samples and their targets: classes `(B,)` int64, or K labels or numbers, `(B, K)` float32.
+# Samples are images, rows or spectrograms `(B, C, H, W)`, or texts `(L, B)` int64.
 SampleBatch: TypeAlias = tuple[Tensor, Tensor]
-"""Samples and their targets: classes ``(B,)`` int64, or K labels or numbers, ``(B, K)`` float32.
-Samples are images, rows or spectrograms ``(B, C, H, W)``, or texts ``(L, B)`` int64."""
 
 
 @dataclass(eq=False)
@@ -52,11 +52,11 @@ class PairBatch(NamedTuple):
     num_targets: int  # words of all targets, with the ends of sentences
 
 
+# A batch of any loader.
 Batch: TypeAlias = SampleBatch | Window | PairBatch
-"""A batch of any loader."""
 
+# What a checkpoint saves of a loader.
 LoaderState: TypeAlias = dict[str, Tensor | None]
-"""What a checkpoint saves of a loader."""
 
 B = TypeVar("B", bound=Batch, covariant=True)
 
@@ -149,8 +149,8 @@ class PositionLoader(ABC, Generic[B]):
         """Restore ``state_dict``; by default there is nothing to restore."""
 
 
+# A loader of any kind of batch.
 Loader: TypeAlias = PositionLoader[Batch]
-"""A loader of any kind of batch."""
 
 
 def rank_slice(count: int, rank: int, ranks: int) -> slice:

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from darts.registry import choice, number
 
+# Minimum of a spectrogram in decibels; the value of digital silence.
 SILENCE = -80.0
-"""Minimum of a spectrogram in decibels; the value of digital silence."""
 
 _MIN_SIZE = 8  # bands and frames; the smallest image of the convolutional networks
 

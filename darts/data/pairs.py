@@ -17,11 +17,11 @@ from darts.data.source import Request
 from darts.data.text_file import read_lines
 from darts.data.words import VocabularyOptions, WordEncoding, tokenize
 
+# File name by split.
 MULTI30K = {"train": "train", "valid": "val", "test": "test_2016_flickr"}
-"""File name by split."""
 
+# Source and target sentence of each pair.
 Rows = list[tuple[str, str]]
-"""Source and target sentence of each pair."""
 
 
 @dataclass

@@ -29,8 +29,8 @@ from darts.data.randomness import generator
 from darts.data.spec_augment import SpecAugment
 from darts.process import main_module_hidden
 
+# Pixels, or the error of a damaged file.
 Answer = Tensor | OSError | ValueError
-"""Pixels, or the error of a damaged file."""
 
 
 @dataclass(frozen=True, eq=False)

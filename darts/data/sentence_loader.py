@@ -21,8 +21,8 @@ from darts.data.randomness import permutation
 from darts.data.words import BEGIN, PADDING
 from darts.ops.transfer import to_device
 
+# Batches per pool.
 POOL = 50
-"""Batches per pool."""
 
 Split = TypeVar("Split", bound=Sized)
 

@@ -28,8 +28,8 @@ from darts.data.split import Groups
 from darts.data.table_file import Table
 from darts.data.text_file import shortened
 
+# Key of `dataset.kinds` for all columns without a key of their own.
 EVERY = "*"
-"""Key of ``dataset.kinds`` for all columns without a key of their own."""
 
 
 def check_kinds(table: Table, kinds: Mapping[str, str], names: Sequence[str]) -> None:

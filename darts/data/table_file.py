@@ -20,8 +20,8 @@ from darts.reading import FileError, damage, one_line, open_regular
 if TYPE_CHECKING:
     import pandas as pd
 
+# Endings of file names; other files are read as CSV.
 SUFFIXES = (".csv", ".parquet")
-"""Endings of file names; other files are read as CSV."""
 
 _DELIMITERS = (",", ";", "\t", "|")
 _COLUMN_LIMIT = 2**20

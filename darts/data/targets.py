@@ -16,11 +16,11 @@ from torch import Tensor
 from darts.data.split import Groups, HoldOutOptions, hold_out_test
 
 CLASSES, LABELS, NUMBERS = "classes", "labels", "numbers"
+# Kinds of targets: one class, any of several labels, or numbers.
 TARGETS = (CLASSES, LABELS, NUMBERS)
-"""Kinds of targets: one class, any of several labels, or numbers."""
 
+# Groups into which numbers are divided, each with equally many samples.
 NUM_STRATA = 10
-"""Groups into which numbers are divided, each with equally many samples."""
 _MIN_MEMBERS = 10  # of a combination of labels that is a group of its own
 
 

@@ -16,13 +16,13 @@ from typing import BinaryIO
 
 from darts.reading import FileError, open_regular
 
+# Bytes of a text file. The numbers made from a text take up to eight times as much memory, the
+# cells of a table up to thirteen times.
 TEXT_LIMIT = 2 * 2**30
-"""Bytes of a text file. The numbers made from a text take up to eight times as much memory, the
-cells of a table up to thirteen times."""
+# Characters of a line.
 LINE_LIMIT = 2**24
-"""Characters of a line."""
+# Different words or tokens of a training split; each takes about 200 bytes.
 DISTINCT_LIMIT = 2**22
-"""Different words or tokens of a training split; each takes about 200 bytes."""
 
 
 @contextlib.contextmanager

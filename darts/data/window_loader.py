@@ -16,8 +16,8 @@ from darts.data.loader import Carry, LoaderOptions, LoaderState, PositionLoader,
 from darts.data.randomness import seed_for
 from darts.typed_values import typed
 
+# Target where there is no token: the default `ignore_index` of `cross_entropy`.
 IGNORE_INDEX = -100
-"""Target where there is no token: the default ``ignore_index`` of ``cross_entropy``."""
 
 
 class _Hidden(TypedDict):

@@ -17,8 +17,8 @@ from torch import Tensor
 from darts.data.text_file import count
 from darts.registry import number
 
+# The first entries of each vocabulary: padding, unknown word, begin and end of a sentence.
 SPECIAL = ("<pad>", "<unk>", "<bos>", "<eos>")
-"""The first entries of each vocabulary: padding, unknown word, begin and end of a sentence."""
 PADDING, UNKNOWN, BEGIN, END = range(len(SPECIAL))
 
 _PADDED_LIMIT = 2**29  # word indices of a split: 4 GiB

@@ -38,6 +38,7 @@ class SearchLoaders(NamedTuple):
     scoring: Loader  # validation samples for scores, in a fixed order, without augmentation
 
 
+# What each subset is for, by name.
 _USES = {
     "weights": "the weights",
     "alphas": "the alphas",
@@ -45,7 +46,6 @@ _USES = {
     "valid": "validation",
     "test": "test",
 }
-"""What each subset is for, by name."""
 
 
 class DataModule(ABC):
@@ -299,8 +299,8 @@ def load_options(config: SearchConfig | RetrainConfig) -> dict[str, Any]:
     return {name: value for name, value in vars(dataset).items() if name in names}
 
 
+# Loaded data sets by their options, within `keep_data`.
 _kept: dict[str, object] | None = None
-"""Loaded data sets by their options, within ``keep_data``."""
 
 
 @contextmanager

@@ -17,11 +17,11 @@ from darts.data.split import stratified_fold, stratified_split, stratified_subse
 from darts.data.targets import strata as strata_of
 from darts.data_modules.data_module import DataModule, SearchLoaders
 
+# Classes or targets that a message names.
 SHOWN = 8
-"""Classes or targets that a message names."""
 
+# Ratio of the largest to the smallest class above which users get a note.
 UNBALANCED = 3
-"""Ratio of the largest to the smallest class above which users get a note."""
 
 
 class LabeledDataModule(DataModule, Generic[Split]):

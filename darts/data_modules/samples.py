@@ -21,8 +21,8 @@ from darts.escaping import for_csv, for_terminal
 from darts.spaces import Space
 from darts.tracking.formats import aligned
 
+# Columns of a table that are printed before the training.
 SHOWN_COLUMNS = 40
-"""Columns of a table that are printed before the training."""
 
 
 @DATA_MODULES.register

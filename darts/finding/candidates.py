@@ -26,8 +26,8 @@ from darts.spaces.lookup import find_genotype
 from darts.spaces.parameters import Parameters, Point
 from darts.training.distributed import Ranks
 
+# A placeholder: a configuration of a retraining can be composed only with a genotype.
 ANY_GENOTYPE = "DARTS_V2"
-"""A placeholder: a configuration of a retraining can be composed only with a genotype."""
 
 BASELINE = "baseline"
 

@@ -58,11 +58,11 @@ PLAIN_CELL = (
     "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|"
     "+|nor_conv_3x3~0|nor_conv_3x3~1|nor_conv_3x3~2|"
 )
+# The plain cell with a residual connection from its input to its output.
 RESIDUAL_CELL = (
     "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|"
     "+|skip_connect~0|nor_conv_3x3~1|nor_conv_3x3~2|"
 )
-"""The plain cell with a residual connection from its input to its output."""
 
 
 def _genotype(space: str, **operations: Sequence[object]) -> str:
@@ -77,8 +77,8 @@ _ROWS = {
     "linear": _genotype("mlp", layers=["identity_64"]),
     "mlp_256x2": _genotype("mlp", layers=["relu_256", "relu_256"]),
 }
+# Ensembles with shared hidden layers.
 _TABM: Values = {"dataset.bins": 16, "space.members": 16, "space.normalization": "none"}
-"""Ensembles with shared hidden layers."""
 _WIDE: Values = {"space.widths": [32, 64, 128, 256], "space.cells": 3}
 _TEXTS = {
     "lstm_1": _genotype("transformer", blocks=[("lstm", "identity")]),
@@ -126,6 +126,8 @@ _IMAGES = (
     Family("darts", "cnn", {"space.channels": 12, "space.cells": 5}, {"DARTS_V2": "DARTS_V2"}),
 )
 
+# Options of spectrograms of half the default height and about a third of the default width.
+# Trainings on them are several times as fast.
 _HALF_SIZE: Values = {
     "dataset.mels": 32,
     "dataset.window": 64.0,
@@ -134,9 +136,8 @@ _HALF_SIZE: Values = {
     "dataset.time_width": 4,
     "dataset.shift": 2,
 }
-"""Options of spectrograms of half the default height and about a third of the default width.
-Trainings on them are several times as fast."""
 
+# The families by kind of data, the most promising first.
 FAMILIES: Mapping[str, tuple[Family, ...]] = {
     "images": _IMAGES,
     "audio": tuple(replace(family, values={**family.values, **_HALF_SIZE}) for family in _IMAGES),
@@ -157,12 +158,11 @@ FAMILIES: Mapping[str, tuple[Family, ...]] = {
         Family("recurrent", "recurrent", {"space.embedding": 128, "space.hidden": 128}, _RECURRENT),
     ),
 }
-"""The families by kind of data, the most promising first."""
 
+# The baselines by name of the space, if the user chooses the space.
 BASELINES: Mapping[str, Mapping[str, str]] = {
     "nas201": {**_CELLS, "all_3x3": PLAIN_CELL},
     "mlp": _ROWS,
     "cnn": {"DARTS_V2": "DARTS_V2", "PC_DARTS_CIFAR": "PC_DARTS_CIFAR"},
     "recurrent": _RECURRENT,
 }
-"""The baselines by name of the space, if the user chooses the space."""

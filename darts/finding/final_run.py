@@ -22,8 +22,8 @@ from darts.recipes.rules import Values
 from darts.running.jobs import Job
 from darts.tracking import format_duration
 
+# Share of the budget after which nothing trains; test scores and files take the rest.
 PLANNED = 0.97
-"""Share of the budget after which nothing trains; test scores and files take the rest."""
 
 
 class Run(NamedTuple):

@@ -21,8 +21,8 @@ from darts.finding.results import FoldRun, Result, signed
 from darts.tasks.metrics import Metric
 from darts.tracking.metrics import read_metrics
 
+# Samples on which a network is scored, at least, if there are enough held-out parts.
 ENOUGH_SAMPLES = 200
-"""Samples on which a network is scored, at least, if there are enough held-out parts."""
 
 
 def choose_folds(networks: Networks, chosen: int | None) -> int:

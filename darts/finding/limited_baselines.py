@@ -13,8 +13,8 @@ from darts.finding.candidates import Networks
 from darts.judging.devices.cell_features import is_connected
 from darts.spaces import AnyGenotype
 
+# Changes of one parameter that are measured for each step towards the limits.
 MAX_CHANGES = 60
-"""Changes of one parameter that are measured for each step towards the limits."""
 
 
 def largest_architecture(networks: Networks) -> AnyGenotype:

@@ -16,8 +16,8 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+# Score of a failed run; JSON has no infinity.
 WORST = -sys.float_info.max
-"""Score of a failed run; JSON has no infinity."""
 
 
 @dataclass(frozen=True)

@@ -28,21 +28,19 @@ from darts.tasks.metrics import Metric
 from darts.tracking import format_duration, format_value
 from darts.tracking.race_log import Slice, log_slice
 
+# Share of the budget in which candidates compete; the rest belongs to the best one.
+#
+# In the replay of recorded curves (experiments/README.md), the longest budget is 0.1 to 0.3 points
+# worse with 0.1, 0.2, 0.4 or 0.6; short budgets prefer smaller shares.
 EXPLORED = 0.3
-"""Share of the budget in which candidates compete; the rest belongs to the best one.
 
-In the replay of recorded curves (experiments/README.md), the longest budget is 0.1 to 0.3 points
-worse with 0.1, 0.2, 0.4 or 0.6; short budgets prefer smaller shares.
-"""
-
+# The first slice of a candidate is at least the budget divided by this number.
+#
+# In the replay, 16 costs 0.3 points and 128 is level, but more slices have more overhead.
 SLICES = 64
-"""The first slice of a candidate is at least the budget divided by this number.
 
-In the replay, 16 costs 0.3 points and 128 is level, but more slices have more overhead.
-"""
-
+# Candidates that enter in each round after the first. In the replay, 2 and 8 are level.
 NEWCOMERS = 4
-"""Candidates that enter in each round after the first. In the replay, 2 and 8 are level."""
 
 
 @dataclass

@@ -18,12 +18,12 @@ from darts.tracking.metrics import read_metrics
 from darts.training.scoring import memorizes
 from darts.writing import to_jsonable
 
+# Epochs after which the score of a network says something, at least.
 FIRST_EPOCHS = 3
-"""Epochs after which the score of a network says something, at least."""
 
+# Confidence level of the interval of a difference on validation data. A network replaces the best
+# baseline if its interval lies above 0, which has a probability of about four fifths.
 CHOICE_LEVEL = 0.6
-"""Confidence level of the interval of a difference on validation data. A network replaces the best
-baseline if its interval lies above 0, which has a probability of about four fifths."""
 
 
 @dataclass(frozen=True)

@@ -21,11 +21,11 @@ from darts.running.execution import redirect_output
 from darts.running.jobs import Job, is_complete
 from darts.spaces.lookup import find_genotype
 
+# A search that has time for fewer epochs does not start: its alphas would hardly change.
 MIN_EPOCHS = 8
-"""A search that has time for fewer epochs does not start: its alphas would hardly change."""
 
+# Prefixes of the user's keys that apply to searches; all others apply to retrainings only.
 SEARCHED_KEYS = ("dataset", "task", "space", "device", "precision")
-"""Prefixes of the user's keys that apply to searches; all others apply to retrainings only."""
 
 
 @dataclass(frozen=True)

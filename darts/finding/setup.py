@@ -24,11 +24,11 @@ from darts.recipes.commands import overrides_by_key
 from darts.recipes.exporting.formats import check_export
 from darts.recipes.rules import MAX_SHARE, DataFacts, Values, recipe
 
+# Kinds of data with separate samples, which `darts predict` accepts.
 CLASSIFIED = (*SampleDataModule.data_kinds, "documents")
-"""Kinds of data with separate samples, which ``darts predict`` accepts."""
 
+# Sides in pixels. A network needs about four times as long on images of the next size.
 SIZES = (32, 64, 128)
-"""Sides in pixels. A network needs about four times as long on images of the next size."""
 
 _OWN_KEYS = ("genotype", "resume", "dry_run", "evaluate_test", "start", "start_epoch")
 _SCHEDULE = "runs continue, so their learning rate must not depend on their length"

@@ -19,12 +19,12 @@ from darts.finding.results import Result, is_better, ranked
 from darts.finding.slices import counted
 from darts.reading import JsonObject
 
+# Largest length of a final run with a falling rate, in units of all training before. Most networks
+# that memorize the training samples then begin to do so before this run.
 FALLING = (1 - EXPLORED) / EXPLORED
-"""Largest length of a final run with a falling rate, in units of all training before. Most networks
-that memorize the training samples then begin to do so before this run."""
 
+# Folder with the checkpoints of the best network and the best baseline after equal training.
 DUEL = "duel"
-"""Folder with the checkpoints of the best network and the best baseline after equal training."""
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,8 @@ from darts.spaces import AnyGenotype, Space
 from darts.strategies.judges import TrainingFreeJudge
 from darts.tasks.metrics import Metric
 
+# Smallest number of architectures whose truth calibrates scores.
 MIN_CALIBRATION = 3
-"""Smallest number of architectures whose truth calibrates scores."""
 
 # A placeholder: a configuration of a retraining can be composed only with a genotype.
 _ANY_GENOTYPE = "genotype=DARTS_V2"

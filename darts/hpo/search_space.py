@@ -142,8 +142,8 @@ def _scalar(value: object) -> Value:
     return json.dumps(value)
 
 
+# Names of the two groups of parameters.
 FACTORS = ARCHITECTURE, HYPERPARAMETERS = "architecture", "hyperparameters"
-"""Names of the two groups of parameters."""
 
 _PREFIX = "genotype."
 

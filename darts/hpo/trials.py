@@ -15,8 +15,8 @@ FAILURE = "failure"  # why the trial failed, in one line
 BEYOND = "beyond_limits"  # why its network was not trained, in one line
 REPEAT = "repeat"  # whether a failed trial has to be repeated
 
+# Why a lost trial failed.
 LOST = "its worker sends no heartbeats"
-"""Why a lost trial failed."""
 
 
 def trial_state(trial: FrozenTrial) -> str:

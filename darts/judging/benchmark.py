@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 Values: TypeAlias = NDArray[np.float64]
 
+# Bytes of a table, also after decompression; a table of 15,625 rows and 24 columns has 4 MiB.
 LIMIT = 64 * MIB
-"""Bytes of a table, also after decompression; a table of 15,625 rows and 24 columns has 4 MiB."""
+# Characters of the name of a column; columns with longer names are not read.
 NAME_LIMIT = 100
-"""Characters of the name of a column; columns with longer names are not read."""
 
 
 class Column(TypedDict, total=False):
@@ -187,12 +187,12 @@ def _parse(text: str, layout: Layout) -> dict[str, Values]:
     return columns
 
 
+# The space that each benchmark covers, with its fields, by the name that `Space.benchmark`
+# declares. The module `darts.judging.<name>_table` reads the table.
 TABLES: Mapping[str, Mapping[str, str]] = {
     "nas201": {"space": "nas201"},
     "macro": {"space": "macro", "skeleton": "nasbench"},
 }
-"""The space that each benchmark covers, with its fields, by the name that ``Space.benchmark``
-declares. The module ``darts.judging.<name>_table`` reads the table."""
 
 
 class Benchmark:

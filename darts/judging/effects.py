@@ -33,13 +33,13 @@ Corner = tuple[str, ...]  # levels of architecture and hyperparameters
 _CORNERS: tuple[Corner, ...] = tuple((a, h) for h in LEVELS for a in LEVELS)
 DEFAULT, _ARCHITECTURE, _HYPERPARAMETERS, _BOTH = _CORNERS
 
+# Weight of each corner's score in each gain.
 _GAINS: dict[str, dict[Corner, int]] = {
     "architecture": {_ARCHITECTURE: 1, DEFAULT: -1},
     "hyperparameters": {_HYPERPARAMETERS: 1, DEFAULT: -1},
     "both": {_BOTH: 1, DEFAULT: -1},
     "interaction": {_BOTH: 1, _ARCHITECTURE: -1, _HYPERPARAMETERS: -1, DEFAULT: 1},
 }
-"""Weight of each corner's score in each gain."""
 
 
 @dataclass(frozen=True)

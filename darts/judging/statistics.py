@@ -27,8 +27,8 @@ ALPHA = 0.05  # significance level of tests
 SIGN_DRAWS = 100_000  # sign changes that the sign-flip test draws, unless there are fewer
 MIN_SEARCHES = 4  # searches that an interval needs
 
+# For each search, the scores of its retrainings.
 Groups = Sequence[Sequence[float]]
-"""For each search, the scores of its retrainings."""
 Numbers = NDArray[np.float64]
 
 

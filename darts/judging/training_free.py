@@ -31,8 +31,8 @@ from darts.judging.untrained import UntrainedNetwork
 from darts.spaces import NetworkBase
 from darts.training.cost import count_macs, count_parameters
 
+# Scores that `darts judge` computes for comparison with every judge.
 BASELINES = ("parameters", "macs")
-"""Scores that ``darts judge`` computes for comparison with every judge."""
 
 
 def gradient_norm(network: UntrainedNetwork) -> float:

@@ -24,8 +24,8 @@ from darts.spaces import AnyGenotype, ByGroup, SearchContext
 
 DISCRETIZATIONS: Registry[Discretization] = Registry("discretize", "darts.methods")
 
+# Random architectures that sampling draws for each one that is within hard limits.
 TRIES = 100
-"""Random architectures that sampling draws for each one that is within hard limits."""
 
 
 class SearchedSupernet(Protocol):

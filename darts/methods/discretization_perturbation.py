@@ -19,8 +19,8 @@ from darts.methods.discretization import DISCRETIZATIONS, Discretization, Search
 from darts.registry import number
 from darts.spaces import AnyGenotype, SearchContext
 
+# Group, edges, and what competes: the edges (True) or the operations of the edge (False).
 Decision = tuple[str, list[int], bool]
-"""Group, edges, and what competes: the edges (True) or the operations of the edge (False)."""
 
 
 @DISCRETIZATIONS.register

@@ -17,11 +17,11 @@ from darts.spaces.supernet import ParameterRows
 FREEZING: Registry[Freezing] = Registry("freezing", "darts.methods")
 
 
+# For each operation of each edge, by its name, the parts of parameters that it owns.
 Operations = Mapping[str, Sequence[ParameterRows]]
-"""For each operation of each edge, by its name, the parts of parameters that it owns."""
 
+# Gradients by parameter, in the shape of the parameter.
 Gradients = Mapping[nn.Parameter, Tensor]
-"""Gradients by parameter, in the shape of the parameter."""
 
 
 class FreezingState(TypedDict, total=False):

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+# `(x, y)` of each point of a line.
 Points: TypeAlias = Sequence[tuple[float, float]]
-"""``(x, y)`` of each point of a line."""
 
 # With more classes than these, a confusion matrix shows no numbers, or no names of classes.
 _MAX_CLASSES_WITH_NUMBERS, _MAX_CLASSES_WITH_NAMES = 20, 60

@@ -39,8 +39,8 @@ _FAMILIES = {
     "": ("#0f766e", "#ecfaf8"),
 }
 
+# `(x, y)` on the axes of a `CellCanvas`.
 Point = tuple[float, float]
-"""``(x, y)`` on the axes of a ``CellCanvas``."""
 
 
 @dataclass(frozen=True)

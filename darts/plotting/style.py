@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+# Keyword arguments of matplotlib's drawing functions.
 ArtistStyle: TypeAlias = dict[str, Any]
-"""Keyword arguments of matplotlib's drawing functions."""
 
 # Colors that color-blind readers can distinguish: six of Okabe and Ito ("Color Universal Design",
 # 2008), near black, and purple.

@@ -13,8 +13,8 @@ from darts.training.distributed import Ranks
 from darts.training.graphs import capture_obstacle
 from darts.training.steps import check_weight_optimizer
 
+# Keys of the components that take part in a step of a search.
 COMPONENTS = ("space", "task", "relaxation", "bilevel", "perturbation", "regularizer", "freezing")
-"""Keys of the components that take part in a step of a search."""
 
 
 def check_search(config: SearchConfig) -> None:

@@ -16,11 +16,11 @@ from darts.typed_values import entry
 
 TrialConfig = RetrainConfig | SearchConfig
 
+# The check and the function of each command, by name.
 _COMMANDS: Mapping[str, tuple[Callable[..., None], Callable[..., JsonObject]]] = {
     "search": (search.check, search.search),
     "retrain": (retrain.check, retrain.retrain),
 }
-"""The check and the function of each command, by name."""
 
 
 def trial_config(target: str, overrides: Sequence[str]) -> TrialConfig:

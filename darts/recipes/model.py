@@ -254,9 +254,9 @@ def predict(
     return Predictions(model.classes, model.targets, values)
 
 
+# Functions from the outputs of a model to its predictions, by kind of the targets.
 _VALUES: Mapping[str, Callable[[Tensor], Tensor]] = {
     CLASSES: lambda outputs: outputs.softmax(-1),
     LABELS: Tensor.sigmoid,
     NUMBERS: lambda outputs: outputs,
 }
-"""Functions from the outputs of a model to its predictions, by kind of the targets."""

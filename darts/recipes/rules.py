@@ -14,12 +14,12 @@ from darts.data.targets import NUMBERS
 from darts.data_modules import DataModule
 from darts.data_modules.compatibility import data_kind
 
+# Values of a configuration by dotted key.
 Values = dict[str, float | int | str | bool | list[int]]
-"""Values of a configuration by dotted key."""
 
 
+# Largest share of the training samples that is held out for validation.
 MAX_SHARE = 0.2
-"""Largest share of the training samples that is held out for validation."""
 
 
 def validation_share(samples: int) -> float:
@@ -195,44 +195,44 @@ def search_recipe(facts: DataFacts, *, fine_tunes: bool = False) -> Values:
     return values | (own if fine_tunes else {})
 
 
+# Tokens per window of a text.
 WINDOW = 64
-"""Tokens per window of a text."""
 
+# Steps in which the learning rate rises.
 RISE = 100
-"""Steps in which the learning rate rises."""
 
+# Steps of networks for images in which the learning rate decays by the square root of 2, as long as
+# they do not memorize. On Fashion-MNIST, the validation accuracy is 0.7 points higher after eight
+# epochs than at a constant rate; 250 steps are better there, and worse on sums of digits
+# (experiments/README.md).
 TIMESCALE = 1000
-"""Steps of networks for images in which the learning rate decays by the square root of 2, as long
-as they do not memorize. On Fashion-MNIST, the validation accuracy is 0.7 points higher after eight
-epochs than at a constant rate; 250 steps are better there, and worse on sums of digits
-(experiments/README.md)."""
 
+# Power of the polynomial average of the weights: it covers about the last ninth of the steps.
 POWER = 8.0
-"""Power of the polynomial average of the weights: it covers about the last ninth of the steps."""
 
+# Learning rate of images, divided by the batch size: with equal ratios, batches of different sizes
+# learn equally well per epoch (Goyal et al., arXiv:1706.02677, section 2.1). In
+# experiments/learning_rates.py, half of this rate is five points worse on sums of digits; on other
+# sets, the differences may be chance. `darts find` also tries a lower rate, if time allows.
 LR_PER_SAMPLE = 0.1 / 32
-"""Learning rate of images, divided by the batch size: with equal ratios, batches of different sizes
-learn equally well per epoch (Goyal et al., arXiv:1706.02677, section 2.1). In
-experiments/learning_rates.py, half of this rate is five points worse on sums of digits; on other
-sets, the differences may be chance. ``darts find`` also tries a lower rate, if time allows."""
 
+# Up to this number of training tokens, networks for running text get more dropout.
 SHORT_TEXT = 30_000
-"""Up to this number of training tokens, networks for running text get more dropout."""
 
 
+# What differs if networks begin with trained weights. On 1,500 photos of CIFAR-10 at 64 pixels,
+# EfficientNet-Lite0 has 69.2 % after three epochs (61.0 % before them); half and twice the rate
+# give 68.7 % and 65.3 %, decays of 0.6 and 1 give 67.1 % and 68.5 % (one seed, 1,000 test images).
 FINE_TUNING: Values = {
     "loader.batch_size": 32,
     "optimizer.lr": 0.01,
     "optimizer.layer_decay": 0.8,
     "optimizer.warmup_epochs": 1,
 }
-"""What differs if networks begin with trained weights. On 1,500 photos of CIFAR-10 at 64 pixels,
-EfficientNet-Lite0 has 69.2 % after three epochs (61.0 % before them); half and twice the rate give
-68.7 % and 65.3 %, decays of 0.6 and 1 give 67.1 % and 68.5 % (one seed, 1,000 test images)."""
 
 
+# Regularization that helps only in runs of hundreds of epochs is off.
 _UNREGULARIZED: Values = {"optimizer.clip": 5.0, "auxiliary": 0.0, "drop_path": 0.0, "cutout": 0}
-"""Regularization that helps only in runs of hundreds of epochs is off."""
 
 
 def _images(facts: DataFacts) -> Values:

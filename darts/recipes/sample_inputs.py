@@ -20,10 +20,10 @@ from darts.data.images import resize
 from darts.data.mel import Spectrogram
 from darts.data.words import PADDING, WordEncoding
 
+# A file name, a PIL image, or an array or tensor: uint8 or float from 0 to 1, of shape `(H, W)`
+# or `(C, H, W)`, or `(C, L)` for a sequence; arrays also `(H, W, C)`, for the C of the network.
+# For networks that were trained on numbers, an array or tensor of any finite numbers.
 Image: TypeAlias = object
-"""A file name, a PIL image, or an array or tensor: uint8 or float from 0 to 1, of shape ``(H, W)``
-or ``(C, H, W)``, or ``(C, L)`` for a sequence; arrays also ``(H, W, C)``, for the C of the network.
-For networks that were trained on numbers, an array or tensor of any finite numbers."""
 
 
 class Transform(ABC):

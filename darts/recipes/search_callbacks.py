@@ -24,8 +24,8 @@ from darts.training.steps import set_learning_rate
 if TYPE_CHECKING:
     from darts.recipes.search import Search
 
+# Prefix of the costs of the genotype's network; costs without it belong to the supernet.
 NETWORK = "network_"
-"""Prefix of the costs of the genotype's network; costs without it belong to the supernet."""
 
 
 class SearchCallback:
@@ -93,20 +93,19 @@ class Graphs(SearchCallback):
         self._step.discard()  # frees the memory of the graph
 
 
+# Factor of the learning rate of the alphas at each raise.
 RAISE_FACTOR = 3.0
-"""Factor of the learning rate of the alphas at each raise."""
 
+# An edge prefers an operation that is more probable than any other by at least this share.
+#
+# Suppose that the preference of an edge is weaker after a tenth of the updates, and that its alphas
+# go on changing at the same speed. Then the entropy of the edge is still within 1 % of its maximum
+# at the end. With its default settings, a search of the space `cnn` on the digits reaches more than
+# twice this value after a tenth of the updates.
 MIN_PREFERENCE = 0.05
-"""An edge prefers an operation that is more probable than any other by at least this share.
 
-Suppose that the preference of an edge is weaker after a tenth of the updates, and that its alphas
-go on changing at the same speed. Then the entropy of the edge is still within 1 % of its maximum at
-the end. With its default settings, a search of the space ``cnn`` on the digits reaches more than
-twice this value after a tenth of the updates.
-"""
-
+# Number of equal parts of the epochs that update the alphas; each part ends with a check.
 RATE_CHECKS = 10
-"""Number of equal parts of the epochs that update the alphas; each part ends with a check."""
 
 
 class AlphaRate(SearchCallback):

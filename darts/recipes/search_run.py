@@ -22,8 +22,8 @@ from darts.spaces.module.targets import passed
 from darts.tasks.sample_objective import Loss, passed_loss
 from darts.training.distributed import Ranks
 
+# Training batches from which the batch norm statistics of an inherited network are computed.
 CALIBRATION_BATCHES = 20
-"""Training batches from which the batch norm statistics of an inherited network are computed."""
 
 
 @dataclass(frozen=True, repr=False)

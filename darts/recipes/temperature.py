@@ -17,8 +17,8 @@ from darts.recipes.states import BestEpoch
 from darts.training.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
 from darts.typed_values import entry
 
+# The largest temperature; its inverse is the smallest one.
 LIMIT = 20.0
-"""The largest temperature; its inverse is the smallest one."""
 
 
 def fit_temperature(logits: Tensor, classes: Tensor) -> float:

@@ -55,21 +55,21 @@ class Boosting(Protocol):
     def predict_proba(self, rows: Numbers) -> Numbers: ...
 
 
+# Rows `(N, F)` and targets, see `darts.data.targets`.
 Part = tuple[Tensor, Tensor]
-"""Rows ``(N, F)`` and targets, see ``darts.data.targets``."""
 
+# Settings if no time is given.
 TRIALS = 10
-"""Settings if no time is given."""
 
+# Hyperparameters of scikit-learn.
 Settings = Mapping[str, int | float]
-"""Hyperparameters of scikit-learn."""
 
 FIRST: Settings = {"max_iter": 10}
+# The first settings: few trees, whose time says how many fit, and scikit-learn's defaults.
 DEFAULT: Settings = {"max_iter": 100}
-"""The first settings: few trees, whose time says how many fit, and scikit-learn's defaults."""
 
+# The logit of a class that no training row has.
 LOWEST = -30.0
-"""The logit of a class that no training row has."""
 
 FILE = "trees.safetensors"
 

@@ -12,8 +12,8 @@ from darts.reporting.tables import headline_metrics
 from darts.spaces.describe import difference
 from darts.tracking import format_genotype
 
+# Runs by their names on the page.
 Runs: TypeAlias = Mapping[str, RunRecord]
-"""Runs by their names on the page."""
 
 # Columns of the table of results from left to right; other scores follow the last prefix.
 _FIRST = ("run", "split", "test_", "valid_", "supernet_", "true_")

@@ -19,8 +19,8 @@ from darts.spaces import space_of
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+# By title of a panel, the points of each line by name.
 Panels: TypeAlias = dict[str, dict[str, Points]]
-"""By title of a panel, the points of each line by name."""
 
 _MAX_PANELS = 30  # of a section; each takes about a tenth of a second
 _MAX_EDGES, _MAX_OPERATIONS = 60, 40  # of a group that is drawn

@@ -18,8 +18,8 @@ from darts.tracking.ledger import PhaseCost
 from darts.tracking.race_log import Slice, read_race
 from darts.typed_values import typed
 
+# Commands whose runs reports support.
 COMMANDS = ("search", "retrain", "evaluate", "tune", "find")
-"""Commands whose runs reports support."""
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from darts.running.processes import ProcessExecutor
 from darts.tracking.optional import optional
 from darts.training.device import visible_gpus
 
+# File in the run directory of a command with a line for each job that has ended.
 JOBS = "jobs.jsonl"
-"""File in the run directory of a command with a line for each job that has ended."""
 
 
 class RecordingExecutor(Executor):

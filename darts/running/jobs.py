@@ -39,8 +39,8 @@ class Outcome:
     problem: str = ""  # why it failed, in one line
 
 
+# How an attempt to execute a job ended: None after a signal, an error if the machine failed.
 Reply: TypeAlias = "Outcome | OSError | None"
-"""How an attempt to execute a job ended: None after a signal, an error if the machine failed."""
 
 
 class ExecutorError(ConfigError):

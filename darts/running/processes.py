@@ -30,8 +30,8 @@ from darts.training.device import round_robin_gpu
 from darts.training.interrupt import Interrupt
 from darts.writing import WriteError
 
+# Modules that runs import late, and that take long.
 LATE_IMPORTS = ("scipy.sparse", "torch._dynamo")
-"""Modules that runs import late, and that take long."""
 
 
 def serve(

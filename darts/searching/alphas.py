@@ -16,12 +16,12 @@ from torch import Tensor
 from darts.methods.collapse import count_edges
 from darts.spaces import AnyGenotype, ByGroup, SearchContext, space_of
 
+# The name of a group, an edge or an operation.
 Label: TypeAlias = Annotated[str, msgspec.Meta(max_length=60)]
-"""The name of a group, an edge or an operation."""
 
 
+# A probability with rounding errors.
 Probability: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1.0001)]
-"""A probability with rounding errors."""
 
 
 class GroupHistory(TypedDict):

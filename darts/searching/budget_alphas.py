@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from darts.searching.expected_cost import ExpectedCost
 from darts.spaces import ByGroup, SearchContext, SupernetBase
 
+# The largest budget, whose alphas are those that the supernet has without budgets.
 LARGEST = 1.0
-"""The largest budget, whose alphas are those that the supernet has without budgets."""
 
 
 def offset_group(group: str) -> str:

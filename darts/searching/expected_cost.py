@@ -24,8 +24,8 @@ from darts.training.device import synchronized_clock
 from darts.training.scoring import evaluating
 from darts.typed_values import Misfit, typed
 
+# Maps a module and an example input of one sample to the cost of the module.
 Measure = Callable[[nn.Module, Tensor], float]
-"""Maps a module and an example input of one sample to the cost of the module."""
 
 
 @torch.inference_mode()

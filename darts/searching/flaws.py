@@ -21,8 +21,8 @@ from darts.spaces import ByGroup
 from darts.tasks import Objective
 from darts.tasks.chance import ChanceLevel
 
+# A distribution counts as uniform if its entropy is at least this share of the maximum.
 UNIFORM = 0.99
-"""A distribution counts as uniform if its entropy is at least this share of the maximum."""
 
 
 def worthless_result(summary: JsonObject) -> str | None:

@@ -15,11 +15,11 @@ from torch import Tensor
 
 T = TypeVar("T")
 
+# Tensors by group of alphas.
 ByGroup: TypeAlias = Mapping[str, Tensor]
-"""Tensors by group of alphas."""
 
+# By group and edge, the operation of each column.
 Candidates: TypeAlias = Mapping[str, Sequence[Sequence[str]]]
-"""By group and edge, the operation of each column."""
 
 
 def check_candidates(candidates: object, known: Collection[str]) -> tuple[str, ...]:

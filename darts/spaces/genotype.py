@@ -33,6 +33,7 @@ from darts.spaces.genotype_text import (
     write_json,
 )
 
+# The eight candidates of the DARTS supernet, in the order of the alphas' columns.
 PRIMITIVES: tuple[str, ...] = (
     "none",
     "max_pool_3x3",
@@ -43,18 +44,17 @@ PRIMITIVES: tuple[str, ...] = (
     "dil_conv_3x3",
     "dil_conv_5x5",
 )
-"""The eight candidates of the DARTS supernet, in the order of the alphas' columns."""
 
+# All operations of genotypes: the primitives, two that occur in published genotypes only, and
+# `noise`, a candidate of the candidate set S4.
 OPERATIONS: tuple[str, ...] = (*PRIMITIVES, "sep_conv_7x7", "conv_7x1_1x7", "noise")
-"""All operations of genotypes: the primitives, two that occur in published genotypes only, and
-``noise``, a candidate of the candidate set S4."""
 
 CELLS: tuple[str, ...] = ("normal", "reduce")
 
 NONE = "none"
 
+# `(operation, source)` of each edge of a cell.
 Pairs: TypeAlias = tuple[tuple[str, int], ...]
-"""``(operation, source)`` of each edge of a cell."""
 
 
 @dataclass(frozen=True)

@@ -72,8 +72,8 @@ class LanguageModelOutput(NamedTuple):
     dropped: Tensor
 
 
+# Returns the mean loss of a forward pass over a batch, a scalar, and the outputs.
 Loss = Callable[[Callable[..., Any], Any], tuple[Tensor, Any]]
-"""Returns the mean loss of a forward pass over a batch, a scalar, and the outputs."""
 
 
 class FittingData(NamedTuple):
@@ -98,8 +98,8 @@ class FittedLayer(nn.Module, ABC):
         """Compute the values; if outputs are fitted to targets, return the loss before."""
 
 
+# Samples that fit layers such as `WhitenedPatches`; 512 images of 32x32 have 131,072 patches.
 FITTED_SAMPLES = 512
-"""Samples that fit layers such as ``WhitenedPatches``; 512 images of 32x32 have 131,072 patches."""
 
 
 @torch.no_grad()

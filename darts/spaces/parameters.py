@@ -17,8 +17,8 @@ from typing import TypeAlias
 Value: TypeAlias = bool | int | float | str | None
 Point: TypeAlias = dict[str, Value]
 
+# Distances of a number to its neighbors, as fractions of its range.
 NEIGHBOR_DISTANCES = (0.25, 0.0625, 0.015625)
-"""Distances of a number to its neighbors, as fractions of its range."""
 
 
 @dataclass(frozen=True)

@@ -24,15 +24,14 @@ from darts.spaces.supernet import SupernetBase
 
 SPACES: Registry[Space] = Registry("space", "darts.spaces")
 
+# The space of the notation `Genotype(normal=..., reduce=...)`.
+#
+# Text in an unknown notation is parsed as a genotype of this space, whose error message describes
+# the notation.
 CLASSIC_SPACE = "cnn"
-"""The space of the notation ``Genotype(normal=..., reduce=...)``.
 
-Text in an unknown notation is parsed as a genotype of this space, whose error message describes the
-notation.
-"""
-
+# Vocabulary size of Penn Treebank, for which the sizes of networks for text are reported.
 PENN_TREEBANK_WORDS = 10_000
-"""Vocabulary size of Penn Treebank, for which the sizes of networks for text are reported."""
 
 
 @dataclass

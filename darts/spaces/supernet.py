@@ -19,8 +19,8 @@ from darts.ops.recomputation import recompute
 from darts.spaces.deriving import ByGroup
 from darts.spaces.mixture import Mixture
 
+# Standard deviation of the initial alphas, unless a search scales them.
 INITIAL_DEVIATION = 1e-3
-"""Standard deviation of the initial alphas, unless a search scales them."""
 
 
 class ParameterRows(NamedTuple):

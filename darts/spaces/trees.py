@@ -18,8 +18,8 @@ from darts.spaces.network import NetworkBase
 _Size = Annotated[int, msgspec.Meta(ge=1, le=2**24)]
 
 
+# The nodes of a tree of scikit-learn's `HistGradientBoosting`, with named fields.
 Nodes = NDArray[Any]
-"""The nodes of a tree of scikit-learn's ``HistGradientBoosting``, with named fields."""
 
 
 @dataclass(frozen=True)

@@ -26,9 +26,9 @@ JUDGES: Registry[Judge] = Registry("judge", "darts.strategies")
 
 EpochCallback = Callable[[int, Mapping[str, float]], None]
 
+# Epochs of a learning curve. A power law has three parameters; a fourth score shows which
+# exponents fit.
 MIN_EPOCHS = 4
-"""Epochs of a learning curve. A power law has three parameters; a fourth score shows which
-exponents fit."""
 
 _EXPONENTS = np.linspace(0.25, 2.0, 36)
 _MIN_DEVIATION = 1e-6  # of the residuals, relative to the largest score: no fit is perfect

@@ -23,17 +23,17 @@ from darts.spaces.parameters import Point, Value, point_key
 from darts.strategies.history import trial_position, visible_history
 from darts.strategies.strategy import Setup, Strategy, distribution
 
+# Points to propose for a trial until the network of one is within its limits.
 MAX_ATTEMPTS = 50
-"""Points to propose for a trial until the network of one is within its limits."""
 
+# Numbers that a strategy or pruner attaches to a trial, as system attributes.
 Attributes: TypeAlias = Mapping[str, int | float]
-"""Numbers that a strategy or pruner attaches to a trial, as system attributes."""
 
+# The next point, and the attributes to attach to its trial.
 Proposal: TypeAlias = tuple[Point, Attributes]
-"""The next point, and the attributes to attach to its trial."""
 
+# States of trials whose costs are known.
 MEASURED = (TrialState.COMPLETE, TrialState.PRUNED)
-"""States of trials whose costs are known."""
 
 
 @dataclass(frozen=True)
@@ -52,13 +52,13 @@ class Observation:
         return self.excess, math.inf if self.loss is None else self.loss
 
 
+# The trials before the next one, by position.
 History: TypeAlias = Sequence[Observation]
-"""The trials before the next one, by position."""
 
 
+# Returns the proposal for a trial of a study, given all trials of the study, by number, and how
+# many points have been rejected for this trial.
 Propose: TypeAlias = Callable[[Study, FrozenTrial, Sequence[FrozenTrial], int], Proposal]
-"""Returns the proposal for a trial of a study, given all trials of the study, by number, and how
-many points have been rejected for this trial."""
 
 
 class PointSampler(BaseSampler):

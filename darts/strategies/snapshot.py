@@ -22,8 +22,8 @@ from darts.strategies.history import trial_position, visible_history
 from darts.strategies.point_sampler import MEASURED, Attributes, PointSampler, Proposal, random_of
 from darts.strategies.strategy import Setup, silence_optuna_warnings, suggest_point
 
+# Points of the model that may exceed a limit before a random point takes their place.
 MODEL_ATTEMPTS = 5
-"""Points of the model that may exceed a limit before a random point takes their place."""
 
 
 def snapshot_sampler(setup: Setup, make: Callable[..., BaseSampler]) -> PointSampler:

@@ -10,8 +10,8 @@ from torch import Tensor
 
 _ORDERS = 2 * 10**7  # labels that all random orders together contain
 
+# Probability below which a score is no longer explained by chance.
 CHANCE = 0.01
-"""Probability below which a score is no longer explained by chance."""
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ from darts.tasks.metrics import CLASSIFICATION_METRICS, Metric, Scores, by_name,
 from darts.tasks.sample_objective import OWN, SampleObjective, SampleTask
 from darts.tasks.task import TASKS, Objective, ObjectiveSpec
 
+# Maximum number of classes of a confusion matrix; larger ones are unreadable.
 MAX_CONFUSION_CLASSES = 200
-"""Maximum number of classes of a confusion matrix; larger ones are unreadable."""
 
 
 def class_weights(option: object, spec: ObjectiveSpec) -> Tensor | None:

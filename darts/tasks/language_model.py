@@ -30,11 +30,11 @@ def _token_rows(objective: LanguageObjective, logits: Tensor, batch: Window) -> 
     return counted(losses[batch.targets != IGNORE_INDEX])
 
 
+# `bits` are per token, that is per character with `dataset.level=char`.
 METRICS = {
     name: Metric(name, False, _token_rows, value, text=True)
     for name, value in (("perplexity", perplexity), ("bits", bits), ("loss", ratio))
 }
-"""``bits`` are per token, that is per character with ``dataset.level=char``."""
 
 
 class LanguageObjective(BaseObjective[Window, Tensor]):

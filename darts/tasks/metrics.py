@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 Numbers: TypeAlias = NDArray[np.float64]
 
+# Returns the results of the samples of a batch, `(samples, k)`, from objective, outputs and
+# batch. Metrics with the same function share its results.
 Rows = Callable[[Any, Any, Any], Tensor]
-"""Returns the results of the samples of a batch, ``(samples, k)``, from objective, outputs and
-batch. Metrics with the same function share its results."""
 
+# Computes the metric of resamples, `(draws,)`. Its arguments are how often each resample
+# contains each row, `(draws, rows)`, and the rows, `(rows, k)`.
 Value = Callable[[Numbers, Numbers], Numbers]
-"""Computes the metric of resamples, ``(draws,)``. Its arguments are how often each resample
-contains each row, ``(draws, rows)``, and the rows, ``(rows, k)``."""
 
 
 @dataclass(frozen=True)

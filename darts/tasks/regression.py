@@ -61,14 +61,14 @@ def _r2(counts: Numbers, rows: Numbers) -> Numbers:
     return np.where(counts.sum(1) > 1, 1 - shares.mean(1), np.nan)
 
 
+# `rmse` and `mae` are in the units of the data, `loss` is of standardized numbers. All are
+# means over the K numbers.
 METRICS = by_name(
     Metric("r2", True, _rows, _r2),
     Metric("rmse", False, _errors, _rmse),
     Metric("mae", False, _errors, _mae),
     Metric("loss", False, _rows, _loss),
 )
-"""``rmse`` and ``mae`` are in the units of the data, ``loss`` is of standardized numbers. All are
-means over the K numbers."""
 
 LOSSES: Mapping[str, Loss] = {"squared": F.mse_loss, "absolute": F.l1_loss, "huber": F.huber_loss}
 

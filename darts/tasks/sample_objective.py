@@ -19,12 +19,12 @@ from darts.data import SampleBatch
 from darts.spaces import NetworkBase
 from darts.tasks.task import BaseObjective, Forward, ObjectiveSpec, Task
 
+# Returns the mean loss, a scalar, for the outputs `(B, K)` of a network and the targets of a
+# batch, see `darts.data.targets`; in classification, for logits and classes `(B,)` int64.
 Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
-"""Returns the mean loss, a scalar, for the outputs ``(B, K)`` of a network and the targets of a
-batch, see ``darts.data.targets``; in classification, for logits and classes ``(B,)`` int64."""
 
+# Value of `task.loss` for a function that was passed.
 OWN = "own"
-"""Value of ``task.loss`` for a function that was passed."""
 
 _passed: ContextVar[Loss | None] = ContextVar("passed_loss", default=None)
 

@@ -18,8 +18,8 @@ from darts.tasks.metrics import Metric, Scores
 
 TASKS: Registry[Task] = Registry("task", "darts.tasks")
 
+# A forward pass; arguments and result depend on the task.
 Forward = Callable[..., Any]
-"""A forward pass; arguments and result depend on the task."""
 
 B = TypeVar("B", bound=Batch)
 Output = TypeVar("Output")
@@ -87,8 +87,8 @@ class BaseObjective(ABC, Generic[B, Output]):
         return None
 
 
+# An objective of any task.
 Objective: TypeAlias = BaseObjective[Any, Any]
-"""An objective of any task."""
 
 
 @dataclass(frozen=True)

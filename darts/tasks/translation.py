@@ -40,8 +40,8 @@ from darts.tasks.metrics import (
 from darts.tasks.task import TASKS, BaseObjective, Forward, ObjectiveSpec, Task
 
 ROUGE = ("rouge1", "rouge2", "rougeL")
+# Maximum number of sentences that `sample_outputs` returns.
 NUM_EXAMPLES = 10
-"""Maximum number of sentences that ``sample_outputs`` returns."""
 
 
 class TranslationOutput(NamedTuple):

@@ -18,12 +18,12 @@ from darts.reading import JsonObject
 from darts.tracking.energy import EnergyMeter
 from darts.typed_values import Name
 
+# Phases of a run, see docs/cost.md. Whatever belongs to no other phase counts as training.
 PHASES = ("training", "validation", "collapse", "discretization", "test")
-"""Phases of a run, see docs/cost.md. Whatever belongs to no other phase counts as training."""
 
 
+# Seconds, joules or grams, whose sums stay finite.
 Cost: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1e18)]
-"""Seconds, joules or grams, whose sums stay finite."""
 
 
 class LedgerEntry(TypedDict):

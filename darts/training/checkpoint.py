@@ -24,11 +24,11 @@ from darts.reading import JSON_LIMIT, FileError, one_line, open_regular
 from darts.typed_values import Misfit
 from darts.writing import write_atomically
 
+# Name of the checkpoint in a run directory.
 FILE = "checkpoint.safetensors"
-"""Name of the checkpoint in a run directory."""
 
+# Kind of a file that holds only trained networks: an ensemble, or an exported network.
 NETWORK = "find or export"
-"""Kind of a file that holds only trained networks: an ensemble, or an exported network."""
 
 # Formats of checkpoints by command. Increase the number when the state of a command changes.
 FORMATS = {"search": 14, "retrain": 11, NETWORK: 9}
@@ -36,8 +36,8 @@ FORMATS = {"search": 14, "retrain": 11, NETWORK: 9}
 _TEXT, _CHECKSUM = "darts", "crc32"  # entries of the metadata
 _TENSOR = "$tensor"  # the only key of an object that stands for a tensor
 
+# Tensors and plain values by name: the state of an object, or the content of a checkpoint.
 StateDict: TypeAlias = dict[str, Any]
-"""Tensors and plain values by name: the state of an object, or the content of a checkpoint."""
 
 
 class CheckpointError(ValueError):

@@ -24,8 +24,8 @@ from darts.training.run import TrainingRun
 from darts.training.state import TrainState
 from darts.training.steps import Diverged, EpochMeans, require_finite
 
+# Steps on a GPU after which their values are read at once: reading waits for the device.
 STEPS_PER_READ = 50
-"""Steps on a GPU after which their values are read at once: reading waits for the device."""
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,14 @@ from torch import Tensor
 from darts.training.state import TrainState
 from darts.training.steps import Diverged
 
+# Factor of the learning rate after each restart.
 RESTART_FACTOR = 0.3
-"""Factor of the learning rate after each restart."""
 
+# Steps after which the running statistics of batch norm describe the data.
 SETTLING_STEPS = 50
-"""Steps after which the running statistics of batch norm describe the data."""
 
+# Largest mean loss of an epoch relative to the first step; above it, a run has diverged.
 DIVERGENCE_FACTOR = 10.0
-"""Largest mean loss of an epoch relative to the first step; above it, a run has diverged."""
 
 ADVICE = "Try a smaller optimizer.lr"
 

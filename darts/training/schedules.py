@@ -6,8 +6,8 @@ import math
 
 from darts.config import WeightOptimizerConfig
 
+# Epochs at the end of the linear schedule in which the rate falls more slowly.
 FLAT_EPOCHS = 5
-"""Epochs at the end of the linear schedule in which the rate falls more slowly."""
 
 
 def rate_of_epoch(config: WeightOptimizerConfig, epoch: int, epochs: int) -> float:

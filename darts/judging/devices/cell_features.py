@@ -23,8 +23,8 @@ from typing import Literal, TypeAlias
 from darts.spaces import SPACES, AnyGenotype
 from darts.spaces.genotype import NONE
 
+# The features of a genotype by name; a missing name stands for 0.
 Features: TypeAlias = dict[str, float]
-"""The features of a genotype by name; a missing name stands for 0."""
 
 Encoding: TypeAlias = Literal["operations", "graph", "edges", "places"]
 

@@ -40,8 +40,8 @@ MIN_NETWORKS = 2 * FOLDS  # so that each fold has at least two networks
 RIDGE_ENCODINGS: tuple[Encoding, ...] = ("operations", "graph", "edges")
 STRENGTHS = tuple(10.0 ** (exponent / 2) for exponent in range(-4, 7))  # of the regularization
 
+# By name of a trivial predictor, the cost in `MEASURES` that it is proportional to.
 COUNTS = {"parameters": "parameters", "macs": "flops"}
-"""By name of a trivial predictor, the cost in ``MEASURES`` that it is proportional to."""
 
 
 @dataclass(frozen=True)

@@ -56,9 +56,9 @@ class LinearModel:
             return typed(cls, content)
 
 
+# Predicts how long the network of a genotype takes on a device: `predict(genotype)` returns
+# milliseconds, or raises ValueError for a genotype of a space other than `space_name`.
 LatencyModel: TypeAlias = LookupTable | LinearModel
-"""Predicts how long the network of a genotype takes on a device: ``predict(genotype)`` returns
-milliseconds, or raises ValueError for a genotype of a space other than ``space_name``."""
 
 
 def load_model(path: str | Path) -> LatencyModel:

@@ -27,6 +27,7 @@ from torch.utils._pytree import tree_leaves
 
 from darts.training.scoring import evaluating
 
+# Names of operations that may overwrite an input of the size of their output.
 IN_PLACE = frozenset(
     {
         "add",
@@ -48,10 +49,9 @@ IN_PLACE = frozenset(
         "tanh",
     }
 )
-"""Names of operations that may overwrite an input of the size of their output."""
 
+# Names of operations that change the layout or the type only; a device would not run them.
 LAYOUT = frozenset({"clone", "contiguous", "_to_copy"})
-"""Names of operations that change the layout or the type only; a device would not run them."""
 
 
 @dataclass(frozen=True)

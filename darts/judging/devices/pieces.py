@@ -15,8 +15,8 @@ from darts.spaces.deriving import Candidates
 FIXED = "fixed"
 
 Shape: TypeAlias = tuple[int, ...]
+# A module as text, and the shape of its input for one sample; equal keys cost the same.
 Key: TypeAlias = tuple[str, Shape]
-"""A module as text, and the shape of its input for one sample; equal keys cost the same."""
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 Size = Annotated[int, Meta(ge=1, le=10**9)]
 Milliseconds = Annotated[float, Meta(ge=0, le=1e9)]
+# Keys of `DTYPES`.
 Precision: TypeAlias = Literal["fp32", "bf16", "fp16"]
-"""Keys of ``DTYPES``."""
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,8 @@ SUFFIXES = (".json", ".csv")  # of fitted models and of lookup tables
 
 UNTIMED = ("dropout",)  # settings of a space that do not change the latency
 
+# Where the latency models of `limit.device=NAME` are, relative to the working directory.
 FOLDER = Path("devices")
-"""Where the latency models of ``limit.device=NAME`` are, relative to the working directory."""
 
 Measure = Callable[[nn.Module, Tensor], float]
 

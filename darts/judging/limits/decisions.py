@@ -22,20 +22,20 @@ from darts.spaces import AnyGenotype, SearchContext, Space
 from darts.spaces.deriving import Candidates
 from darts.spaces.genotype import NONE
 
+# Score of an operation with probability 0, which is chosen only if nothing else fits.
 DROPPED = -1e6
-"""Score of an operation with probability 0, which is chosen only if nothing else fits."""
 
+# Random genotypes, in addition to those with each candidate, to which the sums are fitted.
 FURTHER_SAMPLES = 100
-"""Random genotypes, in addition to those with each candidate, to which the sums are fitted."""
 
+# Relative error of a sum up to which it is the cost itself.
 EXACT = 1e-9
-"""Relative error of a sum up to which it is the cost itself."""
 
+# A candidate: group, edge, column.
 Entry = tuple[str, int, int]
-"""A candidate: group, edge, column."""
 
+# The option that each decision chooses.
 Choice = tuple[int, ...]
-"""The option that each decision chooses."""
 
 
 @dataclass(frozen=True)

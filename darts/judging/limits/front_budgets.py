@@ -19,17 +19,17 @@ from darts.judging.limits.of_search import check_bounds, genotype_costs, search_
 from darts.searching.budget_alphas import BudgetPenalty
 from darts.spaces import AnyGenotype, SearchContext
 
+# Relative difference by which a genotype must exceed the smaller budget.
 STRICT = 1e-9
-"""Relative difference by which a genotype must exceed the smaller budget."""
 
+# Random genotypes whose costs set the range of the budgets.
 SAMPLES = 500
-"""Random genotypes whose costs set the range of the budgets."""
 
+# Name of the bounded cost among the costs of the limits.
 BUDGET = "budget"
-"""Name of the bounded cost among the costs of the limits."""
 
+# Name of a constant minus the bounded cost: its upper limit is a lower limit of that cost.
 UNUSED = "unused"
-"""Name of a constant minus the bounded cost: its upper limit is a lower limit of that cost."""
 
 
 def check_front(config: SearchConfig) -> None:

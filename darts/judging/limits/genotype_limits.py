@@ -29,11 +29,11 @@ from darts.spaces import AnyGenotype
 
 Cost = Callable[[AnyGenotype], float]
 
+# How many choices by the sums are tried; each is checked with the true costs.
 ROUNDS = 20
-"""How many choices by the sums are tried; each is checked with the true costs."""
 
+# Changes of one decision that are tried to improve the result of inexact sums.
 POLISH = 300
-"""Changes of one decision that are tried to improve the result of inexact sums."""
 
 
 class GenotypeLimits:

@@ -27,8 +27,8 @@ from darts.searching.expected_cost import ExpectedCost
 from darts.spaces import AnyGenotype, SearchContext, Space
 from darts.training.distributed import Ranks
 
+# Random genotypes to draw until one is within the limits.
 DRAWS = 10_000
-"""Random genotypes to draw until one is within the limits."""
 
 
 def check_limits(config: SearchConfig) -> None:

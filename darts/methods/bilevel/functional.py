@@ -33,11 +33,11 @@ Net = TypeVar("Net", bound=AlphaNetwork)
 BatchT = TypeVar("BatchT")
 
 
+# Scalar loss of a network and a batch. It must not change the mode of the network.
 LossFunction = Callable[[Net, BatchT], Tensor]
-"""Scalar loss of a network and a batch. It must not change the mode of the network."""
 
+# Returns the sum of each tensor over the ranks of a run.
 Reduce = Callable[[Sequence[Tensor]], Sequence[Tensor]]
-"""Returns the sum of each tensor over the ranks of a run."""
 
 
 def unreduced(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
@@ -170,8 +170,8 @@ class FunctionalLoss(Generic[Net, BatchT]):
         return dict(zip(self.net.alphas, gradients, strict=True))
 
 
+# State of the CPU generator, a device, and the generator state of that device if it is a GPU.
 RandomState = tuple[Tensor, torch.device, Tensor | None]
-"""State of the CPU generator, a device, and the generator state of that device if it is a GPU."""
 
 
 def random_state(device: torch.device) -> RandomState:

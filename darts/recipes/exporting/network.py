@@ -22,8 +22,8 @@ from darts.spaces.network import LanguageModelOutput
 
 HIDDEN = "hidden"
 
+# An exported graph, as a function from its inputs to its outputs.
 Graph = Callable[[Sequence[Tensor]], list[Tensor]]
-"""An exported graph, as a function from its inputs to its outputs."""
 
 
 def one_by_one(run: Callable[[Tensor], Tensor]) -> Graph:

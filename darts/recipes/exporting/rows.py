@@ -12,8 +12,8 @@ from darts.data import InputSpec
 from darts.data.columns import DATE, DATE_PARTS
 from darts.data.encodings import Encoding, RowEncoding
 
+# Largest distance of adjacent float32 numbers, in deviations of a column.
 MAX_ROUNDING = 0.01
-"""Largest distance of adjacent float32 numbers, in deviations of a column."""
 
 
 def raw_columns(encoding: Encoding | None) -> RowEncoding | None:

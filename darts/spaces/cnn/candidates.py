@@ -12,8 +12,8 @@ from typing import TypeAlias
 from darts.spaces.deriving import check_candidates
 from darts.spaces.genotype import CELLS, PRIMITIVES, Genotype, all_edges
 
+# The same candidates for all edges, or the candidates of each edge by group.
 Operations: TypeAlias = Sequence[str] | Mapping[str, Sequence[Sequence[str]]]
-"""The same candidates for all edges, or the candidates of each edge by group."""
 
 
 def candidates_of(operations: Operations, nodes: int) -> dict[str, tuple[tuple[str, ...], ...]]:
@@ -44,6 +44,7 @@ _S1 = {
 }
 # fmt: on
 
+# The candidate sets by name.
 CANDIDATE_SETS: dict[str, Operations] = {
     "all": PRIMITIVES,
     "s1": _S1,
@@ -51,7 +52,6 @@ CANDIDATE_SETS: dict[str, Operations] = {
     "s3": ("none", "skip_connect", "sep_conv_3x3"),
     "s4": ("noise", "sep_conv_3x3"),
 }
-"""The candidate sets by name."""
 
 
 def candidate_operations(value: object) -> Operations:

@@ -133,8 +133,8 @@ def _conv_7x1_1x7(channels: int, stride: int, affine: bool) -> nn.Module:
     )
 
 
+# Builds an operation from its channels, stride and whether batch norms are affine.
 Factory: TypeAlias = Callable[[int, int, bool], nn.Module]
-"""Builds an operation from its channels, stride and whether batch norms are affine."""
 
 FACTORIES: dict[str, Factory] = {
     "none": lambda channels, stride, affine: Zero(stride),

@@ -23,8 +23,8 @@ _EDGE = re.compile(r"cells\.(\d+)\.edges\.(\d+)\.(.+)")
 _BUNDLE = re.compile(r"cells\.(\d+)\.groups\.(\d+)\.(.+)")
 _NAMES = {_EDGE: "an EdgewiseSupernet", _BUNDLE: "a Supernet"}
 
+# Tensors of one cell: by index of the edge or bundle, then by name.
 CellTensors: TypeAlias = dict[int, dict[str, Tensor]]
-"""Tensors of one cell: by index of the edge or bundle, then by name."""
 
 
 @torch.no_grad()

@@ -20,8 +20,8 @@ from darts.spaces.cnn.operations import DepthwiseConv2d
 from darts.spaces.network import FittedLayer, FittingData, first_samples
 from darts.spaces.rank_dropout import drop_path
 
+# Builds an activation function.
 Activation = Callable[[], nn.Module]
-"""Builds an activation function."""
 
 SIDE = 2  # of a patch, in pixels
 MAX_COMPONENTS = 24  # principal components of patches, for images of more than six channels

@@ -17,24 +17,24 @@ from darts.spaces.genotype_text import entries_of
 
 STAGES = 3
 
+# The candidates, in the order of the alphas' columns. `mb_k3_e6` is an inverted residual block
+# with kernel size 3 and expansion 6. `skip_connect` skips a block; a stage cannot begin with it.
 PRIMITIVES = (*(f"mb_k{kernel}_e{n}" for kernel in (3, 5, 7) for n in (3, 6)), "skip_connect")
-"""The candidates, in the order of the alphas' columns. ``mb_k3_e6`` is an inverted residual block
-with kernel size 3 and expansion 6. ``skip_connect`` skips a block; a stage cannot begin with it."""
 
+# A 1x1 convolution that only changes width and image size. A stage may begin with it instead of
+# with an inverted residual block; nothing else may use it.
 PROJECTION = "conv_1x1"
-"""A 1x1 convolution that only changes width and image size. A stage may begin with it instead of
-with an inverted residual block; nothing else may use it."""
 
+# Convolutions with batch norm and activation, without a residual connection. They are candidates
+# of the skeletons `plain` and `fast`.
 CONVOLUTIONS: tuple[str, ...] = ("conv_3x3", "conv_5x5")
-"""Convolutions with batch norm and activation, without a residual connection. They are candidates
-of the skeletons ``plain`` and ``fast``."""
 
+# A 3x3 convolution with batch norm and activation, and a ConvNeXt-like block. Both add their
+# input, so they keep width and image size. They are candidates of the skeleton `fast`.
 RESIDUALS: tuple[str, ...] = ("res_3x3", "convnext_k7")
-"""A 3x3 convolution with batch norm and activation, and a ConvNeXt-like block. Both add their
-input, so they keep width and image size. They are candidates of the skeleton ``fast``."""
 
+# The operations that no stage can begin with.
 KEEP_SHAPE: tuple[str, ...] = ("skip_connect", *RESIDUALS)
-"""The operations that no stage can begin with."""
 
 
 @dataclass(frozen=True)

@@ -82,6 +82,8 @@ class Skeleton(NamedTuple):
 
 STANDARD = Skeleton()
 
+# Networks that learn in few epochs. With two `conv_3x3` per stage and 64 channels, nearly the
+# network of the paper.
 FAST = Skeleton(
     operations=(*CONVOLUTIONS, "res_3x3", "mb_k3_e3", "convnext_k7", "skip_connect"),
     stride=2,
@@ -92,9 +94,8 @@ FAST = Skeleton(
     activation=nn.GELU,
     channels=64,
 )
-"""Networks that learn in few epochs. With two ``conv_3x3`` per stage and 64 channels, nearly the
-network of the paper."""
 
+# The values of `space.skeleton`.
 SKELETONS: dict[str, Skeleton] = {
     "standard": STANDARD,
     # With 64 channels, the networks of NAS-Bench-Macro: widths 32 (stem), 64, 128, 256 and 1280.
@@ -122,7 +123,6 @@ SKELETONS: dict[str, Skeleton] = {
     ),
     **{name: FAST._replace(positions=side) for name, side in (("fast", 1), ("fast_grid", 3))},
 }
-"""The values of ``space.skeleton``."""
 
 
 class BlockPlan(NamedTuple):

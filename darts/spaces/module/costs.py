@@ -30,8 +30,8 @@ class Condition:
     columns: tuple[int, ...]
 
 
+# By group and index of a row, the conditions under which its choice is part of the network.
 Conditions = Mapping[tuple[str, int], Sequence[Condition]]
-"""By group and index of a row, the conditions under which its choice is part of the network."""
 
 
 def conditions_of(model: nn.Module) -> Conditions:

@@ -19,20 +19,20 @@ import numpy as np
 from darts.spaces.any_genotype import AnyGenotype
 from darts.spaces.genotype_text import is_json, read_json, short_repr, strip_text, write_json
 
+# The five candidates, in the order of the alphas' columns.
 PRIMITIVES = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
-"""The five candidates, in the order of the alphas' columns."""
 
 ZEROS, SKIP = "none", "skip_connect"
 CONVOLUTIONS = ("nor_conv_1x1", "nor_conv_3x3")
 
 NODES = 4
+# `(source, target)` of each edge, ordered by target, then source.
 EDGES: tuple[tuple[int, int], ...] = tuple((s, t) for t in range(1, NODES) for s in range(t))
-"""``(source, target)`` of each edge, ordered by target, then source."""
 
 _SHAPE = (len(PRIMITIVES),) * len(EDGES)
 
+# Indices of the edges that leave each node except the last, ordered by target.
 OUTGOING = [[n for n, (source, _) in enumerate(EDGES) if source == s] for s in range(NODES - 1)]
-"""Indices of the edges that leave each node except the last, ordered by target."""
 
 _NOTATION = re.compile(
     r"\|(\w+)~0\|\+\|(\w+)~0\|(\w+)~1\|\+\|(\w+)~0\|(\w+)~1\|(\w+)~2\|", flags=re.ASCII

@@ -17,8 +17,8 @@ from darts.reading import one_line
 from darts.spaces.module.choice import Repeat
 from darts.spaces.pretrained.lite0 import EfficientNetLite0
 
+# The networks of this package, classes like `EfficientNetLite0`, by name.
 NETWORKS: dict[str, Any] = {"efficientnet_lite0": EfficientNetLite0}
-"""The networks of this package, classes like ``EfficientNetLite0``, by name."""
 
 SIDE = 64  # of the images on which the shapes of a network are measured
 

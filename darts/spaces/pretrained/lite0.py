@@ -17,11 +17,11 @@ from torch import Tensor, nn
 
 from darts.ops.grouped_conv import depthwise_conv2d
 
+# Of each stage: expansion, channels, blocks, kernel size, and stride of its first block.
 STAGES = (
     (1, 16, 1, 3, 1), (6, 24, 2, 3, 2), (6, 40, 2, 5, 2), (6, 80, 3, 3, 2), (6, 112, 3, 5, 1),
     (6, 192, 4, 5, 2), (6, 320, 1, 3, 1),
 )  # fmt: skip
-"""Of each stage: expansion, channels, blocks, kernel size, and stride of its first block."""
 
 
 class SameConv2d(nn.Conv2d):

@@ -31,9 +31,9 @@ from torch import Tensor, nn
 from darts.data.words import BEGIN, END, PADDING, UNKNOWN
 from darts.spaces.recurrent.cell import ModelSettings, RecurrentCell, locked_dropout
 
+# What the forward encoder, the backward encoder and the decoder cell get after their inputs and
+# their hidden state.
 CellArguments = Sequence[tuple[object, ...]]
-"""What the forward encoder, the backward encoder and the decoder cell get after their inputs and
-their hidden state."""
 
 EMBEDDING_STD = 0.15  # of the initial embeddings
 

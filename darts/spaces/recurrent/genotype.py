@@ -21,19 +21,19 @@ from darts.spaces.genotype_text import (
     write_json,
 )
 
+# The candidates of each edge of the supernet, in the order of the alphas' columns.
 PRIMITIVES: tuple[str, ...] = ("none", "tanh", "relu", "sigmoid", "identity")
-"""The candidates of each edge of the supernet, in the order of the alphas' columns."""
 
+# The activations that a genotype may use.
 ACTIVATIONS: tuple[str, ...] = PRIMITIVES[1:]
-"""The activations that a genotype may use."""
 
+# The only group of alphas.
 GROUP = "recurrent"
-"""The only group of alphas."""
 
+# Finds classic text that describes a recurrent cell, valid or not.
 CLASSIC_PATTERN = (
     rf"Genotype\(\s*(recurrent\s*=|concat\s*=|[\[(]\s*[\[(]\s*['\"]({'|'.join(ACTIVATIONS)})['\"])"
 )
-"""Finds classic text that describes a recurrent cell, valid or not."""
 
 
 def edges_of(nodes: int) -> tuple[tuple[int, int], ...]:

@@ -39,8 +39,8 @@ from darts.spaces.recurrent.genotype import GROUP, PRIMITIVES, edges_of
 from darts.spaces.recurrent.network import EmbeddingDecoder
 from darts.spaces.supernet import SupernetBase
 
+# For each edge the columns of its active candidates, or None if all are active.
 ActiveColumns = Sequence[Sequence[int]] | None
-"""For each edge the columns of its active candidates, or None if all are active."""
 
 
 class NodeInputs(NamedTuple):

@@ -16,27 +16,27 @@ from typing import ClassVar
 from darts.spaces.any_genotype import ChainGenotype
 from darts.spaces.genotype_text import check_name, entries_of, short_repr
 
+# Heads of attention, words that a convolution reads, and ratios of the hidden width of a
+# feed-forward layer to the model width.
 HEADS, TAPS, RATIOS = (2, 4, 8), (3, 7, 15), (1, 2, 4)
-"""Heads of attention, words that a convolution reads, and ratios of the hidden width of a
-feed-forward layer to the model width."""
 
+# Layers that mix the words of a text, in the order of the alphas' columns, such as `attention_8`
+# and `conv_3`, a depthwise convolution.
 MIXERS = (*(f"attention_{n}" for n in HEADS), *(f"conv_{n}" for n in TAPS), "identity")
-"""Layers that mix the words of a text, in the order of the alphas' columns, such as ``attention_8``
-and ``conv_3``, a depthwise convolution."""
 
+# Layers that process each word, in the order of the alphas' columns: activation and ratio.
 FEED_FORWARDS = tuple(f"{name}_{ratio}" for name in ("relu", "gelu") for ratio in RATIOS)
-"""Layers that process each word, in the order of the alphas' columns: activation and ratio."""
 
+# Mixers of genotypes that are not candidates of the supernet: an LSTM, as a baseline. It has no
+# alphas, because a weighted sum with other mixers shares no work, and because fused LSTM kernels
+# have no second derivative.
 NETWORK_MIXERS: tuple[str, ...] = ("lstm",)
-"""Mixers of genotypes that are not candidates of the supernet: an LSTM, as a baseline. It has no
-alphas, because a weighted sum with other mixers shares no work, and because fused LSTM kernels have
-no second derivative."""
 
+# Feed-forward layers of genotypes that are not candidates of the supernet: none.
 NETWORK_FEED_FORWARDS: tuple[str, ...] = ("identity",)
-"""Feed-forward layers of genotypes that are not candidates of the supernet: none."""
 
+# The only block of a network without layers.
 NO_LAYERS = ("identity", "identity")
-"""The only block of a network without layers."""
 
 
 @dataclass(frozen=True)

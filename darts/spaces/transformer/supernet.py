@@ -48,11 +48,11 @@ from darts.spaces.transformer.layers import (
     split_heads,
 )
 
+# By group of alphas, the candidates of a block.
 GROUPS: dict[str, tuple[str, ...]] = {"mixer": MIXERS, "feed_forward": FEED_FORWARDS}
-"""By group of alphas, the candidates of a block."""
 
+# By name of each active candidate, its mixing weight, a scalar tensor.
 CandidateWeights = Mapping[str, Tensor]
-"""By name of each active candidate, its mixing weight, a scalar tensor."""
 
 
 class MixedBlock(nn.Module):
