@@ -21,7 +21,7 @@ from typing import NoReturn
 import darts
 from darts.escaping import for_terminal
 from darts.key_checks import similar, wrong_argument
-from darts.keys import COMMANDS, COMMON, Key, all_keys, keys_of, known_keys
+from darts.keys import COMMANDS, COMMON, OWN_MODEL, Key, all_keys, keys_of, known_keys
 from darts.process import rank_and_size
 
 VERSION = f"darts-nas {darts.__version__}"
@@ -127,7 +127,7 @@ def help_of_all_keys(command: str, words: Sequence[str]) -> str:
 
     The arguments choose the options of groups, for example the data set.
     """
-    lines, own = _first_lines(command), {*keys_of(command, words), *COMMON}
+    lines, own = _first_lines(command), {*keys_of(command, words), *COMMON, *OWN_MODEL}
     lines += ["", "Keys with their types and defaults:"]
     for key, item in all_keys(command, words).items():
         if key not in own and own:

@@ -54,6 +54,7 @@ COMMON = {
     "log": Key("str", MODES[0], MODES, "what to print"),
     "hydra.run.dir": Key("str", "DIR", (), "the run directory; by default a new one in runs/"),
 }
+OWN_MODEL = {"space.target": Key("str", None, (), "package.module:Class of a model of your own")}
 
 
 def keys_of(command: str, words: Sequence[str] = ()) -> dict[str, Key]:
@@ -64,14 +65,12 @@ def keys_of(command: str, words: Sequence[str] = ()) -> dict[str, Key]:
     if (group := f"experiment/{command}") in options:
         names = group_options(group)
         keys["experiment"] = Key("name", options[group], names, "values that belong together")
-    if command in LOADS_NETWORKS:
-        keys["space.target"] = Key("str | None", None, (), "package.module:Class of your own model")
     return keys
 
 
 def all_keys(command: str, words: Sequence[str] = ()) -> dict[str, Key]:
     """Return the keys of a command, the keys that it passes on, and the keys of all commands."""
-    keys = keys_of(command, words) | COMMON
+    keys = keys_of(command, words) | COMMON | (OWN_MODEL if command in LOADS_NETWORKS else {})
     if command in PASSED_ON:
         own = {key.partition(".")[0] for key in keys}
         passed = keys_of(PASSED_ON[command], [*keys["base"].default, *words])
