@@ -215,7 +215,7 @@ def _fields(cls: str) -> dict[str, Key]:
         text = _comment(item, source.splitlines()) or (fields[key].text if key in fields else "")
         words = {word.arg: _values(word.value)[0] for word in getattr(item.value, "keywords", ())}
         limits = {k: bound for k, bound in words.items() if k in _LIMITS and bound != "???"}
-        choices = ["true", "false"] if kind == "bool" else choices
+        choices = ["true", "false"] if kind == "bool" else [] if "???" in choices else choices
         fields[key] = Key(kind, default, choices, text, limits)
     for key, text in _ATTRIBUTE.findall(ast.get_docstring(node) or ""):
         if key in fields:
@@ -231,7 +231,8 @@ def _values(node: Any) -> list[Any]:
         parts = [getattr(factory, "body", factory) for factory in factories] or node.args
         return [value for part in parts for value in _values(part)] or ["???"]
     if isinstance(node, ast.Starred):
-        return [*_values(node.value)[0]]
+        values = _values(node.value)[0]
+        return ["???"] if values == "???" else [*values]
     if isinstance(node, ast.Name) and node.id in ("dict", "list"):
         return [{} if node.id == "dict" else []]
     if isinstance(node, ast.Name) and node.id.isupper() and (source := _sources().get(node.id)):

@@ -8,7 +8,7 @@ import pytest
 
 from darts.config import ConfigError, compose
 from darts.key_checks import wrong_argument
-from darts.keys import COMMANDS, PASSED_ON, flatten, keys_of
+from darts.keys import COMMANDS, PASSED_ON, all_keys, flatten, keys_of
 
 CHOICES = (
     "search method=pc_darts space=nas201 dataset=synthetic",
@@ -114,3 +114,10 @@ def test_a_wrong_word_is_named(line: str, message: str) -> None:
 def test_other_arguments_are_left_to_the_composition(line: str) -> None:
     command, *words = line.split()
     assert wrong_argument(command, words) is None
+
+
+def test_choices_are_names_or_unknown() -> None:
+    """Names that only an import could tell are left out, like the formats of ``export``."""
+    keys = {key: item for command in COMMANDS for key, item in all_keys(command).items()}
+    assert not [key for key, item in keys.items() if "?" in item.choices]
+    assert wrong_argument("find", ["export=onnx_int8"]) is None

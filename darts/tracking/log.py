@@ -87,8 +87,8 @@ if LOGGER.level == logging.NOTSET:
 
 
 def log(entry: Entry, level: int = logging.INFO) -> None:
-    """Log an entry with the logger ``darts``."""
-    LOGGER.log(level, "%s", "\n".join(entry.lines), extra={"entry": entry})
+    """Log an entry with the logger ``darts``; its message is escaped for other handlers."""
+    LOGGER.log(level, "%s", "\n".join(map(for_terminal, entry.lines)), extra={"entry": entry})
 
 
 def print_lines(*lines: str) -> None:
