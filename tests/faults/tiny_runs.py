@@ -182,7 +182,7 @@ def end_state(command: str, directory: Path) -> dict[str, object]:
 
 
 def _tensorboard(files: list[Path]) -> list[object]:
-    """Return step, tag and value of each record, in their order."""
+    """Return step, tag and value of each record; those of a race have seconds as steps."""
     from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
     from tensorboard.compat.proto.event_pb2 import Event
 
@@ -190,7 +190,7 @@ def _tensorboard(files: list[Path]) -> list[object]:
     records: list[object] = []
     for raw in RawEventFileLoader(str(file)).Load():
         event = Event.FromString(raw)
-        for value in event.summary.value:
+        for value in (v for v in event.summary.value if not v.tag.startswith("race/")):
             measured = COSTS.intersection(value.tag.split("/")) or "hparams" in value.tag
             content = "" if measured else str(value.tensor or value.simple_value)
             records.append((event.step, value.tag, content))
