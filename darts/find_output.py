@@ -72,8 +72,9 @@ def print_leaders(race: Race) -> None:
 
 def _latency(race: Race, candidate: Candidate) -> float:
     """Return the measured seconds of a candidate's network for a batch of one."""
-    net, example = race.pool.networks[candidate.family].build(candidate.architecture)
-    if candidate.setting.values.get("mirror"):
+    networks = race.pool.networks[candidate.family]
+    net, example = networks.build(candidate.architecture)
+    if candidate.setting.values.get("mirror") and not networks.config.mirror:
         average_mirror_images(net)
     return latency_of(net, example)
 

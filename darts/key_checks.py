@@ -141,7 +141,7 @@ def wrong_argument(command: str, words: Sequence[str]) -> str | None:
         path = words[0] if command == "find" and words and "=" not in words[0] else "."
         wrong += [] if exists(path) else [f"{path}: {NO_DATA}"]
         positional = {"input"} if any("=" not in word for word in words) else set[str]()
-        for key in keys.keys() - given.keys() - positional:
-            if keys[key].default == "???" and "." not in key:
-                wrong.append(f"{key} must be given: {keys[key].text}")
+        for key, item in keys.items():
+            if item.default == "???" and "." not in key and key not in {*given, *positional}:
+                wrong.append(f"{key} must be given: {item.text}")
     return wrong[0] if wrong else None

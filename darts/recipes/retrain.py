@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import shlex
 import time
 from collections.abc import Iterable, Mapping
 from functools import partial
@@ -24,6 +23,7 @@ from darts.plotting.genotype import draw_genotype, save_genotype
 from darts.plotting.run_figures import log_confusion, save_confusion, save_training_figures
 from darts.reading import JsonObject
 from darts.recipes.checks import check_retraining, retrain_obstacle
+from darts.recipes.retrain_command import evaluate_command
 from darts.recipes.states import BestEpoch, DataDescription, RetrainState
 from darts.recipes.temperature import divide_outputs, fit_temperature, save_temperature
 from darts.reporting import read_run, render_model_card
@@ -31,7 +31,6 @@ from darts.searching.flaws import FlawFinder, chance_level
 from darts.spaces import AnyGenotype, NetworkBase
 from darts.spaces.averaging import average_mirror_images
 from darts.spaces.lookup import find_genotype
-from darts.spaces.module.targets import is_passed
 from darts.spaces.network import FittingData, fit_layers
 from darts.spaces.rank_dropout import set_batch_share
 from darts.tasks.classification import Classification
@@ -84,12 +83,8 @@ def retrain(config: RetrainConfig, invocation: Invocation, ranks: Ranks) -> Json
     scores = f"valid_{config.metric}", f"test_{config.metric}"
     keys = (*scores, "epoch", *COST_KEYS, "parameters", "macs")
     print_summary("retrain", {key: summary[key] for key in keys if key in summary})
-    if is_passed():  # a command line cannot know this model
-        print_lines("", "Load it:", "  run.model()")
-        return summary
-    target = getattr(config.space, "target", "")  # commands import no class unless it is named
-    words = [f"checkpoint={run.path}", *([f"space.target={target}"] if target else [])]
-    print_lines("", "Score it again:", f"  darts evaluate {shlex.join(words)}")
+    if command := evaluate_command(run.path, config):
+        print_lines("", "Score it again:", f"  {command}")
     return summary
 
 

@@ -1,4 +1,4 @@
-"""The command that retrains the genotype of a search on the same data."""
+"""The commands that follow a search and a retraining, which they print at their end."""
 
 from __future__ import annotations
 
@@ -43,6 +43,15 @@ def retrain_command(
         arguments += adapted_values(arguments, config, facts)
     words = [f"genotype={directory}", *arguments]
     return " ".join(["darts retrain", *(shlex.quote(word) for word in words)])
+
+
+def evaluate_command(directory: Path, config: RetrainConfig) -> str:
+    """Return the command that scores the network of a retraining; empty for a passed model."""
+    if is_passed():
+        return ""
+    target = getattr(config.space, "target", "")  # commands import no class unless it is named
+    words = [f"checkpoint={directory}", *([f"space.target={target}"] if target else [])]
+    return f"darts evaluate {shlex.join(words)}"
 
 
 def adapted_values(arguments: Sequence[str], config: SearchConfig, facts: DataFacts) -> list[str]:

@@ -48,7 +48,7 @@ class ConsoleHandler(logging.Handler):
     """Writes records to standard output in the form that ``log=MODE`` chooses."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record; one without an ``entry``, such as that of a plug-in, is one line."""
+        """Write a record. A record without an ``entry``, for example of a plug-in, is one line."""
         entry = getattr(record, "entry", None) or Entry([record.getMessage()], stamped=True)
         warns, mode = record.levelno >= logging.WARNING, log_mode()
         lines = [f"warning: {line}" for line in entry.lines] if warns else entry.lines

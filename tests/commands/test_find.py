@@ -85,6 +85,7 @@ def test_the_output_shows_the_data_and_the_best_candidates(found: Any) -> None:
     best = max(rows_of(found.directory), key=lambda row: float(row["valid_accuracy"]))
     assert leaders[0].split()[0] in {row["candidate"] for row in rows_of(found.directory)}
     assert f"{100 * float(best['valid_accuracy']):.2f} %" in leaders[0]
+    assert float(leaders[0].split()[-1]) > 0  # milliseconds
 
 
 def test_the_run_directory_has_all_files(found: Any) -> None:
