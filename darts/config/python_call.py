@@ -48,7 +48,7 @@ def overrides_of(settings: Mapping[str, object], overrides: Sequence[str] = ()) 
 
 
 def given_overrides(overrides: object) -> tuple[str, ...]:
-    """Return the argument ``overrides`` of a function; raise ConfigError if it is no such list."""
+    """Return the argument ``overrides`` of a function; raise ConfigError for other types."""
     if isinstance(overrides, str):
         raise ConfigError(f"overrides={overrides!r}: must be a list, such as [{overrides!r}]")
     items: tuple[Any, ...] = (
