@@ -35,7 +35,7 @@ from darts.finding.conclusion import Conclusion
 from darts.finding.decisions import FILE, Decisions
 from darts.finding.ending import run_to_the_end
 from darts.finding.ensemble import check_ensemble
-from darts.finding.execution import Execution, Stopwatch, budget_seconds
+from darts.finding.execution import Execution, Stopwatch
 from darts.finding.folds import choose_folds
 from darts.finding.pretrained import share_features, worth_of_weights
 from darts.finding.proposals import Pool
@@ -70,7 +70,7 @@ def check(config: FindConfig) -> None:
     """Raise ``ConfigError`` if the settings do not fit together; no data is read."""
     if rank_and_size()[1] > 1:
         raise ConfigError("darts find starts its own processes: set workers=N, not torchrun")
-    budget_seconds(config.budget)
+    _ = config.budget.seconds  # raises ConfigError if two units are set
     check_executor(config.executor, config.workers)
     check_config(config)
 
@@ -106,7 +106,7 @@ def find(config: FindConfig, invocation: Invocation, begin: float | None = None)
 def _check_budget(config: FindConfig, used: float) -> None:
     """Raise ConfigError if reading the data has used the budget; ``used`` is in seconds."""
     budget = config.budget
-    if config.resume is None and config.plan.equal == "time" and used >= budget_seconds(budget):
+    if config.resume is None and config.plan.equal == "time" and used >= budget.seconds:
         key, unit = ("minutes", 60) if budget.hours is None else ("hours", 3600)
         raise ConfigError(
             f"budget.{key}={getattr(budget, key)}: the start and reading the data took {used:.1f} "
@@ -242,12 +242,12 @@ def has_larger_budget(config: FindConfig, run: RunDirectory) -> bool:
     if config.resume is None or not (run.path / FILE).exists():
         return False
     before = Decisions(run.path / FILE).decide("budget", float, lambda: 0.0)
-    return budget_seconds(config.budget) > before
+    return config.budget.seconds > before
 
 
 def total_seconds(config: FindConfig, run: RunDirectory, decisions: Decisions) -> float:
     """Return the budget from the command line, or else the last budget of the run."""
-    seconds = budget_seconds(config.budget)
+    seconds = config.budget.seconds
     if config.resume is None or dataclasses.asdict(config.budget) == run.saved_config()["budget"]:
         return decisions.decide("budget", float, lambda: seconds)
     decisions.record("budget", seconds)

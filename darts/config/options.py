@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from darts.config.fields import ConfigError
 from darts.registry import choice, number
 from darts.spaces.supernet import INITIAL_DEVIATION
 
@@ -126,6 +127,18 @@ class FindBudgetConfig:
     default_minutes: ClassVar[float] = 10.0
     hours: float | None = number(None, above=0)  # time of the whole run
     minutes: float | None = number(None, above=0)  # time of the whole run, instead of hours
+
+    @property
+    def seconds(self) -> float:
+        """The time in seconds."""
+        if self.hours is not None and self.minutes is not None:
+            raise ConfigError(
+                f"budget.hours={self.hours:g} and budget.minutes={self.minutes:g} are mutually "
+                "exclusive; use one of them, and null for the other"
+            )
+        if self.hours is not None:
+            return 3600 * self.hours
+        return 60 * (self.default_minutes if self.minutes is None else self.minutes)
 
 
 @dataclass

@@ -8,25 +8,12 @@ from concurrent.futures import CancelledError, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from darts.config import ConfigError, FindBudgetConfig
 from darts.finding.decisions import Decisions
 from darts.running.jobs import Executor, ExecutorError, Job, Outcome
 from darts.tracking import Console
 from darts.training.interrupt import Interrupt, Interrupted
 
 _POLL = 0.2  # seconds between two checks for signals
-
-
-def budget_seconds(config: FindBudgetConfig) -> float:
-    """Return the wall-clock time of the whole run in seconds."""
-    if config.hours is not None and config.minutes is not None:
-        raise ConfigError(
-            f"budget.hours={config.hours:g} and budget.minutes={config.minutes:g} are mutually "
-            "exclusive; use one of them, and null for the other"
-        )
-    if config.hours is not None:
-        return 3600 * config.hours
-    return 60 * (config.default_minutes if config.minutes is None else config.minutes)
 
 
 class Stopwatch:

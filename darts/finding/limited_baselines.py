@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from itertools import islice
 from random import Random
 
 import torch
 
-from darts.config import ConfigError
 from darts.finding.candidates import Networks
 from darts.judging.devices.cell_features import is_connected
 from darts.spaces import AnyGenotype
+from darts.spaces.parameters import Point
 
 # Changes of one parameter that are measured for each step towards the limits.
 MAX_CHANGES = 60
 
 
 def largest_architecture(networks: Networks) -> AnyGenotype:
-    """Return an architecture with many MACs within the limits.
+    """Return an architecture with many MACs.
 
     Starting from a random architecture, set each parameter in turn to the value with the most MACs.
-    A result beyond the limits is reduced.
     """
     space, generator = networks.space, torch.Generator().manual_seed(0)
     drawn = iter(lambda: space.random(generator).simplified(), None)
@@ -34,18 +34,16 @@ def largest_architecture(networks: Networks) -> AnyGenotype:
             changed = networks.architecture({**point, parameter.name: value})
             if changed is not None and networks.costs(changed)["macs"] > macs:
                 largest, point = changed, space.encode(changed)
-    found = largest if networks.fits(largest) else reduced_architecture(networks, largest)
-    if found is None:
-        raise ConfigError(f"{networks.limits}: no architecture was found within the limits")
-    return found
+    return largest
 
 
 def reduced_architecture(networks: Networks, genotype: AnyGenotype) -> AnyGenotype | None:
     """Return an architecture within the limits that is similar to a given one.
 
-    While the architecture exceeds a limit, one parameter changes at a time: the one that lowers the
-    excess over the limit most per MAC removed. At the end, changes are undone if there is room for
-    it after all. This keeps, for example, skip connections, which have no MACs.
+    While the architecture exceeds a limit, changes of one parameter are measured. They are made
+    in the order of how much they lower the excess per MAC removed, until the excess has fallen to
+    its square root. At the end, changes are undone if there is room for it after all. This keeps,
+    for example, skip connections, which have no MACs.
 
     Args:
         networks: Networks with their limits.
@@ -61,23 +59,35 @@ def reduced_architecture(networks: Networks, genotype: AnyGenotype) -> AnyGenoty
         return None
     current = space.decode(original)
     while (excess := networks.excess(current)) > 1:
-        macs = networks.costs(current)["macs"]
-        best: tuple[float, AnyGenotype] | None = None
-        for varied in islice(networks.neighbors(current, random), MAX_CHANGES):
-            gain = excess - max(networks.excess(varied), 1.0)  # more would remove too much
-            loss = max(macs - networks.costs(varied)["macs"], 0.0) / max(macs, 1.0)
-            value = gain / (loss + 1e-3)
-            if gain > 0 and (best is None or value > best[0]):
-                best = value, varied
-        if best is None:
+        point = space.encode(current)
+        for change in _changes(networks, current, random):
+            changed = networks.architecture({**space.encode(current), **change})
+            if changed is not None and networks.excess(changed) < networks.excess(current):
+                current = changed
+            if networks.excess(current) <= math.sqrt(excess):
+                break
+        if space.encode(current) == point:
             return None
-        current = best[1]
     for name in sorted(original):
         point = {**original, **space.encode(current), name: original[name]}
         restored = networks.architecture(point)
         if restored is not None and networks.fits(restored):
             current = restored
     return current
+
+
+def _changes(networks: Networks, current: AnyGenotype, random: Random) -> list[Point]:
+    """Return the changes of an architecture that lower its excess over the limits, best first."""
+    point = networks.space.encode(current).items()
+    excess, macs = networks.excess(current), networks.costs(current)["macs"]
+    changes: list[tuple[float, Point]] = []
+    for varied in islice(networks.neighbors(current, random), MAX_CHANGES):
+        gain = excess - max(networks.excess(varied), 1.0)  # more would remove too much
+        loss = max(macs - networks.costs(varied)["macs"], 0.0) / max(macs, 1.0)
+        if gain > 0:
+            change = dict(networks.space.encode(varied).items() - point)
+            changes.append((gain / (loss + 1e-3), change))
+    return [change for _, change in sorted(changes, key=lambda item: -item[0])]
 
 
 def within_limits(

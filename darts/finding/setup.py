@@ -23,6 +23,7 @@ from darts.plugins import group_options
 from darts.recipes.commands import overrides_by_key
 from darts.recipes.exporting.formats import check_export
 from darts.recipes.rules import MAX_SHARE, DataFacts, Values, recipe
+from darts.tracking import print_lines
 
 # Kinds of data with separate samples, which `darts predict` accepts.
 CLASSIFIED = (*SampleDataModule.data_kinds, "documents")
@@ -82,8 +83,7 @@ def make_networks(config: FindConfig) -> tuple[DataFacts, dict[str, Networks]]:
     """Read the data; return its facts, and the networks of each family by name.
 
     Smaller architectures replace baselines beyond the limits, and only families with baselines
-    within the limits remain. A space that the user chose also gets its largest architecture within
-    the limits.
+    within the limits remain. A space that the user chose also gets its largest architecture.
     """
     declared, user = _declared(config), user_overrides(config)
     kind, dataset = data_kind(declared), declared.dataset
@@ -106,6 +106,8 @@ def make_networks(config: FindConfig) -> tuple[DataFacts, dict[str, Networks]]:
         made = _networks(config, family, recipe(resized, fine_tunes=family.fine_tunes) | own)
         if made.limits.model is not None:
             require_sizes("limit.device", made.limits.model, made.space, made.data.sample_shape)
+        if made.limits.limits or "space" in user:
+            print_lines(f"measuring networks of {family.name}")
         baselines = family.genotypes()
         if "space" in user:
             largest = largest_architecture(made)

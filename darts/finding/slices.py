@@ -68,11 +68,10 @@ class Slices:
         for part in range(self.folds):
             fold = (f"validation_fold={part}",) if self.folds > 1 else ()
             suffix = f".fold{part}" if fold else ""
-            start: tuple[str, ...] = ()
-            if parent := candidate.start.parent:
-                start = continued(self._saved_start(parent + suffix, candidate.start))
-                start += ("start_epoch=best",) if candidate.start.best else ()
-            words = tuple(merge_overrides([*overrides, *fold, *start, *length]))
+            saved = self._saved_start(candidate.start.parent + suffix, candidate.start)
+            start = continued(saved) if candidate.start.parent else ()
+            best = ("start_epoch=best",) if candidate.start.best else ()
+            words = tuple(merge_overrides([*overrides, *fold, *start, *best, *length]))
             folder = self.directory / "runs" / f"{candidate.name}{suffix}"
             jobs.append(Job(folder.name, "retrain", folder, words, tuple(length), threads))
         return jobs

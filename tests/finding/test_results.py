@@ -17,7 +17,7 @@ import torch
 from darts.config import ConfigError, FindBudgetConfig
 from darts.finding.candidates import Candidate
 from darts.finding.decisions import Decisions
-from darts.finding.execution import Stopwatch, budget_seconds
+from darts.finding.execution import Stopwatch
 from darts.finding.folds import choose_folds, combine
 from darts.finding.results import FIRST_EPOCHS, FoldRun, Result, ranked, signed
 from darts.reading import FileError
@@ -244,7 +244,7 @@ def test_a_value_of_another_type_is_refused(tmp_path: Path, value: object) -> No
 def test_the_budget_has_two_units(
     hours: float | None, minutes: float | None, seconds: float
 ) -> None:
-    assert budget_seconds(FindBudgetConfig(hours, minutes)) == seconds
+    assert FindBudgetConfig(hours, minutes).seconds == seconds
 
 
 def test_the_stopwatch_counts_all_resumes(tmp_path: Path) -> None:
