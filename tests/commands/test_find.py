@@ -229,7 +229,9 @@ def test_better_trees_are_used_like_a_network(
     assert summary["tree_note"] in page
 
 
-@pytest.mark.parametrize("task", ["classification", "regression"])
+@pytest.mark.parametrize(
+    "task", ["classification", pytest.param("regression", marks=pytest.mark.slow)]
+)
 def test_without_test_labels_the_answer_predicts_them(tmp_path: Path, task: str) -> None:
     numbers = np.random.default_rng(0).normal(40, 9, (100, 2, 6, 5))
     targets = numbers.mean((1, 2, 3))
@@ -295,6 +297,7 @@ def test_an_ensemble_averages_the_probabilities_of_its_members(
     assert summary["ensemble_note"] in (run.directory / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_without_an_ensemble_the_winner_is_the_answer(
     wine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -439,7 +442,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Path(directory)
 
 
-@pytest.mark.parametrize("steps", slow_except(STEPS, (6, 43)))
+@pytest.mark.parametrize("steps", slow_except(STEPS, (6,)))
 def test_an_interrupted_run_ends_like_an_uninterrupted_one(
     whole: Path, tmp_path: Path, steps: int
 ) -> None:

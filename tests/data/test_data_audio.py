@@ -175,6 +175,7 @@ def test_the_error_of_a_missing_data_set_says_what_to_do(tmp_path: Path) -> None
     assert f"into {place}, or set dataset.root" in error
 
 
+@pytest.mark.slow
 @pytest.mark.data("fsdd")
 def test_the_published_fsdd_is_read_and_can_be_learned(real_data: Path) -> None:
     start = time.process_time()

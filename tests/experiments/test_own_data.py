@@ -283,7 +283,9 @@ def test_added_digits_share_no_digit_between_splits():
     assert (len(splits["train"][1]), len(splits["test"][1])) == (1257, 540)
 
 
-@pytest.mark.parametrize("shape", [(12, 11), (12, 12, 3), (34, 34)])
+@pytest.mark.parametrize(
+    "shape", [(12, 11), (12, 12, 3), pytest.param((34, 34), marks=pytest.mark.slow)]
+)
 def test_the_expert_learns(tmp_path, shape):
     random = np.random.default_rng(0)
     for split, count in (("train", 70), ("test", 20)):

@@ -166,7 +166,7 @@ def check(forks: Any, bases: Any, folder: Path, name: str, counts: dict[str, int
 @pytest.mark.parametrize("name", EVERYDAY)
 def test_some_damage(forks: Any, bases: Any, tmp_path: Path, name: str) -> None:
     cheap = () if name == "evaluate" else CHEAP  # it reads the configuration in the checkpoint
-    counts = {file: 15 if file in cheap else 1 for file in CASES[name].files}
+    counts = {file: 5 if file in cheap else 1 for file in CASES[name].files}
     check(forks, bases, tmp_path, name, counts)
 
 

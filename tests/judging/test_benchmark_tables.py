@@ -292,6 +292,7 @@ def test_the_published_optima_and_latencies(real_data: Path) -> None:
     assert (table.latency(arch, "raspi4"), table.latency(arch, "fpga")) == (10.482, 2.573)
 
 
+@pytest.mark.slow
 @pytest.mark.data("nasbench_macro")
 def test_all_networks_have_the_published_parameters_and_macs(real_data: Path) -> None:
     table, space = macro.load(real_data), macro.space()

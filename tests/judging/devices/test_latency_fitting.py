@@ -51,6 +51,7 @@ def test_the_ridge_learns_that_a_device_prunes() -> None:
     assert accuracies["additive"].spearman < 0.96
 
 
+@pytest.mark.slow
 def test_other_networks_do_not_change_the_fit() -> None:
     latencies = latencies_of(CELLS, prunes=True)
     changed = latencies.copy()
