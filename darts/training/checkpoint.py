@@ -31,7 +31,7 @@ FILE = "checkpoint.safetensors"
 NETWORK = "find or export"
 
 # Formats of checkpoints by command. Increase the number when the state of a command changes.
-FORMATS = {"search": 14, "retrain": 11, NETWORK: 9}
+FORMATS = {"search": 15, "retrain": 12, NETWORK: 9}
 
 _TEXT, _CHECKSUM = "darts", "crc32"  # entries of the metadata
 _TENSOR = "$tensor"  # the only key of an object that stands for a tensor

@@ -16,11 +16,11 @@ from darts.config import RunConfig
 from darts.data import Batch
 from darts.ops.float32 import float32_products
 from darts.tracking import Console
-from darts.training.checkpoint import StateDict
-from darts.training.device import RandomStates, random_states, restore_random_states
+from darts.training.checkpoint import checkpoint_errors
+from darts.training.device import random_states, restore_random_states
 from darts.training.interrupt import Interrupt, Interrupted
 from darts.training.restarts import LowerRateRestarts
-from darts.training.run import TrainingRun
+from darts.training.run import EpochBegin, TrainingRun
 from darts.training.state import TrainState
 from darts.training.steps import Diverged, EpochMeans, require_finite
 
@@ -103,7 +103,7 @@ class TrainingLoop:
         self._pending: list[tuple[int, list[str], Tensor]] = []
         self._steps_per_read = 1 if self.run.ranks.device.type == "cpu" else STEPS_PER_READ
         self._stack = ExitStack()
-        self._kept: tuple[StateDict, RandomStates] | None = None  # training state, random states
+        self._begin: EpochBegin | None = None
 
     def __enter__(self) -> TrainingLoop:
         self._stack.enter_context(self.console)
@@ -130,7 +130,9 @@ class TrainingLoop:
         the loss is not finite and the training cannot restart.
         """
         recipe, state = self.recipe, self.state
-        self._keep()
+        self._begin = (self.run.saved or {}).get("begin")
+        if self._begin is None:
+            self._keep()
         while state.epoch < self.epochs and not recipe.finished:
             if state.epoch > 0 and recipe.out_of_time:  # the first epoch has at least one step
                 break
@@ -149,24 +151,24 @@ class TrainingLoop:
             state.epoch, state.step, state.means = state.epoch + 1, 0, EpochMeans()
             self.save()
             self._keep()
-        self._kept = None
+        self._begin = None
 
     def _keep(self) -> None:
         """Keep the state from which the training continues if it diverges in the next epoch."""
-        self._kept = None
+        self._begin = None
         if self.recipe.restarts.left:
-            random = random_states(self.run.ranks.device)
-            self._kept = copy.deepcopy(self.state.state_dict()), random
+            state = copy.deepcopy(self.state.state_dict())
+            self._begin = {"state": state, "random": random_states(self.run.ranks.device)}
 
     def _restart(self, error: Diverged) -> None:
         """Go back to the beginning of the epoch that diverged, or raise the error."""
         before = self.state.global_step
-        if self._kept is None:
+        if self._begin is None:
             raise error
         self._pending = []
-        state, random = self._kept
-        self.state.load_state_dict(state)
-        restore_random_states(random, self.run.ranks.device)
+        with checkpoint_errors(self.run.checkpoint):  # of a resumed run
+            self.state.load_state_dict(self._begin["state"])
+            restore_random_states(self._begin["random"], self.run.ranks.device)
         change = self.recipe.restarts.restart()
         self._keep()
         self.console.step(self.state.global_step - before)
@@ -254,13 +256,12 @@ class TrainingLoop:
         due = self.interrupt.take_save_request() or due
         if self.run.ranks.all_reduce_max(bool(self.interrupt.received) or due):
             self._read_steps()
-            if self._kept is not None:
-                self.recipe.restarts.require_convergence()
             self.save()
 
     def save(self) -> None:
         """Write a checkpoint, then exit if any rank received a signal that ends the run."""
-        self.run.save(self.state.global_step, self.state.state_dict())
+        begin = self._begin if self.state.step else None
+        self.run.save(self.state.global_step, self.state.state_dict(), begin)
         number = int(self.run.ranks.all_reduce_max(self.interrupt.received or 0))
         if not number:
             return

@@ -49,6 +49,13 @@ HPARAMS = (
 )  # fmt: skip
 
 
+class EpochBegin(TypedDict):
+    """The state at the beginning of an epoch, to which a run goes back if the epoch diverges."""
+
+    state: StateDict  # of the training
+    random: RandomStates
+
+
 class RunEntries(TypedDict):
     """Entries that a run adds to the training state in a checkpoint."""
 
@@ -59,6 +66,7 @@ class RunEntries(TypedDict):
     split: str  # digest of the content of split.npz
     random: RandomStates
     energy: list[LedgerEntry]
+    begin: EpochBegin | None  # within an epoch that may be repeated
 
 
 class TrainingRun:
@@ -199,8 +207,11 @@ class TrainingRun:
         if self.ranks.main:
             self.files.write(name, text)
 
-    def save(self, global_step: int, state: StateDict) -> None:
-        """Write the checkpoint: training state, configuration, random states and costs."""
+    def save(self, global_step: int, state: StateDict, begin: EpochBegin | None) -> None:
+        """Write the checkpoint: training state, configuration, random states and costs.
+
+        ``begin`` is the state at the beginning of an epoch that is not complete.
+        """
         energy = self._ledger.entries()
         self._last_save, self._global_step = time.monotonic(), global_step
         if not self.ranks.main:
@@ -219,6 +230,7 @@ class TrainingRun:
                 "split": self._split,
                 "random": random_states(self.ranks.device),
                 "energy": energy,
+                "begin": begin,
             },
         )
         self._last_save = time.monotonic()

@@ -181,6 +181,20 @@ def test_a_killed_search_in_stages_resumes_exactly(tmp_path: Path, method: str, 
     commands.assert_resume_is_exact("search", [*data, *small, *commands.QUIET], tmp_path, steps)
 
 
+@pytest.mark.parametrize("command", ["retrain", pytest.param("search", marks=pytest.mark.slow)])
+def test_a_run_killed_in_an_epoch_that_diverges_resumes_exactly(
+    tmp_path: Path, command: str
+) -> None:
+    """The epoch is repeated from its beginning, although the run was resumed within it."""
+    data = ("dataset=synthetic", "dataset.samples=64", "loader.batch_size=8", "epochs=2")
+    words = (*data, "space=mlp", "space.widths=[64]", "optimizer.lr=30", "optimizer.clip=0")
+    if command == "retrain":
+        words += ('genotype={"space": "mlp", "layers": ["relu_64"]}', "optimizer.warmup_epochs=0")
+    commands.assert_resume_is_exact(command, [*words, *commands.QUIET], tmp_path, 3)
+    saved = load_checkpoint(tmp_path / "unbroken" / "checkpoint.safetensors", command)
+    assert saved["restarts"] > 0
+
+
 SHORT = ("dataset.samples=32", "loader.batch_size=8", "epochs=2", "save_minutes=0")
 SIZE = ("space.channels=1", "space.cells=1")
 ALTERED = {
