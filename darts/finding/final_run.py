@@ -14,9 +14,9 @@ from functools import partial
 from typing import NamedTuple
 
 from darts.finding.candidates import Candidate, Start
-from darts.finding.folds import combine, mean_curve
+from darts.finding.folds import combine
 from darts.finding.race import Race
-from darts.finding.results import FoldRun, Result
+from darts.finding.results import FoldRun, Result, mean_curve
 from darts.finding.slices import ENDLESS, continued, counted
 from darts.recipes.rules import Values
 from darts.running.jobs import Job

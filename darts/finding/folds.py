@@ -17,9 +17,8 @@ from collections.abc import Sequence
 from darts.config import ConfigError
 from darts.data import count_folds
 from darts.finding.candidates import Candidate, Networks
-from darts.finding.results import FoldRun, Result, signed
+from darts.finding.results import FoldRun, Result, mean_curve, signed
 from darts.tasks.metrics import Metric
-from darts.tracking.metrics import read_metrics
 
 # Samples on which a network is scored, at least, if there are enough held-out parts.
 ENOUGH_SAMPLES = 200
@@ -82,29 +81,3 @@ def combine(
     known = summary.get(name)
     score = float(known) if isinstance(known, int | float) else math.nan
     return Result(candidate, tuple(runs), summary, score)
-
-
-def mean_curve(runs: Sequence[FoldRun]) -> dict[int, dict[str, float]]:
-    """Return the means of the validation scores of some runs, by epoch and name."""
-    curves = [_scores_by_epoch(run) for run in runs]
-    return {
-        epoch: {
-            key: statistics.fmean(curve[epoch][key] for curve in curves)
-            for key in curves[0][epoch]
-            if all(key in curve[epoch] for curve in curves)
-        }
-        for epoch in sorted(set.intersection(*(set(curve) for curve in curves)))
-    }
-
-
-def _scores_by_epoch(run: FoldRun) -> dict[int, dict[str, float]]:
-    """Return the validation scores of each epoch, by name."""
-    scores = {
-        int(row["epoch"]): {
-            key: float(value)
-            for key, value in row.items()
-            if key.startswith("valid_") and isinstance(value, int | float)
-        }
-        for row in read_metrics(run.directory / "metrics.jsonl")
-    }
-    return {epoch: own for epoch, own in scores.items() if own}

@@ -329,8 +329,7 @@ class Race:
 
     def augmented(self, result: Result) -> Result:
         """Return a result with more augmentation after equal training, unless this harms."""
-        scores = self.standings[result.candidate.name].scores
-        return augmented(self.metric, result, self.equal(result), scores)
+        return augmented(self.metric, result, self.equal(result))
 
     def larger(self, result: Result) -> Result:
         """Return a baseline with fewer epochs that is not significantly worse, or else the result.

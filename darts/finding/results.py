@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from darts.finding.candidates import Candidate
 from darts.finding.policy import WORST
-from darts.judging.statistics import LEVEL
 from darts.reading import JsonObject
 from darts.recipes.gain import validation_interval
 from darts.tasks.metrics import Metric
@@ -102,7 +102,15 @@ class Result:
         experiments/learning_rates.py, it helps on Fashion-MNIST, where the training error is the
         larger one, and harms on photos.
         """
-        return memorizes(read_metrics(self.directory / "metrics.jsonl")[-1])
+        rows = read_metrics(self.directory / "metrics.jsonl")
+        return memorizes(rows[-2:][0])  # the last epoch may have ended after a few steps
+
+    def mean_score(self, metric: str, begin: int, end: float = math.inf) -> float:
+        """Return the mean score over the second half of the epochs between two epochs."""
+        curve = {self.candidate.start.epochs + n: row for n, row in mean_curve(self.runs).items()}
+        name = f"valid_{metric}"
+        scores = [row[name] for n, row in curve.items() if begin < n <= end and name in row]
+        return statistics.fmean(scores[len(scores) // 2 :]) if scores else math.nan
 
     def row(self, metric: str) -> dict[str, object]:
         """Return the row in ``candidates.csv``, with the directory of the first run."""
@@ -160,30 +168,50 @@ def is_better(
     return bounds is None or bounds[0] > 0
 
 
-def augmented(
-    metric: tuple[str, Metric], result: Result, equal: Iterable[Result], scores: Sequence[float]
-) -> Result:
+def augmented(metric: tuple[str, Metric], result: Result, equal: Iterable[Result]) -> Result:
     """Return the best variant of a result with more augmentation, unless all are much worse.
 
     Winners train for several times as long as in the comparison, and longer training gains more
-    from augmentation. A variant is not much worse if it has at least half of the improvement of the
-    last stage: where mirroring harms, it had less than 0.4 of it, also while scores rise quickly;
-    where it does not, more than 0.5 (experiments/README.md). Nor is one that is not significantly
-    worse, since small improvements are noise.
+    from augmentation. A variant is not much worse if it has at least half of the improvement since
+    it began. Means over epochs are compared: on few validation samples, the best epochs of all
+    networks soon have the same score.
 
     Args:
         metric: Name of the steering metric and its direction.
         result: The result.
         equal: Results after equal training.
-        scores: Signed scores of the candidate after each stage; the variants began with the last
-            but one.
     """
-    name, score = result.candidate.name, signed(result.score, metric[1])
-    variants = [r for r in equal if r.candidate.start.parent == name]
-    variants = [r for r in variants if r.candidate.setting.augments]
-    half = (scores[-2] + score) / 2 if len(scores) > 1 else math.inf
-    for variant in ranked(variants, metric[1]):
-        keeps_half = signed(variant.score, metric[1]) >= half
-        if keeps_half or not is_better(metric, result, variant, LEVEL):
+    variants = [r for r in equal if r.candidate.start.parent == result.candidate.name]
+    for variant in ranked([r for r in variants if r.candidate.setting.augments], metric[1]):
+        begin = variant.candidate.start.epochs
+        parts = (result.mean_score(metric[0], 0, begin), result.mean_score(metric[0], begin))
+        before, after = (signed(score, metric[1]) for score in parts)
+        if signed(variant.mean_score(metric[0], begin), metric[1]) >= (before + after) / 2:
             return variant
     return result
+
+
+def mean_curve(runs: Sequence[FoldRun]) -> dict[int, dict[str, float]]:
+    """Return the means of the validation scores of some runs, by epoch and name."""
+    curves = [_scores_by_epoch(run) for run in runs]
+    return {
+        epoch: {
+            key: statistics.fmean(curve[epoch][key] for curve in curves)
+            for key in curves[0][epoch]
+            if all(key in curve[epoch] for curve in curves)
+        }
+        for epoch in sorted(set.intersection(*(set(curve) for curve in curves)))
+    }
+
+
+def _scores_by_epoch(run: FoldRun) -> dict[int, dict[str, float]]:
+    """Return the validation scores of each epoch, by name."""
+    scores = {
+        int(row["epoch"]): {
+            key: float(value)
+            for key, value in row.items()
+            if key.startswith("valid_") and isinstance(value, int | float)
+        }
+        for row in read_metrics(run.directory / "metrics.jsonl")
+    }
+    return {epoch: own for epoch, own in scores.items() if own}

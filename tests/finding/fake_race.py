@@ -108,8 +108,17 @@ class FakeExecutor(Executor):
         summary |= {"valid_accuracy": score, "parameters": 10, "macs": 20}
         for name in ("checkpoint.safetensors", "split.npz"):
             (job.directory / name).write_text(f"{job.name} {epochs}")
-        row = {"epoch": epochs, "valid_accuracy": score, "train_accuracy": self.trained(job.name)}
-        (job.directory / "metrics.jsonl").write_text(json.dumps(row) + "\n")
+        peak = self.peaks.get(job.name, epochs)
+        rows = [
+            {
+                "epoch": epoch,
+                "valid_accuracy": self.scores(job.name, min(epoch, peak)),
+                "train_accuracy": self.trained(job.name),
+            }
+            for epoch in range(1, epochs + 1)
+        ]
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (job.directory / "metrics.jsonl").write_text(text)
         (job.directory / "summary.json").write_text(json.dumps(summary))
 
 

@@ -7,6 +7,7 @@ import math
 import random
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 import torch
 
 from darts.config import ConfigError, FindBudgetConfig
-from darts.finding.candidates import Candidate
+from darts.finding.candidates import Candidate, Start
 from darts.finding.decisions import Decisions
 from darts.finding.execution import Stopwatch
 from darts.finding.folds import choose_folds, combine
@@ -69,6 +70,16 @@ def test_a_row_sums_the_costs_of_all_runs() -> None:
     assert (row["candidate"], row["directory"]) == ("net", "net.fold0")
 
 
+@pytest.mark.parametrize(("trained", "expected"), [([0.9], False), ([0.99, 0.9], True)])
+def test_an_epoch_that_ended_early_does_not_tell_whether_a_network_memorizes(
+    trained: Sequence[float], expected: bool, tmp_path: Path
+) -> None:
+    with closing(MetricsLog(tmp_path / "metrics.jsonl")) as log:
+        for epoch, accuracy in enumerate(trained, start=1):
+            log.write(epoch=epoch, train_accuracy=accuracy, valid_accuracy=0.98)
+    assert Result(NET, (FoldRun(tmp_path, {}),), {}, 0.98).memorizes == expected
+
+
 BY_ACCURACY, BY_LOSS = ("accuracy", ACCURACY), ("loss", LOSS)
 
 
@@ -101,6 +112,15 @@ def test_the_epoch_with_the_best_mean_gives_the_score(folds: list[FoldRun]) -> N
     assert (result.summary["epoch"], result.summary["parameters"]) == (2, 7)
     assert (result.seconds, result.epochs, result.best_epoch) == (3.0, 3, 2)
     assert result.directories == [fold.directory for fold in folds]
+
+
+def test_a_mean_score_covers_the_second_half_of_the_epochs(tmp_path: Path) -> None:
+    run = training(tmp_path / "run", [0.1, 0.5, 0.7, 0.9], [0.0] * 4, 1.0)
+    net = replace(NET, start=Start("other", epochs=10))
+    later = Result(net, (run,), {}, 0.9)
+    assert later.mean_score("accuracy", 10) == pytest.approx((0.7 + 0.9) / 2)
+    assert later.mean_score("accuracy", 11, 13) == 0.7
+    assert math.isnan(later.mean_score("accuracy", 14))
 
 
 def test_a_lower_loss_is_better(folds: list[FoldRun]) -> None:
