@@ -110,7 +110,8 @@ class Result:
         curve = {self.candidate.start.epochs + n: row for n, row in mean_curve(self.runs).items()}
         name = f"valid_{metric}"
         scores = [row[name] for n, row in curve.items() if begin < n <= end and name in row]
-        return statistics.fmean(scores[len(scores) // 2 :]) if scores else math.nan
+        # Not fmean, because equal scores must have an equal mean.
+        return statistics.mean(scores[len(scores) // 2 :]) if scores else math.nan
 
     def row(self, metric: str) -> dict[str, object]:
         """Return the row in ``candidates.csv``, with the directory of the first run."""
@@ -172,7 +173,7 @@ def augmented(metric: tuple[str, Metric], result: Result, equal: Iterable[Result
     """Return the best variant of a result with more augmentation, unless all are much worse.
 
     Winners train for several times as long as in the comparison, and longer training gains more
-    from augmentation. A variant is not much worse if it has at least half of the improvement since
+    from augmentation. A variant is not much worse if it has more than half of the improvement since
     it began. Means over epochs are compared: on few validation samples, the best epochs of all
     networks soon have the same score.
 
@@ -186,7 +187,7 @@ def augmented(metric: tuple[str, Metric], result: Result, equal: Iterable[Result
         begin = variant.candidate.start.epochs
         parts = (result.mean_score(metric[0], 0, begin), result.mean_score(metric[0], begin))
         before, after = (signed(score, metric[1]) for score in parts)
-        if signed(variant.mean_score(metric[0], begin), metric[1]) >= (before + after) / 2:
+        if signed(variant.mean_score(metric[0], begin), metric[1]) > (before + after) / 2:
             return variant
     return result
 

@@ -86,12 +86,13 @@ def test_a_baseline_that_leads_is_not_compared(tmp_path: Path) -> None:
     ("first", "flipped", "name"),
     [
         (0.9, 0.89, LEADER),
+        (0.9, 0.9, LEADER),
         (0.9, 0.91, "flip"),
         # The leader has improved by 0.1.
         (0.8, 0.86, "flip"),
         (0.8, 0.84, LEADER),
     ],
-    ids=["worse", "better", "keeps half", "not half"],
+    ids=["worse", "level", "better", "keeps half", "not half"],
 )
 def test_augmentation_is_preferred_unless_it_is_much_worse(
     first: float, flipped: float, name: str, tmp_path: Path
