@@ -35,7 +35,6 @@ from darts.judging.rankings import agreement
 from darts.plotting.study_figures import save_study_figures
 from darts.reading import JsonObject, read_json_object
 from darts.recipes.commands import merge_overrides, run_command
-from darts.strategies.history import first_attempt
 from darts.strategies.uninformed import Grid
 from darts.tracking import TensorBoard, format_value, print_lines, read_metrics
 from darts.tracking.ledger import sum_costs
@@ -107,7 +106,7 @@ def total_energy(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> JsonObject:
     it ran on this machine.
     """
     measured = [trial for trial in trials if "joules" in trial_results(trial)]
-    names = {f"{first_attempt(trial):04d}" for trial in measured}
+    names = {f"{trial.number:04d}" for trial in measured}
     directories = [d for d in plan.directory.glob("trials/*") if d.name not in names]
     directories += [*plan.directory.glob("factorial-of-*/trials/*"), *plan.directory.glob("final*")]
     costs: list[JsonObject] = [dict(trial_results(trial)) for trial in measured]
