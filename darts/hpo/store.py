@@ -9,6 +9,7 @@ import contextlib
 import errno
 import sqlite3
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from threading import Event, Thread
 
@@ -35,6 +36,7 @@ def open_storage(url: str, *, heartbeat: int) -> RDBStorage:
     ``url`` is for SQLAlchemy, for example ``sqlite:///tune.db`` or ``postgresql://...``. A running
     trial sends a heartbeat every ``heartbeat`` seconds.
     """
+    from sqlalchemy import event
     from sqlalchemy.engine import make_url
 
     try:
@@ -43,21 +45,19 @@ def open_storage(url: str, *, heartbeat: int) -> RDBStorage:
         file = Path(database) if database and is_sqlite else None
         if file is not None:
             _check_file(file)
-            # With a write-ahead log, readers and one writer may use the file at the same time. It
-            # is switched on before the first table exists, so no table has a rollback journal.
-            if not file.exists() or not file.stat().st_size:
-                with contextlib.closing(sqlite3.connect(file, timeout=_TIMEOUT)) as connection:
-                    connection.execute("PRAGMA journal_mode=WAL")
         with silence_optuna_warnings():
             storage = RDBStorage(
                 url,
-                engine_kwargs={"connect_args": {"timeout": _TIMEOUT}} if file is not None else {},
+                engine_kwargs={} if file is None else {"creator": partial(_connect, file)},
                 heartbeat_interval=heartbeat,
             )
     except Exception as error:  # every database driver raises its own types
         raise ValueError(f"storage={url!r} cannot be opened: {one_line(error)}") from None
     if file is not None:
-        _configure_connections(storage)
+        # Every transaction takes the write lock of the file when it begins. To claim a trial,
+        # Optuna reads its state and then changes it, and relies on a lock of the row. SQLite has no
+        # such locks, so without the write lock two workers could claim the same trial.
+        event.listen(storage.engine, "begin", lambda own: own.exec_driver_sql("BEGIN IMMEDIATE"))
     return storage
 
 
@@ -75,29 +75,21 @@ def _check_file(path: Path) -> None:
         )
 
 
-def _configure_connections(storage: RDBStorage) -> None:
-    """Set options of all new connections to an SQLite file.
+def _connect(file: Path) -> sqlite3.Connection:
+    """Connect to an SQLite file; threads share the connection.
 
-    A process that is killed at any moment loses no stored trial. SQLite rarely syncs the file to
-    disk, so the last trials may be missing after a power failure, but the file stays consistent.
-
-    Every transaction takes the write lock of the file when it begins. To claim a trial, Optuna
-    reads its state and then changes it, and relies on a lock of the row. SQLite has no such locks,
-    so without the write lock two workers could claim the same trial.
+    With a write-ahead log, readers and one writer may use the file at the same time, and no table
+    has a rollback journal. A process that is killed at any moment loses no stored trial. SQLite
+    rarely syncs the file to disk, so the last trials may be missing after a power failure, but the
+    file stays consistent.
     """
-    from sqlalchemy import Connection, event
-
-    def configure(connection: sqlite3.Connection, record: object) -> None:
-        connection.isolation_level = None  # otherwise, a transaction begins with its first write
-        for option in ("journal_mode=WAL", "synchronous=NORMAL", "trusted_schema=OFF"):
-            connection.execute(f"PRAGMA {option}").close()
-
-    def begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-    event.listen(storage.engine, "connect", configure)
-    event.listen(storage.engine, "begin", begin)
-    storage.engine.dispose()
+    # Without an isolation level, no transaction begins by itself with its first write.
+    connection = sqlite3.connect(
+        file, timeout=_TIMEOUT, isolation_level=None, check_same_thread=False
+    )
+    for option in ("journal_mode=WAL", "synchronous=NORMAL", "trusted_schema=OFF"):
+        connection.execute(f"PRAGMA {option}").close()
+    return connection
 
 
 @contextlib.contextmanager
