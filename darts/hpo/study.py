@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import optuna
@@ -66,15 +67,16 @@ class StudyPlan:
             window=window,
             objectives=len(self.objectives),
             constraints=self.excess if self._limits else None,
-            allows=self.limited_points().may_propose,
+            allows=self.limited_points.may_propose,
         )
 
     @property
     def _limits(self) -> dict[str, float]:
-        return {**self.limited_points().limit.values(), **self.config.limit.measured()}
+        return {**self.limited_points.limit.values(), **self.config.limit.measured()}
 
+    @cached_property
     def limited_points(self) -> LimitedPoints:
-        """Return the limits that are known before training; searches keep theirs themselves."""
+        """The limits that are known before training; searches keep theirs themselves."""
         limit = self.config.limit if self.config.target == "retrain" else LimitConfig()
         return LimitedPoints(limit, self.space, self.overrides)
 

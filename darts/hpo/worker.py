@@ -62,7 +62,6 @@ class Worker:
     def __init__(self, plan: StudyPlan, study: Study, executor: Executor | None = None) -> None:
         self.plan, self.study = plan, study
         self.tools = TrialTools(plan.config.target, plan.config.benchmark, executor)
-        self._limited = plan.limited_points()
         self._window = study_window(study)
         self._pruner = plan.config.pruner.make_pruner(plan.epochs)
         self._name = secrets.token_hex(8)
@@ -147,9 +146,8 @@ class Worker:
 
     def _evaluate(self, trial: optuna.Trial, directory: Path) -> list[float]:
         """Score the trial's point, store all scores, and return the values of the objectives."""
-        plan = self.plan
+        plan, limited = self.plan, self.plan.limited_points
         point = suggest_point(trial, plan.space.parameters)
-        limited = self._limited
         if not limited.allows(point):
             trial.set_user_attr(SCORES, limited.costs(point))
             trial.set_user_attr(BEYOND, f"its network exceeds {limited.meter}")
