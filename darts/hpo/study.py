@@ -98,7 +98,6 @@ class StudyPlan:
         """
         config = self.config
         self.directory.mkdir(parents=True, exist_ok=True)
-        costs = [StudyDirection.MINIMIZE] * len(config.costs)
         metric = StudyDirection.MAXIMIZE if self.higher_is_better else StudyDirection.MINIMIZE
         with storage_errors(self.storage):
             storage = open_storage(self.storage, heartbeat=config.heartbeat)
@@ -109,10 +108,10 @@ class StudyPlan:
                     study = optuna.create_study(
                         storage=storage,
                         study_name=self.name,
-                        directions=[metric, *costs],
+                        directions=[metric, *[StudyDirection.MINIMIZE] * len(config.costs)],
                         load_if_exists=True,
                     )
-                self._require_same_study(study, [metric, *costs])
+                self._require_same_study(study)
                 window = study_window(study)
             except Exception as error:  # the database may be damaged in any way
                 storage.remove_session()
@@ -128,10 +127,8 @@ class StudyPlan:
         study.sampler = config.strategy.make_sampler(self.setup(window))
         return study
 
-    def _require_same_study(self, study: Study, directions: list[StudyDirection]) -> None:
+    def _require_same_study(self, study: Study) -> None:
         """Store what a new study varies and optimizes; compare it with an existing study."""
-        if study.directions != directions:
-            raise self._difference("objectives")
         identity = {
             "objectives": self.objectives,
             "parameters": {p.name: repr((p.domain, p.conditions)) for p in self.space.parameters},
