@@ -190,18 +190,12 @@ class Worker:
             # Unlike `trial.report`, this is silent if a resumed run repeats an epoch.
             self.study._storage.set_trial_intermediate_value(trial._trial_id, epoch, value)
             # After the last epoch, pruning saves nothing.
-            if epoch < epochs and plan.config.pruner.name != "none" and self._prunes(trial):
-                raise optuna.TrialPruned(f"pruned at epoch {epoch}")
+            if epoch < epochs and plan.config.pruner.name != "none":
+                frozen = self._frozen(trial._trial_id)
+                if decide_pruning(self._pruner, self.study, frozen, self._window):
+                    raise optuna.TrialPruned(f"pruned at epoch {epoch}")
 
         return on_epoch
-
-    def _prunes(self, trial: optuna.Trial) -> bool:
-        frozen = self._frozen(trial._trial_id)
-        prune, attributes = decide_pruning(self._pruner, self.study, frozen, self._window)
-        for name, value in attributes.items():
-            if frozen.system_attrs.get(name) != value:
-                self.study._storage.set_trial_system_attr(trial._trial_id, name, value)
-        return prune
 
     def _require_common_source(self, source: str) -> None:
         for trial in self.study.get_trials(deepcopy=False):

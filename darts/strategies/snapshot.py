@@ -47,19 +47,20 @@ def snapshot_sampler(setup: Setup, make: Callable[..., BaseSampler]) -> PointSam
     return PointSampler(setup, propose)
 
 
-def decide_pruning(
-    pruner: BasePruner, study: Study, trial: FrozenTrial, window: int
-) -> tuple[bool, Attributes]:
+def decide_pruning(pruner: BasePruner, study: Study, trial: FrozenTrial, window: int) -> bool:
     """Decide from the visible history whether to end a running trial at its latest epoch.
 
-    Also return the attributes that the pruner attaches to the trial. The trial has a value for each
-    epoch so far.
+    The trial has a value for each epoch so far. Store the attributes that the pruner attaches to
+    it.
     """
     visible = visible_history(study.get_trials(deepcopy=False), trial, window)
     copy, current = _snapshot(study, visible, optuna.samplers.RandomSampler(), pruner, trial)
     frozen = copy._storage.get_trial(current._trial_id)
     prune = pruner.prune(copy, frozen)
-    return prune, _numbers(copy._storage.get_trial(current._trial_id))
+    for name, value in _numbers(copy._storage.get_trial(current._trial_id)).items():
+        if trial.system_attrs.get(name) != value:
+            study._storage.set_trial_system_attr(trial._trial_id, name, value)
+    return prune
 
 
 def _snapshot(
