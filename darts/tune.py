@@ -122,7 +122,7 @@ def run_study(plan: StudyPlan, study: Study, run: RunDirectory) -> JsonObject:
     supervisor = Supervisor(
         plan, study, progress.report, deadline=clock.deadline, reported=reported
     )
-    with progress.console, clock.running():
+    with progress.console:
         action = "resuming" if config.resume else "tuning"
         count = len(plan.space.parameters)
         progress.console.info(f"{action} in {run.path} with {count} parameters")
@@ -219,7 +219,8 @@ class Progress:
             self.save(trials)
 
     def save(self, trials: list[FrozenTrial]) -> None:
-        """Write the result files."""
+        """Write the result files, and save the running time."""
+        self._clock.save()
         write_table(self._plan.directory / "trials.csv", trial_rows(self._plan, trials))
         write_best(self._plan, trials)
         if self._plan.config.tracking.tensorboard:
