@@ -189,7 +189,6 @@ class Progress:
             total = int(3600 * (plan.config.budget.hours or 0))
             self._steps = int(clock.seconds)
         self.console = Console(total_steps=max(total, self._steps), name="tune", done=self._steps)
-        self._logged_hparams: set[int] = set()
         self._last_save = 0.0
 
     def report(self, trial: FrozenTrial) -> None:
@@ -224,7 +223,7 @@ class Progress:
         write_table(self._plan.directory / "trials.csv", trial_rows(self._plan, trials))
         write_best(self._plan, trials)
         if self._plan.config.tracking.tensorboard:
-            log_hparams(self._plan, trials, self._logged_hparams)
+            log_hparams(self._plan, trials)
         self._last_save = time.monotonic()
 
 

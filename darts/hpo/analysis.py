@@ -120,13 +120,12 @@ def total_energy(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> JsonObject:
     return sum_costs([cost for cost in costs if "joules" in cost])
 
 
-def log_hparams(plan: StudyPlan, trials: Sequence[FrozenTrial], logged: set[int]) -> None:
-    """Log each complete trial for TensorBoard's HPARAMS page, and add its number to ``logged``."""
+def log_hparams(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> None:
+    """Log each complete trial that has no folder yet for TensorBoard's HPARAMS page."""
     for trial in complete_trials(trials):
-        if trial.number in logged:
-            continue
-        logged.add(trial.number)
         directory = plan.directory / "hparams" / f"{trial.number:04d}"
+        if directory.exists():
+            continue
         run = TrackedRun(directory, directory.name, plan.space.row(trial.params), trial.number)
         with optional(directory), closing(TensorBoard(run)) as board:
             board.log_results(trial_scores(trial))
