@@ -16,7 +16,7 @@ import numpy as np
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from darts.config import TrialLimitConfig, quoted
+from darts.config import TrialLimitConfig
 from darts.hpo.search_space import FACTORS, FactorialDesign
 from darts.hpo.study import StudyPlan, best_trial, read_trials
 from darts.hpo.supervisor import Supervisor
@@ -34,7 +34,7 @@ from darts.judging.effects import FactorialEffects, ParameterImportances, factor
 from darts.judging.rankings import agreement
 from darts.plotting.study_figures import save_study_figures
 from darts.reading import JsonObject, read_json_object
-from darts.recipes.commands import merge_overrides, run_command
+from darts.recipes.commands import merge_overrides, resume_command, run_command
 from darts.strategies.uninformed import Grid
 from darts.tracking import TensorBoard, format_value, print_lines, read_metrics
 from darts.tracking.ledger import sum_costs
@@ -249,10 +249,10 @@ def _retrain_best(plan: StudyPlan, best: FrozenTrial) -> JsonObject:
             break
     summary_file = directory / "summary.json"
     if not summary_file.exists():
-        arguments = list(overrides)
-        if (directory / "config.yaml").exists():  # this run was interrupted
-            arguments.append(f"resume={quoted(str(directory))}")
         print_lines("", f"training the best point for its test scores, in {directory}")
-        run_command(plan.config.target, arguments, directory)
+        if (directory / "config.yaml").exists():  # this run was interrupted
+            resume_command(plan.config.target, directory)
+        else:
+            run_command(plan.config.target, overrides, directory)
     summary = read_json_object(summary_file)
     return {name: value for name, value in summary.items() if name.startswith("test_")}
