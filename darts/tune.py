@@ -242,11 +242,10 @@ def format_trial(plan: StudyPlan, trial: FrozenTrial, best: FrozenTrial | None) 
     if best is not None and best.number == trial.number:
         words.append("(best)")
     words += [f"{name}={format_value('', v)}" for name, v in plan.space.settings(point).items()]
-    if plan.space.parameters.contains(point):
-        genotype = plan.space.genotype(point)
-        text = "" if genotype is None else format_value("genotype", genotype)
-        if 0 < len(text) <= MAX_GENOTYPE_LENGTH:  # trials.csv contains all genotypes
-            words.append(text)
+    genotype = plan.space.genotype(point)
+    text = "" if genotype is None else format_value("genotype", genotype)
+    if 0 < len(text) <= MAX_GENOTYPE_LENGTH:  # trials.csv contains all genotypes
+        words.append(text)
     if WALL_SECONDS in trial.user_attrs:
         words.append(format_duration(trial.user_attrs[WALL_SECONDS]))
     return " ".join(words)

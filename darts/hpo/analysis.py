@@ -53,13 +53,10 @@ def trial_rows(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> list[dict[str,
     """
     rows: list[dict[str, object]] = []
     for trial in finished_trials(trials):
-        point = trial.params
-        if plan.space.parameters.contains(point):
-            point = plan.space.row(point)
         failure = failure_reason(trial) if trial.state == TrialState.FAIL else None
         own = {"trial": trial.number, "state": trial_state(trial), **trial_results(trial)}
         seconds = {WALL_SECONDS: trial.user_attrs.get(WALL_SECONDS)}
-        rows.append({**own, **seconds, **point, "failure": failure})
+        rows.append({**own, **seconds, **plan.space.row(trial.params), "failure": failure})
     return rows
 
 
@@ -79,9 +76,8 @@ def write_best(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> JsonObject | N
     best = best_trial(plan, trials)
     if best is None:
         return None
-    overrides = best_overrides(plan, best)
+    arguments = overrides = best_overrides(plan, best)
     genotype = plan.space.genotype(best.params)
-    arguments = overrides
     if genotype is not None:
         # The printed command names the run directory instead of the long text of the genotype.
         from_directory = f"genotype={plan.directory}"

@@ -181,8 +181,11 @@ class SearchSpace:
             raise ConfigError(f"parameters: {error}") from None
 
     def genotype(self, point: Mapping[str, Value]) -> AnyGenotype | None:
-        """Return the architecture of a point; None if the point does not set it."""
-        if self.architecture is None:
+        """Return the architecture of a point.
+
+        It is None if the study does not vary it, or if a failure left the point incomplete.
+        """
+        if self.architecture is None or not self.parameters.contains(point):
             return None
         prefix = len(_PREFIX)
         choices = {k[prefix:]: value for k, value in point.items() if k.startswith(_PREFIX)}
@@ -222,11 +225,11 @@ class SearchSpace:
 
         A group without parameters is left out.
         """
-        groups: dict[str, list[str]] = {}
-        for name in sorted(self.parameters.by_name, key=lambda name: not name.startswith(_PREFIX)):
-            group = ARCHITECTURE if name.startswith(_PREFIX) else HYPERPARAMETERS
-            groups.setdefault(group, []).append(name)
-        return groups
+        names = [parameter.name for parameter in self.parameters]
+        architecture = [name for name in names if name.startswith(_PREFIX)]
+        others = [name for name in names if name not in architecture]
+        groups = {ARCHITECTURE: architecture, HYPERPARAMETERS: others}
+        return {group: own for group, own in groups.items() if own}
 
     def extremes(self) -> Iterator[tuple[str, Point]]:
         """Yield a point for each value of a choice and each bound of a range.
