@@ -30,7 +30,7 @@ class QueueExecutor(Executor):
         self._changed = Condition()  # guards the two attributes above
 
     def submit_all(self, jobs: Sequence[Job]) -> list[Future]:
-        futures = [new_future(job) for job in jobs]
+        futures = [new_future(job, self.log) for job in jobs]
         self._enqueue([future for future in futures if not future.done()])
         return futures
 

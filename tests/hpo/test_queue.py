@@ -298,7 +298,7 @@ def test_killed_workers_do_not_change_the_table(tmp_path: Path, seed: int) -> No
     def kill() -> None:
         for number in sorted(Random(seed).sample(range(6), 2)):  # the trials whose workers die
             wait_for(killed.directory / f"trials/{number:04d}/checkpoint.safetensors")
-            for worker in supervisor.executor._executor._workers:  # type: ignore[attr-defined]
+            for worker in supervisor.executor._workers:  # type: ignore[attr-defined]
                 with suppress(AttributeError, ProcessLookupError):  # it has not started yet
                     os.kill(worker.process.pid, signal.SIGKILL)
 
