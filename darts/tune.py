@@ -115,13 +115,9 @@ def run_study(plan: StudyPlan, study: Study, run: RunDirectory) -> JsonObject:
     A study that is killed before the summary is written continues where it stopped when resumed.
     """
     config = plan.config
-    trials = study.get_trials(deepcopy=False)
     clock = StudyClock(study, config.budget.hours or math.inf)
     progress = Progress(plan, study, clock)
-    reported = [trial.number for trial in finished_trials(trials)]
-    supervisor = Supervisor(
-        plan, study, progress.report, deadline=clock.deadline, reported=reported
-    )
+    supervisor = Supervisor(plan, study, progress.report, deadline=clock.deadline)
     with progress.console:
         action = "resuming" if config.resume else "tuning"
         count = len(plan.space.parameters)

@@ -210,10 +210,10 @@ def _run_factorial_design(plan: StudyPlan, best: FrozenTrial) -> FactorialEffect
         max_trials=design.parameters.size(2),
     )
     study = design_plan.open()
-    read_trials(design_plan, study)  # raises for a damaged study
+    trials = read_trials(design_plan, study)  # raises for a damaged study
     total = design_plan.max_trials
     print_lines("", f"factorial design: {total} runs, {' x '.join(design.factors)} x seed")
-    counter = itertools.count(1)
+    counter = itertools.count(len(finished_trials(trials)) + 1)
 
     def report(trial: FrozenTrial) -> None:
         corner = [f"{name} {trial.params[name]}" for name in (*design.factors, "seed")]

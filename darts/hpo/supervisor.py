@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, wait
 from threading import Thread
 
@@ -63,9 +63,8 @@ class Supervisor:
     Args:
         plan: The study.
         study: The study, opened.
-        on_trial_end: Called once for each trial when it has finished.
+        on_trial_end: Called once for each trial that finishes from now on.
         deadline: Value of ``time.monotonic()`` after which no trial starts.
-        reported: Numbers of trials for which ``on_trial_end`` is not called.
     """
 
     def __init__(
@@ -75,11 +74,11 @@ class Supervisor:
         on_trial_end: Callable[[FrozenTrial], None],
         *,
         deadline: float = math.inf,
-        reported: Iterable[int] = (),
     ) -> None:
         self._plan, self._study = plan, study
         self._on_trial_end, self._deadline = on_trial_end, deadline
-        self._reported = set(reported)
+        trials = study.get_trials(deepcopy=False)
+        self._reported = {trial.number for trial in finished_trials(trials)}
         self._stopping = False
         self.executor: Executor = InlineExecutor()
         if plan.config.judge.trains:
