@@ -92,20 +92,14 @@ def sort_by_dependency(parameters: Sequence[Parameter]) -> list[Parameter]:
 
     A parameter that depends on itself raises ConfigError.
     """
-    by_name = {parameter.name: parameter for parameter in parameters}
-    ordered: dict[str, Parameter] = {}
-
-    def add(parameter: Parameter, dependents: tuple[str, ...]) -> None:
-        if parameter.name in dependents:
-            raise ConfigError(f"parameters: {parameter.name} depends on itself")
-        for name, _ in parameter.conditions:
-            if name in by_name and name not in ordered:
-                add(by_name[name], (*dependents, parameter.name))
-        ordered.setdefault(parameter.name, parameter)
-
-    for parameter in parameters:
-        add(parameter, ())
-    return list(ordered.values())
+    left = {parameter.name: parameter for parameter in parameters}
+    ordered: list[Parameter] = []
+    while left:
+        ready = [p for p in left.values() if not any(name in left for name, _ in p.conditions)]
+        if not ready:
+            raise ConfigError(f"parameters: {next(iter(left))} depends on itself")
+        ordered.append(left.pop(ready[0].name))
+    return ordered
 
 
 def _require_known(key: str, names: Iterable[object], choices: Collection[str]) -> None:
