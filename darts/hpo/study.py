@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from darts.config import ConfigError, LimitConfig, TuneConfig
 from darts.hpo.search_space import SearchSpace
 from darts.hpo.store import damaged, machine_failure, open_storage, storage_errors
-from darts.hpo.trial_tools import LimitedPoints
+from darts.hpo.trial_tools import PointCosts
 from darts.hpo.trials import complete_trials, trial_results, trial_scores
 from darts.judging.limits.costs import limit_overrides
 from darts.reading import one_line
@@ -67,18 +67,18 @@ class StudyPlan:
             window=window,
             objectives=len(self.objectives),
             constraints=self.excess if self._limits else None,
-            allows=self.limited_points.may_propose,
+            allows=self.costs.may_propose,
         )
 
     @property
     def _limits(self) -> dict[str, float]:
-        return {**self.limited_points.limit.values(), **self.config.limit.measured()}
+        return {**self.costs.limit.values(), **self.config.limit.measured()}
 
     @cached_property
-    def limited_points(self) -> LimitedPoints:
-        """The limits that are known before training; searches keep theirs themselves."""
+    def costs(self) -> PointCosts:
+        """The costs that are known before training; searches keep their limits themselves."""
         limit = self.config.limit if self.config.target == "retrain" else LimitConfig()
-        return LimitedPoints(limit, self.space, self.overrides)
+        return PointCosts(limit, self.space, self.overrides)
 
     def excess(self, trial: FrozenTrial) -> list[float]:
         """Return the relative excess over each limit: 0.1 is 10 % too much, up to 0 is allowed."""

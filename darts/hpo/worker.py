@@ -146,16 +146,16 @@ class Worker:
 
     def _evaluate(self, trial: optuna.Trial, directory: Path) -> list[float]:
         """Score the trial's point, store all scores, and return the values of the objectives."""
-        plan, limited = self.plan, self.plan.limited_points
+        plan, costs = self.plan, self.plan.costs
         point = suggest_point(trial, plan.space.parameters)
-        if not limited.allows(point):
-            trial.set_user_attr(SCORES, limited.costs(point))
-            trial.set_user_attr(BEYOND, f"its network exceeds {limited.meter}")
+        if not costs.allows(point):
+            trial.set_user_attr(SCORES, costs.limited(point))
+            trial.set_user_attr(BEYOND, f"its network exceeds {costs.meter}")
             raise optuna.TrialPruned
         on_epoch = self._pruning_callback(trial, point)
         spec = TrialSpec(plan.overrides(point), plan.space.genotype(point), directory, on_epoch)
         results = plan.config.judge(spec, self.tools)
-        scores = limited.costs(point) | finite_numbers(results)
+        scores = costs.limited(point) | finite_numbers(results)
         required = [*plan.objectives, *plan.config.limit.measured()]
         missing = [name for name in required if name not in scores]
         for name in missing:
@@ -169,7 +169,7 @@ class Worker:
                 f"{available or 'nothing'}"
             )
         if missing:
-            scores |= self.tools.network_costs(spec, missing)
+            scores |= costs.measure(point, missing)
         if {"joules", "gco2e"} & set(required):
             self._require_common_source(str(results["joules_source"]))
         source = {name: text for name, text in results.items() if name == "joules_source"}
