@@ -62,9 +62,8 @@ def trial_rows(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> list[dict[str,
 
 def best_overrides(plan: StudyPlan, trial: FrozenTrial) -> list[str]:
     """Return the overrides that repeat a trial as an ordinary run, with the test split."""
-    trials_only = ("evaluate_test=", "tracking.", "metric=")
+    trials_only = ("evaluate_test=", "tracking.")
     overrides = [o for o in plan.fixed_overrides if not o.startswith(trials_only)]
-    overrides.append(f"metric={plan.config.metric}")
     return merge_overrides([*overrides, *plan.space.overrides(trial.params)])
 
 
@@ -80,8 +79,7 @@ def write_best(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> JsonObject | N
     genotype = plan.space.genotype(best.params)
     if genotype is not None:
         # The printed command names the run directory instead of the long text of the genotype.
-        from_directory = f"genotype={plan.directory}"
-        arguments = [from_directory if o.startswith("genotype=") else o for o in overrides]
+        arguments = merge_overrides([*overrides, f"genotype={plan.directory}"])
         write_atomically(plan.directory / "genotype.json", genotype.to_json())
     content = {
         "trial": best.number,
