@@ -131,8 +131,6 @@ class Worker:
             values = self._evaluate(trial, directory)
         except optuna.TrialPruned:
             state = TrialState.PRUNED
-            reported = self._frozen(trial._trial_id).intermediate_values
-            values = [reported[max(reported)]] if reported else None
         except UpdateFinishedTrialError:
             raise
         except BaseException as error:
