@@ -21,16 +21,13 @@ from darts.strategies.judges import Judge, TrialSpec
 def check_config(config: TuneConfig) -> None:
     """Raise ``ConfigError`` if trials or analysis cannot run; no data is read."""
     space = SearchSpace(config.parameters, config.overrides)
-    ignored = {
-        f"workers={config.workers}": config.workers > 1,
-        f"executor={config.executor.name}": isinstance(config.executor, ClusterConfig),
-    }
-    for key, is_set in ignored.items():
-        if is_set and not config.judge.trains:
-            raise ConfigError(
-                f"judge={config.judge.name} does not train, so it scores one trial at a time in "
-                f"this process; leave out {key}"
-            )
+    on_cluster = isinstance(config.executor, ClusterConfig)
+    if not config.judge.trains and (config.workers > 1 or on_cluster):
+        key = f"executor={config.executor.name}" if on_cluster else f"workers={config.workers}"
+        raise ConfigError(
+            f"judge={config.judge.name} does not train, so it scores one trial at a time in this "
+            f"process; leave out {key}"
+        )
     check_executor(config.executor, config.workers)
     if config.budget.trials is None and config.budget.hours is None:
         raise ConfigError("budget.trials and budget.hours are both null; set at least one")
