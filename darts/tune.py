@@ -123,11 +123,7 @@ def run_study(plan: StudyPlan, study: Study, run: RunDirectory) -> JsonObject:
         count = len(plan.space.parameters)
         progress.console.info(f"{action} in {run.path} with {count} parameters")
 
-        def show(trials: list[FrozenTrial]) -> None:
-            progress.show(supervisor.executor.fields(), trials)
-            progress.save_regularly(trials)
-
-        signal = supervisor.run(show)
+        signal = supervisor.run(lambda trials: progress.show(supervisor.executor.fields(), trials))
     trials = study.get_trials(deepcopy=False)
     progress.save(trials)
     if signal:
@@ -135,19 +131,13 @@ def run_study(plan: StudyPlan, study: Study, run: RunDirectory) -> JsonObject:
 
     best = write_best(plan, trials)
     if best is None:
-        failed = [trial for trial in finished_trials(trials) if trial_state(trial) == "failed"]
-        if failed:
-            raise ConfigError(
-                f"no trial was completed; trial {failed[0].number}: {failure_reason(failed[0])}"
-            )
-        if any(BEYOND in trial.user_attrs for trial in trials):
-            raise ConfigError(
-                f"no trial was completed: {describe_limits(config.limit.values())}: the networks "
-                f"of all {len(trials)} trials exceed the limits; raise the limits"
-            )
-        raise ConfigError(
-            f"no trial was completed; budget.hours={config.budget.hours} may be too short"
-        )
+        reason = f"budget.hours={config.budget.hours} may be too short"
+        if failed := [trial for trial in trials if trial.state == TrialState.FAIL]:
+            reason = f"trial {failed[0].number}: {failure_reason(failed[0])}"
+        elif any(BEYOND in trial.user_attrs for trial in trials):
+            limits = describe_limits(config.limit.values())
+            reason = f"{limits}: the networks of all {len(trials)} trials exceed the limits"
+        raise ConfigError(f"no trial was completed; {reason}")
     analysis = analyze(plan, study)
     states = [trial_state(trial) for trial in finished_trials(trials)]
     summary = run.finish(
@@ -199,17 +189,14 @@ class Progress:
         self._steps = steps
 
     def show(self, fields: Mapping[str, object], trials: list[FrozenTrial]) -> None:
-        """Show the fields of the executor, with the joules of all finished trials.
+        """Show the fields of the executor, and save the result files regularly.
 
-        The executor only knows the runs that it has executed itself since the study was resumed.
+        The executor only knows the joules of runs since the study was resumed.
         """
         if "joules" in fields:
             joules = (trial_scores(trial).get("joules", 0.0) for trial in finished_trials(trials))
             fields = {**fields, "joules": sum(joules)}
         self.console.step(0, **fields)
-
-    def save_regularly(self, trials: list[FrozenTrial]) -> None:
-        """Call ``save`` unless the last call was less than ``SAVE_INTERVAL`` seconds ago."""
         if time.monotonic() - self._last_save >= SAVE_INTERVAL:
             self.save(trials)
 
