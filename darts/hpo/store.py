@@ -15,7 +15,6 @@ from threading import Event, Thread
 
 from optuna.storages import RDBStorage
 
-from darts.config import ConfigError
 from darts.reading import FileError, one_line
 from darts.strategies.strategy import silence_optuna_warnings
 from darts.writing import WriteError
@@ -106,11 +105,6 @@ def storage_errors(url: str) -> Iterator[None]:
             raise
         reason, number = failure
         raise WriteError(number, f"cannot write storage={url!r}: {reason}") from error
-
-
-def damaged(problem: str) -> ConfigError:
-    """Return the error about a study in a database that does not contain what a study stores."""
-    return ConfigError(f"{problem}; restore the database from a backup, or start a new study")
 
 
 def machine_failure(error: BaseException) -> tuple[str, int] | None:

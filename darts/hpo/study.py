@@ -7,14 +7,16 @@ import math
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Annotated, TypeAlias
 
+import msgspec
 import optuna
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from darts.config import ConfigError, LimitConfig, TuneConfig
 from darts.hpo.search_space import SearchSpace
-from darts.hpo.store import damaged, machine_failure, open_storage, storage_errors
+from darts.hpo.store import machine_failure, open_storage, storage_errors
 from darts.hpo.trial_tools import PointCosts
 from darts.hpo.trials import complete_trials, trial_results, trial_scores
 from darts.judging.limits.costs import limit_overrides
@@ -27,7 +29,8 @@ from darts.typed_values import Misfit, typed
 # Names of user attributes of a study.
 IDENTITY = "about"  # what the study varies and optimizes
 WINDOW = "window"  # see darts.strategies.history
-MAX_WINDOW = 1024
+
+Window: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=1024)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,10 +162,7 @@ class StudyPlan:
 
 def study_window(study: Study) -> int:
     """Return the window of a study, see ``darts.strategies.history``."""
-    window = study.user_attrs.get(WINDOW)
-    if type(window) is not int or not 1 <= window <= MAX_WINDOW:
-        raise damaged(f"the study {study.study_name!r} has no valid window")
-    return window
+    return typed(Window, study.user_attrs.get(WINDOW), "its window")
 
 
 def read_trials(plan: StudyPlan, study: Study) -> list[FrozenTrial]:
@@ -179,8 +179,10 @@ def read_trials(plan: StudyPlan, study: Study) -> list[FrozenTrial]:
     except Exception as error:  # a stored value of a wrong type may raise any error
         if machine_failure(error):
             raise
-        reason = one_line(error)
-        raise damaged(f"the trials in storage={plan.storage!r} cannot be read: {reason}") from None
+        raise ConfigError(
+            f"the trials in storage={plan.storage!r} cannot be read: {one_line(error)}; restore "
+            "the database from a backup, or start a new study"
+        ) from None
     return trials
 
 
