@@ -118,10 +118,8 @@ class UntrainedSetup:
         # The scores would include the weights of an auxiliary head, which only helps training.
         self.config = dataclasses.replace(config, loader=loader, auxiliary=0.0, drop_path=0.0)
         self.names = names
-        ranks = Ranks(config.device)
-        self._device = ranks.device
-        data_module = make_data_module(self.config, ranks)
-        train, _ = data_module.retrain_loaders()
+        self._data = make_data_module(self.config, Ranks(config.device))
+        train, _ = self._data.retrain_loaders()
         count = max((SCORES[name].batches for name in names), default=0)
         if len(train) < count:
             raise ConfigError(
@@ -129,15 +127,15 @@ class UntrainedSetup:
                 f"dataset={config.dataset.name} has only {len(train)}; lower judge.samples"
             )
         self._batches = [train.batch(0, number) for number in range(max(count, 1))]
-        self._example = data_module.example_input()
-        self._objective = data_module.objective()
-        self._sizes = data_module.network_sizes(config.space)
+        self._example = self._data.example_input()
 
     def scores(self, genotype: AnyGenotype) -> dict[str, float]:
         """Return the scores of an architecture by name."""
+        config, data = self.config, self._data
+        device, sizes = data.ranks.device, data.network_sizes(config.space)
         with torch.random.fork_rng():  # the constructor draws embeddings and recurrent weights
-            torch.manual_seed(self.config.seed)
-            net = build_network(genotype, self.config, self._sizes).to(self._device)
+            torch.manual_seed(config.seed)
+            net = build_network(genotype, config, sizes).to(device)
         numbers = self._example.is_floating_point()
         reasons = {n: why_unsupported(n, net, has_numbers=numbers) for n in self.names}
         if unsupported := [reason for reason in reasons.values() if reason]:
@@ -145,9 +143,9 @@ class UntrainedSetup:
             hint = f"set judge.scores=[{others}]" if others else "choose another judge"
             raise ConfigError(f"judge.scores: {'; '.join(unsupported)}; {hint}")
         network = UntrainedNetwork(
-            net, self._objective, self._batches, self._example, seed=self.config.seed
+            net, data.objective(), self._batches, self._example, seed=config.seed
         )
-        with exact_float32(self._device):
+        with exact_float32(device):
             return score_network(network, self.names)
 
 
