@@ -117,8 +117,8 @@ def execute(
                 advance(run, run.work())
             if not running and not ready:
                 break
-            ended, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
-            for future in ended:
+            wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
+            for future in [future for future in running if future.done()]:
                 run, work = running.pop(future)
                 if not future.cancelled():
                     advance(run, work, future.result())
