@@ -174,8 +174,7 @@ def check_comparison(config: CompareConfig) -> None:
     # baselines of an experiment without removing their settings.
     searches = [RANDOM_SEARCH, *methods]
     for name in config.settings:
-        if name not in searches:
-            raise ConfigError(f"settings.{name} is unknown; choose from {', '.join(searches)}")
+        one_of("settings", name, searches)
     plan = ComparisonPlan(config, Path())
     for name in plan.names:
         if name not in RANDOM_BASELINES:

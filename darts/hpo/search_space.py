@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypedDict
 
 from darts.config import quoted, value_text, values_of
-from darts.config.fields import ConfigError, check_fields, flatten, one_of, suggestion
+from darts.config.fields import ConfigError, check_fields, flatten, one_of
 from darts.judging.effects import LEVELS
 from darts.spaces import SPACES, AnyGenotype, Space
 from darts.spaces.parameters import Choice, Domain, Parameter, Parameters, Point, Range, Value
@@ -58,7 +58,8 @@ def parse_parameter(key: str, description: object) -> Parameter:
     if not isinstance(description, Mapping):
         domains = "a list of choices or {low: ..., high: ...}, which a shell needs in quotes"
         raise ConfigError(f"parameters.{key}={description!r}: must be {domains}")
-    _require_known(key, description, _KEYS)
+    for name in description:
+        one_of(f"parameters.{key}: key", name, _KEYS)
     try:
         values = typed(_Description, description)
         conditions = tuple(_conditions(values.get("when") or {}))
@@ -78,7 +79,8 @@ def parse_architecture(description: object) -> Space:
     space_type = SPACES[description["space"]]
     fields = {field.name for field in dataclasses.fields(space_type)} - {"name"}
     options = {name: value for name, value in description.items() if name != "space"}
-    _require_known("genotype", options, sorted(fields))
+    for name in options:
+        one_of("parameters.genotype: key", name, sorted(fields))
     try:
         space: Space = space_type(**options)
     except (TypeError, ValueError) as error:  # values that the space itself rejects
@@ -100,15 +102,6 @@ def sort_by_dependency(parameters: Sequence[Parameter]) -> list[Parameter]:
             raise ConfigError(f"parameters: {next(iter(left))} depends on itself")
         ordered.append(left.pop(ready[0].name))
     return ordered
-
-
-def _require_known(key: str, names: Iterable[object], choices: Collection[str]) -> None:
-    for name in names:
-        if name not in choices:
-            raise ConfigError(
-                f"parameters.{key}: unknown {name!r}{suggestion(str(name), choices)}; "
-                f"choose from {', '.join(choices)}"
-            )
 
 
 def _domain(values: _Description) -> Domain:
