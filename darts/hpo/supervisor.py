@@ -95,7 +95,7 @@ class Supervisor:
             requeue_running(self._study)
         with Interrupt() as interrupt:
             try:
-                if self.executor.blocks:
+                if isinstance(self.executor, InlineExecutor):
                     worker = Worker(self._plan, self._study, self.executor)
                     while not interrupt.received and self._step(worker):
                         on_poll(self._poll())

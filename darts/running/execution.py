@@ -46,7 +46,6 @@ class InlineExecutor(Executor):
     """Executes each job in ``submit``, before it returns; for debugging."""
 
     workers = 1
-    blocks = True
 
     def __init__(self) -> None:
         self.threads = torch.get_num_threads()

@@ -148,13 +148,11 @@ class Executor(Protocol):
         workers: Number of jobs that run at the same time, at least 1. It may change when the
             context is entered.
         threads: Threads of PyTorch that suit a run while no other one runs.
-        blocks: Whether ``submit`` executes the job before it returns.
         log: Logs jobs that have not ended before; None for no log.
     """
 
     workers: int
     threads: int
-    blocks: bool = False
     log: JobLog | None = None
 
     def submit(self, job: Job) -> Future:

@@ -16,13 +16,13 @@ from darts.training.interrupt import Interrupted
 class FakeExecutor(Executor):
     """Jobs that end at once, by the names of their directories.
 
-    If it ``blocks``, ``submit`` raises errors, as after a signal in this process.
+    ``submit`` raises an Interrupted, as after a signal in this process.
     """
 
     workers, threads = 1, 1
 
-    def __init__(self, ends: dict[str, Outcome | BaseException], *, blocks: bool = False) -> None:
-        self.ends, self.blocks = ends, blocks
+    def __init__(self, ends: dict[str, Outcome | BaseException]) -> None:
+        self.ends = ends
         self.is_open = False
         self.jobs: list[str] = []  # names of their directories
 
@@ -33,7 +33,7 @@ class FakeExecutor(Executor):
         future = Future(job)
         if isinstance(end, Outcome):
             future.set_result(end)
-        elif self.blocks:
+        elif isinstance(end, Interrupted):
             raise end
         else:
             future.set_exception(end)
@@ -69,11 +69,10 @@ def execute_all(
     return complete, failed
 
 
-@pytest.mark.parametrize("blocks", [False, True])
-def test_a_failed_run_names_its_log(tmp_path: Path, blocks: bool) -> None:
+def test_a_failed_run_names_its_log(tmp_path: Path) -> None:
     one, two = (Outcome({"score": score}) for score in (1, 3))
     ends = {"a": one, "b": Outcome(None, "it diverged"), "c": two}
-    executor = FakeExecutor({**ends}, blocks=blocks)
+    executor = FakeExecutor({**ends})
     complete, failed = execute_all(executor, tmp_path)
     assert complete == ["a 1", "c 3"]
     assert failed == {"b": f"it diverged (see {tmp_path / 'b.log'})"}
@@ -92,7 +91,7 @@ def test_an_error_of_the_executor_ends_the_comparison(tmp_path: Path) -> None:
 
 def test_a_signal_in_this_process_stops_the_comparison(tmp_path: Path) -> None:
     """The run raises; the signal has also reached the comparison."""
-    executor = FakeExecutor({"a": Interrupted(143), "b": Outcome({"score": 2})}, blocks=True)
+    executor = FakeExecutor({"a": Interrupted(143), "b": Outcome({"score": 2})})
     complete, failed = execute_all(executor, tmp_path, stopping=lambda: bool(executor.jobs))
     assert (complete, failed) == ([], {})
     assert len(executor.jobs) == 1

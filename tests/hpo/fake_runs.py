@@ -45,7 +45,7 @@ class FakeRuns(Executor):
     ``result`` returns the summary of a job; what it raises ends the future.
     """
 
-    workers, threads, blocks = 2, 1, False
+    workers, threads = 2, 1
 
     def __init__(self, result: Callable[[Job], JsonObject]) -> None:
         self._result = result
