@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from darts.config import ConfigError, LimitConfig, TuneConfig
 from darts.hpo.search_space import SearchSpace
-from darts.hpo.store import machine_failure, open_storage, storage_errors
+from darts.hpo.store import machine_failure, open_storage
 from darts.hpo.trial_tools import PointCosts
 from darts.hpo.trials import complete_trials, trial_results, trial_scores
 from darts.judging.limits.costs import limit_overrides
@@ -102,31 +102,28 @@ class StudyPlan:
         config = self.config
         self.directory.mkdir(parents=True, exist_ok=True)
         metric = StudyDirection.MAXIMIZE if self.higher_is_better else StudyDirection.MINIMIZE
-        with storage_errors(self.storage):
-            storage = open_storage(self.storage, heartbeat=config.heartbeat)
-            try:
-                if existing:
-                    study = optuna.load_study(study_name=self.name, storage=storage)
-                else:
-                    study = optuna.create_study(
-                        storage=storage,
-                        study_name=self.name,
-                        directions=[metric, *[StudyDirection.MINIMIZE] * len(config.costs)],
-                        load_if_exists=True,
-                    )
-                self._require_same_study(study)
-                window = study_window(study)
-            except Exception as error:  # the database may be damaged in any way
-                storage.remove_session()
-                storage.engine.dispose()
-                if isinstance(error, ConfigError) or machine_failure(error):
-                    raise
-                reason = (
-                    "is missing" if existing and isinstance(error, KeyError) else one_line(error)
+        storage = open_storage(self.storage, heartbeat=config.heartbeat)
+        try:
+            if existing:
+                study = optuna.load_study(study_name=self.name, storage=storage)
+            else:
+                study = optuna.create_study(
+                    storage=storage,
+                    study_name=self.name,
+                    directions=[metric, *[StudyDirection.MINIMIZE] * len(config.costs)],
+                    load_if_exists=True,
                 )
-                raise ConfigError(
-                    f"the study {self.name!r} in storage={self.storage!r} cannot be read: {reason}"
-                ) from None
+            self._require_same_study(study)
+            window = study_window(study)
+        except Exception as error:  # the database may be damaged in any way
+            storage.remove_session()
+            storage.engine.dispose()
+            if isinstance(error, ConfigError) or machine_failure(error):
+                raise
+            reason = "is missing" if existing and isinstance(error, KeyError) else one_line(error)
+            raise ConfigError(
+                f"the study {self.name!r} in storage={self.storage!r} cannot be read: {reason}"
+            ) from None
         study.sampler = config.strategy.make_sampler(self.setup(window))
         return study
 
