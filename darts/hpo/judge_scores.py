@@ -15,9 +15,9 @@ from darts.hpo.judge_plan import JudgePlan
 from darts.judging.predictor import predict
 from darts.judging.rankings import Agreement, Values, agreement, calibrated_weights, combined
 from darts.judging.training_free import BASELINES
-from darts.reading import MIB, FileError, read_json_object
+from darts.reading import MIB, read_json_object
 from darts.strategies.judges import TrainingFreeJudge
-from darts.typed_values import Misfit, typed
+from darts.typed_values import typed
 from darts.writing import write_json
 
 FILE = "scores.json"
@@ -58,10 +58,7 @@ class ScoreFile:
         """Read the rows of an interrupted command, if it wrote any."""
         if not self.path.exists():
             return
-        try:
-            content = typed(Content, read_json_object(self.path, limit=LIMIT))
-        except (FileError, Misfit, OSError) as error:
-            raise ConfigError(f"cannot resume: {error}") from None
+        content = typed(Content, read_json_object(self.path, limit=LIMIT), FILE)
         if content["plan"] != self.plan:
             raise ConfigError(
                 "cannot resume: the architectures or their true scores changed after the run "
