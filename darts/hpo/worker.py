@@ -131,8 +131,6 @@ class Worker:
             values = self._evaluate(trial, directory)
         except optuna.TrialPruned:
             state = TrialState.PRUNED
-        except UpdateFinishedTrialError:
-            raise
         except BaseException as error:
             if not is_fault_of_trial(error):
                 requeue(self.study, self._frozen(trial._trial_id))
@@ -219,7 +217,8 @@ def finite_numbers(results: Mapping[str, object]) -> dict[str, float]:
 
 def is_fault_of_trial(error: BaseException) -> bool:
     """Return whether an error may be the fault of the trial, unlike a signal or a full disk."""
-    if isinstance(error, (CancelledError, ExecutorError)) or not isinstance(error, Exception):
+    outside = (CancelledError, ExecutorError, UpdateFinishedTrialError)
+    if isinstance(error, outside) or not isinstance(error, Exception):
         return False
     cannot_write = isinstance(error, OSError) and is_machine_failure(error)
     return not (cannot_write or machine_failure(error))
