@@ -204,7 +204,6 @@ def _run_factorial_design(plan: StudyPlan, best: FrozenTrial) -> FactorialEffect
         directory=plan.directory / name,
         name=f"{plan.name}-{name}",
         space=design,
-        fixed_overrides=tuple(o for o in plan.fixed_overrides if not o.startswith("seed=")),
         max_trials=design.parameters.size(2),
     )
     study = design_plan.open()
