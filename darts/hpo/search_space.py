@@ -238,11 +238,9 @@ class SearchSpace:
         Its conditions hold. All other parameters have their first value.
         """
         required: Point = {parameter.name: value}
-        pending = [parameter]
-        while pending:
-            for name, values in pending.pop().conditions:
-                required.setdefault(name, values[0])
-                pending.append(self.parameters.by_name[name])
+        for other in reversed([*self.parameters]):  # each before the ones that it depends on
+            if other.name in required:
+                required = {name: values[0] for name, values in other.conditions} | required
         point: Point = {}
         for other in self.parameters:
             if other.active(point):
