@@ -7,10 +7,9 @@ search follows from its number of epochs of each kind.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Generator, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import TypeAlias
 
@@ -200,7 +199,7 @@ class CostModel:
         checks = _count_checks(config, len(joules_after_epochs))
         self._check = check_joules / checks if checks else 0.0
         measured: dict[EpochKind, list[float]] = defaultdict(list)
-        for epoch, (before, after) in enumerate(pairwise(joules_after_epochs), 1):
+        for epoch, (before, after) in enumerate(itertools.pairwise(joules_after_epochs), 1):
             position = stage_position(epoch, config.epochs, config.all_stages)
             if epoch > position.first:  # the first epoch of a stage includes the stage's setup
                 check = self._check if _is_checked(config, epoch) else 0.0
@@ -236,13 +235,8 @@ class CostModel:
                 f"epoch{'s' * (min_epochs > 1)} and the work done once ({min_joules:.4g} J); "
                 "start a new comparison with more epochs for the method, or without this baseline"
             )
-        high = 2 * min_epochs
-        while self.joules(config, high) <= budget:
-            high *= 2
-        lengths = range(min_epochs, high)
-        over = bisect_right(lengths, budget, key=lambda epochs: self.joules(config, epochs))
-        nearest = (min_epochs + over, min_epochs + over - 1)
-        return min(nearest, key=lambda epochs: abs(self.joules(config, epochs) - budget))
+        over = next(n for n in itertools.count(min_epochs) if self.joules(config, n) > budget)
+        return min((over, over - 1), key=lambda n: abs(self.joules(config, n) - budget))
 
 
 def _is_checked(config: SearchConfig, epoch: int) -> bool:
