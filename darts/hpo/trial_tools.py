@@ -181,7 +181,6 @@ class TrialTools:
         directory, metrics = trial.directory, trial.directory / "metrics.jsonl"
         job = Job(directory.name, self._target, directory, tuple(trial.overrides))
         future, epoch = self._executor.submit(job), 0
-        on_epoch = trial.on_epoch or (lambda epoch, scores: None)
         try:
             while True:
                 # Before the last look: a run that ends meanwhile may have written another row.
@@ -195,7 +194,7 @@ class TrialTools:
                         for name, value in row.items()
                         if name.startswith("valid_")
                     }
-                    on_epoch(epoch, scores)
+                    trial.on_epoch(epoch, scores)
                 if has_ended:
                     break
         except BaseException:

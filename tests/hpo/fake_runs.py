@@ -133,8 +133,7 @@ class SlowJudge(Judge):
         for epoch in range(1, self.epochs + 1):
             time.sleep(self.seconds * random.random())
             score = best * (1 - 1 / (1 + epoch))
-            if trial.on_epoch is not None:
-                trial.on_epoch(epoch, {"accuracy": score})
+            trial.on_epoch(epoch, {"accuracy": score})
         return {"valid_accuracy": score}
 
     def _wait_for_others(self, trial: TrialSpec) -> None:
