@@ -8,8 +8,9 @@ to claim adds one; if two workers each add one at the same time, the later trial
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from threading import Event, Thread
 from typing import cast
 
 import optuna
@@ -63,6 +64,25 @@ def claim_trial(
 def record_heartbeat(study: Study, trial: FrozenTrial) -> None:
     """Store that the worker of a trial is alive."""
     cast("RDBStorage", study._storage).record_heartbeat(trial._trial_id)
+
+
+@contextmanager
+def heartbeats(study: Study, trial: FrozenTrial, seconds: float) -> Iterator[None]:
+    """Call ``record_heartbeat`` every ``seconds`` in a thread while the block runs."""
+    stop = Event()
+
+    def repeat() -> None:
+        while not stop.wait(seconds):
+            with suppress(Exception):  # the main thread meets the same error
+                record_heartbeat(study, trial)
+
+    thread = Thread(target=repeat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
 
 
 def stale_trials(study: Study) -> set[int]:

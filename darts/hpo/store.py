@@ -8,10 +8,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from threading import Event, Thread
 
 from optuna.storages import RDBStorage
 
@@ -118,22 +117,3 @@ def machine_failure(error: BaseException) -> tuple[str, int] | None:
                     return message, number
         cause = cause.__cause__ or cause.__context__
     return None
-
-
-@contextlib.contextmanager
-def in_background(seconds: float, function: Callable[[], object]) -> Iterator[None]:
-    """Call a function that uses the database every ``seconds`` in a thread while the block runs."""
-    stop = Event()
-
-    def repeat() -> None:
-        while not stop.wait(seconds):
-            with contextlib.suppress(Exception):  # the main thread meets the same error
-                function()
-
-    thread = Thread(target=repeat, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()

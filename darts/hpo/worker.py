@@ -13,7 +13,6 @@ import secrets
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import CancelledError
-from functools import partial
 from pathlib import Path
 
 import optuna
@@ -21,15 +20,8 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from darts.hpo.queue import (
-    claim_trial,
-    is_over,
-    record_heartbeat,
-    requeue,
-    requeue_lost,
-    stale_trials,
-)
-from darts.hpo.store import in_background, machine_failure
+from darts.hpo.queue import claim_trial, heartbeats, is_over, requeue, requeue_lost, stale_trials
+from darts.hpo.store import machine_failure
 from darts.hpo.study import StudyPlan, study_window
 from darts.hpo.trial_tools import TrialTools
 from darts.hpo.trials import BEYOND, FAILURE, OWNER, SCORES, WALL_SECONDS, trial_results
@@ -99,9 +91,8 @@ class Worker:
     def _run(self, claimed: FrozenTrial) -> None:
         """Evaluate a claimed trial and store its state, unless another worker took it over."""
         directory = self.plan.directory / "trials" / f"{claimed.number:04d}"
-        send = partial(record_heartbeat, self.study, claimed)
         try:
-            with in_background(self.plan.config.heartbeat, send):
+            with heartbeats(self.study, claimed, self.plan.config.heartbeat):
                 trial = optuna.Trial(self.study, claimed._trial_id)
                 trial.set_user_attr(OWNER, self._name)
                 state, values = self._outcome(trial, directory)
