@@ -34,14 +34,7 @@ from darts.hpo.queue import is_over
 from darts.hpo.store import storage_errors
 from darts.hpo.study import StudyPlan, best_trial, make_plan, read_trials
 from darts.hpo.supervisor import StudyClock, Supervisor
-from darts.hpo.trials import (
-    BEYOND,
-    WALL_SECONDS,
-    failure_reason,
-    finished_trials,
-    trial_scores,
-    trial_state,
-)
+from darts.hpo.trials import BEYOND, WALL_SECONDS, failure_reason, finished_trials, trial_scores
 from darts.judging.limits.costs import describe_limits
 from darts.reading import JsonObject, one_line
 from darts.running.jobs import ExecutorError
@@ -139,7 +132,7 @@ def run_study(plan: StudyPlan, study: Study, run: RunDirectory) -> JsonObject:
             reason = f"{limits}: the networks of all {len(trials)} trials exceed the limits"
         raise ConfigError(f"no trial was completed; {reason}")
     analysis = analyze(plan, study)
-    states = [trial_state(trial) for trial in finished_trials(trials)]
+    states = [row["state"] for row in trial_rows(plan, trials)]
     summary = run.finish(
         {
             "name": config.name,
