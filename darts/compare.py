@@ -102,10 +102,9 @@ def execute_runs(plan: ComparisonPlan, executor: Executor, resume_command: str) 
         failed = execute(
             runs, executor, on_done=report_progress, stopping=lambda: interrupt.received is not None
         )
-        signal = interrupt.received
-    if signal and not all(run.done() for run in runs):
+    if interrupt.received and not all(run.done() for run in runs):
         print_lines(f"stopped and saved; continue with: {resume_command}")
-        raise Interrupted(128 + signal)
+        raise Interrupted(128 + interrupt.received)
     if failed:
         name, reason = next(iter(failed.items()))
         raise ConfigError(

@@ -113,10 +113,9 @@ def score_architectures(
                     last_save = time.monotonic()
         finally:  # also after an error in one of the architectures
             scored.save()
-        signal = interrupt.received
-    if signal and len(scored.rows) < len(genotypes):
+    if interrupt.received and len(scored.rows) < len(genotypes):
         print_lines(f"stopped and saved; continue with: {run.resume_command}")
-        raise Interrupted(128 + signal)
+        raise Interrupted(128 + interrupt.received)
 
 
 def trial_of(plan: JudgePlan, number: int, directory: Path) -> TrialSpec:
