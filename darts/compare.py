@@ -20,7 +20,6 @@ from __future__ import annotations
 import itertools
 from functools import partial
 
-from darts.comparing.baselines import RunLauncher
 from darts.comparing.plan import ComparisonPlan
 from darts.comparing.plan import check_comparison as check
 from darts.comparing.report import write_report
@@ -31,6 +30,7 @@ from darts.confirm import confirm
 from darts.judging.statistics import pairs_needed
 from darts.reading import JsonObject
 from darts.running.executors import make_executor
+from darts.running.jobs import Executor
 from darts.tracking import Console, print_lines, print_summary
 from darts.training.interrupt import Interrupt, Interrupted
 from darts.training.run_directory import RunDirectory
@@ -51,8 +51,8 @@ def compare(config: CompareConfig, call: Invocation) -> JsonObject:
             if folder.resolve().is_relative_to(files.path):  # not a link to somewhere else
                 remove_temporary_files(folder)
         plan = ComparisonPlan(config, files.path)
-        launcher = RunLauncher(make_executor(config.executor, config.workers, files.path))
-        execute_runs(plan, launcher, files.resume_command)
+        executor = make_executor(config.executor, config.workers, files.path)
+        execute_runs(plan, executor, files.resume_command)
         results = ComparisonResults(plan)
         write_report(results, files.overrides())
         summary = files.finish(
@@ -73,9 +73,9 @@ def compare(config: CompareConfig, call: Invocation) -> JsonObject:
     return summary
 
 
-def execute_runs(plan: ComparisonPlan, launcher: RunLauncher, resume_command: str) -> None:
+def execute_runs(plan: ComparisonPlan, executor: Executor, resume_command: str) -> None:
     """Execute all runs that are not complete, and show progress on the console."""
-    config, runs = plan.config, plan_runs(plan, launcher)
+    config, runs = plan.config, plan_runs(plan)
     done = sum(run.done() for run in runs)
     completed = itertools.count(done + 1)
     console = Console(total_steps=len(runs), name="compare", done=done)
@@ -83,11 +83,11 @@ def execute_runs(plan: ComparisonPlan, launcher: RunLauncher, resume_command: st
 
     def report_progress(run: PlannedRun, message: str) -> None:
         console.info(f"{run.name}: {message}")
-        warning = plan.shared_counter_warning(launcher.sources)
+        warning = plan.shared_counter_warning()
         if warning not in given:
             given.add(warning)
             console.warn(warning)
-        console.step(1, runs=f"{next(completed)}/{len(runs)}", **launcher.executor.fields())
+        console.step(1, runs=f"{next(completed)}/{len(runs)}", **executor.fields())
 
     with console, Interrupt("stopping the runs; Ctrl-C again to abort") as interrupt:
         action = "resuming" if config.resume else "comparing"
@@ -100,12 +100,11 @@ def execute_runs(plan: ComparisonPlan, launcher: RunLauncher, resume_command: st
                 f"baseline{'s' if count > 1 else ''} needs at least {needed} searches"
             )
         failed = execute(
-            runs, launcher, on_done=report_progress, stopping=lambda: interrupt.received is not None
+            runs, executor, on_done=report_progress, stopping=lambda: interrupt.received is not None
         )
-        signal = interrupt.received
-    if signal and not all(run.done() for run in runs):
+    if interrupt.received and not all(run.done() for run in runs):
         print_lines(f"stopped and saved; continue with: {resume_command}")
-        raise Interrupted(128 + signal)
+        raise Interrupted(128 + interrupt.received)
     if failed:
         name, reason = next(iter(failed.items()))
         raise ConfigError(

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -22,7 +22,7 @@ import numpy as np
 from darts.config import Invocation, JudgeConfig, launch
 from darts.confirm import confirm
 from darts.hpo.judge_plan import JudgePlan, check_networks, network_overrides
-from darts.hpo.judge_scores import FILE, Row, ScoreAnalysis, ScoreFile, Training
+from darts.hpo.judge_scores import FILE, Row, ScoreAnalysis, ScoreFile
 from darts.hpo.trial_tools import TrialTools
 from darts.judging.training_free import BASELINES
 from darts.reading import JsonObject
@@ -54,7 +54,7 @@ def judge(config: JudgeConfig, invocation: Invocation) -> JsonObject:
         scored = ScoreFile(run.path / FILE, plan.digest())
         scored.load()
         score_architectures(config, plan, tools, run, scored)
-        analysis = ScoreAnalysis.make(config, plan, scored)
+        analysis = ScoreAnalysis(config, plan, scored)
         write_table(run.path / "scores.csv", analysis.rows())
         best = plan.architectures[int(np.argmax(analysis.values))].genotype
         run.write("genotype.json", best.to_json())
@@ -88,19 +88,24 @@ def score_architectures(
                     break
                 trial = trial_of(plan, number, run.path)
                 start = time.perf_counter()
+                calibration, calibration_seconds = math.nan, 0.0
                 try:
-                    scores = judge_scores(config, plan, trial, tools)
+                    names = config.judge.ranked_scores(plan.metric.name)
+                    scores = run_scores(partial(config.judge, trial, tools), trial, names)
                     seconds = time.perf_counter() - start
                     if config.judge.trains:
                         seconds = run_seconds(trial)
-                    training = None
                     if plan.calibrating[number] and plan.truth() is None:
-                        training = train_shortly(plan, trial, tools)
+                        calibration, calibration_seconds = train_shortly(plan, trial, tools)
                 except Interrupted:  # raised by a run that trains
                     break
                 scores |= tools.training_free_scores(trial, BASELINES, samples=2)
                 scored.rows[text] = Row(
-                    genotype=text, seconds=seconds, scores=scores, training=training
+                    genotype=text,
+                    seconds=seconds,
+                    scores=scores,
+                    calibration=calibration,
+                    calibration_seconds=calibration_seconds,
                 )
                 console.step()
                 if time.monotonic() - last_save >= SAVE_INTERVAL:
@@ -108,10 +113,9 @@ def score_architectures(
                     last_save = time.monotonic()
         finally:  # also after an error in one of the architectures
             scored.save()
-        signal = interrupt.received
-    if signal and len(scored.rows) < len(genotypes):
+    if interrupt.received and len(scored.rows) < len(genotypes):
         print_lines(f"stopped and saved; continue with: {run.resume_command}")
-        raise Interrupted(128 + signal)
+        raise Interrupted(128 + interrupt.received)
 
 
 def trial_of(plan: JudgePlan, number: int, directory: Path) -> TrialSpec:
@@ -121,40 +125,32 @@ def trial_of(plan: JudgePlan, number: int, directory: Path) -> TrialSpec:
     return TrialSpec(overrides, genotype, directory / "trials" / f"{number:04d}")
 
 
-def judge_scores(
-    config: JudgeConfig, plan: JudgePlan, trial: TrialSpec, tools: TrialTools
+def run_scores(
+    judge: Callable[[], Mapping[str, object]], trial: TrialSpec, names: Sequence[str]
 ) -> dict[str, float]:
-    """Return the scores of one architecture; after a run that diverges, the worst score."""
-    names = config.judge.ranked_scores(plan.metric.name)
+    """Return scores of one architecture by name; nan after a run that diverges.
+
+    The error of a run that fails in another way names its log.
+    """
     try:
-        results = config.judge(trial, tools)
+        results = judge()
     except RunFailed as error:
-        require_divergence(trial, error)
-        worst = -math.inf if plan.metric.higher_is_better else math.inf
-        return dict.fromkeys(names, worst)
+        if read_divergence(trial.directory) is None:
+            raise RunFailed(f"{error}; see {log_file(trial.directory)}") from error
+        return dict.fromkeys(names, math.nan)
     return {name: number_of(results, name) for name in names}
 
 
-def train_shortly(plan: JudgePlan, trial: TrialSpec, tools: TrialTools) -> Training:
-    """Train an architecture for the calibration; its score takes the place of the truth."""
-    try:
-        score = number_of(tools.train(trial), f"valid_{plan.metric.name}")
-    except RunFailed as error:
-        require_divergence(trial, error)
-        score = math.nan
-    return {"score": score if math.isfinite(score) else None, "seconds": run_seconds(trial)}
+def train_shortly(plan: JudgePlan, trial: TrialSpec, tools: TrialTools) -> tuple[float, float]:
+    """Train an architecture for the calibration; return its score and the seconds of the run."""
+    name = f"valid_{plan.metric.name}"
+    return run_scores(partial(tools.train, trial), trial, [name])[name], run_seconds(trial)
 
 
 def run_seconds(trial: TrialSpec) -> float:
     """Return how long the run of a trial took, which an interrupted command may have executed."""
     ended = read_divergence(trial.directory) or read_summary(trial.directory)
     return typed(float, ended["seconds"], "seconds")
-
-
-def require_divergence(trial: TrialSpec, error: RunFailed) -> None:
-    """Raise an error that names the log, unless the run of a trial has diverged."""
-    if read_divergence(trial.directory) is None:
-        raise RunFailed(f"{error}; see {log_file(trial.directory)}") from error
 
 
 def number_of(results: Mapping[str, object], name: str) -> float:

@@ -34,14 +34,7 @@ from darts.hpo.queue import is_over
 from darts.hpo.store import storage_errors
 from darts.hpo.study import StudyPlan, best_trial, make_plan, read_trials
 from darts.hpo.supervisor import StudyClock, Supervisor
-from darts.hpo.trials import (
-    BEYOND,
-    WALL_SECONDS,
-    failure_reason,
-    finished_trials,
-    trial_scores,
-    trial_state,
-)
+from darts.hpo.trials import BEYOND, WALL_SECONDS, failure_reason, finished_trials, trial_scores
 from darts.judging.limits.costs import describe_limits
 from darts.reading import JsonObject, one_line
 from darts.running.jobs import ExecutorError
@@ -115,23 +108,15 @@ def run_study(plan: StudyPlan, study: Study, run: RunDirectory) -> JsonObject:
     A study that is killed before the summary is written continues where it stopped when resumed.
     """
     config = plan.config
-    trials = study.get_trials(deepcopy=False)
     clock = StudyClock(study, config.budget.hours or math.inf)
     progress = Progress(plan, study, clock)
-    reported = [trial.number for trial in finished_trials(trials)]
-    supervisor = Supervisor(
-        plan, study, progress.report, deadline=clock.deadline, reported=reported
-    )
-    with progress.console, clock.running():
+    supervisor = Supervisor(plan, study, progress.report, deadline=clock.deadline)
+    with progress.console:
         action = "resuming" if config.resume else "tuning"
         count = len(plan.space.parameters)
         progress.console.info(f"{action} in {run.path} with {count} parameters")
 
-        def show(trials: list[FrozenTrial]) -> None:
-            progress.show(supervisor.executor.fields(), trials)
-            progress.save_regularly(trials)
-
-        signal = supervisor.run(show)
+        signal = supervisor.run(lambda trials: progress.show(supervisor.executor.fields(), trials))
     trials = study.get_trials(deepcopy=False)
     progress.save(trials)
     if signal:
@@ -139,21 +124,15 @@ def run_study(plan: StudyPlan, study: Study, run: RunDirectory) -> JsonObject:
 
     best = write_best(plan, trials)
     if best is None:
-        failed = [trial for trial in finished_trials(trials) if trial_state(trial) == "failed"]
-        if failed:
-            raise ConfigError(
-                f"no trial was completed; trial {failed[0].number}: {failure_reason(failed[0])}"
-            )
-        if any(BEYOND in trial.user_attrs for trial in trials):
-            raise ConfigError(
-                f"no trial was completed: {describe_limits(config.limit.values())}: the networks "
-                f"of all {len(trials)} trials exceed the limits; raise the limits"
-            )
-        raise ConfigError(
-            f"no trial was completed; budget.hours={config.budget.hours} may be too short"
-        )
+        reason = f"budget.hours={config.budget.hours} may be too short"
+        if failed := [trial for trial in trials if trial.state == TrialState.FAIL]:
+            reason = f"trial {failed[0].number}: {failure_reason(failed[0])}"
+        elif any(BEYOND in trial.user_attrs for trial in trials):
+            limits = describe_limits(config.limit.values())
+            reason = f"{limits}: the networks of all {len(trials)} trials exceed the limits"
+        raise ConfigError(f"no trial was completed; {reason}")
     analysis = analyze(plan, study)
-    states = [trial_state(trial) for trial in finished_trials(trials)]
+    states = [row["state"] for row in trial_rows(plan, trials)]
     summary = run.finish(
         {
             "name": config.name,
@@ -189,7 +168,6 @@ class Progress:
             total = int(3600 * (plan.config.budget.hours or 0))
             self._steps = int(clock.seconds)
         self.console = Console(total_steps=max(total, self._steps), name="tune", done=self._steps)
-        self._logged_hparams: set[int] = set()
         self._last_save = 0.0
 
     def report(self, trial: FrozenTrial) -> None:
@@ -204,26 +182,24 @@ class Progress:
         self._steps = steps
 
     def show(self, fields: Mapping[str, object], trials: list[FrozenTrial]) -> None:
-        """Show the fields of the executor, with the joules of all finished trials.
+        """Show the fields of the executor, and save the result files regularly.
 
-        The executor only knows the runs that it has executed itself since the study was resumed.
+        The executor only knows the joules of runs since the study was resumed.
         """
         if "joules" in fields:
             joules = (trial_scores(trial).get("joules", 0.0) for trial in finished_trials(trials))
             fields = {**fields, "joules": sum(joules)}
         self.console.step(0, **fields)
-
-    def save_regularly(self, trials: list[FrozenTrial]) -> None:
-        """Call ``save`` unless the last call was less than ``SAVE_INTERVAL`` seconds ago."""
         if time.monotonic() - self._last_save >= SAVE_INTERVAL:
             self.save(trials)
 
     def save(self, trials: list[FrozenTrial]) -> None:
-        """Write the result files."""
+        """Write the result files, and save the running time."""
+        self._clock.save()
         write_table(self._plan.directory / "trials.csv", trial_rows(self._plan, trials))
         write_best(self._plan, trials)
         if self._plan.config.tracking.tensorboard:
-            log_hparams(self._plan, trials, self._logged_hparams)
+            log_hparams(self._plan, trials)
         self._last_save = time.monotonic()
 
 
@@ -242,11 +218,10 @@ def format_trial(plan: StudyPlan, trial: FrozenTrial, best: FrozenTrial | None) 
     if best is not None and best.number == trial.number:
         words.append("(best)")
     words += [f"{name}={format_value('', v)}" for name, v in plan.space.settings(point).items()]
-    if plan.space.parameters.contains(point):
-        genotype = plan.space.genotype(point)
-        text = "" if genotype is None else format_value("genotype", genotype)
-        if 0 < len(text) <= MAX_GENOTYPE_LENGTH:  # trials.csv contains all genotypes
-            words.append(text)
+    genotype = plan.space.genotype(point)
+    text = "" if genotype is None else format_value("genotype", genotype)
+    if 0 < len(text) <= MAX_GENOTYPE_LENGTH:  # trials.csv contains all genotypes
+        words.append(text)
     if WALL_SECONDS in trial.user_attrs:
         words.append(format_duration(trial.user_attrs[WALL_SECONDS]))
     return " ".join(words)

@@ -7,18 +7,18 @@ search follows from its number of epochs of each kind.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+import itertools
 from collections import Counter, defaultdict
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Generator, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 from darts.comparing.plan import RANDOM, RANDOM_SEARCH, ComparisonPlan
 from darts.config import SearchConfig
 from darts.methods.stages import stage_position
 from darts.reading import JsonObject, read_json
 from darts.recipes.commands import merge_overrides, search_config
-from darts.running.jobs import Executor, Job, RunFailed, log_file, read_divergence, read_summary
+from darts.running.jobs import Job, Outcome, RunFailed, log_file, read_divergence, read_summary
 from darts.searching.searcher import epoch_kind
 from darts.spaces import AnyGenotype
 from darts.tracking import format_duration, format_value, read_metrics
@@ -36,35 +36,32 @@ EPOCHS_PER_STAGE = 3
 EpochKind = tuple[int, bool]
 
 
-class RunLauncher:
-    """Starts or resumes runs, and waits for their ends. Several threads may call it."""
-
-    def __init__(self, executor: Executor) -> None:
-        self.executor = executor
-        self.sources: set[str] = set()  # of the joules of all runs so far
-
-    def __call__(self, command: str, directory: Path, overrides: Sequence[str]) -> JsonObject:
-        """Execute a run unless it is complete, and return its summary.
-
-        A resumed run keeps its own overrides. Raise RunFailed if the run ended with an error, and
-        CancelledError if it was stopped; see also ``Future``.
-        """
-        job = Job(str(directory), command, directory, (*overrides,))
-        outcome = self.executor.submit(job).result()
-        if outcome.summary is None:
-            raise RunFailed(f"{outcome.problem} (see {log_file(directory)})")
-        self.sources.add(str(outcome.summary.get("joules_source")))
-        return outcome.summary
+# Work that yields jobs, receives their outcomes, and returns a short message about the result.
+Work: TypeAlias = Generator[Job, Outcome, str]
 
 
-def draw_random(plan: ComparisonPlan, index: int) -> str:
+def execute_run(
+    command: str, directory: Path, overrides: Sequence[str]
+) -> Generator[Job, Outcome, JsonObject]:
+    """Yield the job of a run, and return its summary.
+
+    A resumed run keeps its own overrides. Raise RunFailed if the run ended with an error.
+    """
+    outcome = yield Job(str(directory), command, directory, (*overrides,))
+    if outcome.summary is None:
+        raise RunFailed(f"{outcome.problem} (see {log_file(directory)})")
+    return outcome.summary
+
+
+def draw_random(plan: ComparisonPlan, index: int) -> Work:
     """Write a random genotype for search ``index`` of the baseline ``random``; return a message."""
+    yield from ()  # this needs no job
     genotype = next(plan.random_genotypes(index))
     write_atomically(plan.genotype_path(RANDOM, index), genotype.to_json())
     return "drawn"
 
 
-def search_at_equal_cost(plan: ComparisonPlan, launcher: RunLauncher, name: str, index: int) -> str:
+def search_at_equal_cost(plan: ComparisonPlan, name: str, index: int) -> Work:
     """Run search ``index`` of a baseline at the cost of the method's search; return a message.
 
     The search has the number of epochs whose predicted cost is closest to the cost of the method's
@@ -76,14 +73,15 @@ def search_at_equal_cost(plan: ComparisonPlan, launcher: RunLauncher, name: str,
     model = read_cost_model(pilot)
     epochs = model.epochs_within(search_config(overrides), budget["joules"])
     directory = plan.search_folder(name, index) / "search"
-    summary = launcher("search", directory, merge_overrides([*overrides, f"epochs={epochs}"]))
+    overrides = merge_overrides([*overrides, f"epochs={epochs}"])
+    summary = yield from execute_run("search", directory, overrides)
     ratio = summary["joules"] / budget["joules"]
     return (
         f"{describe_run(plan, summary)}, {epochs} epochs, {ratio:.2f} times the cost of the method"
     )
 
 
-def random_search(plan: ComparisonPlan, launcher: RunLauncher, index: int) -> str:
+def random_search(plan: ComparisonPlan, index: int) -> Work:
     """Run search ``index`` of the baseline ``random_search``; return a message.
 
     Random architectures get a short run one after the other, until they have used as many joules as
@@ -101,7 +99,13 @@ def random_search(plan: ComparisonPlan, launcher: RunLauncher, index: int) -> st
             break
         directory = folder / f"short-{trained:03d}"
         overrides = plan.short_run_overrides(genotype.to_json(), index)
-        summary = _train_briefly(launcher, directory, overrides)
+        try:
+            summary = yield from execute_run("retrain", directory, overrides)
+        except RunFailed:
+            divergence = read_divergence(directory)
+            if divergence is None:
+                raise
+            summary = divergence
         trained += 1
         require_common_source(summary, budget)
         joules, seconds = joules + summary["joules"], seconds + summary["seconds"]
@@ -126,17 +130,6 @@ def _method_summary(plan: ComparisonPlan, index: int) -> JsonObject:
     if not summary["joules"] > 0:
         raise RunFailed(f"the energy of the search of {plan.method} was not measured")
     return summary
-
-
-def _train_briefly(launcher: RunLauncher, directory: Path, overrides: list[str]) -> JsonObject:
-    """Return the summary of a short run, or the reason and cost of its divergence."""
-    try:
-        return launcher("retrain", directory, overrides)
-    except RunFailed:
-        divergence = read_divergence(directory)
-        if divergence is None:
-            raise
-        return divergence
 
 
 def read_cost_model(pilot: Path) -> CostModel:
@@ -206,7 +199,7 @@ class CostModel:
         checks = _count_checks(config, len(joules_after_epochs))
         self._check = check_joules / checks if checks else 0.0
         measured: dict[EpochKind, list[float]] = defaultdict(list)
-        for epoch, (before, after) in enumerate(pairwise(joules_after_epochs), 1):
+        for epoch, (before, after) in enumerate(itertools.pairwise(joules_after_epochs), 1):
             position = stage_position(epoch, config.epochs, config.all_stages)
             if epoch > position.first:  # the first epoch of a stage includes the stage's setup
                 check = self._check if _is_checked(config, epoch) else 0.0
@@ -242,13 +235,8 @@ class CostModel:
                 f"epoch{'s' * (min_epochs > 1)} and the work done once ({min_joules:.4g} J); "
                 "start a new comparison with more epochs for the method, or without this baseline"
             )
-        high = 2 * min_epochs
-        while self.joules(config, high) <= budget:
-            high *= 2
-        lengths = range(min_epochs, high)
-        over = bisect_right(lengths, budget, key=lambda epochs: self.joules(config, epochs))
-        nearest = (min_epochs + over, min_epochs + over - 1)
-        return min(nearest, key=lambda epochs: abs(self.joules(config, epochs) - budget))
+        over = next(n for n in itertools.count(min_epochs) if self.joules(config, n) > budget)
+        return min((over, over - 1), key=lambda n: abs(self.joules(config, n) - budget))
 
 
 def _is_checked(config: SearchConfig, epoch: int) -> bool:

@@ -8,7 +8,7 @@ scores the test split once, at its end.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -122,8 +122,8 @@ class ComparisonPlan:
         content = read_json(file)
         return SearchCost(*(content[key] for key in SearchCost._fields))
 
-    def shared_counter_warning(self, sources: Iterable[object]) -> str:
-        """Return a warning if one of these sources of joules is a counter that several runs share.
+    def shared_counter_warning(self) -> str:
+        """Return a warning if a source of joules so far is a counter that several runs share.
 
         Without such a counter, the text is empty.
         """
@@ -132,7 +132,8 @@ class ComparisonPlan:
         before = read_yaml(start)["workers"] if start.exists() else 0
         workers = max(self.config.workers, before)
         gpus = len(visible_gpus())
-        shared = sorted({str(s) for s in sources if is_shared_counter(str(s), workers, gpus)})
+        sources = {str(summary.get("joules_source")) for summary in self._summaries()}
+        shared = sorted(source for source in sources if is_shared_counter(source, workers, gpus))
         if not shared:
             return ""
         return (
@@ -146,10 +147,13 @@ class ComparisonPlan:
 
         The sums include pilots, short runs and diverged runs. Seconds are wall-clock time.
         """
-        costs = [read_json(file) for file in sorted(self.directory.glob("runs/**/summary.json"))]
+        costs = self._summaries()
         diverged = sorted(self.directory.glob(f"runs/**/{DIVERGED}"))
         costs += [cost for file in diverged if (cost := read_divergence(file.parent)) is not None]
         return {"seconds": sum(cost["seconds"] for cost in costs), **sum_costs(costs)}
+
+    def _summaries(self) -> list[JsonObject]:
+        return [read_json(file) for file in sorted(self.directory.glob("runs/**/summary.json"))]
 
 
 def check_comparison(config: CompareConfig) -> None:
@@ -170,8 +174,7 @@ def check_comparison(config: CompareConfig) -> None:
     # baselines of an experiment without removing their settings.
     searches = [RANDOM_SEARCH, *methods]
     for name in config.settings:
-        if name not in searches:
-            raise ConfigError(f"settings.{name} is unknown; choose from {', '.join(searches)}")
+        one_of("settings", name, searches)
     plan = ComparisonPlan(config, Path())
     for name in plan.names:
         if name not in RANDOM_BASELINES:

@@ -67,7 +67,7 @@ def render_report(results: ComparisonResults, overrides: Sequence[str]) -> str:
             sources=for_markdown(source or ", ".join(sorted(set(sources)))),
             joules=None if source is None else f"{sum(n.joules for n in networks):,.0f}",
             time=format_duration(sum(n.seconds for n in networks)),
-            warning=plan.shared_counter_warning(sources),
+            warning=plan.shared_counter_warning(),
             commands=[f"darts {name} {shlex.join(own)}" for name, own in commands.items()],
         )
     )

@@ -7,7 +7,6 @@ from collections.abc import Collection
 from typing import Any, ClassVar, Protocol
 
 from darts.key_checks import outside, unknown_option
-from darts.key_checks import suggestion as suggestion
 from darts.keys import flatten as flatten
 from darts.plugins import group_options
 

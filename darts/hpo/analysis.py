@@ -16,7 +16,7 @@ import numpy as np
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from darts.config import TrialLimitConfig, quoted
+from darts.config import TrialLimitConfig
 from darts.hpo.search_space import FACTORS, FactorialDesign
 from darts.hpo.study import StudyPlan, best_trial, read_trials
 from darts.hpo.supervisor import Supervisor
@@ -34,8 +34,7 @@ from darts.judging.effects import FactorialEffects, ParameterImportances, factor
 from darts.judging.rankings import agreement
 from darts.plotting.study_figures import save_study_figures
 from darts.reading import JsonObject, read_json_object
-from darts.recipes.commands import merge_overrides, run_command
-from darts.strategies.history import first_attempt
+from darts.recipes.commands import merge_overrides, resume_command, run_command
 from darts.strategies.uninformed import Grid
 from darts.tracking import TensorBoard, format_value, print_lines, read_metrics
 from darts.tracking.ledger import sum_costs
@@ -54,21 +53,17 @@ def trial_rows(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> list[dict[str,
     """
     rows: list[dict[str, object]] = []
     for trial in finished_trials(trials):
-        point = trial.params
-        if plan.space.parameters.contains(point):
-            point = plan.space.row(point)
         failure = failure_reason(trial) if trial.state == TrialState.FAIL else None
         own = {"trial": trial.number, "state": trial_state(trial), **trial_results(trial)}
         seconds = {WALL_SECONDS: trial.user_attrs.get(WALL_SECONDS)}
-        rows.append({**own, **seconds, **point, "failure": failure})
+        rows.append({**own, **seconds, **plan.space.row(trial.params), "failure": failure})
     return rows
 
 
 def best_overrides(plan: StudyPlan, trial: FrozenTrial) -> list[str]:
     """Return the overrides that repeat a trial as an ordinary run, with the test split."""
-    trials_only = ("evaluate_test=", "tracking.", "metric=")
+    trials_only = ("evaluate_test=", "tracking.")
     overrides = [o for o in plan.fixed_overrides if not o.startswith(trials_only)]
-    overrides.append(f"metric={plan.config.metric}")
     return merge_overrides([*overrides, *plan.space.overrides(trial.params)])
 
 
@@ -80,13 +75,11 @@ def write_best(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> JsonObject | N
     best = best_trial(plan, trials)
     if best is None:
         return None
-    overrides = best_overrides(plan, best)
+    arguments = overrides = best_overrides(plan, best)
     genotype = plan.space.genotype(best.params)
-    arguments = overrides
     if genotype is not None:
         # The printed command names the run directory instead of the long text of the genotype.
-        from_directory = f"genotype={plan.directory}"
-        arguments = [from_directory if o.startswith("genotype=") else o for o in overrides]
+        arguments = merge_overrides([*overrides, f"genotype={plan.directory}"])
         write_atomically(plan.directory / "genotype.json", genotype.to_json())
     content = {
         "trial": best.number,
@@ -107,7 +100,7 @@ def total_energy(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> JsonObject:
     it ran on this machine.
     """
     measured = [trial for trial in trials if "joules" in trial_results(trial)]
-    names = {f"{first_attempt(trial):04d}" for trial in measured}
+    names = {f"{trial.number:04d}" for trial in measured}
     directories = [d for d in plan.directory.glob("trials/*") if d.name not in names]
     directories += [*plan.directory.glob("factorial-of-*/trials/*"), *plan.directory.glob("final*")]
     costs: list[JsonObject] = [dict(trial_results(trial)) for trial in measured]
@@ -121,13 +114,12 @@ def total_energy(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> JsonObject:
     return sum_costs([cost for cost in costs if "joules" in cost])
 
 
-def log_hparams(plan: StudyPlan, trials: Sequence[FrozenTrial], logged: set[int]) -> None:
-    """Log each complete trial for TensorBoard's HPARAMS page, and add its number to ``logged``."""
+def log_hparams(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> None:
+    """Log each complete trial that has no folder yet for TensorBoard's HPARAMS page."""
     for trial in complete_trials(trials):
-        if trial.number in logged:
-            continue
-        logged.add(trial.number)
         directory = plan.directory / "hparams" / f"{trial.number:04d}"
+        if directory.exists():
+            continue
         run = TrackedRun(directory, directory.name, plan.space.row(trial.params), trial.number)
         with optional(directory), closing(TensorBoard(run)) as board:
             board.log_results(trial_scores(trial))
@@ -212,14 +204,13 @@ def _run_factorial_design(plan: StudyPlan, best: FrozenTrial) -> FactorialEffect
         directory=plan.directory / name,
         name=f"{plan.name}-{name}",
         space=design,
-        fixed_overrides=tuple(o for o in plan.fixed_overrides if not o.startswith("seed=")),
         max_trials=design.parameters.size(2),
     )
     study = design_plan.open()
-    read_trials(design_plan, study)  # raises for a damaged study
+    trials = read_trials(design_plan, study)  # raises for a damaged study
     total = design_plan.max_trials
     print_lines("", f"factorial design: {total} runs, {' x '.join(design.factors)} x seed")
-    counter = itertools.count(1)
+    counter = itertools.count(len(finished_trials(trials)) + 1)
 
     def report(trial: FrozenTrial) -> None:
         corner = [f"{name} {trial.params[name]}" for name in (*design.factors, "seed")]
@@ -251,10 +242,10 @@ def _retrain_best(plan: StudyPlan, best: FrozenTrial) -> JsonObject:
             break
     summary_file = directory / "summary.json"
     if not summary_file.exists():
-        arguments = list(overrides)
-        if (directory / "config.yaml").exists():  # this run was interrupted
-            arguments.append(f"resume={quoted(str(directory))}")
         print_lines("", f"training the best point for its test scores, in {directory}")
-        run_command(plan.config.target, arguments, directory)
+        if (directory / "config.yaml").exists():  # this run was interrupted
+            resume_command(plan.config.target, directory)
+        else:
+            run_command(plan.config.target, overrides, directory)
     summary = read_json_object(summary_file)
     return {name: value for name, value in summary.items() if name.startswith("test_")}

@@ -58,13 +58,11 @@ def read_architectures(
     for place, genotype_text, truth_text in _entries(text, truth, key, truth_key):
         try:
             genotype = parse_genotype(genotype_text)
+            if genotype.space != space:
+                raise ValueError(f"a genotype of space={genotype.space}, not of space={space}")
+            known = None if truth_text is None else _number(truth_text, truth_key)
         except ValueError as error:
             raise ConfigError(f"{place}: {error}") from None
-        if genotype.space != space:
-            raise ConfigError(
-                f"{place}: a genotype of space={genotype.space}, not of space={space}"
-            )
-        known = None if truth_text is None else _number(truth_text, place, truth_key)
         architectures[str(genotype)] = Architecture(genotype, known)
     if len(architectures) < 2:
         needed = "at least 2 different architectures" + (f" with {truth}" if truth else "")
@@ -118,11 +116,11 @@ def _entries(
         raise ConfigError(f"{key}, line {reader.line_num}: {error}") from None
 
 
-def _number(text: str, place: str, truth_key: str) -> float:
+def _number(text: str, truth_key: str) -> float:
     try:
         value = float(text[:100])
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise ConfigError(f"{place}: the {truth_key} {short_repr(text)} is not a number")
+        raise ValueError(f"the {truth_key} {short_repr(text)} is not a number")
     return value

@@ -7,30 +7,26 @@ from pathlib import Path
 from darts.config import BenchmarkConfig, ConfigError, TuneConfig, one_of
 from darts.config.many_runs import ClusterConfig, InlineConfig
 from darts.hpo.search_space import HYPERPARAMETERS, FactorialDesign, SearchSpace
-from darts.hpo.study import StudyPlan, example_config, fixed_overrides
+from darts.hpo.study import StudyPlan, example_config, fixed_overrides, make_plan
 from darts.hpo.trial_tools import TrialTools
 from darts.judging.benchmark import TABLES, Benchmark
 from darts.judging.limits.costs import CostMeter, require_known_memory, require_space
 from darts.recipes.commands import TrialConfig, merge_overrides, trial_config
 from darts.running.executors import check_executor
 from darts.searching.expected_cost import MEASURES
-from darts.strategies import Setup
 from darts.strategies.judges import Judge, TrialSpec
 
 
 def check_config(config: TuneConfig) -> None:
     """Raise ``ConfigError`` if trials or analysis cannot run; no data is read."""
     space = SearchSpace(config.parameters, config.overrides)
-    ignored = {
-        f"workers={config.workers}": config.workers > 1,
-        f"executor={config.executor.name}": isinstance(config.executor, ClusterConfig),
-    }
-    for key, is_set in ignored.items():
-        if is_set and not config.judge.trains:
-            raise ConfigError(
-                f"judge={config.judge.name} does not train, so it scores one trial at a time in "
-                f"this process; leave out {key}"
-            )
+    on_cluster = isinstance(config.executor, ClusterConfig)
+    if not config.judge.trains and (config.workers > 1 or on_cluster):
+        key = f"executor={config.executor.name}" if on_cluster else f"workers={config.workers}"
+        raise ConfigError(
+            f"judge={config.judge.name} does not train, so it scores one trial at a time in this "
+            f"process; leave out {key}"
+        )
     check_executor(config.executor, config.workers)
     if config.budget.trials is None and config.budget.hours is None:
         raise ConfigError("budget.trials and budget.hours are both null; set at least one")
@@ -41,13 +37,7 @@ def check_config(config: TuneConfig) -> None:
         one_of("metric", config.metric, example.task.metrics)
         check_judge_settings(config.judge, config.benchmark, config.metric, example.epochs)
     _check_costs(config)
-    limited = config.limit.values() or config.limit.measured()
-    setup = Setup(
-        space.parameters,
-        objectives=1 + len(config.costs),
-        constraints=(lambda trial: []) if limited else None,
-    )
-    config.strategy.check(setup)
+    config.strategy.check(make_plan(config, Path()).setup())
     if config.pruner.name != "none":
         _check_pruner(config)
     if config.analysis.factorial_seeds:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,20 +15,13 @@ from darts.hpo.judge_plan import JudgePlan
 from darts.judging.predictor import predict
 from darts.judging.rankings import Agreement, Values, agreement, calibrated_weights, combined
 from darts.judging.training_free import BASELINES
-from darts.reading import MIB, FileError, read_json_object
+from darts.reading import MIB, read_json_object
 from darts.strategies.judges import TrainingFreeJudge
-from darts.typed_values import Misfit, typed
+from darts.typed_values import typed
 from darts.writing import write_json
 
 FILE = "scores.json"
 LIMIT = 256 * MIB  # bytes
-
-
-class Training(TypedDict):
-    """Result of a short run; the score is None if it diverged."""
-
-    score: float | None
-    seconds: float
 
 
 class Row(TypedDict):
@@ -38,7 +30,8 @@ class Row(TypedDict):
     genotype: str
     seconds: float
     scores: Mapping[str, float | None]
-    training: Training | None  # short run for the calibration of a judge, if there was one
+    calibration: float | None  # score of a short run for the calibration of a judge
+    calibration_seconds: float  # of this run; 0 if there was none
 
 
 class Content(TypedDict):
@@ -65,10 +58,7 @@ class ScoreFile:
         """Read the rows of an interrupted command, if it wrote any."""
         if not self.path.exists():
             return
-        try:
-            content = typed(Content, read_json_object(self.path, limit=LIMIT))
-        except (FileError, Misfit, OSError) as error:
-            raise ConfigError(f"cannot resume: {error}") from None
+        content = typed(Content, read_json_object(self.path, limit=LIMIT), FILE)
         if content["plan"] != self.plan:
             raise ConfigError(
                 "cannot resume: the architectures or their true scores changed after the run "
@@ -81,13 +71,7 @@ class ScoreFile:
         content: Content = {"rows": list(self.rows.values()), "plan": self.plan}
         write_json(self.path, content)
 
-    def score(self, genotype: str, name: str) -> float:
-        """Return a score; minus infinity if it was not finite, even if lower scores are better."""
-        value = self.rows[genotype]["scores"][name]
-        return value if value is not None and math.isfinite(value) else -math.inf
 
-
-@dataclass(frozen=True)
 class ScoreAnalysis:
     """Scores of the ``n`` architectures of a plan by a judge, next to the baselines and the truth.
 
@@ -104,59 +88,42 @@ class ScoreAnalysis:
         calibration_seconds: Seconds of all short runs for the calibration.
     """
 
-    plan: JudgePlan
-    columns: dict[str, Values]
-    values: Values
-    deviation: Values | None
-    weights: dict[str, float]
-    seconds: float
-    calibration_seconds: float
-
-    @classmethod
-    def make(cls, config: JudgeConfig, plan: JudgePlan, scored: ScoreFile) -> ScoreAnalysis:
-        """Combine the scores of all architectures of a plan."""
-        genotypes, judge = plan.genotypes, config.judge
+    def __init__(self, config: JudgeConfig, plan: JudgePlan, scored: ScoreFile) -> None:
+        judge, some, self.plan = config.judge, plan.calibrating, plan
+        rows = [scored.rows[text] for text in plan.genotypes]
         ranked = judge.ranked_scores(plan.metric.name)
-        names = dict.fromkeys((*ranked, *BASELINES))
-        columns = {n: np.array([scored.score(text, n) for text in genotypes]) for n in names}
-        own = {name: columns[name] for name in ranked}
-        rows = [scored.rows[text] for text in genotypes]
-        some = plan.calibrating
-        weights: dict[str, float] = {}
-        deviation = None
+        sign = -1 if judge.absolute and not plan.metric.higher_is_better else 1
+        self.columns: dict[str, Values] = {}
+        for name in dict.fromkeys((*ranked, *BASELINES)):
+            column = np.array([row["scores"][name] for row in rows], dtype=np.float64)
+            self.columns[name] = np.where(np.isfinite(column), column, -sign * np.inf)
+        own = {name: self.columns[name] for name in ranked}
+        self.weights: dict[str, float] = {}
+        self.deviation: Values | None = None
         if isinstance(judge, TrainingFreeJudge) and judge.combination == "predictor":
             points = [plan.space.encode(a.genotype) for a in plan.architectures]
             truth = calibration_truth(plan, rows)
-            parameters = plan.space.parameters()
-            values, deviation = predict(parameters, points, own, truth, some, seed=config.seed)
+            self.values, self.deviation = predict(
+                plan.space.parameters(), points, own, truth, some, seed=config.seed
+            )
         elif len(ranked) == 1 and not some.any():
-            values = columns[ranked[0]]
-            if judge.absolute and not plan.metric.higher_is_better:
-                columns[ranked[0]] = np.where(np.isfinite(values), values, np.inf)
-                values = -columns[ranked[0]]
+            self.values = sign * own[ranked[0]]
         else:
-            weights = dict.fromkeys(ranked, 1.0)
+            self.weights = dict.fromkeys(ranked, 1.0)
             if some.any():
                 truth = calibration_truth(plan, rows)[some]
                 found = calibrated_weights({n: column[some] for n, column in own.items()}, truth)
                 if any(found.values()):
-                    weights = found
+                    self.weights = found
                 else:
                     warnings.warn(
                         "the calibration found no correlation, so all scores weigh the same; "
                         "calibrate with more architectures or longer runs",
                         stacklevel=2,
                     )
-            values = combined(own, weights)
-        return cls(
-            plan=plan,
-            columns=columns,
-            values=values,
-            deviation=deviation,
-            weights=weights,
-            seconds=float(np.mean([row["seconds"] for row in rows])),
-            calibration_seconds=sum(t["seconds"] for row in rows if (t := row["training"])),
-        )
+            self.values = combined(own, self.weights)
+        self.seconds = float(np.mean([row["seconds"] for row in rows]))
+        self.calibration_seconds = sum(row["calibration_seconds"] for row in rows)
 
     def agreements(self) -> dict[str, Agreement]:
         """Return the agreement with the truth of the judge, its scores and the baselines.
@@ -210,6 +177,5 @@ def calibration_truth(plan: JudgePlan, rows: Sequence[Row]) -> Values:
     truth = plan.truth()
     if truth is not None:
         return truth
-    sign = 1 if plan.metric.higher_is_better else -1
-    scores = [None if row["training"] is None else row["training"]["score"] for row in rows]
-    return np.array([-np.inf if score is None else sign * score for score in scores])
+    scores = np.array([row["calibration"] for row in rows], dtype=np.float64)
+    return np.where(np.isnan(scores), -np.inf, scores if plan.metric.higher_is_better else -scores)

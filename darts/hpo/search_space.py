@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypedDict
 
 from darts.config import quoted, value_text, values_of
-from darts.config.fields import ConfigError, check_fields, flatten, one_of, suggestion
+from darts.config.fields import ConfigError, check_fields, flatten, one_of
 from darts.judging.effects import LEVELS
 from darts.spaces import SPACES, AnyGenotype, Space
 from darts.spaces.parameters import Choice, Domain, Parameter, Parameters, Point, Range, Value
@@ -58,7 +58,8 @@ def parse_parameter(key: str, description: object) -> Parameter:
     if not isinstance(description, Mapping):
         domains = "a list of choices or {low: ..., high: ...}, which a shell needs in quotes"
         raise ConfigError(f"parameters.{key}={description!r}: must be {domains}")
-    _require_known(key, description, _KEYS)
+    for name in description:
+        one_of(f"parameters.{key}: key", name, _KEYS)
     try:
         values = typed(_Description, description)
         conditions = tuple(_conditions(values.get("when") or {}))
@@ -78,7 +79,8 @@ def parse_architecture(description: object) -> Space:
     space_type = SPACES[description["space"]]
     fields = {field.name for field in dataclasses.fields(space_type)} - {"name"}
     options = {name: value for name, value in description.items() if name != "space"}
-    _require_known("genotype", options, sorted(fields))
+    for name in options:
+        one_of("parameters.genotype: key", name, sorted(fields))
     try:
         space: Space = space_type(**options)
     except (TypeError, ValueError) as error:  # values that the space itself rejects
@@ -92,29 +94,14 @@ def sort_by_dependency(parameters: Sequence[Parameter]) -> list[Parameter]:
 
     A parameter that depends on itself raises ConfigError.
     """
-    by_name = {parameter.name: parameter for parameter in parameters}
-    ordered: dict[str, Parameter] = {}
-
-    def add(parameter: Parameter, dependents: tuple[str, ...]) -> None:
-        if parameter.name in dependents:
-            raise ConfigError(f"parameters: {parameter.name} depends on itself")
-        for name, _ in parameter.conditions:
-            if name in by_name and name not in ordered:
-                add(by_name[name], (*dependents, parameter.name))
-        ordered.setdefault(parameter.name, parameter)
-
-    for parameter in parameters:
-        add(parameter, ())
-    return list(ordered.values())
-
-
-def _require_known(key: str, names: Iterable[object], choices: Collection[str]) -> None:
-    for name in names:
-        if name not in choices:
-            raise ConfigError(
-                f"parameters.{key}: unknown {name!r}{suggestion(str(name), choices)}; "
-                f"choose from {', '.join(choices)}"
-            )
+    left = {parameter.name: parameter for parameter in parameters}
+    ordered: list[Parameter] = []
+    while left:
+        ready = [p for p in left.values() if not any(name in left for name, _ in p.conditions)]
+        if not ready:
+            raise ConfigError(f"parameters: {next(iter(left))} depends on itself")
+        ordered.append(left.pop(ready[0].name))
+    return ordered
 
 
 def _domain(values: _Description) -> Domain:
@@ -181,8 +168,11 @@ class SearchSpace:
             raise ConfigError(f"parameters: {error}") from None
 
     def genotype(self, point: Mapping[str, Value]) -> AnyGenotype | None:
-        """Return the architecture of a point; None if the point does not set it."""
-        if self.architecture is None:
+        """Return the architecture of a point.
+
+        It is None if the study does not vary it, or if a failure left the point incomplete.
+        """
+        if self.architecture is None or not self.parameters.contains(point):
             return None
         prefix = len(_PREFIX)
         choices = {k[prefix:]: value for k, value in point.items() if k.startswith(_PREFIX)}
@@ -222,11 +212,11 @@ class SearchSpace:
 
         A group without parameters is left out.
         """
-        groups: dict[str, list[str]] = {}
-        for name in sorted(self.parameters.by_name, key=lambda name: not name.startswith(_PREFIX)):
-            group = ARCHITECTURE if name.startswith(_PREFIX) else HYPERPARAMETERS
-            groups.setdefault(group, []).append(name)
-        return groups
+        names = [parameter.name for parameter in self.parameters]
+        architecture = [name for name in names if name.startswith(_PREFIX)]
+        others = [name for name in names if name not in architecture]
+        groups = {ARCHITECTURE: architecture, HYPERPARAMETERS: others}
+        return {group: own for group, own in groups.items() if own}
 
     def extremes(self) -> Iterator[tuple[str, Point]]:
         """Yield a point for each value of a choice and each bound of a range.
@@ -248,11 +238,9 @@ class SearchSpace:
         Its conditions hold. All other parameters have their first value.
         """
         required: Point = {parameter.name: value}
-        pending = [parameter]
-        while pending:
-            for name, values in pending.pop().conditions:
-                required.setdefault(name, values[0])
-                pending.append(self.parameters.by_name[name])
+        for other in reversed([*self.parameters]):  # each before the ones that it depends on
+            if other.name in required:
+                required = {name: values[0] for name, values in other.conditions} | required
         point: Point = {}
         for other in self.parameters:
             if other.active(point):

@@ -8,13 +8,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from threading import Event, Thread
 
 from optuna.storages import RDBStorage
 
-from darts.config import ConfigError
 from darts.reading import FileError, one_line
 from darts.strategies.strategy import silence_optuna_warnings
 from darts.writing import WriteError
@@ -35,6 +34,7 @@ def open_storage(url: str, *, heartbeat: int) -> RDBStorage:
     ``url`` is for SQLAlchemy, for example ``sqlite:///tune.db`` or ``postgresql://...``. A running
     trial sends a heartbeat every ``heartbeat`` seconds.
     """
+    from sqlalchemy import event
     from sqlalchemy.engine import make_url
 
     try:
@@ -43,21 +43,19 @@ def open_storage(url: str, *, heartbeat: int) -> RDBStorage:
         file = Path(database) if database and is_sqlite else None
         if file is not None:
             _check_file(file)
-            # With a write-ahead log, readers and one writer may use the file at the same time. It
-            # is switched on before the first table exists, so no table has a rollback journal.
-            if not file.exists() or not file.stat().st_size:
-                with contextlib.closing(sqlite3.connect(file, timeout=_TIMEOUT)) as connection:
-                    connection.execute("PRAGMA journal_mode=WAL")
         with silence_optuna_warnings():
             storage = RDBStorage(
                 url,
-                engine_kwargs={"connect_args": {"timeout": _TIMEOUT}} if file is not None else {},
+                engine_kwargs={} if file is None else {"creator": partial(_connect, file)},
                 heartbeat_interval=heartbeat,
             )
     except Exception as error:  # every database driver raises its own types
         raise ValueError(f"storage={url!r} cannot be opened: {one_line(error)}") from None
     if file is not None:
-        _configure_connections(storage)
+        # Every transaction takes the write lock of the file when it begins. To claim a trial,
+        # Optuna reads its state and then changes it, and relies on a lock of the row. SQLite has no
+        # such locks, so without the write lock two workers could claim the same trial.
+        event.listen(storage.engine, "begin", lambda own: own.exec_driver_sql("BEGIN IMMEDIATE"))
     return storage
 
 
@@ -75,29 +73,21 @@ def _check_file(path: Path) -> None:
         )
 
 
-def _configure_connections(storage: RDBStorage) -> None:
-    """Set options of all new connections to an SQLite file.
+def _connect(file: Path) -> sqlite3.Connection:
+    """Connect to an SQLite file; threads share the connection.
 
-    A process that is killed at any moment loses no stored trial. SQLite rarely syncs the file to
-    disk, so the last trials may be missing after a power failure, but the file stays consistent.
-
-    Every transaction takes the write lock of the file when it begins. To claim a trial, Optuna
-    reads its state and then changes it, and relies on a lock of the row. SQLite has no such locks,
-    so without the write lock two workers could claim the same trial.
+    With a write-ahead log, readers and one writer may use the file at the same time, and no table
+    has a rollback journal. A process that is killed at any moment loses no stored trial. SQLite
+    rarely syncs the file to disk, so the last trials may be missing after a power failure, but the
+    file stays consistent.
     """
-    from sqlalchemy import Connection, event
-
-    def configure(connection: sqlite3.Connection, record: object) -> None:
-        connection.isolation_level = None  # otherwise, a transaction begins with its first write
-        for option in ("journal_mode=WAL", "synchronous=NORMAL", "trusted_schema=OFF"):
-            connection.execute(f"PRAGMA {option}").close()
-
-    def begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-    event.listen(storage.engine, "connect", configure)
-    event.listen(storage.engine, "begin", begin)
-    storage.engine.dispose()
+    # Without an isolation level, no transaction begins by itself with its first write.
+    connection = sqlite3.connect(
+        file, timeout=_TIMEOUT, isolation_level=None, check_same_thread=False
+    )
+    for option in ("journal_mode=WAL", "synchronous=NORMAL", "trusted_schema=OFF"):
+        connection.execute(f"PRAGMA {option}").close()
+    return connection
 
 
 @contextlib.contextmanager
@@ -116,11 +106,6 @@ def storage_errors(url: str) -> Iterator[None]:
         raise WriteError(number, f"cannot write storage={url!r}: {reason}") from error
 
 
-def damaged(problem: str) -> ConfigError:
-    """Return the error about a study in a database that does not contain what a study stores."""
-    return ConfigError(f"{problem}; restore the database from a backup, or start a new study")
-
-
 def machine_failure(error: BaseException) -> tuple[str, int] | None:
     """Return message and ``errno`` of a failure of the machine in a database error, or None."""
     cause: BaseException | None = error
@@ -132,22 +117,3 @@ def machine_failure(error: BaseException) -> tuple[str, int] | None:
                     return message, number
         cause = cause.__cause__ or cause.__context__
     return None
-
-
-@contextlib.contextmanager
-def in_background(seconds: float, function: Callable[[], object]) -> Iterator[None]:
-    """Call a function that uses the database every ``seconds`` in a thread while the block runs."""
-    stop = Event()
-
-    def repeat() -> None:
-        while not stop.wait(seconds):
-            with contextlib.suppress(Exception):  # the main thread meets the same error
-                function()
-
-    thread = Thread(target=repeat, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()

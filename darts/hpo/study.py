@@ -5,16 +5,19 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
+from typing import Annotated, TypeAlias
 
+import msgspec
 import optuna
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from darts.config import ConfigError, LimitConfig, TuneConfig
 from darts.hpo.search_space import SearchSpace
-from darts.hpo.store import damaged, machine_failure, open_storage, storage_errors
-from darts.hpo.trial_tools import LimitedPoints
+from darts.hpo.store import machine_failure, open_storage
+from darts.hpo.trial_tools import PointCosts
 from darts.hpo.trials import complete_trials, trial_results, trial_scores
 from darts.judging.limits.costs import limit_overrides
 from darts.reading import one_line
@@ -26,7 +29,8 @@ from darts.typed_values import Misfit, typed
 # Names of user attributes of a study.
 IDENTITY = "about"  # what the study varies and optimizes
 WINDOW = "window"  # see darts.strategies.history
-MAX_WINDOW = 1024
+
+Window: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=1024)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,17 +70,18 @@ class StudyPlan:
             window=window,
             objectives=len(self.objectives),
             constraints=self.excess if self._limits else None,
-            allows=self.limited_points().may_propose,
+            allows=self.costs.may_propose,
         )
 
     @property
     def _limits(self) -> dict[str, float]:
-        return {**self.limited_points().limit.values(), **self.config.limit.measured()}
+        return {**self.costs.limit.values(), **self.config.limit.measured()}
 
-    def limited_points(self) -> LimitedPoints:
-        """Return the limits that are known before training; searches keep theirs themselves."""
+    @cached_property
+    def costs(self) -> PointCosts:
+        """The costs that are known before training; searches keep their limits themselves."""
         limit = self.config.limit if self.config.target == "retrain" else LimitConfig()
-        return LimitedPoints(limit, self.space, self.overrides)
+        return PointCosts(limit, self.space, self.overrides)
 
     def excess(self, trial: FrozenTrial) -> list[float]:
         """Return the relative excess over each limit: 0.1 is 10 % too much, up to 0 is allowed."""
@@ -96,40 +101,34 @@ class StudyPlan:
         """
         config = self.config
         self.directory.mkdir(parents=True, exist_ok=True)
-        costs = [StudyDirection.MINIMIZE] * len(config.costs)
         metric = StudyDirection.MAXIMIZE if self.higher_is_better else StudyDirection.MINIMIZE
-        with storage_errors(self.storage):
-            storage = open_storage(self.storage, heartbeat=config.heartbeat)
-            try:
-                if existing:
-                    study = optuna.load_study(study_name=self.name, storage=storage)
-                else:
-                    study = optuna.create_study(
-                        storage=storage,
-                        study_name=self.name,
-                        directions=[metric, *costs],
-                        load_if_exists=True,
-                    )
-                self._require_same_study(study, [metric, *costs])
-                window = study_window(study)
-            except Exception as error:  # the database may be damaged in any way
-                storage.remove_session()
-                storage.engine.dispose()
-                if isinstance(error, ConfigError) or machine_failure(error):
-                    raise
-                reason = (
-                    "is missing" if existing and isinstance(error, KeyError) else one_line(error)
+        storage = open_storage(self.storage, heartbeat=config.heartbeat)
+        try:
+            if existing:
+                study = optuna.load_study(study_name=self.name, storage=storage)
+            else:
+                study = optuna.create_study(
+                    storage=storage,
+                    study_name=self.name,
+                    directions=[metric, *[StudyDirection.MINIMIZE] * len(config.costs)],
+                    load_if_exists=True,
                 )
-                raise ConfigError(
-                    f"the study {self.name!r} in storage={self.storage!r} cannot be read: {reason}"
-                ) from None
+            self._require_same_study(study)
+            window = study_window(study)
+        except Exception as error:  # the database may be damaged in any way
+            storage.remove_session()
+            storage.engine.dispose()
+            if isinstance(error, ConfigError) or machine_failure(error):
+                raise
+            reason = "is missing" if existing and isinstance(error, KeyError) else one_line(error)
+            raise ConfigError(
+                f"the study {self.name!r} in storage={self.storage!r} cannot be read: {reason}"
+            ) from None
         study.sampler = config.strategy.make_sampler(self.setup(window))
         return study
 
-    def _require_same_study(self, study: Study, directions: list[StudyDirection]) -> None:
+    def _require_same_study(self, study: Study) -> None:
         """Store what a new study varies and optimizes; compare it with an existing study."""
-        if study.directions != directions:
-            raise self._difference("objectives")
         identity = {
             "objectives": self.objectives,
             "parameters": {p.name: repr((p.domain, p.conditions)) for p in self.space.parameters},
@@ -160,10 +159,7 @@ class StudyPlan:
 
 def study_window(study: Study) -> int:
     """Return the window of a study, see ``darts.strategies.history``."""
-    window = study.user_attrs.get(WINDOW)
-    if type(window) is not int or not 1 <= window <= MAX_WINDOW:
-        raise damaged(f"the study {study.study_name!r} has no valid window")
-    return window
+    return typed(Window, study.user_attrs.get(WINDOW), "its window")
 
 
 def read_trials(plan: StudyPlan, study: Study) -> list[FrozenTrial]:
@@ -180,8 +176,10 @@ def read_trials(plan: StudyPlan, study: Study) -> list[FrozenTrial]:
     except Exception as error:  # a stored value of a wrong type may raise any error
         if machine_failure(error):
             raise
-        reason = one_line(error)
-        raise damaged(f"the trials in storage={plan.storage!r} cannot be read: {reason}") from None
+        raise ConfigError(
+            f"the trials in storage={plan.storage!r} cannot be read: {one_line(error)}; restore "
+            "the database from a backup, or start a new study"
+        ) from None
     return trials
 
 

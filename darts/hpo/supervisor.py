@@ -6,10 +6,9 @@ this process, one trial after the other. A clock measures the running time over 
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, wait
 from threading import Thread
 
@@ -17,7 +16,6 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from darts.hpo.queue import initial_failures, requeue_running
-from darts.hpo.store import in_background
 from darts.hpo.study import StudyPlan
 from darts.hpo.trials import failure_reason, finished_trials
 from darts.hpo.worker import Worker
@@ -27,15 +25,13 @@ from darts.running.jobs import Executor
 from darts.training.interrupt import Interrupt, Interrupted
 
 CLOCK = "seconds"  # user attribute of a study: its running time so far
-SAVE_INTERVAL = 5.0  # seconds between two updates of the attribute
 
 
 class StudyClock:
     """Measures how long a study runs.
 
-    The clock is monotonic, so a change of the system clock neither ends nor extends a study. A
-    killed study loses at most ``SAVE_INTERVAL`` seconds of its running time. After ``hours``, no
-    trial starts.
+    The clock is monotonic, so a change of the system clock neither ends nor extends a study. If a
+    study is killed, the time since the last ``save`` is lost. After ``hours``, no trial starts.
 
     Attributes:
         deadline: Value of ``time.monotonic()`` after which no trial starts.
@@ -52,20 +48,13 @@ class StudyClock:
         """Running time in seconds, including the time before the study was resumed."""
         return self._previous + time.monotonic() - self._start
 
-    @contextlib.contextmanager
-    def running(self) -> Iterator[None]:
-        """Save the running time regularly while the block runs, and at its end."""
-        with in_background(SAVE_INTERVAL, self.save):
-            yield
-        self.save()
-
     def save(self) -> None:
         """Store the running time in the study."""
         self._study.set_user_attr(CLOCK, self.seconds)
 
 
 _POLL = 0.2  # seconds between two checks of the trials
-_PATIENCE = 1.0  # seconds in which threads may queue their trials again after a second Ctrl-C
+_PATIENCE = 10.0  # seconds in which threads may queue their trials again after a signal
 
 
 class Supervisor:
@@ -74,9 +63,8 @@ class Supervisor:
     Args:
         plan: The study.
         study: The study, opened.
-        on_trial_end: Called once for each trial when it has finished.
+        on_trial_end: Called once for each trial that finishes from now on.
         deadline: Value of ``time.monotonic()`` after which no trial starts.
-        reported: Numbers of trials for which ``on_trial_end`` is not called.
     """
 
     def __init__(
@@ -86,11 +74,11 @@ class Supervisor:
         on_trial_end: Callable[[FrozenTrial], None],
         *,
         deadline: float = math.inf,
-        reported: Iterable[int] = (),
     ) -> None:
         self._plan, self._study = plan, study
         self._on_trial_end, self._deadline = on_trial_end, deadline
-        self._reported = set(reported)
+        trials = study.get_trials(deepcopy=False)
+        self._reported = {trial.number for trial in finished_trials(trials)}
         self._stopping = False
         self.executor: Executor = InlineExecutor()
         if plan.config.judge.trains:
@@ -107,7 +95,7 @@ class Supervisor:
             requeue_running(self._study)
         with Interrupt() as interrupt:
             try:
-                if self.executor.blocks:
+                if isinstance(self.executor, InlineExecutor):
                     worker = Worker(self._plan, self._study, self.executor)
                     while not interrupt.received and self._step(worker):
                         on_poll(self._poll())
@@ -123,7 +111,6 @@ class Supervisor:
         self, interrupt: Interrupt, on_poll: Callable[[list[FrozenTrial]], object]
     ) -> None:
         threads: list[Future[None]] = []
-        seconds: float | None = None  # to wait for the threads; None: until they have ended
         try:
             # The end of the executor cancels the runs for which the threads wait, and later ones.
             with self.executor:
@@ -137,11 +124,8 @@ class Supervisor:
                             thread.result()
                 finally:
                     self._stopping = True
-        except KeyboardInterrupt:
-            seconds = _PATIENCE
-            raise
         finally:
-            wait(threads, seconds)
+            wait(threads, _PATIENCE)
 
     def _start_thread(self) -> Future[None]:
         """Evaluate trials in a new thread; return a future that ends with the thread."""

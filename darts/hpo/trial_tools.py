@@ -1,6 +1,6 @@
-"""Tools of judges: train, look up scores in a table, score with a supernet, measure costs.
+"""Tools of judges: train, look up scores in a table, score with a supernet; costs of points.
 
-Costs, limits and training-free scores come from the untrained networks of trials.
+Costs and training-free scores come from the untrained networks of trials.
 """
 
 from __future__ import annotations
@@ -40,37 +40,14 @@ from darts.training.distributed import Ranks
 
 
 @dataclass
-class TrialNetworks:
-    """Builds the networks of retrainings; data is loaded once for all of them."""
-
-    _data: dict[str, DataModule] = field(default_factory=dict)
-
-    def build(
-        self, overrides: Sequence[str]
-    ) -> tuple[RetrainConfig, AnyGenotype, NetworkBase, DataModule]:
-        """Return configuration, genotype and network of a retraining, and its data.
-
-        The network is in evaluation mode, on the device of the data.
-        """
-        config = retrain_config(overrides)
-        key = f"{config.dataset} {config.task}"
-        if key not in self._data:
-            self._data[key] = make_data_module(config, Ranks(config.device))
-        data = self._data[key]
-        _, genotype = find_genotype(config.genotype)
-        net = build_network(genotype, config, data.network_sizes(config.space))
-        return config, genotype, net.to(data.ranks.device).eval(), data
-
-
-@dataclass
-class LimitedPoints:
-    """Measures the limited costs of the networks that a study's trials would train."""
+class PointCosts:
+    """Measures costs of the networks that a study's trials would train; data is loaded once."""
 
     limit: LimitConfig
     space: SearchSpace
     overrides: Callable[[Point], Sequence[str]]  # returns all overrides of a point's retraining
     _costs: dict[object, dict[str, float]] = field(default_factory=dict, init=False)
-    _networks: TrialNetworks = field(default_factory=TrialNetworks, init=False)
+    _data: dict[str, DataModule] = field(default_factory=dict, init=False)
 
     @cached_property
     def meter(self) -> CostMeter:
@@ -79,7 +56,7 @@ class LimitedPoints:
 
     def allows(self, point: Point) -> bool:
         """Return whether the network of a point is within all limits."""
-        return self.meter.excess(self.costs(point)) <= 1
+        return self.meter.excess(self.limited(point)) <= 1
 
     def may_propose(self, point: Point) -> bool:
         """Return ``allows``; True if the costs cannot be measured.
@@ -91,23 +68,42 @@ class LimitedPoints:
         except (ValueError, RuntimeError):
             return True
 
-    def costs(self, point: Point) -> dict[str, float]:
+    def limited(self, point: Point) -> dict[str, float]:
         """Return the limited costs of the network of a point, by name; measured once per point."""
         if not self.meter.limits:
             return {}
         key = point_key(point)
         if key not in self._costs:
-            self._costs[key] = self._measure(point)
+            self._costs[key] = self._measure_limited(point)
         return self._costs[key]
 
-    def _measure(self, point: Point) -> dict[str, float]:
+    def _measure_limited(self, point: Point) -> dict[str, float]:
         meter, genotype = self.meter, self.space.genotype(point)
         model, without_network = meter.model, meter.limits.keys() == {"latency_ms"}
         if isinstance(model, LinearModel) and without_network and genotype is not None:
             return {"latency_ms": model.predict(genotype)}
-        config, genotype, net, data = self._networks.build(self.overrides(point))
+        config, genotype, net, data = self._build(point)
         require_sizes("limit.device", model, config.space, data.sample_shape)
         return meter(genotype, net, data.example_input())
+
+    def measure(self, point: Point, names: Sequence[str]) -> dict[str, float]:
+        """Return costs in ``MEASURES`` of the network of a point."""
+        _, _, net, data = self._build(point)
+        return {name: MEASURES[name](net, data.example_input()) for name in names}
+
+    def _build(self, point: Point) -> tuple[RetrainConfig, AnyGenotype, NetworkBase, DataModule]:
+        """Return configuration, genotype and network of a retraining, and its data.
+
+        The network is in evaluation mode, on the device of the data.
+        """
+        config = retrain_config(self.overrides(point))
+        key = f"{config.dataset} {config.task}"
+        if key not in self._data:
+            self._data[key] = make_data_module(config, Ranks(config.device))
+        data = self._data[key]
+        _, genotype = find_genotype(config.genotype)
+        net = build_network(genotype, config, data.network_sizes(config.space))
+        return config, genotype, net.to(data.ranks.device).eval(), data
 
 
 class UntrainedSetup:
@@ -122,10 +118,8 @@ class UntrainedSetup:
         # The scores would include the weights of an auxiliary head, which only helps training.
         self.config = dataclasses.replace(config, loader=loader, auxiliary=0.0, drop_path=0.0)
         self.names = names
-        ranks = Ranks(config.device)
-        self._device = ranks.device
-        data_module = make_data_module(self.config, ranks)
-        train, _ = data_module.retrain_loaders()
+        self._data = make_data_module(self.config, Ranks(config.device))
+        train, _ = self._data.retrain_loaders()
         count = max((SCORES[name].batches for name in names), default=0)
         if len(train) < count:
             raise ConfigError(
@@ -133,15 +127,15 @@ class UntrainedSetup:
                 f"dataset={config.dataset.name} has only {len(train)}; lower judge.samples"
             )
         self._batches = [train.batch(0, number) for number in range(max(count, 1))]
-        self._example = data_module.example_input()
-        self._objective = data_module.objective()
-        self._sizes = data_module.network_sizes(config.space)
+        self._example = self._data.example_input()
 
     def scores(self, genotype: AnyGenotype) -> dict[str, float]:
         """Return the scores of an architecture by name."""
+        config, data = self.config, self._data
+        device, sizes = data.ranks.device, data.network_sizes(config.space)
         with torch.random.fork_rng():  # the constructor draws embeddings and recurrent weights
-            torch.manual_seed(self.config.seed)
-            net = build_network(genotype, self.config, self._sizes).to(self._device)
+            torch.manual_seed(config.seed)
+            net = build_network(genotype, config, sizes).to(device)
         numbers = self._example.is_floating_point()
         reasons = {n: why_unsupported(n, net, has_numbers=numbers) for n in self.names}
         if unsupported := [reason for reason in reasons.values() if reason]:
@@ -149,9 +143,9 @@ class UntrainedSetup:
             hint = f"set judge.scores=[{others}]" if others else "choose another judge"
             raise ConfigError(f"judge.scores: {'; '.join(unsupported)}; {hint}")
         network = UntrainedNetwork(
-            net, self._objective, self._batches, self._example, seed=self.config.seed
+            net, data.objective(), self._batches, self._example, seed=config.seed
         )
-        with exact_float32(self._device):
+        with exact_float32(device):
             return score_network(network, self.names)
 
 
@@ -177,7 +171,6 @@ class TrialTools:
         self._benchmark: Benchmark | None = None
         self._untrained: dict[tuple[str, ...], UntrainedSetup] = {}
         self._scorer = cache(OneShotScorer)
-        self._networks = TrialNetworks()
 
     def train(self, trial: TrialSpec) -> JsonObject:
         """Execute the run of a trial, or continue it; return its summary.
@@ -188,7 +181,6 @@ class TrialTools:
         directory, metrics = trial.directory, trial.directory / "metrics.jsonl"
         job = Job(directory.name, self._target, directory, tuple(trial.overrides))
         future, epoch = self._executor.submit(job), 0
-        on_epoch = trial.on_epoch or (lambda epoch, scores: None)
         try:
             while True:
                 # Before the last look: a run that ends meanwhile may have written another row.
@@ -202,7 +194,7 @@ class TrialTools:
                         for name, value in row.items()
                         if name.startswith("valid_")
                     }
-                    on_epoch(epoch, scores)
+                    trial.on_epoch(epoch, scores)
                 if has_ended:
                     break
         except BaseException:
@@ -236,9 +228,3 @@ class TrialTools:
             config = retrain_config([*others, f"genotype={trial.architecture}"])
             self._untrained[key] = UntrainedSetup(config, tuple(names), samples)
         return self._untrained[key].scores(trial.architecture)
-
-    def network_costs(self, trial: TrialSpec, names: Sequence[str]) -> dict[str, float]:
-        """Return costs in ``MEASURES`` of the network that a retraining would train."""
-        _, _, net, data = self._networks.build(trial.overrides)
-        example = data.example_input()
-        return {name: MEASURES[name](net, example) for name in names}

@@ -1,4 +1,4 @@
-"""Read Optuna's trials: scores and state, and which trials count toward the budget."""
+"""Read Optuna's trials: their scores and states."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ from collections.abc import Mapping, Sequence
 
 from optuna.trial import FrozenTrial, TrialState
 
-from darts.strategies.history import RETRIED, latest_attempts
-
 # Names of user attributes of a trial.
 SCORES = "scores"  # scores and costs by name
-WALL_SECONDS = "wall_seconds"  # duration of the evaluation; missing if its worker was lost
+WALL_SECONDS = "wall_seconds"  # duration of the evaluation
 FAILURE = "failure"  # why the trial failed, in one line
 BEYOND = "beyond_limits"  # why its network was not trained, in one line
-REPEAT = "repeat"  # whether a failed trial has to be repeated
+OWNER = "owner"  # name of the worker that evaluates it
+LOSSES = "losses"  # how often its worker was lost
 
-# Why a lost trial failed.
+# Why a trial failed whose worker was lost too often.
 LOST = "its worker sends no heartbeats"
 
 
@@ -41,29 +40,11 @@ def failure_reason(trial: FrozenTrial) -> str:
     return str(trial.user_attrs.get(FAILURE, LOST))
 
 
-def must_be_repeated(trial: FrozenTrial) -> bool:
-    """Return whether a trial, if it is the latest attempt at its position, must be repeated."""
-    return trial.state == TrialState.FAIL and bool(trial.user_attrs.get(REPEAT))
-
-
-def counted_trials(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """Return the trials that count toward the budget, by position: the latest attempts.
-
-    A trial that waits and repeats no other one is a free place in the queue.
-    """
-    return [
-        trial
-        for trial in latest_attempts(trials)
-        if trial.state != TrialState.WAITING or RETRIED in trial.system_attrs
-    ]
-
-
 def finished_trials(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """Return the counted trials that have finished, by position."""
-    finished = [trial for trial in counted_trials(trials) if trial.state.is_finished()]
-    return [trial for trial in finished if not must_be_repeated(trial)]
+    """Return the trials that have finished, by number."""
+    return [trial for trial in trials if trial.state.is_finished()]
 
 
 def complete_trials(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """Return the counted trials that have a score, by position."""
-    return [trial for trial in counted_trials(trials) if trial.state == TrialState.COMPLETE]
+    """Return the trials that have a score, by number."""
+    return [trial for trial in trials if trial.state == TrialState.COMPLETE]

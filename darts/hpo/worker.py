@@ -2,16 +2,17 @@
 
 A trial that diverges, runs out of memory or raises an error is recorded as failed with its reason,
 and the worker continues. After a signal, a trial goes back into the queue, and its run continues
-from its checkpoint later. Missing heartbeats reveal that the process of a worker has died.
+from its checkpoint later. Missing heartbeats reveal that the process of a worker has died. Then
+another worker takes the trial over, and stores its name as the owner of the trial.
 """
 
 from __future__ import annotations
 
 import math
+import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import CancelledError
-from functools import partial
 from pathlib import Path
 
 import optuna
@@ -19,22 +20,14 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from darts.hpo.queue import (
-    claim_trial,
-    fail_and_requeue,
-    is_over,
-    record_heartbeat,
-    requeue_lost,
-    stale_trials,
-)
-from darts.hpo.store import in_background, machine_failure
+from darts.hpo.queue import claim_trial, heartbeats, is_over, requeue, requeue_lost, stale_trials
+from darts.hpo.store import machine_failure
 from darts.hpo.study import StudyPlan, study_window
 from darts.hpo.trial_tools import TrialTools
-from darts.hpo.trials import BEYOND, FAILURE, LOST, SCORES, WALL_SECONDS, trial_results
+from darts.hpo.trials import BEYOND, FAILURE, OWNER, SCORES, WALL_SECONDS, trial_results
 from darts.running.execution import error_summary
 from darts.running.jobs import Executor, ExecutorError, RunFailed, log_file
 from darts.spaces.parameters import Point
-from darts.strategies.history import first_attempt
 from darts.strategies.judges import EpochCallback, TrialSpec
 from darts.strategies.snapshot import decide_pruning
 from darts.strategies.strategy import suggest_point
@@ -61,9 +54,9 @@ class Worker:
     def __init__(self, plan: StudyPlan, study: Study, executor: Executor | None = None) -> None:
         self.plan, self.study = plan, study
         self.tools = TrialTools(plan.config.target, plan.config.benchmark, executor)
-        self._limited = plan.limited_points()
         self._window = study_window(study)
         self._pruner = plan.config.pruner.make_pruner(plan.epochs)
+        self._name = secrets.token_hex(8)
         self._stale: set[int] = set()  # IDs of the trials that were stale at the last look
         self._next_look = 0.0
 
@@ -72,8 +65,7 @@ class Worker:
         trials = self.study.get_trials(deepcopy=False)
         if is_over(self.plan, trials):
             return False
-        self._fail_stale_trials()
-        requeue_lost(self.study, trials)
+        self._requeue_stale(trials)
         claimed = claim_trial(self.plan, self.study, trials, self._window)
         if claimed is None:
             time.sleep(_WAIT[self.plan.config.judge.trains])
@@ -81,8 +73,8 @@ class Worker:
             self._run(claimed)
         return True
 
-    def _fail_stale_trials(self) -> None:
-        """Requeue the trials that are stale at two looks in a row.
+    def _requeue_stale(self, trials: Sequence[FrozenTrial]) -> None:
+        """Requeue those of all trials that are stale at two looks in a row.
 
         Between the looks, a worker whose machine was asleep sends a heartbeat. So does one whose
         database had its clock set forward.
@@ -91,24 +83,31 @@ class Worker:
             return
         self._next_look = time.monotonic() + self.plan.config.heartbeat
         before, self._stale = self._stale, stale_trials(self.study)
-        for trial_id in before & self._stale:
-            fail_and_requeue(self.study, self._frozen(trial_id), LOST, self.plan.config.retries)
+        # `trials` are older than the second look, so no trial counts that was requeued in between.
+        for trial in trials:
+            if trial._trial_id in before & self._stale:
+                requeue_lost(self.study, trial, self.plan.config.retries)
 
     def _run(self, claimed: FrozenTrial) -> None:
-        """Evaluate a claimed trial and store its state, unless another worker took it over.
-
-        A trial that repeats a lost one continues in its run directory.
-        """
-        directory = self.plan.directory / "trials" / f"{first_attempt(claimed):04d}"
-        send = partial(record_heartbeat, self.study, claimed)
+        """Evaluate a claimed trial and store its state, unless another worker took it over."""
+        directory = self.plan.directory / "trials" / f"{claimed.number:04d}"
         try:
-            with in_background(self.plan.config.heartbeat, send):
+            with heartbeats(self.study, claimed, self.plan.config.heartbeat):
                 trial = optuna.Trial(self.study, claimed._trial_id)
+                trial.set_user_attr(OWNER, self._name)
                 state, values = self._outcome(trial, directory)
+                self._require_ownership(trial)
             self.study._storage.set_trial_state_values(claimed._trial_id, state, values)
         except UpdateFinishedTrialError:
-            # This process was suspended for so long that another worker took over the trial.
             print_lines(f"trial {claimed.number} counts as lost, so its result is dropped")
+
+    def _require_ownership(self, trial: optuna.Trial) -> None:
+        """Raise UpdateFinishedTrialError if another worker has taken a trial over.
+
+        This happens if this process was suspended for long.
+        """
+        if self._frozen(trial._trial_id).user_attrs[OWNER] != self._name:
+            raise UpdateFinishedTrialError
 
     def _frozen(self, trial_id: int) -> FrozenTrial:
         return self.study._storage.get_trial(trial_id)
@@ -123,14 +122,9 @@ class Worker:
             values = self._evaluate(trial, directory)
         except optuna.TrialPruned:
             state = TrialState.PRUNED
-            reported = self._frozen(trial._trial_id).intermediate_values
-            values = [reported[max(reported)]] if reported else None
-        except UpdateFinishedTrialError:
-            raise
         except BaseException as error:
-            reason = outside_reason(error)
-            if reason is not None:
-                fail_and_requeue(self.study, self._frozen(trial._trial_id), reason)
+            if not is_fault_of_trial(error):
+                requeue(self.study, self._frozen(trial._trial_id))
                 raise
             state = TrialState.FAIL
             trial.set_user_attr(FAILURE, describe_failure(error, directory))
@@ -139,17 +133,16 @@ class Worker:
 
     def _evaluate(self, trial: optuna.Trial, directory: Path) -> list[float]:
         """Score the trial's point, store all scores, and return the values of the objectives."""
-        plan = self.plan
+        plan, costs = self.plan, self.plan.costs
         point = suggest_point(trial, plan.space.parameters)
-        limited = self._limited
-        if not limited.allows(point):
-            trial.set_user_attr(SCORES, limited.costs(point))
-            trial.set_user_attr(BEYOND, f"its network exceeds {limited.meter}")
+        if not costs.allows(point):
+            trial.set_user_attr(SCORES, costs.limited(point))
+            trial.set_user_attr(BEYOND, f"its network exceeds {costs.meter}")
             raise optuna.TrialPruned
         on_epoch = self._pruning_callback(trial, point)
         spec = TrialSpec(plan.overrides(point), plan.space.genotype(point), directory, on_epoch)
         results = plan.config.judge(spec, self.tools)
-        scores = limited.costs(point) | finite_numbers(results)
+        scores = costs.limited(point) | finite_numbers(results)
         required = [*plan.objectives, *plan.config.limit.measured()]
         missing = [name for name in required if name not in scores]
         for name in missing:
@@ -163,7 +156,7 @@ class Worker:
                 f"{available or 'nothing'}"
             )
         if missing:
-            scores |= self.tools.network_costs(spec, missing)
+            scores |= costs.measure(point, missing)
         if {"joules", "gco2e"} & set(required):
             self._require_common_source(str(results["joules_source"]))
         source = {name: text for name, text in results.items() if name == "joules_source"}
@@ -180,20 +173,16 @@ class Worker:
             value = scores.get(plan.config.metric)
             if len(plan.objectives) > 1 or value is None:
                 return
-            trial.report(worst if math.isnan(value) else value, epoch)
+            value = worst if math.isnan(value) else value
+            # Unlike `trial.report`, this is silent if a resumed run repeats an epoch.
+            self.study._storage.set_trial_intermediate_value(trial._trial_id, epoch, value)
             # After the last epoch, pruning saves nothing.
-            if epoch < epochs and plan.config.pruner.name != "none" and self._prunes(trial):
-                raise optuna.TrialPruned(f"pruned at epoch {epoch}")
+            if epoch < epochs and plan.config.pruner.name != "none":
+                frozen = self._frozen(trial._trial_id)
+                if decide_pruning(self._pruner, self.study, frozen, self._window):
+                    raise optuna.TrialPruned(f"pruned at epoch {epoch}")
 
         return on_epoch
-
-    def _prunes(self, trial: optuna.Trial) -> bool:
-        frozen = self._frozen(trial._trial_id)
-        prune, attributes = decide_pruning(self._pruner, self.study, frozen, self._window)
-        for name, value in attributes.items():
-            if frozen.system_attrs.get(name) != value:
-                self.study._storage.set_trial_system_attr(trial._trial_id, name, value)
-        return prune
 
     def _require_common_source(self, source: str) -> None:
         for trial in self.study.get_trials(deepcopy=False):
@@ -217,14 +206,13 @@ def finite_numbers(results: Mapping[str, object]) -> dict[str, float]:
     }
 
 
-def outside_reason(error: BaseException) -> str | None:
-    """Return why an error is not the fault of the trial, or None if it may be."""
-    if isinstance(error, CancelledError) or not isinstance(error, Exception):  # after a signal
-        return "its worker was stopped"
-    if isinstance(error, ExecutorError):
-        return "its run could not be executed"
+def is_fault_of_trial(error: BaseException) -> bool:
+    """Return whether an error may be the fault of the trial, unlike a signal or a full disk."""
+    outside = (CancelledError, ExecutorError, UpdateFinishedTrialError)
+    if isinstance(error, outside) or not isinstance(error, Exception):
+        return False
     cannot_write = isinstance(error, OSError) and is_machine_failure(error)
-    return "its worker could not write" if cannot_write or machine_failure(error) else None
+    return not (cannot_write or machine_failure(error))
 
 
 def describe_failure(error: BaseException, directory: Path) -> str:

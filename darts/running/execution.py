@@ -26,6 +26,7 @@ from darts.running.jobs import (
     Executor,
     Future,
     Job,
+    JobLog,
     Outcome,
     Reply,
     is_complete,
@@ -45,14 +46,13 @@ class InlineExecutor(Executor):
     """Executes each job in ``submit``, before it returns; for debugging."""
 
     workers = 1
-    blocks = True
 
     def __init__(self) -> None:
         self.threads = torch.get_num_threads()
 
     def submit(self, job: Job) -> Future:
         """Execute a job; raise Interrupted after a signal, see ``execute``."""
-        future = new_future(job)
+        future = new_future(job, self.log)
         if not future.done():
             future.start("this process")
             try:
@@ -62,12 +62,14 @@ class InlineExecutor(Executor):
         return future
 
 
-def new_future(job: Job) -> Future:
-    """Return the future of a job. It is done, and has no place, if the run has ended before."""
+def new_future(job: Job, log: JobLog | None) -> Future:
+    """Return the future of a job, which is logged. It is done if the run has ended before."""
     future = Future(job)
     outcome = earlier_outcome(job)
     if outcome is not None:
         future.set_result(outcome)
+    elif log is not None:
+        log.watch(future)
     return future
 
 

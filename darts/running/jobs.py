@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Sequence
 from concurrent import futures
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Protocol, TypeAlias
 
 from darts.config import ConfigError
 from darts.reading import JsonObject, read_json_object
+from darts.tracking.optional import optional
 from darts.training.run import DIVERGED
 
 MAX_RESTARTS = 3  # of a job that loses its worker, until the job has failed
@@ -92,6 +95,49 @@ class Future(futures.Future[Outcome]):
         return self.done() and isinstance(self.exception(), CancelledError)
 
 
+class JobLog:
+    """Writes a line to ``jobs.jsonl`` for each job that has ended, and counts jobs and joules."""
+
+    def __init__(self, directory: Path) -> None:
+        self.file = directory / "jobs.jsonl"
+        self._open: set[Future] = set()  # jobs that have not ended
+        self._done = 0
+        self._joules: dict[Path, float] = {}  # by run; later parts of a run include earlier ones
+        self._lock = Lock()
+
+    def watch(self, future: Future) -> None:
+        """Log a job when it ends."""
+        with self._lock:
+            self._open.add(future)
+        future.add_done_callback(lambda _: self._record(future))
+
+    def _record(self, future: Future) -> None:
+        seconds = time.monotonic() - future.begin if future.place else 0.0
+        row: dict[str, object] = {"job": future.job.name, "command": future.job.command}
+        row |= {"place": future.place, "seconds": round(seconds, 2)}
+        with self._lock:
+            self._open.discard(future)
+            self._done += 1
+            if future.cancelled():
+                row["end"] = "stopped"
+            elif error := future.exception():
+                row["end"] = f"failed: {error}"
+            elif (outcome := future.result()).summary is None:
+                row["end"] = f"failed: {outcome.problem}"
+            else:
+                row["end"] = "complete"
+                self._joules[future.job.directory] = float(outcome.summary.get("joules") or 0)
+            with optional(self.file), self.file.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+
+    def fields(self) -> dict[str, object]:
+        """Return the numbers of jobs, and the energy of those that are complete."""
+        with self._lock:
+            running = sum(bool(future.place) for future in self._open)
+            jobs = f"{running} running, {len(self._open) - running} waiting, {self._done} done"
+            return {"jobs": jobs, "joules": sum(self._joules.values())}
+
+
 class Executor(Protocol):
     """Executes jobs in the order of ``submit``; leaving its context cancels them.
 
@@ -102,12 +148,12 @@ class Executor(Protocol):
         workers: Number of jobs that run at the same time, at least 1. It may change when the
             context is entered.
         threads: Threads of PyTorch that suit a run while no other one runs.
-        blocks: Whether ``submit`` executes the job before it returns.
+        log: Logs jobs that have not ended before; None for no log.
     """
 
     workers: int
     threads: int
-    blocks: bool = False
+    log: JobLog | None = None
 
     def submit(self, job: Job) -> Future:
         """Start or resume a run when a worker is free; a run that has ended is not repeated."""
@@ -119,7 +165,7 @@ class Executor(Protocol):
 
     def fields(self) -> dict[str, object]:
         """Return what the console shows of the jobs, by name."""
-        return {}
+        return {} if self.log is None else self.log.fields()
 
     def __enter__(self) -> Executor:
         return self

@@ -30,7 +30,7 @@ class QueueExecutor(Executor):
         self._changed = Condition()  # guards the two attributes above
 
     def submit_all(self, jobs: Sequence[Job]) -> list[Future]:
-        futures = [new_future(job) for job in jobs]
+        futures = [new_future(job, self.log) for job in jobs]
         self._enqueue([future for future in futures if not future.done()])
         return futures
 
@@ -88,8 +88,7 @@ class QueueExecutor(Executor):
             self._changed.notify_all()
 
 
-# Failed starts of a worker, or deaths while it is idle, in a row until a job raises an error.
-MAX_FAILED_STARTS = 3
+MAX_FAILED_STARTS = 3  # of a worker, in a row until a job raises an error
 _POLL = 0.2  # seconds between two requests to workers to end
 
 
@@ -146,7 +145,6 @@ class PoolExecutor(QueueExecutor):
 
     def _serve(self, worker: Worker) -> None:
         """Execute jobs with a worker, until the end of the context."""
-        deaths = 0  # while the worker was idle, since its last job
         problem = self._start(worker)
         while (future := self._next()) is not None:
             reply: Outcome | BaseException | None = problem
@@ -157,10 +155,7 @@ class PoolExecutor(QueueExecutor):
             except BaseException as error:
                 reply = error
             self._settle(future, reply)  # first, because another worker may be idle
-            deaths = 0 if is_ready or problem is not None else deaths + 1
-            if deaths > MAX_FAILED_STARTS:
-                problem = ExecutorError(f"a worker died {deaths} times in a row while it was idle")
-            elif not is_ready:
+            if not is_ready:
                 problem = self._start(worker)
         worker.end()
 
@@ -178,7 +173,9 @@ class PoolExecutor(QueueExecutor):
                 break
             try:
                 worker.start()
-                return None
+                if worker.is_alive():
+                    return None
+                raise WorkerDied("ended at once")
             except WorkerDied as death:
                 text = "workers in a row died while they started; the last one"
                 problem = ExecutorError(f"{MAX_FAILED_STARTS} {text} {death}")

@@ -298,9 +298,6 @@ class Parameters:
 
     def size(self, levels: int, limit: int | None = None) -> int:
         """Return the number of points that ``points`` yields, at most ``limit``."""
-        if not any(parameter.conditions for parameter in self):
-            size = math.prod(len(parameter.domain.grid(levels)) for parameter in self)
-            return size if limit is None else min(size, limit)
         return sum(1 for _ in itertools.islice(self.points(levels), limit))
 
 

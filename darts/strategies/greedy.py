@@ -16,20 +16,10 @@ from random import Random
 
 from darts.registry import number
 from darts.spaces.parameters import point_key
-from darts.strategies.point_sampler import (
-    History,
-    Observation,
-    Proposal,
-    ProposalStrategy,
-    new_point,
-)
+from darts.strategies.point_sampler import History, Proposal, ProposalStrategy, new_point
 from darts.strategies.strategy import STRATEGIES, Setup
 
 CLIMB = "greedy:climb"  # system attribute of a trial: the number of its climb
-
-
-def _climb(observation: Observation) -> int:
-    return int(str(observation.attributes.get(CLIMB, 0)))
 
 
 @STRATEGIES.register
@@ -46,8 +36,9 @@ class Greedy(ProposalStrategy):
     starts: int = number(10, low=1)
 
     def propose(self, setup: Setup, history: History, random: Random) -> Proposal:
-        climb = max(map(_climb, history), default=0)
-        current = [observation for observation in history if _climb(observation) == climb]
+        climbs = [int(str(observation.attributes.get(CLIMB, 0))) for observation in history]
+        climb = max(climbs, default=0)
+        current = [own for own, other in zip(history, climbs, strict=True) if other == climb]
         finished = [observation for observation in current if observation.loss is not None]
         if finished and len(current) >= self.starts:
             keys = {observation.key for observation in history}

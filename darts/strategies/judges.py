@@ -46,7 +46,7 @@ class TrialSpec:
     overrides: tuple[str, ...]  # all overrides of the trial's command
     genotype: AnyGenotype | None  # None if the study does not vary the architecture
     directory: Path  # run directory
-    on_epoch: EpochCallback | None = None
+    on_epoch: EpochCallback = lambda epoch, scores: None
 
     @property
     def architecture(self) -> AnyGenotype:
@@ -157,8 +157,7 @@ class LearningCurveJudge(TrainingJudge):
         def record(epoch: int, scores: Mapping[str, float]) -> None:
             for name, score in scores.items():
                 curves.setdefault(name, []).append(score)
-            if trial.on_epoch is not None:
-                trial.on_epoch(epoch, scores)
+            trial.on_epoch(epoch, scores)
 
         summary = tools.train(dataclasses.replace(trial, on_epoch=record))
         predicted = {f"valid_{name}": extrapolate(y, self.epochs) for name, y in curves.items()}

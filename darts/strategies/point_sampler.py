@@ -1,6 +1,6 @@
 """Base classes of samplers and strategies: whole points are a function of seed and history.
 
-Every proposal draws from a new generator that is seeded with the seed of the study and the position
+Every proposal draws from a new generator that is seeded with the seed of the study and the number
 of the trial, and sees only the history that ``darts.strategies.history`` makes visible. It is
 therefore the same in every worker, at every speed and after any kill.
 """
@@ -20,7 +20,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from darts.spaces.parameters import Point, Value, point_key
-from darts.strategies.history import trial_position, visible_history
+from darts.strategies.history import visible_history
 from darts.strategies.strategy import Setup, Strategy, distribution
 
 # Points to propose for a trial until the network of one is within its limits.
@@ -52,13 +52,13 @@ class Observation:
         return self.excess, math.inf if self.loss is None else self.loss
 
 
-# The trials before the next one, by position.
+# The trials before the next one, by number.
 History: TypeAlias = Sequence[Observation]
 
 
-# Returns the proposal for a trial of a study, given all trials of the study, by number, and how
-# many points have been rejected for this trial.
-Propose: TypeAlias = Callable[[Study, FrozenTrial, Sequence[FrozenTrial], int], Proposal]
+# Returns the proposal for a trial of a study, given its visible history, whose length is the number
+# of the trial, and how many points have been rejected for this trial.
+Propose: TypeAlias = Callable[[Study, Sequence[FrozenTrial], int], Proposal]
 
 
 class PointSampler(BaseSampler):
@@ -79,9 +79,9 @@ class PointSampler(BaseSampler):
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> Point:
-        trials = study.get_trials(deepcopy=False)
+        visible = visible_history(study.get_trials(deepcopy=False), trial, self._setup.window)
         for attempt in range(MAX_ATTEMPTS):
-            point, attributes = self._propose(study, trial, trials, attempt)
+            point, attributes = self._propose(study, visible, attempt)
             if self._setup.allows(point):
                 break
         for name, value in attributes.items():
@@ -93,14 +93,13 @@ class PointSampler(BaseSampler):
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: object
     ) -> Value:
         """Draw the value of a parameter whose proposed value Optuna rejects because of rounding."""
-        position = trial_position(trial, study.get_trials(deepcopy=False))
-        random = Random(f"{self._setup.seed} {position} {param_name}")
+        random = Random(f"{self._setup.seed} {trial.number} {param_name}")
         return self._setup.space.by_name[param_name].domain.draw(random)
 
 
-def random_of(setup: Setup, position: int, attempt: int) -> Random:
-    """Return the generator for a proposal at a position."""
-    return Random(f"{setup.seed} {position}" + (f" again {attempt}" if attempt else ""))
+def random_of(setup: Setup, number: int, attempt: int) -> Random:
+    """Return the generator for a proposal for a trial."""
+    return Random(f"{setup.seed} {number}" + (f" again {attempt}" if attempt else ""))
 
 
 @dataclass
@@ -112,11 +111,8 @@ class ProposalStrategy(Strategy):
         """Return the next point; all random choices use ``random``."""
 
     def make_sampler(self, setup: Setup) -> BaseSampler:
-        def propose(
-            study: Study, trial: FrozenTrial, trials: Sequence[FrozenTrial], attempt: int
-        ) -> Proposal:
+        def propose(study: Study, visible: Sequence[FrozenTrial], attempt: int) -> Proposal:
             sign = -1.0 if study.directions[0] == StudyDirection.MAXIMIZE else 1.0
-            visible = visible_history(trials, trial, setup.window)
             history = [_observe(setup, other, sign) for other in visible]
             return self.propose(setup, history, random_of(setup, len(history), attempt))
 

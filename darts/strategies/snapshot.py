@@ -18,7 +18,7 @@ from optuna.storages import InMemoryStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from darts.strategies.history import trial_position, visible_history
+from darts.strategies.history import visible_history
 from darts.strategies.point_sampler import MEASURED, Attributes, PointSampler, Proposal, random_of
 from darts.strategies.strategy import Setup, silence_optuna_warnings, suggest_point
 
@@ -29,21 +29,17 @@ MODEL_ATTEMPTS = 5
 def snapshot_sampler(setup: Setup, make: Callable[..., BaseSampler]) -> PointSampler:
     """Return a sampler that builds a new one of Optuna for each point; ``make`` takes its seed."""
 
-    def propose(
-        study: Study, trial: FrozenTrial, trials: Sequence[FrozenTrial], attempt: int
-    ) -> Proposal:
+    def propose(study: Study, visible: Sequence[FrozenTrial], attempt: int) -> Proposal:
+        random = random_of(setup, len(visible), attempt)
         if attempt >= MODEL_ATTEMPTS:
             # A model may not know that networks near its best point exceed a limit.
-            position = trial_position(trial, trials)
-            return setup.space.draw(random_of(setup, position, attempt)), {}
-        visible = visible_history(trials, trial, setup.window)
+            return setup.space.draw(random), {}
         if (constraints := setup.constraints) is not None:
             for earlier in visible:
                 if earlier.state in MEASURED:  # Optuna stores the excess over each limit like this
                     earlier.system_attrs["constraints"] = tuple(constraints(earlier))
-        seed = random_of(setup, len(visible), attempt).randrange(2**31)
         with silence_optuna_warnings():
-            sampler = make(seed=seed)
+            sampler = make(seed=random.randrange(2**31))
         copy, current = _snapshot(study, visible, sampler, optuna.pruners.NopPruner())
         point = suggest_point(current, setup.space)
         return point, _numbers(copy._storage.get_trial(current._trial_id))
@@ -51,19 +47,20 @@ def snapshot_sampler(setup: Setup, make: Callable[..., BaseSampler]) -> PointSam
     return PointSampler(setup, propose)
 
 
-def decide_pruning(
-    pruner: BasePruner, study: Study, trial: FrozenTrial, window: int
-) -> tuple[bool, Attributes]:
+def decide_pruning(pruner: BasePruner, study: Study, trial: FrozenTrial, window: int) -> bool:
     """Decide from the visible history whether to end a running trial at its latest epoch.
 
-    Also return the attributes that the pruner attaches to the trial. The trial has a value for each
-    epoch so far.
+    The trial has a value for each epoch so far. Store the attributes that the pruner attaches to
+    it.
     """
     visible = visible_history(study.get_trials(deepcopy=False), trial, window)
     copy, current = _snapshot(study, visible, optuna.samplers.RandomSampler(), pruner, trial)
     frozen = copy._storage.get_trial(current._trial_id)
     prune = pruner.prune(copy, frozen)
-    return prune, _numbers(copy._storage.get_trial(current._trial_id))
+    for name, value in _numbers(copy._storage.get_trial(current._trial_id)).items():
+        if trial.system_attrs.get(name) != value:
+            study._storage.set_trial_system_attr(trial._trial_id, name, value)
+    return prune
 
 
 def _snapshot(

@@ -13,7 +13,6 @@ from typing import ClassVar
 from optuna.samplers import BaseSampler
 
 from darts.registry import choice, number
-from darts.strategies.history import trial_position
 from darts.strategies.point_sampler import (
     History,
     PointSampler,
@@ -61,11 +60,7 @@ class Grid(Strategy):
         if self.order == "shuffled":
             Random(setup.seed).shuffle(points)
         return PointSampler(
-            setup,
-            lambda study, trial, trials, attempt: (
-                points[trial_position(trial, trials) % len(points)],
-                {},
-            ),
+            setup, lambda study, visible, attempt: (points[len(visible) % len(points)], {})
         )
 
     def check(self, setup: Setup) -> None:

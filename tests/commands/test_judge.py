@@ -179,11 +179,13 @@ def test_a_run_counts_with_its_own_seconds(tmp_path: Path) -> None:
     tools: Any = SimpleNamespace(train=lambda trial: read_json(trial.directory / "summary.json"))
     trial = TrialSpec((), None, tmp_path / "complete")
     write_json(trial.directory / "summary.json", {"valid_accuracy": 0.5, "seconds": 7.5})
-    assert judge.train_shortly(plan, trial, tools) == {"score": 0.5, "seconds": 7.5}
+    assert judge.train_shortly(plan, trial, tools) == (0.5, 7.5)
     tools.train = Mock(side_effect=RunFailed("the loss became nan"))
     trial = TrialSpec((), None, tmp_path / "diverged")
     write_json(trial.directory / "diverged.json", {"reason": "nan", "seconds": 2.5})
-    assert judge.train_shortly(plan, trial, tools) == {"score": None, "seconds": 2.5}
+    score, seconds = judge.train_shortly(plan, trial, tools)
+    assert math.isnan(score)
+    assert seconds == 2.5
 
 
 def test_null_in_a_summary_is_an_undefined_score() -> None:
@@ -305,8 +307,10 @@ def test_a_loss_is_better_if_it_is_lower(tmp_path: Path) -> None:
     scored = ScoreFile(tmp_path / "scores.json", "")
     for text, loss in zip(texts, (math.inf, 3.0, 2.0, 1.0), strict=True):
         scores = {"valid_loss": loss, "parameters": 1.0, "macs": 1.0}
-        scored.rows[text] = Row(genotype=text, seconds=1.0, scores=scores, training=None)
-    analysis = ScoreAnalysis.make(JudgeConfig(judge=TrainingJudge()), plan, scored)
+        scored.rows[text] = Row(
+            genotype=text, seconds=1.0, scores=scores, calibration=None, calibration_seconds=0.0
+        )
+    analysis = ScoreAnalysis(JudgeConfig(judge=TrainingJudge()), plan, scored)
     assert [row["genotype"] for row in analysis.rows()] == texts[::-1]
     assert analysis.rows()[-1]["valid_loss"] == math.inf
     for name in ("judge", "valid_loss"):

@@ -19,7 +19,6 @@ from waiting import wait_until
 
 from darts import tune
 from darts.config import compose
-from darts.hpo.trials import counted_trials
 from darts.judging import nas201_table
 from darts.reading import read_json
 from darts.recipes import retrain
@@ -265,7 +264,7 @@ def test_two_machines_share_a_study(tmp_path: Path) -> None:
     _, err = process.communicate(timeout=240)
     assert (process.returncode, err) == (0, "")
     study = optuna.load_study(study_name="tune", storage=f"sqlite:///{tmp_path}/shared.db")
-    trials = counted_trials(study.trials)
+    trials = [trial for trial in study.trials if trial.params]  # others have not begun
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 8
     folders = [p.parent.name for run in (one, other) for p in run.glob("trials/*/summary.json")]
     assert sorted(folders) == [f"{trial.number:04d}" for trial in trials]  # each trial ran once
@@ -281,7 +280,7 @@ def test_ctrl_c_saves_the_study_for_resuming(tmp_path: Path) -> None:
     with commands.signal_in_step(6, signal.SIGINT), pytest.raises(SystemExit, match="130"):
         commands.run("tune", folder, *STUDY, *options)
     states = [trial.state.name for trial in trials_of(folder)]
-    assert states == ["COMPLETE", "COMPLETE", "FAIL", "WAITING"]
+    assert states == ["COMPLETE", "COMPLETE", "WAITING"]
     assert not (folder / "summary.json").exists()
     assert len(trial_rows(folder)) == 2
     temporary = folder / "trials" / "0000" / ".summary.json.1.tmp"

@@ -1,14 +1,13 @@
-"""The execution of the runs of a comparison: errors, and runs in this process."""
+"""The execution of the runs of a comparison: errors and signals."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from darts.comparing.baselines import RunLauncher
+from darts.comparing.baselines import Work, execute_run
 from darts.comparing.scheduler import PlannedRun, execute
 from darts.running.jobs import Executor, ExecutorError, Future, Job, Outcome
 from darts.training.interrupt import Interrupted
@@ -17,24 +16,24 @@ from darts.training.interrupt import Interrupted
 class FakeExecutor(Executor):
     """Jobs that end at once, by the names of their directories.
 
-    If it ``blocks``, ``submit`` raises errors, as after a signal in this process.
+    ``submit`` raises an Interrupted, as after a signal in this process.
     """
 
     workers, threads = 1, 1
 
-    def __init__(self, ends: dict[str, Outcome | BaseException], *, blocks: bool = False) -> None:
-        self.ends, self.blocks = ends, blocks
+    def __init__(self, ends: dict[str, Outcome | BaseException]) -> None:
+        self.ends = ends
         self.is_open = False
-        self.places: list[bool] = []  # for each job, whether it was in the main thread
+        self.jobs: list[str] = []  # names of their directories
 
     def submit(self, job: Job) -> Future:
         assert self.is_open
-        self.places.append(threading.current_thread() is threading.main_thread())
+        self.jobs.append(job.directory.name)
         end = self.ends[job.directory.name]
         future = Future(job)
         if isinstance(end, Outcome):
             future.set_result(end)
-        elif self.blocks:
+        elif isinstance(end, Interrupted):
             raise end
         else:
             future.set_exception(end)
@@ -52,33 +51,32 @@ def execute_all(
     executor: FakeExecutor, folder: Path, *, stopping: Callable[[], bool] = lambda: False
 ) -> tuple[list[str], dict[str, str]]:
     """Execute a run for each end; return the runs that are complete, and the failed ones."""
-    launcher, complete = RunLauncher(executor), list[str]()
+    complete: list[str] = []
 
     def planned(name: str) -> PlannedRun:
-        def work() -> str:
-            return str(launcher("retrain", folder / name, [])["score"])
+        def work() -> Work:
+            summary = yield from execute_run("retrain", folder / name, [])
+            return str(summary["score"])
 
         return PlannedRun(name, work, lambda: False)
 
     failed = execute(
         [planned(name) for name in executor.ends],
-        launcher,
+        executor,
         on_done=lambda run, message: complete.append(f"{run.name} {message}"),
         stopping=stopping,
     )
     return complete, failed
 
 
-@pytest.mark.parametrize("blocks", [False, True])
-def test_a_failed_run_names_its_log(tmp_path: Path, blocks: bool) -> None:
-    """An executor that blocks executes runs in the main thread, where they handle signals."""
+def test_a_failed_run_names_its_log(tmp_path: Path) -> None:
     one, two = (Outcome({"score": score}) for score in (1, 3))
     ends = {"a": one, "b": Outcome(None, "it diverged"), "c": two}
-    executor = FakeExecutor({**ends}, blocks=blocks)
+    executor = FakeExecutor({**ends})
     complete, failed = execute_all(executor, tmp_path)
     assert complete == ["a 1", "c 3"]
     assert failed == {"b": f"it diverged (see {tmp_path / 'b.log'})"}
-    assert executor.places == [blocks] * 3
+    assert executor.jobs == ["a", "b", "c"]
     assert not executor.is_open
 
 
@@ -87,13 +85,13 @@ def test_an_error_of_the_executor_ends_the_comparison(tmp_path: Path) -> None:
     executor = FakeExecutor({"a": error, "b": Outcome({"score": 2})})
     with pytest.raises(ExecutorError, match="3 workers"):
         execute_all(executor, tmp_path)
-    assert len(executor.places) == 1
+    assert len(executor.jobs) == 1
     assert not executor.is_open
 
 
 def test_a_signal_in_this_process_stops_the_comparison(tmp_path: Path) -> None:
     """The run raises; the signal has also reached the comparison."""
-    executor = FakeExecutor({"a": Interrupted(143), "b": Outcome({"score": 2})}, blocks=True)
-    complete, failed = execute_all(executor, tmp_path, stopping=lambda: bool(executor.places))
+    executor = FakeExecutor({"a": Interrupted(143), "b": Outcome({"score": 2})})
+    complete, failed = execute_all(executor, tmp_path, stopping=lambda: bool(executor.jobs))
     assert (complete, failed) == ([], {})
-    assert len(executor.places) == 1
+    assert len(executor.jobs) == 1

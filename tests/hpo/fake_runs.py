@@ -18,7 +18,7 @@ from darts.config import compose
 from darts.hpo import supervisor
 from darts.hpo.config_checks import check_config
 from darts.hpo.study import StudyPlan, make_plan
-from darts.hpo.trials import counted_trials, trial_state
+from darts.hpo.trials import trial_state
 from darts.reading import JsonObject
 from darts.running.jobs import Executor, Future, Job, Outcome
 from darts.strategies.judges import Judge, JudgeTools, TrialSpec
@@ -45,7 +45,7 @@ class FakeRuns(Executor):
     ``result`` returns the summary of a job; what it raises ends the future.
     """
 
-    workers, threads, blocks = 2, 1, False
+    workers, threads = 2, 1
 
     def __init__(self, result: Callable[[Job], JsonObject]) -> None:
         self._result = result
@@ -80,9 +80,14 @@ def ignore(trial: Any) -> None:
     """Do nothing."""
 
 
+def begun_trials(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
+    """Return the trials that have a point; others are free places in the queue."""
+    return [trial for trial in study.trials if trial.params]
+
+
 def table_of(plan: StudyPlan) -> list[tuple[str, dict[str, Any], Any]]:
     """Return state, point and scores of the trials of a study."""
-    trials = counted_trials(plan.open(existing=True).trials)
+    trials = begun_trials(plan.open(existing=True))
     return [(trial_state(trial), trial.params, trial.values) for trial in trials]
 
 
@@ -128,8 +133,7 @@ class SlowJudge(Judge):
         for epoch in range(1, self.epochs + 1):
             time.sleep(self.seconds * random.random())
             score = best * (1 - 1 / (1 + epoch))
-            if trial.on_epoch is not None:
-                trial.on_epoch(epoch, {"accuracy": score})
+            trial.on_epoch(epoch, {"accuracy": score})
         return {"valid_accuracy": score}
 
     def _wait_for_others(self, trial: TrialSpec) -> None:

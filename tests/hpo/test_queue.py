@@ -22,17 +22,15 @@ from optuna.trial import TrialState
 from slow_cases import slow_except
 from waiting import wait_for, wait_until
 
-from darts.hpo import queue
 from darts.hpo import supervisor as supervisors
 from darts.hpo import worker as workers
-from darts.hpo.queue import claim_trial, fail_and_requeue, is_over, requeue_lost, requeue_running
+from darts.hpo.queue import claim_trial, requeue, requeue_lost, requeue_running
 from darts.hpo.store import open_storage
 from darts.hpo.study import StudyPlan
 from darts.hpo.supervisor import StudyClock, Supervisor
-from darts.hpo.trials import LOST, counted_trials, failure_reason, trial_state
+from darts.hpo.trials import OWNER, failure_reason, trial_state
 from darts.hpo.worker import Worker
 from darts.strategies import STRATEGIES
-from darts.strategies.history import RETRIED, RETRY_HISTORY
 from darts.strategies.strategy import suggest_point
 
 # These tests act as a worker, without its heartbeat thread.
@@ -71,26 +69,6 @@ def test_a_trial_waits_until_the_history_that_it_sees_is_complete(plan: StudyPla
     assert [claim(free, study, window=2) for _ in range(3)] == [4, 5, None]
 
 
-def test_a_repeat_that_was_not_queued_is_queued_by_any_process(
-    plan: StudyPlan, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A process was killed after it had recorded a loss and before it queued the repeat."""
-    study = plan.open()
-    claim(plan, study, 1)
-    with monkeypatch.context() as patch:
-        patch.setattr(queue, "requeue_lost", lambda *arguments: None)
-        assert fail_and_requeue(study, study.trials[0], "killed", retries=1)
-    assert not is_over(dataclasses.replace(plan, max_trials=1), study.trials)
-    before = study.get_trials(deepcopy=False)
-    for _ in range(2):  # two processes do it at the same time
-        requeue_lost(study, before)
-    assert [t.system_attrs.get(RETRY_HISTORY) for t in study.trials] == [None, [0], [0]]
-    assert claim(plan, study, 1) == 1
-    finish(study, 1)
-    assert claim(plan, study, 1) == 3  # nobody runs the second repeat
-    assert [trial.number for trial in counted_trials(study.trials)] == [1, 3]
-
-
 @pytest.mark.parametrize("url", ["study.log", "sqlite:////no/folder/study.db", "nosuch://host/x"])
 def test_an_unusable_url_raises_one_line(url: str) -> None:
     with pytest.raises(ValueError, match="cannot be opened: ") as caught:
@@ -106,40 +84,54 @@ def test_the_grid_point_of_a_lost_trial_is_evaluated(tmp_path: Path) -> None:
     study = plan.open()
     lost = study.ask()
     others = [suggest_point(study.ask(), plan.space.parameters) for _ in range(2)]
-    assert fail_and_requeue(study, study.trials[lost.number], "killed", 1)
+    requeue_lost(study, study.trials[lost.number], retries=1)
     again = study.ask()
-    assert study.trials[again.number].system_attrs[RETRIED] == lost.number
+    assert again.number == lost.number
     points = (*others, suggest_point(again, plan.space.parameters))
     rates = {point["optimizer.lr"] for point in points}
     assert rates == {0.01, 0.02, 0.04}
 
 
-def test_a_trial_fails_once_and_is_repeated_at_most_retries_times(plan: StudyPlan) -> None:
+def test_a_lost_trial_is_repeated_at_most_retries_times(plan: StudyPlan) -> None:
     study = plan.open()
     study.ask()
-    assert fail_and_requeue(study, study.trials[0], LOST, 1)
-    assert not fail_and_requeue(study, study.trials[0], LOST, 1)
-    assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.WAITING]
+    seen = study.trials[0]
+    for _ in range(2):  # two processes see the same loss
+        requeue_lost(study, seen, retries=1)
+        assert [trial_state(trial) for trial in study.trials] == ["waiting"]
     study.ask()
-    assert fail_and_requeue(study, study.trials[1], LOST, 1)
-    assert len(study.trials) == 2
-    assert [trial.number for trial in counted_trials(study.trials)] == [1]
+    for _ in range(2):
+        requeue_lost(study, study.trials[0], retries=1)
+        assert [trial_state(trial) for trial in study.trials] == ["failed"]
+    assert failure_reason(study.trials[0]) == "its worker sends no heartbeats"
+
+
+def test_a_trial_that_has_finished_is_not_repeated(plan: StudyPlan) -> None:
+    """Its worker finishes it while another one decides that it is lost."""
+    study = plan.open()
+    claim(plan, study, window=1)
+    (seen,) = study.trials
+    finish(study, 0)
+    requeue_lost(study, seen, retries=1)
+    requeue_lost(study, seen, retries=0)
+    requeue(study, seen)
+    assert [trial_state(trial) for trial in study.trials] == ["complete"]
 
 
 def test_kills_of_the_command_and_signals_do_not_count_as_losses(plan: StudyPlan) -> None:
     study = plan.open()
-    for number in (0, 1):
-        assert claim(plan, study, window=1) == number
+    assert claim(plan, study, window=1) == 0
+    point = study.trials[0].params
+    for _ in range(2):
         requeue_running(study)
-    assert claim(plan, study, window=1) == 2
-    assert fail_and_requeue(study, study.trials[2], "its worker was stopped")
-    assert claim(plan, study, window=1) == 3
-    assert fail_and_requeue(study, study.trials[3], LOST, retries=1)  # the first loss
-    assert claim(plan, study, window=1) == 4
-    assert fail_and_requeue(study, study.trials[4], LOST, retries=1)
-    assert len(study.trials) == 5
-    assert [trial.number for trial in counted_trials(study.trials)] == [4]
-    assert len({str(trial.params) for trial in study.trials}) == 1
+        assert claim(plan, study, window=1) == 0
+        requeue(study, study.trials[0])  # after a signal
+        assert claim(plan, study, window=1) == 0
+    requeue_lost(study, study.trials[0], retries=1)
+    assert claim(plan, study, window=1) == 0
+    assert study.trials[0].params == point
+    requeue_lost(study, study.trials[0], retries=1)
+    assert [trial_state(trial) for trial in study.trials] == ["failed"]
 
 
 def test_of_two_workers_that_claim_a_trial_at_once_one_gets_it(plan: StudyPlan) -> None:
@@ -175,10 +167,10 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 def test_running_time_is_summed_over_resumes(fake: SimpleNamespace) -> None:
     study = optuna.create_study()
     clock = StudyClock(study, hours=1)
-    with clock.running():
-        assert clock.deadline == fake.now + 3600
-        fake.now += 1000
-        assert clock.seconds == 1000
+    assert clock.deadline == fake.now + 3600
+    fake.now += 1000
+    assert clock.seconds == 1000
+    clock.save()
     fake.now = 5.0  # after a restart of the machine
     again = StudyClock(study, hours=1)
     assert again.deadline == 5.0 + 2600
@@ -207,7 +199,8 @@ def test_only_trials_that_are_stale_at_two_looks_are_requeued(
     tmp_path: Path, table: Path, fake: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody sets the clock of the database forward, and then a worker dies."""
-    plan = planned(tmp_path, *TABLE, f"benchmark.table={table}", "budget.trials=5", "heartbeat=10")
+    options = ("budget.trials=5", "heartbeat=10", "retries=0")
+    plan = planned(tmp_path, *TABLE, f"benchmark.table={table}", *options)
     study = plan.open()
     trial = claim_trial(plan, study, [], 1)
     stale = [{trial._trial_id}, set(), {trial._trial_id}, {trial._trial_id}]
@@ -215,9 +208,9 @@ def test_only_trials_that_are_stale_at_two_looks_are_requeued(
     worker = Worker(plan, study)
     states = []
     while stale:
-        worker._fail_stale_trials()
+        worker._requeue_stale(study.trials)
         states.append(study.trials[0].state)
-        worker._fail_stale_trials()  # too early for another look
+        worker._requeue_stale(study.trials)  # too early for another look
         fake.now += 11
     running = TrialState.RUNNING
     assert states == [running, running, running, TrialState.FAIL]
@@ -305,7 +298,7 @@ def test_killed_workers_do_not_change_the_table(tmp_path: Path, seed: int) -> No
     def kill() -> None:
         for number in sorted(Random(seed).sample(range(6), 2)):  # the trials whose workers die
             wait_for(killed.directory / f"trials/{number:04d}/checkpoint.safetensors")
-            for worker in supervisor.executor._executor._workers:  # type: ignore[attr-defined]
+            for worker in supervisor.executor._workers:  # type: ignore[attr-defined]
                 with suppress(AttributeError, ProcessLookupError):  # it has not started yet
                     os.kill(worker.process.pid, signal.SIGKILL)
 
@@ -339,18 +332,11 @@ def test_a_stopped_process_drops_the_result_of_a_trial_that_was_taken_over(
     os.kill(processes[0].pid or 0, signal.SIGSTOP)
     processes[1].start()
 
-    def is_taken_over() -> bool:
-        again = [t for t in study.trials if t.system_attrs.get(RETRIED) == lost]
-        return bool(again) and trial_state(again[0]) in ("running", "complete")
-
-    wait_until(is_taken_over)
+    owner = study.trials[lost].user_attrs[OWNER]
+    wait_until(lambda: study.trials[lost].user_attrs[OWNER] != owner)
     os.kill(processes[0].pid or 0, signal.SIGCONT)
     for process in processes:
         process.join(120)
         assert process.exitcode == 0
-    trials = plan.open().trials
-    assert (trial_state(trials[lost]), trials[lost].values) == ("failed", None)
-    assert failure_reason(trials[lost]) == "its worker sends no heartbeats"
-    assert len(trials) == 7  # one repeat, no duplicates
     assert f"trial {lost} counts as lost, so its result is dropped" in capfd.readouterr().out
     assert table_of(plan) == whole

@@ -7,7 +7,6 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Sequence
 from concurrent.futures import CancelledError
 from pathlib import Path
 from unittest.mock import Mock
@@ -21,8 +20,8 @@ from darts.config.many_runs import InlineConfig, RayConfig, SlurmConfig
 from darts.recipes.commands import would_continue
 from darts.running import execution, executors
 from darts.running.execution import InlineExecutor
-from darts.running.executors import JOBS, RecordingExecutor, check_executor
-from darts.running.jobs import Executor, Future, Job, Outcome, log_file
+from darts.running.executors import check_executor
+from darts.running.jobs import Future, Job, JobLog, Outcome, log_file
 from darts.tracking.metrics import read_metrics
 from darts.training.device import peak_memory
 from darts.training.interrupt import Interrupt, Interrupted
@@ -196,43 +195,26 @@ def test_a_run_that_another_process_has_begun_meanwhile_is_resumed(
 DONE = Outcome({"joules": 2.0})
 
 
-class OpenExecutor(Executor):
-    """Jobs whose futures a test completes."""
-
-    workers = threads = 1
-
-    def __init__(self) -> None:
-        self.futures: list[Future] = []
-
-    def submit_all(self, jobs: Sequence[Job]) -> list[Future]:
-        self.futures = [Future(job) for job in jobs]
-        return self.futures
-
-    def __enter__(self) -> OpenExecutor:
-        self.workers = 7
-        return self
-
-
 def jobs(folder: Path, *names: str) -> list[Job]:
     return [Job(name, "retrain", folder / name, ()) for name in names]
 
 
 def rows(folder: Path) -> list[dict[str, object]]:
-    return read_metrics(folder / JOBS)
+    return read_metrics(folder / "jobs.jsonl")
 
 
 def test_each_job_has_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The seconds count from the begin of the job, not from its submission."""
     now = 100.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    inner = OpenExecutor()
-    executor = RecordingExecutor(inner, tmp_path)
-    executor.submit_all(jobs(tmp_path, "a", "b", "c"))
-    assert executor.fields() == {"jobs": "0 running, 3 waiting, 0 done", "joules": 0}
-    first, second, third = inner.futures
+    log = JobLog(tmp_path)
+    first, second, third = (Future(job) for job in jobs(tmp_path, "a", "b", "c"))
+    for future in (first, second, third):
+        log.watch(future)
+    assert log.fields() == {"jobs": "0 running, 3 waiting, 0 done", "joules": 0}
     now = 110.0
     first.start("node 1")
-    assert executor.fields()["jobs"] == "1 running, 2 waiting, 0 done"
+    assert log.fields()["jobs"] == "1 running, 2 waiting, 0 done"
     now = 115.0
     first.start("node 2")  # its worker has died
     now = 130.0
@@ -241,7 +223,7 @@ def test_each_job_has_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     second.set_result(Outcome(None, "it diverged"))
     third.cancel()
     third.set_exception(CancelledError())
-    assert executor.fields() == {"jobs": "0 running, 0 waiting, 3 done", "joules": 2.0}
+    assert log.fields() == {"jobs": "0 running, 0 waiting, 3 done", "joules": 2.0}
     row = {"command": "retrain"}
     assert rows(tmp_path) == [
         row | {"job": "a", "place": "node 2", "seconds": 20.0, "end": "complete"},
@@ -250,25 +232,18 @@ def test_each_job_has_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     ]
 
 
-def test_the_number_of_workers_is_known_in_the_context(tmp_path: Path) -> None:
-    """A cluster has to be joined before it is known how many workers it has room for."""
-    executor = RecordingExecutor(OpenExecutor(), tmp_path)
-    assert executor.workers == 1
-    with executor:
-        assert executor.workers == 7
-
-
 def test_runs_that_had_ended_have_no_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A row is written before the next job of this process begins."""
     seen: list[int] = []
 
     def execute(job: Job) -> Outcome:
-        seen.append(len(rows(tmp_path)) if (tmp_path / JOBS).exists() else 0)
+        seen.append(len(rows(tmp_path)) if (tmp_path / "jobs.jsonl").exists() else 0)
         return DONE
 
     monkeypatch.setattr(execution, "execute", execute)
     write_json(tmp_path / "ended" / "summary.json", {"joules": 5.0})
-    executor = RecordingExecutor(InlineExecutor(), tmp_path)
+    executor = InlineExecutor()
+    executor.log = JobLog(tmp_path)
     futures = executor.submit_all(jobs(tmp_path, "ended", "a", "b"))
     assert [future.result(0) for future in futures] == [Outcome({"joules": 5.0}), DONE, DONE]
     assert seen == [0, 1]
