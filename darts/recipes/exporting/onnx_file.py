@@ -7,8 +7,9 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import torch
@@ -57,24 +58,18 @@ def save_int8(network: ExportableNetwork, plain: Path, path: Path, samples: Tens
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     names = [spec.name for spec in network.inputs]
-
-    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]  # has no types
-        def __init__(self) -> None:
-            self._batches: Iterator[Tensor] = iter(torch.split(samples, CALIBRATION_BATCH))
-
-        def get_next(self) -> dict[str, object] | None:
-            batch = next(self._batches, None)
-            if batch is None:
-                return None
-            return {n: t.numpy() for n, t in zip(names, network.of_samples(batch), strict=True)}
-
+    feeds = (
+        {name: own.numpy() for name, own in zip(names, network.of_samples(batch), strict=True)}
+        for batch in torch.split(samples, CALIBRATION_BATCH)
+    )
+    reader = SimpleNamespace(get_next=lambda: next(feeds, None))  # all that ONNX Runtime calls
     prepared = plain.with_suffix(".prepared.onnx")
     with quiet():
         quant_pre_process(plain, prepared, skip_symbolic_shape=True)
         quantization.quantize_static(
             prepared,
             path,
-            Reader(),
+            reader,
             quant_format=quantization.QuantFormat.QDQ,
             per_channel=True,
             activation_type=quantization.QuantType.QInt8,
