@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -141,11 +141,7 @@ def median_milliseconds(graphs: Sequence[Graph], inputs: Sequence[Tensor]) -> li
 
     ``inputs`` is a batch of one sample, as the graphs take it.
     """
-
-    def pass_of(graph: Graph) -> Callable[[Tensor], object]:
-        return lambda _: graph(inputs)
-
     settings = TimingSettings("cpu", 1, 1, "fp32", warmup=10, repeats=100)
     with timing(settings):
-        times = time_passes(list(map(pass_of, graphs)), [inputs[0]] * len(graphs), settings)
+        times = time_passes(graphs, [inputs] * len(graphs), settings)
     return [own.median_ms for own in times]
