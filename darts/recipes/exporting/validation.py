@@ -83,11 +83,6 @@ class Validation:
             loader = data.evaluation_loader(data.source.train, rest if len(rest) else order)
         return cls(network, trained, data, split, loader, calibration)
 
-    @property
-    def score_name(self) -> str:
-        """Name of the score in the summary."""
-        return f"{self.split}_{self.trained.config.metric}"
-
     def calibration_samples(self) -> Tensor:
         """Return the samples that calibrate, without augmentation, ``(n, ...)`` float32."""
         loader = self.data.evaluation_loader(self.data.source.train, self.calibration)
@@ -110,9 +105,10 @@ class Validation:
             )
         return scores[self.trained.config.metric]
 
-    def compare(self, config: ExportConfig, before: float, graph: Graph) -> JsonObject:
+    def compare(self, config: ExportConfig, graph: Graph) -> JsonObject:
         """Return the scores of the network and of a file, which may drop by ``max_drop``."""
-        name, metric, after = self.score_name, self.trained.config.metric, self.score(graph)
+        metric, before, after = self.trained.config.metric, self.score(), self.score(graph)
+        name = f"{self.split}_{metric}"
         higher = self.data.objective().metrics[metric].higher_is_better
         drop = score_drop(metric, before, after, higher_is_better=higher)
         if not drop <= config.max_drop:
