@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 
 from torch import Tensor
@@ -23,7 +24,7 @@ from darts.plotting.run_figures import log_alphas, save_search_figures
 from darts.reading import JsonObject
 from darts.recipes.checks import check_search, has_costs
 from darts.recipes.inspection import Inspection
-from darts.recipes.retrain_command import retrain_command
+from darts.recipes.retrain_command import retrain_command, retrain_overrides
 from darts.recipes.rules import DataFacts
 from darts.recipes.search_callbacks import NETWORK, AlphaRate, Graphs, SearchCallback
 from darts.recipes.states import SearchState
@@ -68,14 +69,15 @@ def search(config: SearchConfig, invocation: Invocation, ranks: Ranks) -> JsonOb
                 callback.start()
             loop.fit()
             genotype = recipe.derive_genotype()
-        summary = recipe.finish(genotype)
+        facts = DataFacts.read(config, recipe.data)
+        recommended = retrain_overrides(invocation.overrides, config, facts)
+        summary = recipe.finish(genotype, recommended)
     limited = [key for key in summary if key.startswith(NETWORK)]
     keys = (f"valid_{config.metric}", *PRINTED_KEYS, *limited, "parameters", "macs")
     print_summary("search", {key: summary[key] for key in keys if key in summary})
     for callback in recipe.callbacks:
         callback.print_results()
-    facts = DataFacts.read(config, recipe.data)
-    command = retrain_command(run.path, invocation.overrides, config, facts)
+    command = retrain_command(run.path, recommended)
     print_lines("", str(genotype), "", "Train it from scratch:", f"  {command}")
     return summary
 
@@ -260,8 +262,8 @@ class Search(Recipe):
         self.run.write("genotype.json", genotype.to_json())
         return genotype
 
-    def finish(self, genotype: AnyGenotype) -> JsonObject:
-        """Write the figures and the summary of the run."""
+    def finish(self, genotype: AnyGenotype, recommended: Sequence[str]) -> JsonObject:
+        """Write the figures and the summary of the run; ``recommended`` are for a retraining."""
         run, state, config = self.run, self.state, self.config
         self._save_figures(genotype)
         stopped = state.stopped_epoch
@@ -280,6 +282,7 @@ class Search(Recipe):
             "arch_lr": self.searcher.arch_lr if config.bilevel.updates_alphas else 0.0,
             "genotype": str(genotype),
             "genotype_epoch": config.epochs if stopped is None else stopped + 1,
+            "retrain_overrides": shlex.join(recommended),
             "worthless": "; ".join(flaws) or None,
             "undecided": undecided,
             **genotype_counts(genotype),
