@@ -176,22 +176,15 @@ def boost_trees(
             break
     if data.source.valid is None:
         train = torch.cat([train[0], valid[0]]), torch.cat([train[1], valid[1]])
-    trees = Trees(train, data, best_setting, seed)
-    save_trees(directory / FILE, trees.network(parse_genotype(config.genotype)), config, data)
-    return TreeScores(dict(best_setting), best, trials, time.monotonic() - begin)
-
-
-def save_trees(
-    path: Path, network: TreeNetwork, config: RetrainConfig, data: SampleDataModule
-) -> None:
-    """Write a checkpoint of trees; the configuration and data describe their inputs and targets."""
+    network = Trees(train, data, best_setting, seed).network(parse_genotype(config.genotype))
     content = {
         "config": asdict(config),
         **DataDescription.of(data, config.space).entries(),
         "trees": asdict(network.sizes),
         "best": {"epoch": 1, "scores": {}, "net": network.state_dict()},
     }
-    save_checkpoint(path, NETWORK, content)
+    save_checkpoint(directory / FILE, NETWORK, content)
+    return TreeScores(dict(best_setting), best, trials, time.monotonic() - begin)
 
 
 def _size(setting: Settings) -> float:
