@@ -20,7 +20,7 @@ from darts.config import ConfigError, Invocation, RetrainConfig, one_of
 from darts.data import Batch
 from darts.data_modules import DataModule, make_data_module
 from darts.plotting.genotype import draw_genotype
-from darts.plotting.run_figures import log_confusion, save_confusion, save_training_figures
+from darts.plotting.run_figures import log_confusion, save_confusion
 from darts.plotting.style import save_figure
 from darts.reading import JsonObject
 from darts.recipes.checks import check_retraining, retrain_obstacle
@@ -35,7 +35,7 @@ from darts.spaces.lookup import find_genotype
 from darts.spaces.network import FittingData, fit_layers
 from darts.spaces.rank_dropout import set_batch_share
 from darts.tasks.classification import Classification
-from darts.tracking import print_lines, print_summary, read_metrics
+from darts.tracking import print_lines, print_summary
 from darts.tracking.optional import optional
 from darts.training.averaging import Averaging
 from darts.training.checkpoint import checkpoint_errors, find_checkpoint, load_checkpoint
@@ -311,10 +311,6 @@ class Retraining(Recipe):
         if self.calibrates:
             self.calibrate()
         test_scores = self._test_scores()
-        if self.ranks.main and config.tracking.figures:
-            run.metrics.sync()
-            with optional("curves.png"):  # metrics.jsonl may have been damaged before a resume
-                save_training_figures(run.path, read_metrics(run.metrics.path), title=config.name)
         split, scores = ("valid", best["scores"]) if best["scores"] else ("test", test_scores)
         finder = FlawFinder(
             chance_level(self.data, self.objective, split) if scores else None, split

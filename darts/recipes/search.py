@@ -20,7 +20,8 @@ from torch import Tensor
 from darts.config import Invocation, SearchConfig, one_of
 from darts.data import Batch
 from darts.data_modules import DataModule, make_data_module
-from darts.plotting.run_figures import log_alphas, save_search_figures
+from darts.plotting.genotype import save_genotype
+from darts.plotting.run_figures import log_alphas
 from darts.reading import JsonObject
 from darts.recipes.checks import check_search, has_costs
 from darts.recipes.inspection import Inspection
@@ -33,7 +34,7 @@ from darts.searching.discretization import SupernetAdapter
 from darts.searching.flaws import FlawFinder, uniform_alphas
 from darts.searching.searcher import Searcher, epoch_kind
 from darts.spaces import AnyGenotype
-from darts.tracking import print_lines, print_summary, read_metrics
+from darts.tracking import print_lines, print_summary
 from darts.tracking.optional import optional
 from darts.training.checkpoint import checkpoint_errors
 from darts.training.cost import count_macs, count_parameters
@@ -263,9 +264,11 @@ class Search(Recipe):
         return genotype
 
     def finish(self, genotype: AnyGenotype, recommended: Sequence[str]) -> JsonObject:
-        """Write the figures and the summary of the run; ``recommended`` are for a retraining."""
+        """Write a figure and the summary of the run; ``recommended`` are for a retraining."""
         run, state, config = self.run, self.state, self.config
-        self._save_figures(genotype)
+        if self.ranks.main and config.tracking.figures:
+            with optional(drawing := run.path / "genotype.svg"):
+                save_genotype(genotype, drawing, title=f"{config.name}, seed {config.seed}")
         stopped = state.stopped_epoch
         probabilities = state.history[-1 if stopped is None else stopped]
         flaws = self.flaw_finder.find(state.scores, self.searcher.net.state_dict())
@@ -291,17 +294,6 @@ class Search(Recipe):
         for callback in self.callbacks:
             summary |= callback.summary([*flaws, *([undecided] if undecided else [])])
         return run.finish(summary)
-
-    def _save_figures(self, genotype: AnyGenotype) -> None:
-        run, config = self.run, self.config
-        if not self.ranks.main or not config.tracking.figures:
-            return
-        run.metrics.sync()
-        title = f"{config.name}, seed {config.seed}"
-        with optional("a figure"):  # metrics.jsonl may have been damaged before a resume
-            rows = read_metrics(run.metrics.path)
-            history = self.state.history
-            save_search_figures(run.path, history, genotype, self.context, rows, title=title)
 
     def size(self) -> dict[str, int]:
         """Return parameters and MACs of the supernet, which differ between stages."""
