@@ -10,7 +10,7 @@ from darts.config import ConfigError, ExportConfig, Invocation
 from darts.data import InputSpec
 from darts.reading import JsonObject
 from darts.recipes.exporting.formats import FORMATS, require_packages
-from darts.recipes.exporting.network import ExportableNetwork, Graph, max_error
+from darts.recipes.exporting.network import ExportableNetwork, Graph, max_error, quiet
 from darts.recipes.exporting.rows import raw_columns
 from darts.recipes.exporting.validation import Validation, median_milliseconds, takes_numbers
 from darts.recipes.trained import TrainedNetwork
@@ -161,9 +161,10 @@ class GraphFile:
         target = directory / f"network{suffix}"
         with TemporaryDirectory(dir=directory) as folder:
             file = Path(folder, f"float{suffix}")
-            with write_errors(file):
-                self.format.save(self.network, file)
-            graphs = [self.format.load(file, self.network)]
+            with quiet():
+                with write_errors(file):
+                    self.format.save(self.network, file)
+                graphs = [self.format.load(file, self.network)]
             report: JsonObject = {
                 "difference": self._difference(graphs[0]),
                 "validated": validation is not None,
@@ -172,9 +173,10 @@ class GraphFile:
                 inputs = self.network.of_samples(samples := validation.calibration_samples())
                 if self.config.quantize == "int8":
                     plain, file = file, Path(folder, f"int8{suffix}")
-                    with write_errors(file):
-                        self.format.save_int8(self.network, plain, file, samples)
-                    graphs.append(self.format.load(file, self.network))
+                    with quiet():
+                        with write_errors(file):
+                            self.format.save_int8(self.network, plain, file, samples)
+                        graphs.append(self.format.load(file, self.network))
                     report["difference"] = max_error(self.network, graphs[1], inputs)
                     report["float_bytes"] = plain.stat().st_size
                     report["calibration_samples"] = len(samples)

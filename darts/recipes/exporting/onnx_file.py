@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from darts.recipes.exporting.network import ExportableNetwork, Graph, quiet
+from darts.recipes.exporting.network import ExportableNetwork, Graph
 
 if TYPE_CHECKING:
     from onnx import GraphProto
@@ -27,22 +27,21 @@ LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")  # operations with weights
 
 def save(network: ExportableNetwork, path: Path) -> None:
     """Write the network in float32, with dynamic axes."""
-    with quiet():
-        onnx_program = torch.onnx.export(
-            network.trace(),
-            input_names=[spec.name for spec in network.inputs],
-            output_names=network.outputs,
-            opset_version=OPSET,
-            dynamo=True,
-            verbose=False,
-        )
-        assert onnx_program is not None  # without a file name, PyTorch returns the program
-        # The exporter notes the lines of code of each node, with paths of this machine.
-        for node in onnx_program.model.graph.all_nodes():
-            node.metadata_props.clear()
-            for output in node.outputs:
-                output.metadata_props.clear()
-        onnx_program.save(path, external_data=False)
+    onnx_program = torch.onnx.export(
+        network.trace(),
+        input_names=[spec.name for spec in network.inputs],
+        output_names=network.outputs,
+        opset_version=OPSET,
+        dynamo=True,
+        verbose=False,
+    )
+    assert onnx_program is not None  # without a file name, PyTorch returns the program
+    # The exporter notes the lines of code of each node, with paths of this machine.
+    for node in onnx_program.model.graph.all_nodes():
+        node.metadata_props.clear()
+        for output in node.outputs:
+            output.metadata_props.clear()
+    onnx_program.save(path, external_data=False)
 
 
 def save_int8(network: ExportableNetwork, plain: Path, path: Path, samples: Tensor) -> None:
@@ -64,18 +63,17 @@ def save_int8(network: ExportableNetwork, plain: Path, path: Path, samples: Tens
     )
     reader = SimpleNamespace(get_next=lambda: next(feeds, None))  # all that ONNX Runtime calls
     prepared = plain.with_suffix(".prepared.onnx")
-    with quiet():
-        quant_pre_process(plain, prepared, skip_symbolic_shape=True)
-        quantization.quantize_static(
-            prepared,
-            path,
-            reader,
-            quant_format=quantization.QuantFormat.QDQ,
-            per_channel=True,
-            activation_type=quantization.QuantType.QInt8,
-            weight_type=quantization.QuantType.QInt8,
-            nodes_to_exclude=_float_nodes(onnx.load(prepared).graph),
-        )
+    quant_pre_process(plain, prepared, skip_symbolic_shape=True)
+    quantization.quantize_static(
+        prepared,
+        path,
+        reader,
+        quant_format=quantization.QuantFormat.QDQ,
+        per_channel=True,
+        activation_type=quantization.QuantType.QInt8,
+        weight_type=quantization.QuantType.QInt8,
+        nodes_to_exclude=_float_nodes(onnx.load(prepared).graph),
+    )
 
 
 def _float_nodes(graph: GraphProto) -> list[str]:
