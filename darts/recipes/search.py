@@ -88,19 +88,20 @@ def configured_callbacks(search: Search) -> list[SearchCallback]:
 
     ``AlphaRate`` comes after ``Inspection``, because it reads whether that has ended the search.
     """
-    config, callbacks = search.config, []
+    config = search.config
+    parts: list[tuple[type[SearchCallback], bool]] = []
     if has_costs(config):
         # Few searches have such settings, and this module imports all of darts.judging.
         from darts.recipes.cost_callbacks import cost_callbacks
 
-        callbacks = cost_callbacks(search)
+        parts = cost_callbacks(config)
     has_checks = config.collapse.every > 0 and config.relaxation.uses_alphas
-    parts: list[tuple[type[SearchCallback], bool]] = [
+    parts += [
         (Inspection, has_checks or config.stopping.needs_curvature),
         (AlphaRate, config.arch_optimizer.raises > 0 and config.relaxation.uses_alphas),
         (Graphs, config.graphs != "off"),
     ]
-    return callbacks + [part(search) for part, is_configured in parts if is_configured]
+    return [part(search) for part, is_configured in parts if is_configured]
 
 
 class Search(Recipe):
@@ -250,16 +251,16 @@ class Search(Recipe):
     def derive_genotype(self) -> AnyGenotype:
         """Derive the genotype of the search; slow if the discretization trains or scores."""
         state, config, loop = self.state, self.config, self.loop
-        if state.stopped_epoch is not None:
-            early = "stopped early: " if len(state.genotypes) < config.epochs else ""
-            loop.console.info(f"{early}the genotype is that of epoch {state.stopped_epoch + 1}")
-            genotype = config.space.genotype.parse(state.genotypes[state.stopped_epoch])
-        else:
-            adapter = SupernetAdapter(self.searcher, self.loaders, loop, state.discretization)
-            with self.run.phase("discretization"):
+        with self.run.phase("discretization"):
+            if state.stopped_epoch is not None:
+                early = "stopped early: " if len(state.genotypes) < config.epochs else ""
+                loop.console.info(f"{early}the genotype is that of epoch {state.stopped_epoch + 1}")
+                genotype = config.space.genotype.parse(state.genotypes[state.stopped_epoch])
+            else:
+                adapter = SupernetAdapter(self.searcher, self.loaders, loop, state.discretization)
                 genotype = config.discretize.final_genotype(adapter)
-        for callback in self.callbacks:
-            callback.end_search(genotype)
+            for callback in self.callbacks:
+                callback.end_search(genotype)
         self.run.write("genotype.json", genotype.to_json())
         return genotype
 
