@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-
 import torch
 from torch import Tensor
 
@@ -17,9 +14,10 @@ from darts.data.source import Source
 from darts.data.spec_augment import SpecAugment
 from darts.data_modules.data_module import DATA_MODULES
 from darts.data_modules.labeled import LabeledDataModule
-from darts.escaping import for_csv, for_terminal
+from darts.escaping import for_terminal
 from darts.spaces import Space
 from darts.tracking.formats import aligned
+from darts.tracking.metrics import csv_text
 
 # Columns of a table that are printed before the training.
 SHOWN_COLUMNS = 40
@@ -68,11 +66,7 @@ class SampleDataModule(LabeledDataModule[Images]):
     def extra_files(self) -> dict[str, str]:
         files = super().extra_files()
         if self.source.columns:
-            text = io.StringIO()
-            writer = csv.writer(text)
-            for row in describe(self.source.columns):
-                writer.writerow(map(for_csv, row))
-            files["columns.csv"] = text.getvalue()
+            files["columns.csv"] = csv_text(describe(self.source.columns))
         return files
 
     def example_input(self) -> Tensor:

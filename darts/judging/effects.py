@@ -85,16 +85,12 @@ class FactorialEffects:
 
     scores: dict[str, Estimate]
     gains: dict[str, Estimate]
-    higher_is_better: bool
 
     def as_scalars(self) -> dict[str, float]:
         """Return all numbers by name: ``gain_architecture``, ``gain_architecture_low``, ..."""
-        scalars: dict[str, float] = {}
-        for name, estimate in self.gains.items():
-            scalars |= estimate.as_scalars(f"gain_{name}")
-        for name, estimate in self.scores.items():
-            scalars |= estimate.as_scalars(f"score_{name}")
-        return scalars
+        named = {f"gain_{name}": own for name, own in self.gains.items()}
+        named |= {f"score_{name}": own for name, own in self.scores.items()}
+        return {k: v for name, own in named.items() for k, v in own.as_scalars(name).items()}
 
 
 def factorial_effects(
@@ -121,7 +117,7 @@ def factorial_effects(
         if values:
             gains[name] = Estimate.from_values(values)
     corners = {"_".join(c): Estimate.from_values(s.values()) for c, s in scores.items()}
-    return FactorialEffects(corners, gains, higher_is_better)
+    return FactorialEffects(corners, gains)
 
 
 class ParameterImportances:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from functools import cached_property
 from typing import NamedTuple
 
@@ -102,13 +103,10 @@ class UntrainedNetwork:
         def record(module: nn.Module, inputs: object, output: Tensor) -> None:
             outputs.append(output)
 
-        hooks = [block.register_forward_hook(record) for block in self.net.feature_blocks()]
-        try:
-            with CodeRecorder() as recorder:
-                loss = self.loss(self.batches[0])
-        finally:
-            for hook in hooks:
-                hook.remove()
+        with ExitStack() as hooks, CodeRecorder() as recorder:
+            for block in self.net.feature_blocks():
+                hooks.enter_context(block.register_forward_hook(record))
+            loss = self.loss(self.batches[0])
         return FirstPass(loss, outputs, recorder.codes)
 
     def gradients(self, number: int = 0) -> Sequence[Tensor]:

@@ -1,7 +1,7 @@
 """Figures of a run: logged to its trackers while it runs, written to its directory at its end.
 
 A figure that cannot be made causes one warning and prevents no other figure. A run never fails
-because of a figure, and ``darts report`` draws most of them again.
+because of a figure. ``darts report`` draws the curves of scores and alphas.
 """
 
 from __future__ import annotations
@@ -11,16 +11,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from darts.plotting.figures import (
-    draw_alpha_heatmap,
-    draw_alpha_history,
-    draw_confusion,
-    draw_curves,
-    points_of,
-)
-from darts.plotting.genotype import draw_genotype, save_genotype
+from darts.plotting.figures import draw_alpha_heatmap, draw_confusion
+from darts.plotting.genotype import draw_genotype
 from darts.plotting.style import save_figure
-from darts.reading import JsonObject
 from darts.searching.alphas import named_history
 from darts.spaces import AnyGenotype, SearchContext
 from darts.tasks import Objective
@@ -58,49 +51,6 @@ def _chosen(genotype: AnyGenotype, group: str, context: SearchContext) -> list[t
     """Return edge and operation of the candidates of a group that the genotype keeps."""
     mask = context.space.mask(genotype, context.candidates)[group]
     return [(edge, operation) for edge, operation in mask.nonzero().tolist()]
-
-
-def save_search_figures(
-    directory: Path,
-    history: Sequence[Mapping[str, Tensor]],
-    genotype: AnyGenotype,
-    context: SearchContext,
-    rows: Sequence[JsonObject],
-    *,
-    title: str,
-) -> None:
-    """Write the figures of a finished search.
-
-    They are ``genotype.svg``, ``alphas_<group>.png`` (the last epoch),
-    ``alphas_<group>_history.png`` and ``curves.png``. The history has the probabilities
-    ``(edges, operations)`` by group at the end of each epoch; the rows come from metrics.jsonl.
-    """
-    with optional(directory / "genotype.svg"):
-        save_genotype(genotype, directory / "genotype.svg", title=title)
-    for group, alphas in named_history(history, context).items():
-        for draw, suffix in ((draw_alpha_heatmap, ""), (draw_alpha_history, "_history")):
-            with optional(path := directory / f"alphas_{group}{suffix}.png"):
-                chosen = _chosen(genotype, group, context)
-                save_figure(draw(alphas, chosen=chosen, title=f"{group}: {title}"), path)
-    save_training_figures(directory, rows, title=title)
-
-
-def save_training_figures(directory: Path, rows: Sequence[JsonObject], *, title: str) -> None:
-    """Write ``curves.png``: losses and accuracies over the epochs.
-
-    ``rows`` come from metrics.jsonl; at least one must have a loss or an accuracy.
-    """
-    with optional(path := directory / "curves.png"):
-        panels = {
-            quantity: {
-                split: points
-                for split in ("train", "valid")
-                if (points := points_of(rows, f"{split}_{quantity}"))
-            }
-            for quantity in ("loss", "accuracy")
-        }
-        shown = {quantity: lines for quantity, lines in panels.items() if lines}
-        save_figure(draw_curves(shown, title=title), path)
 
 
 def log_confusion(

@@ -145,17 +145,13 @@ def check_retraining(config: RetrainConfig) -> None:
         raise ConfigError(f"start_epoch={config.start_epoch} needs start=DIR")
     if config.mirror and data_kind(config) != "images":
         raise ConfigError(f"mirror=true: dataset={config.dataset.name} contains no images")
-    if config.validation == 0:
-        patience = config.averaging_patience
-        for setting, is_chosen, alternative in (
-            ("selection=best", config.selection == "best", "selection=last"),
-            (f"averaging_patience={patience}", patience > 0, "averaging_patience=0"),
-        ):
-            if is_chosen:
-                raise ConfigError(
-                    f"{setting} needs validation data, and validation=0 leaves none; set "
-                    f"validation above 0 or {alternative}"
-                )
+    for key, without in (("selection", "last"), ("averaging_patience", 0)):
+        value = getattr(config, key)
+        if config.validation == 0 and value != without:
+            raise ConfigError(
+                f"{key}={value} needs validation data, and validation=0 leaves none; set "
+                f"validation above 0 or {key}={without}"
+            )
     check_fold(config)
     _, genotype = find_genotype(config.genotype)
     if genotype.space != config.space.name:

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from darts.config import ConfigError
+from darts.config import ConfigError, SearchConfig
 from darts.judging.benchmark import Benchmark
 from darts.judging.devices.lookup_table import info_file
 from darts.judging.limits.costs import describe_limits, find_model_file
@@ -35,17 +35,16 @@ TABLE = "front.csv"
 FIGURE = "front.svg"
 
 
-def cost_callbacks(search: Search) -> list[SearchCallback]:
-    """Return the callbacks for costs and true scores that the configuration asks for."""
-    config, penalty = search.config, search.config.penalty
-    parts: list[tuple[type[SearchCallback], bool]] = [
+def cost_callbacks(config: SearchConfig) -> list[tuple[type[SearchCallback], bool]]:
+    """Return the callbacks for costs and true scores, and whether a configuration asks for each."""
+    penalty = config.penalty
+    return [
         (LatencyModels, bool(config.limit.device or config.front.device)),
         (Table, config.benchmark.table is not None),
         (Limits, bool(config.limit.values())),
         (Penalties, (penalty.flops, penalty.parameters, penalty.latency) != (None, None, None)),
         (Front, config.front.enabled),
     ]
-    return [part(search) for part, is_configured in parts if is_configured]
 
 
 class LatencyModels(SearchCallback):
@@ -152,10 +151,6 @@ class Front(SearchCallback):
         genotype within the limits of the search are left out. Genotypes are scored with the weights
         of the supernet, on the validation data of the search.
         """
-        with self.search.run.phase("discretization"):
-            self._find()
-
-    def _find(self) -> None:
         search, budgets = self.search, self._budgets
         config, context = search.config, search.context
         searcher, loaders = search.searcher, search.loaders
@@ -169,20 +164,20 @@ class Front(SearchCallback):
             limited = dataclasses.replace(context, limit=limit)
             with context.changed(budget=share):
                 probabilities = searcher.probabilities()
-            genotype = config.discretize.genotype(probabilities, limited)
-            if genotype.function in self._found:
+            found = config.discretize.genotype(probabilities, limited)
+            if found.function in self._found:
                 continue
             search.loop.save_if_due()  # exits after a signal
-            masks = path_masks(genotype, probabilities, limited)
+            masks = path_masks(found, probabilities, limited)
             scores = path_score(searcher, masks, calibration, loaders.scoring.epoch(0))
             row: JsonObject = {
                 "point": len(self._found) + 1,
                 "budget": budgets.at(share),
-                config.front.cost: budgets.cost(genotype),
+                config.front.cost: budgets.cost(found),
                 f"valid_{config.metric}": scores[config.metric],
-                "genotype": str(genotype),
+                "genotype": str(found),
             }
-            self._found[genotype.function] = (genotype, row)
+            self._found[found.function] = (found, row)
 
     def summary(self, flaws: Sequence[str]) -> JsonObject:
         """Write a table, a figure, and a file for each genotype; return their number."""

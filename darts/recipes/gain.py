@@ -12,17 +12,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from darts.data import Batch
 from darts.judging.resampling import paired_interval, units_of
 from darts.judging.statistics import LEVEL
 from darts.reading import JsonObject
-from darts.recipes.trained import TrainedNetwork, score_split
-from darts.tasks import Objective
+from darts.recipes.trained import TrainedNetwork, open_split
 from darts.tasks.metrics import Metric, Numbers
 from darts.training.checkpoint import find_checkpoint
 from darts.training.distributed import Ranks
+from darts.training.scoring import evaluate
 
 
 @dataclass(frozen=True)
@@ -121,14 +120,16 @@ def score_samples(
     trained: TrainedNetwork, metric: str, ranks: Ranks, split: str, batch_size: int | None = None
 ) -> SampleScores:
     """Score a network on a split; keep the results of samples."""
-    results: list[Tensor] = []
-    samples = 0
+    net, loader, objective = open_split(trained, ranks, split, batch_size)
+    scores, samples = objective.scores(), 0
 
-    def observe(objective: Objective, outputs: object, batch: Batch) -> None:
+    def count(outputs: object, batch: Batch) -> None:
         nonlocal samples
-        results.append(objective.metrics[metric].rows(objective, outputs, batch).cpu())
         samples += objective.num_samples(batch)
 
-    objective, scores = score_split(trained, ranks, split, observe, batch_size)
-    rows = np.asarray(torch.cat(results).numpy(), dtype=np.float64)
-    return SampleScores(scores, objective.metrics[metric], rows, samples)
+    with torch.inference_mode():
+        found = evaluate(
+            net, loader.epoch(0), objective, device=ranks.device, observe=count, scores=scores
+        )
+    steering = objective.metrics[metric]
+    return SampleScores(found, steering, scores.tables[steering.rows], samples)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import glob
-import io
 import os
 import sys
 import tempfile
@@ -22,7 +20,6 @@ from darts.data.table_file import SUFFIXES as TABLE_SUFFIXES
 from darts.data.table_file import read_table
 from darts.data.targets import CLASSES, LABELS, NUMBERS
 from darts.data.text_file import TEXT_LIMIT, read_lines
-from darts.escaping import for_csv
 from darts.reading import JsonObject
 from darts.recipes.model import Predictions, load
 from darts.recipes.model import predict as predict_samples
@@ -36,6 +33,7 @@ from darts.recipes.sample_inputs import (
 )
 from darts.tracking import Console, print_lines, print_summary
 from darts.tracking.formats import aligned
+from darts.tracking.metrics import csv_text
 from darts.training.checkpoint import find_checkpoint
 from darts.training.device import resolve_device
 from darts.training.run_directory import RunDirectory
@@ -240,12 +238,8 @@ def _table(samples: Samples, predictions: Predictions) -> str:
     for name, values in zip(predictions.names, predictions.values.t().tolist(), strict=True):
         title, form = (name, ".9g") if is_number else (f"probability of {name}", ".6f")
         columns.append((title, [format(value, form) for value in values]))
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow([for_csv(title) for title, _ in columns])
-    for row in zip(*(values for _, values in columns), strict=True):
-        writer.writerow([for_csv(value) for value in row])
-    return text.getvalue()
+    rows = zip(*(values for _, values in columns), strict=True)
+    return csv_text([[title for title, _ in columns], *rows])
 
 
 def _shown(samples: Samples, predictions: Predictions) -> list[str]:

@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from darts.config import ConfigError, Invocation, RetrainConfig, one_of
 from darts.data import Batch
 from darts.data_modules import DataModule, make_data_module
-from darts.plotting.genotype import draw_genotype, save_genotype
-from darts.plotting.run_figures import log_confusion, save_confusion, save_training_figures
+from darts.plotting.genotype import draw_genotype
+from darts.plotting.run_figures import log_confusion, save_confusion
+from darts.plotting.style import save_figure
 from darts.reading import JsonObject
 from darts.recipes.checks import check_retraining, retrain_obstacle
 from darts.recipes.retrain_command import evaluate_command
@@ -34,7 +35,7 @@ from darts.spaces.lookup import find_genotype
 from darts.spaces.network import FittingData, fit_layers
 from darts.spaces.rank_dropout import set_batch_share
 from darts.tasks.classification import Classification
-from darts.tracking import print_lines, print_summary, read_metrics
+from darts.tracking import print_lines, print_summary
 from darts.tracking.optional import optional
 from darts.training.averaging import Averaging
 from darts.training.checkpoint import checkpoint_errors, find_checkpoint, load_checkpoint
@@ -187,13 +188,10 @@ class Retraining(Recipe):
         run.write("genotype.json", self.genotype.to_json())
         if run.saved is None and self.ranks.main and self.config.tracking.figures:
             run.board.log_text("genotype", f"`{self.genotype}`", 0)
-            with optional("TensorBoard's figure of the genotype"):
+            with optional(drawing := run.path / "genotype.svg"):
                 figure = draw_genotype(self.genotype, title=genotype_name)
+                save_figure(figure, drawing)
                 run.board.log_figure("genotype", figure, 0)
-        drawing = run.path / "genotype.svg"
-        if self.ranks.main and self.config.tracking.figures and not drawing.exists():
-            with optional(drawing):
-                save_genotype(self.genotype, drawing, title=genotype_name)
 
     @property
     def out_of_time(self) -> bool:
@@ -313,10 +311,6 @@ class Retraining(Recipe):
         if self.calibrates:
             self.calibrate()
         test_scores = self._test_scores()
-        if self.ranks.main and config.tracking.figures:
-            run.metrics.sync()
-            with optional("curves.png"):  # metrics.jsonl may have been damaged before a resume
-                save_training_figures(run.path, read_metrics(run.metrics.path), title=config.name)
         split, scores = ("valid", best["scores"]) if best["scores"] else ("test", test_scores)
         finder = FlawFinder(
             chance_level(self.data, self.objective, split) if scores else None, split

@@ -15,18 +15,26 @@ from darts.recipes.rules import DataFacts, Values, max_epochs, recipe
 from darts.spaces.module.targets import is_passed
 
 
-def retrain_command(
-    directory: Path, overrides: Sequence[str], config: SearchConfig, facts: DataFacts | None = None
-) -> str:
-    """Return the command that trains the genotype of a search on the same data.
+def retrain_command(directory: Path, overrides: Sequence[str]) -> str:
+    """Return the command that trains the genotype of a search with ``retrain_overrides``.
 
-    On the user's own data, the hyperparameters follow from the data, and the network has the size
-    of the supernet. On a published data set, hyperparameters and size are the defaults. For a model
-    that was passed in Python, which a command line cannot know, the result is a call in Python.
-    Directory, overrides and configuration belong to the search.
+    For a model that was passed in Python, which a command line cannot know, the result is a call in
+    Python.
     """
     if is_passed():
         return "darts.retrain(run)"
+    return shlex.join(["darts", "retrain", f"genotype={directory}", *overrides])
+
+
+def retrain_overrides(
+    overrides: Sequence[str], config: SearchConfig, facts: DataFacts | None = None
+) -> list[str]:
+    """Return the overrides with which a search recommends to train its genotype.
+
+    They select the same data. On the user's own data, the hyperparameters follow from the data, and
+    the network has the size of the supernet. On a published data set, hyperparameters and size are
+    the defaults. Overrides and configuration belong to the search.
+    """
     arguments = repeated_overrides(
         overrides,
         space=config.space.name,
@@ -41,8 +49,7 @@ def retrain_command(
     has_experiment = any(override.startswith("experiment/search=") for override in overrides)
     if facts is not None and not has_experiment and sources()[config.dataset.name].own:
         arguments += adapted_values(arguments, config, facts)
-    words = [f"genotype={directory}", *arguments]
-    return " ".join(["darts retrain", *(shlex.quote(word) for word in words)])
+    return arguments
 
 
 def evaluate_command(directory: Path, config: RetrainConfig) -> str:

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 
 from torch import Tensor
@@ -19,11 +20,12 @@ from torch import Tensor
 from darts.config import Invocation, SearchConfig, one_of
 from darts.data import Batch
 from darts.data_modules import DataModule, make_data_module
-from darts.plotting.run_figures import log_alphas, save_search_figures
+from darts.plotting.genotype import save_genotype
+from darts.plotting.run_figures import log_alphas
 from darts.reading import JsonObject
 from darts.recipes.checks import check_search, has_costs
 from darts.recipes.inspection import Inspection
-from darts.recipes.retrain_command import retrain_command
+from darts.recipes.retrain_command import retrain_command, retrain_overrides
 from darts.recipes.rules import DataFacts
 from darts.recipes.search_callbacks import NETWORK, AlphaRate, Graphs, SearchCallback
 from darts.recipes.states import SearchState
@@ -32,7 +34,7 @@ from darts.searching.discretization import SupernetAdapter
 from darts.searching.flaws import FlawFinder, uniform_alphas
 from darts.searching.searcher import Searcher, epoch_kind
 from darts.spaces import AnyGenotype
-from darts.tracking import print_lines, print_summary, read_metrics
+from darts.tracking import print_lines, print_summary
 from darts.tracking.optional import optional
 from darts.training.checkpoint import checkpoint_errors
 from darts.training.cost import count_macs, count_parameters
@@ -68,14 +70,15 @@ def search(config: SearchConfig, invocation: Invocation, ranks: Ranks) -> JsonOb
                 callback.start()
             loop.fit()
             genotype = recipe.derive_genotype()
-        summary = recipe.finish(genotype)
+        facts = DataFacts.read(config, recipe.data)
+        recommended = retrain_overrides(invocation.overrides, config, facts)
+        summary = recipe.finish(genotype, recommended)
     limited = [key for key in summary if key.startswith(NETWORK)]
     keys = (f"valid_{config.metric}", *PRINTED_KEYS, *limited, "parameters", "macs")
     print_summary("search", {key: summary[key] for key in keys if key in summary})
     for callback in recipe.callbacks:
         callback.print_results()
-    facts = DataFacts.read(config, recipe.data)
-    command = retrain_command(run.path, invocation.overrides, config, facts)
+    command = retrain_command(run.path, recommended)
     print_lines("", str(genotype), "", "Train it from scratch:", f"  {command}")
     return summary
 
@@ -85,19 +88,20 @@ def configured_callbacks(search: Search) -> list[SearchCallback]:
 
     ``AlphaRate`` comes after ``Inspection``, because it reads whether that has ended the search.
     """
-    config, callbacks = search.config, []
+    config = search.config
+    parts: list[tuple[type[SearchCallback], bool]] = []
     if has_costs(config):
         # Few searches have such settings, and this module imports all of darts.judging.
         from darts.recipes.cost_callbacks import cost_callbacks
 
-        callbacks = cost_callbacks(search)
+        parts = cost_callbacks(config)
     has_checks = config.collapse.every > 0 and config.relaxation.uses_alphas
-    parts: list[tuple[type[SearchCallback], bool]] = [
+    parts += [
         (Inspection, has_checks or config.stopping.needs_curvature),
         (AlphaRate, config.arch_optimizer.raises > 0 and config.relaxation.uses_alphas),
         (Graphs, config.graphs != "off"),
     ]
-    return callbacks + [part(search) for part, is_configured in parts if is_configured]
+    return [part(search) for part, is_configured in parts if is_configured]
 
 
 class Search(Recipe):
@@ -247,23 +251,25 @@ class Search(Recipe):
     def derive_genotype(self) -> AnyGenotype:
         """Derive the genotype of the search; slow if the discretization trains or scores."""
         state, config, loop = self.state, self.config, self.loop
-        if state.stopped_epoch is not None:
-            early = "stopped early: " if len(state.genotypes) < config.epochs else ""
-            loop.console.info(f"{early}the genotype is that of epoch {state.stopped_epoch + 1}")
-            genotype = config.space.genotype.parse(state.genotypes[state.stopped_epoch])
-        else:
-            adapter = SupernetAdapter(self.searcher, self.loaders, loop, state.discretization)
-            with self.run.phase("discretization"):
+        with self.run.phase("discretization"):
+            if state.stopped_epoch is not None:
+                early = "stopped early: " if len(state.genotypes) < config.epochs else ""
+                loop.console.info(f"{early}the genotype is that of epoch {state.stopped_epoch + 1}")
+                genotype = config.space.genotype.parse(state.genotypes[state.stopped_epoch])
+            else:
+                adapter = SupernetAdapter(self.searcher, self.loaders, loop, state.discretization)
                 genotype = config.discretize.final_genotype(adapter)
-        for callback in self.callbacks:
-            callback.end_search(genotype)
+            for callback in self.callbacks:
+                callback.end_search(genotype)
         self.run.write("genotype.json", genotype.to_json())
         return genotype
 
-    def finish(self, genotype: AnyGenotype) -> JsonObject:
-        """Write the figures and the summary of the run."""
+    def finish(self, genotype: AnyGenotype, recommended: Sequence[str]) -> JsonObject:
+        """Write a figure and the summary of the run; ``recommended`` are for a retraining."""
         run, state, config = self.run, self.state, self.config
-        self._save_figures(genotype)
+        if self.ranks.main and config.tracking.figures:
+            with optional(drawing := run.path / "genotype.svg"):
+                save_genotype(genotype, drawing, title=f"{config.name}, seed {config.seed}")
         stopped = state.stopped_epoch
         probabilities = state.history[-1 if stopped is None else stopped]
         flaws = self.flaw_finder.find(state.scores, self.searcher.net.state_dict())
@@ -280,6 +286,7 @@ class Search(Recipe):
             "arch_lr": self.searcher.arch_lr if config.bilevel.updates_alphas else 0.0,
             "genotype": str(genotype),
             "genotype_epoch": config.epochs if stopped is None else stopped + 1,
+            "retrain_overrides": shlex.join(recommended),
             "worthless": "; ".join(flaws) or None,
             "undecided": undecided,
             **genotype_counts(genotype),
@@ -288,17 +295,6 @@ class Search(Recipe):
         for callback in self.callbacks:
             summary |= callback.summary([*flaws, *([undecided] if undecided else [])])
         return run.finish(summary)
-
-    def _save_figures(self, genotype: AnyGenotype) -> None:
-        run, config = self.run, self.config
-        if not self.ranks.main or not config.tracking.figures:
-            return
-        run.metrics.sync()
-        title = f"{config.name}, seed {config.seed}"
-        with optional("a figure"):  # metrics.jsonl may have been damaged before a resume
-            rows = read_metrics(run.metrics.path)
-            history = self.state.history
-            save_search_figures(run.path, history, genotype, self.context, rows, title=title)
 
     def size(self) -> dict[str, int]:
         """Return parameters and MACs of the supernet, which differ between stages."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Annotated, TypedDict
 
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor
 
 from darts.config import RetrainConfig, rebuild
-from darts.data import Batch, Loader, load_split
+from darts.data import Loader, load_split
 from darts.data.targets import CLASSES
 from darts.data_modules import DataModule, check_data_kind, make_data_module
 from darts.reading import JsonObject
@@ -36,7 +35,6 @@ from darts.training.checkpoint import (
 )
 from darts.training.device import seed_everything
 from darts.training.distributed import Ranks
-from darts.training.scoring import evaluate
 from darts.training.state import require_finite_weights, require_fitting_network
 from darts.typed_values import Misfit, entry, typed
 
@@ -87,6 +85,7 @@ class TrainedNetwork(DataDescription):
                 raise CheckpointError(f"{file}: the retraining has not completed an epoch")
             best = entry(content, "best", BestEpoch)
             members = typed(list[_MemberEntries], content.get("members", []), "members")
+            trees = content.get("trees")
             trained = cls(
                 **vars(DataDescription.read(content)),
                 file=file,
@@ -95,7 +94,7 @@ class TrainedNetwork(DataDescription):
                 epoch=best["epoch"],
                 weights=best["net"],
                 members=_members(members, config),
-                trees=_tree_sizes(content.get("trees")),
+                trees=None if trees is None else typed(TreeSizes, trees, "trees"),
                 temperature=best.get("temperature", 1.0),
             )
             require_fitting_network(trained._untrained, trained.weights, "best.net")
@@ -138,10 +137,6 @@ class TrainedNetwork(DataDescription):
             [member.count for member in self.members],
             self.config.task.targets,
         )
-
-
-def _tree_sizes(saved: object) -> TreeSizes | None:
-    return None if saved is None else typed(TreeSizes, saved, "trees")
 
 
 def _members(saved: list[_MemberEntries], config: RetrainConfig) -> tuple[Member, ...]:
@@ -211,22 +206,3 @@ def open_split(
     loader = data.held_out_loader(split, subsets)
     assert loader is not None
     return build_on(trained, ranks.device), loader, data.objective()
-
-
-def score_split(
-    trained: TrainedNetwork,
-    ranks: Ranks,
-    split: str,
-    observe: Callable[[Objective, object, Batch], None],
-    batch_size: int | None = None,
-) -> tuple[Objective, dict[str, float]]:
-    """Score a network on a split that the data has, as ``darts evaluate`` does.
-
-    Return the objective and all scores. ``observe`` is called with the objective, the predictions
-    for each batch, and the batch.
-    """
-    net, loader, objective = open_split(trained, ranks, split, batch_size)
-    seen = partial(observe, objective)
-    with torch.inference_mode():
-        scores = evaluate(net, loader.epoch(0), objective, device=ranks.device, observe=seen)
-    return objective, scores

@@ -14,14 +14,13 @@ from __future__ import annotations
 import importlib
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol, TypeGuard
+from typing import TYPE_CHECKING, TypeGuard
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from darts.config import RetrainConfig
@@ -32,27 +31,11 @@ from darts.data_modules.samples import SampleDataModule
 from darts.recipes.states import DataDescription
 from darts.spaces import AnyGenotype, parse_genotype
 from darts.spaces.trees import Nodes, TreeNetwork
-from darts.tasks.metrics import Numbers
 from darts.training.checkpoint import NETWORK, save_checkpoint
 from darts.training.interrupt import Interrupted
 
-
-class Tree(Protocol):
-    """A tree of scikit-learn."""
-
-    nodes: Nodes
-
-
-class Boosting(Protocol):
-    """What both kinds of trees of scikit-learn have; ``classes_`` and probabilities only one."""
-
-    classes_: NDArray[np.int64]
-    _baseline_prediction: Numbers  # (1, outputs)
-    _predictors: Sequence[Sequence[Tree]]  # by iteration, a tree for each output
-
-    def predict(self, rows: Numbers) -> Numbers: ...
-
-    def predict_proba(self, rows: Numbers) -> Numbers: ...
+if TYPE_CHECKING:
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
 
 # Rows `(N, F)` and targets, see `darts.data.targets`.
@@ -111,7 +94,7 @@ class Trees:
         columns = [targets] if self.classifies else list(targets.T)
         weights = getattr(data.objective(), "weights", None)  # of classes
         weight = None if weights is None else weights[part[1]].numpy()
-        self.models: list[Boosting] = [
+        self.models: list[HistGradientBoostingClassifier | HistGradientBoostingRegressor] = [
             kind(early_stopping=False, random_state=seed, **setting).fit(rows, column, weight)
             for column in columns
         ]
@@ -193,22 +176,15 @@ def boost_trees(
             break
     if data.source.valid is None:
         train = torch.cat([train[0], valid[0]]), torch.cat([train[1], valid[1]])
-    trees = Trees(train, data, best_setting, seed)
-    save_trees(directory / FILE, trees.network(parse_genotype(config.genotype)), config, data)
-    return TreeScores(dict(best_setting), best, trials, time.monotonic() - begin)
-
-
-def save_trees(
-    path: Path, network: TreeNetwork, config: RetrainConfig, data: SampleDataModule
-) -> None:
-    """Write a checkpoint of trees; the configuration and data describe their inputs and targets."""
+    network = Trees(train, data, best_setting, seed).network(parse_genotype(config.genotype))
     content = {
         "config": asdict(config),
         **DataDescription.of(data, config.space).entries(),
         "trees": asdict(network.sizes),
         "best": {"epoch": 1, "scores": {}, "net": network.state_dict()},
     }
-    save_checkpoint(path, NETWORK, content)
+    save_checkpoint(directory / FILE, NETWORK, content)
+    return TreeScores(dict(best_setting), best, trials, time.monotonic() - begin)
 
 
 def _size(setting: Settings) -> float:

@@ -5,18 +5,17 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
 
 from darts.log_mode import log_mode
 from darts.tracking.formats import format_duration, format_value
 from darts.tracking.log import Entry, escaped, is_terminal, log, shows_progress
-from darts.tracking.notebook import CellOutput, is_notebook
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
-    from rich.console import RenderableType
-    from rich.live import Live
+    from rich.table import Table
 
 _LOG_INTERVAL = 30.0  # seconds between log lines within an epoch
 _DRAW_INTERVAL = 0.1  # seconds between redraws of the bar
@@ -32,7 +31,8 @@ class Console:
         self._total, self._done, self._name = total_steps, done, name
         self._taken = 0  # steps in this process, including those that are repeated
         self._fields: dict[str, object] = {}
-        self._live: Live | CellOutput | None = None
+        self._refresh: Callable[[], object] | None = None  # draws the bar
+        self._stack = ExitStack()
         self._rich: RichConsole | None = None
         if shows_progress() and is_terminal(sys.stdout):
             import rich.console
@@ -46,18 +46,22 @@ class Console:
 
             # step() redraws the bar; no thread of rich does. Data loaders fork their workers,
             # and a worker can hang if another thread holds a lock at the time of the fork.
-            self._live = Live(console=self._rich, get_renderable=self._draw, auto_refresh=False)
-            self._live.start(refresh=True)
+            live = Live(console=self._rich, get_renderable=self._draw, auto_refresh=False)
+            self._refresh = self._stack.enter_context(live).refresh
+            self._refresh()
         elif shows_progress() and log_mode() == "auto" and is_notebook():
-            self._live = CellOutput(self._draw)
-            self._live.start(refresh=True)
+            from IPython.display import display
+
+            # Live itself needs the package ipywidgets in a notebook.
+            cell: Any = display(self._draw(), display_id=True)  # type: ignore[no-untyped-call]
+            self._refresh = lambda: cell.update(self._draw())
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._live is not None:
-            self._live.refresh()
-            self._live.stop()
-            self._live = None
+        if self._refresh is not None:
+            self._refresh()
+            self._refresh = None
+        self._stack.close()
 
     def step(self, n: int = 1, **fields: object) -> None:
         """Count ``n`` steps that have just ended, and show the fields from now on.
@@ -68,18 +72,18 @@ class Console:
         self._done += n
         self._taken += max(n, 0)
         self._fields.update(fields)
-        if self._live is None:
+        if self._refresh is None:
             self._log_if_due()
         elif time.monotonic() - self._drawn >= _DRAW_INTERVAL:
-            self._redraw(self._live)
+            self._redraw(self._refresh)
 
     def status(self, text: str) -> None:
         """Show on the bar what happens between steps; an empty text ends it."""
         self._fields.pop("now", None)
         if text:
             self._fields["now"] = text
-        if self._live is not None:
-            self._redraw(self._live)
+        if self._refresh is not None:
+            self._redraw(self._refresh)
         elif text:
             self._log_if_due()
 
@@ -88,8 +92,8 @@ class Console:
         epoch = {"epoch": f"{number}/{total}"}
         # The first operand puts the epoch at the start of the line, the last one sets its value.
         self._fields = epoch | self._fields | scores | epoch
-        if self._live is not None:
-            self._redraw(self._live)
+        if self._refresh is not None:
+            self._redraw(self._refresh)
         else:
             self._log({**epoch, **scores})
             # Log lines until the end of the next epoch belong to that epoch.
@@ -106,8 +110,8 @@ class Console:
     def _log_message(self, level: int, message: str) -> None:
         log(Entry([message], self._name, stamped=True, rich=self._rich), level)
 
-    def _redraw(self, live: Live | CellOutput) -> None:
-        live.refresh()
+    def _redraw(self, refresh: Callable[[], object]) -> None:
+        refresh()
         self._drawn = time.monotonic()
 
     def _log_if_due(self) -> None:
@@ -132,9 +136,8 @@ class Console:
     def _percent(self) -> int:
         return min(100 * self._done // self._total, 100) if self._total else 100
 
-    def _draw(self) -> RenderableType:
+    def _draw(self) -> Table:
         """Return the bar, then a line of fields, then the genotype with one line per cell."""
-        from rich.console import Group
         from rich.progress_bar import ProgressBar
         from rich.table import Table
         from rich.text import Text
@@ -151,16 +154,22 @@ class Console:
             Text(f"left {format_duration(self._seconds_left())}", style="cyan"),
             Text(f"elapsed {format_duration(time.monotonic() - self._start)}", style="dim"),
         )
+        lines = Table.grid(expand=True)  # unlike a group, a notebook can show it
+        lines.add_column(no_wrap=True, overflow="ellipsis")
+        lines.add_row(row)
         fields = {key: value for key, value in self._fields.items() if key != "genotype"}
-        lines: list[RenderableType] = [row]
         if fields:
-            line = escaped(_join(fields))
-            lines.append(Text(line, no_wrap=True, overflow="ellipsis"))
+            lines.add_row(Text(escaped(_join(fields))))
         if "genotype" in self._fields:
             genotype = format_value("genotype", self._fields["genotype"])
             for cell in escaped(genotype).split(" / "):
-                lines.append(Text(cell, style="green", no_wrap=True, overflow="ellipsis"))
-        return Group(*lines)
+                lines.add_row(Text(cell, style="green"))
+        return lines
+
+
+def is_notebook() -> bool:
+    """Return whether standard output is shown by a Jupyter kernel."""
+    return type(sys.stdout).__module__.startswith("ipykernel.")
 
 
 def _join(fields: Mapping[str, object]) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 import sys
+from contextlib import suppress
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
@@ -53,11 +55,8 @@ def git_state(package: Path = _PACKAGE) -> tuple[str, bool] | None:
     """
     if _git(package, "ls-files", "--error-unmatch", "__init__.py") is None:
         return None
-    revision = _git(package, "rev-parse", "--verify", "HEAD")
-    changes = _git(package, "status", "--porcelain", "--untracked-files=no", ":/")
-    if not revision or changes is None:
-        return None
-    return revision, bool(changes)
+    found = _git(package, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+    return (found.removesuffix("-dirty"), found.endswith("-dirty")) if found else None
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
@@ -82,13 +81,10 @@ def _output(command: list[str], variables: dict[str, str] | None = None) -> str 
 
 def cpu_model() -> str | None:
     """Return the name of the processor; None if it is unknown."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
-            key, _, value = line.partition(":")
-            if key.strip() == "model name":
-                return value.strip()
-    except OSError:
-        pass  # not Linux
+    with suppress(OSError):  # not Linux
+        text = Path("/proc/cpuinfo").read_text(errors="replace")
+        if found := re.search(r"^model name\s*:(.*)", text, re.MULTILINE):
+            return found[1].strip()
     if sys.platform == "darwin":
         return _output(["sysctl", "-n", "machdep.cpu.brand_string"])
     return platform.processor() or platform.machine() or None

@@ -10,7 +10,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from darts.escaping import for_csv
@@ -94,8 +94,12 @@ def write_table(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
     columns = list(dict.fromkeys(name for row in rows for name in row))
     if "failure" in columns:  # the longest text is the last column
         columns.append(columns.pop(columns.index("failure")))
+    cells = [[row.get(name, "") for name in columns] for row in rows]
+    write_atomically(path, csv_text([columns, *cells]))
+
+
+def csv_text(rows: Iterable[Iterable[object]]) -> str:
+    """Return rows, the first of which is the header, as text of a CSV file."""
     text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(map(for_csv, columns))
-    writer.writerows([for_csv(row.get(name, "")) for name in columns] for row in rows)
-    write_atomically(path, text.getvalue())
+    csv.writer(text, lineterminator="\n").writerows(map(for_csv, row) for row in rows)
+    return text.getvalue()

@@ -54,20 +54,16 @@ class TensorBoard(Tracker):
         self._path = run.directory / EVENT_FILE
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._file = open_in_place(self._path)
-        try:
-            if os.fstat(self._file.fileno()).st_size < offset:
-                problem = "is damaged: the records of earlier steps are missing"
-                warnings.warn(f"{self._path} {problem}", stacklevel=2)
-                offset = 0
-            self._file.truncate(offset)
-            self._records = RecordWriter(self._file)
-            if offset == 0:
-                self._write(file_version="brain.Event:2")
-                if metric:
-                    self._write_layout(metric)
-        except BaseException:
-            self.abandon()
-            raise
+        if os.fstat(self._file.fileno()).st_size < offset:
+            problem = "is damaged: the records of earlier steps are missing"
+            warnings.warn(f"{self._path} {problem}", stacklevel=2)
+            offset = 0
+        self._file.truncate(offset)
+        self._records = RecordWriter(self._file)
+        if offset == 0:
+            self._write(file_version="brain.Event:2")
+            if metric:
+                self._write_layout(metric)
 
     def _write(self, step: int = 0, **content: object) -> None:
         from tensorboard.compat.proto.event_pb2 import Event

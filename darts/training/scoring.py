@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from darts.data import Batch
 from darts.tasks import Forward, Objective
-from darts.tasks.metrics import joined
+from darts.tasks.metrics import Scores, joined
 from darts.training.device import precision_context
 
 
@@ -37,14 +37,15 @@ def evaluate(
     precision: str = "fp32",
     forward: Forward | None = None,
     observe: Callable[[object, Batch], None] | None = None,
+    scores: Scores | None = None,
 ) -> dict[str, float]:
     """Return all metrics of the objective, by name; the network is in evaluation mode meanwhile.
 
     The network and the batches are on ``device``. ``precision`` is for the forward passes only.
     ``forward`` is called instead of ``net``, for example with fixed mixing weights, and ``observe``
-    with the predictions for each batch and the batch.
+    with the predictions for each batch and the batch. ``scores`` keep the results of samples.
     """
-    scores = objective.scores()
+    scores = scores or objective.scores()
     with evaluating(net):
         for batch in batches:
             with precision_context(precision, device):

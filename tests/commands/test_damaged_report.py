@@ -215,7 +215,7 @@ def test_run_with_hostile_names_finishes_with_all_files(
     arguments = ["dataset=csv", f"dataset.root={table}", *NETWORK, "loader.batch_size=16"]
     arguments += [f"name={quoted(NAME)}", f"hydra.run.dir={quoted(str(run))}"]
     out = commands.call("retrain", arguments).out
-    files = ("summary.json", "model_card.md", "curves.png", "confusion_test.svg", "genotype.svg")
+    files = ("summary.json", "model_card.md", "confusion_test.svg", "genotype.svg")
     for name in (*files, "metrics.jsonl", "env.json", "energy.json"):
         assert (run / name).is_file(), name
     assert not CONTROL.search(out)

@@ -69,7 +69,7 @@ EVERYDAY = {
 @pytest.fixture(autouse=True, scope="module")
 def _no_figures() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(search, "save_search_figures", lambda *_, **__: None)
+        patch.setattr(search, "save_genotype", lambda *_, **__: None)
         yield
 
 

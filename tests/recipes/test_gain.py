@@ -12,8 +12,8 @@ from tiny_tasks import CASES
 
 from darts import evaluate
 from darts.config import launch
+from darts.recipes import gain as gains
 from darts.recipes import retrain
-from darts.recipes import trained as networks
 from darts.recipes.gain import measure_gain, validation_interval
 from darts.tasks import TASKS
 
@@ -78,8 +78,8 @@ def test_the_same_run_has_a_difference_of_zero(runs: tuple[Path, Path]) -> None:
 
 
 def test_a_split_is_scored_once(runs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    scored = Mock(wraps=networks.evaluate)
-    monkeypatch.setattr(networks, "evaluate", scored)
+    scored = Mock(wraps=gains.evaluate)
+    monkeypatch.setattr(gains, "evaluate", scored)
     measure_gain(*runs, metric="accuracy", device="cpu")
     assert scored.call_count == 2
     measure_gain(runs[0], runs[0], metric="accuracy", device="cpu")

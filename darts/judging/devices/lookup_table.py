@@ -23,7 +23,7 @@ import yaml
 from msgspec import Meta
 from torch import Tensor, nn
 
-from darts.config import rebuild
+from darts.config import DeviceConfig, rebuild
 from darts.data.table_file import read_table
 from darts.judging.devices.pieces import Key, candidates_of, key_of, operations_of
 from darts.judging.devices.stopwatch import (
@@ -46,13 +46,6 @@ COLUMNS = ("operation", "input", "output", "stride", "module", "median_ms", "spr
 
 Side = Annotated[int, Meta(ge=1, le=10**6)]
 Sides = Annotated[list[Side], Meta(max_length=8)]
-
-
-@dataclass
-class MeasuredSpace:
-    """Rebuilds a space from the plain values of a file."""
-
-    space: Space
 
 
 @dataclass(frozen=True)
@@ -92,7 +85,7 @@ class LookupTable:
     @cached_property
     def space(self) -> Space:
         """The space with the sizes of the measured networks."""
-        return rebuild(MeasuredSpace, {"space": self.info.space}).space
+        return rebuild(DeviceConfig, {"space": self.info.space}).space
 
     @cached_property
     def _cost(self) -> ExpectedCost:

@@ -27,28 +27,11 @@ from torch.utils._pytree import tree_leaves
 
 from darts.training.scoring import evaluating
 
-# Names of operations that may overwrite an input of the size of their output.
-IN_PLACE = frozenset(
-    {
-        "add",
-        "clamp_min",
-        "div",
-        "elu",
-        "gelu",
-        "hardsigmoid",
-        "hardswish",
-        "hardtanh",
-        "leaky_relu",
-        "mul",
-        "native_batch_norm",
-        "_native_batch_norm_legit_no_training",
-        "relu",
-        "sigmoid",
-        "silu",
-        "sub",
-        "tanh",
-    }
-)
+# Operations that may overwrite an input of the size of their output, besides the pointwise ones.
+OVERWRITING = ("hardswish", "native_batch_norm", "_native_batch_norm_legit_no_training")
+
+# Operations whose result has the shape and type of the first argument.
+SAME = ("add", "mul", "relu", "hardtanh", "gelu", "silu", *OVERWRITING)
 
 # Names of operations that change the layout or the type only; a device would not run them.
 LAYOUT = frozenset({"clone", "contiguous", "_to_copy"})
@@ -69,6 +52,7 @@ class Step:
     name: str
     inputs: tuple[int, ...]  # numbers of the activations that it reads
     outputs: Mapping[int, int]  # elements of the activations that it writes, by number
+    overwrites: bool = False  # whether it may overwrite an input of the size of its output
 
 
 def memory(
@@ -124,7 +108,7 @@ def peak(elements: int, steps: Sequence[Step]) -> int:
         new = {n: size for n, size in step.outputs.items() if last_use.get(n, -1) > index}
         dying = {number for number in live if last_use.get(number, -1) <= index}
         reusable = {live[number] for number in dying.intersection(step.inputs)}
-        overwrites = step.name in IN_PLACE and sum(new.values()) in reusable
+        overwrites = step.overwrites and sum(new.values()) in reusable
         largest = max(largest, sum(live.values()) + (0 if overwrites else sum(new.values())))
         live = {number: size for number, size in live.items() if number not in dying} | new
     return largest
@@ -175,7 +159,8 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self._next += 1
                 self._numbers[storage], new[number] = number, tensor.numel()
         if (inputs and name not in LAYOUT) or new:
-            self.steps.append(Step(name, tuple(inputs), new))
+            overwrites = torch.Tag.pointwise in function.tags or name in OVERWRITING
+            self.steps.append(Step(name, tuple(inputs), new, overwrites))
         return result
 
 
@@ -187,7 +172,7 @@ def _elementwise_result(
     PyTorch derives the shapes of these operations in Python, which takes most of the time.
     """
     first = args[0] if args else None
-    if name not in IN_PLACE or not isinstance(first, Tensor):
+    if name not in SAME or not isinstance(first, Tensor):
         return None
     if "batch_norm" in name:
         return torch.empty_like(first), first.new_empty(0), first.new_empty(0)

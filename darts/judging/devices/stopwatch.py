@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -73,12 +73,12 @@ def place(module: nn.Module, settings: TimingSettings) -> nn.Module:
 
 
 def time_passes(
-    passes: Sequence[Callable[[Tensor], object]],
-    inputs: Sequence[Tensor],
+    passes: Sequence[Callable[[Any], object]],
+    inputs: Sequence[object],
     settings: TimingSettings,
     after_round: Callable[[], None] = lambda: None,
 ) -> list[Timing]:
-    """Time forward passes of several modules in evaluation mode, or other functions of a batch.
+    """Time forward passes of several modules in evaluation mode, or other functions of an input.
 
     They run in rounds, one pass of each per round. Phases in which the machine is slow therefore
     affect all of them alike, and a module finds the caches as other modules left them, as in a
@@ -87,12 +87,13 @@ def time_passes(
     for forward in passes:
         if isinstance(forward, nn.Module):
             place(forward, settings)
+    device = torch.device(settings.device)
     times = np.zeros((settings.warmup + settings.repeats, len(passes)))
     for row in times:
         for column, (forward, batch) in enumerate(zip(passes, inputs, strict=True)):
-            start = synchronized_clock(batch.device)
+            start = synchronized_clock(device)
             forward(batch)
-            row[column] = 1000 * (synchronized_clock(batch.device) - start)
+            row[column] = 1000 * (synchronized_clock(device) - start)
         after_round()
     quartiles = np.percentile(times[settings.warmup :], [25, 50, 75], axis=0)
     return [

@@ -13,7 +13,6 @@ References:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, cached_property
 
@@ -91,12 +90,6 @@ class GenotypeLimits:
             raise ConfigError(self._impossible())
         return choice
 
-    def _excess(self, genotype: AnyGenotype) -> float:
-        if not self._useful(genotype):
-            return math.inf
-        costs = self.costs(genotype)
-        return max(costs[name] / limit for name, limit in self.limits.items())
-
     def _fits(self, choice: Choice) -> bool:
         return self.allows(self.decisions.genotype(choice))
 
@@ -128,26 +121,7 @@ class GenotypeLimits:
                 allowed = allowed - np.maximum(over, 1e-3 * limits) * (over > 0)
         changes = self._changes(tried[-1], scores) if tried else ()
         found = next((own for own in changes if self._fits(own)), None)
-        if found is not None:
-            return self._polish(found, scores)
-        return None if self._sums.exact else self._repair(scores)
-
-    def _repair(self, scores: Sequence[np.ndarray]) -> Choice | None:
-        """Lower the costs of the cheapest choice by its sums, one decision at a time."""
-        limits = np.array(list(self.limits.values()))
-        relative = [(table / limits).sum(axis=1) for table in self._tables]
-        choice: Choice = tuple(int(own.argmin()) for own in relative)
-        excess = self._excess(self.decisions.genotype(choice))
-        while excess > 1:
-            changed = [
-                (self._excess(self.decisions.genotype(other)), other)
-                for other in self._changes(choice, [-own for own in relative])
-            ]
-            best, other = min(changed, default=(excess, choice))
-            if best >= excess:
-                return None
-            choice, excess = other, best
-        return self._polish(choice, scores)
+        return None if found is None else self._polish(found, scores)
 
     def _polish(self, choice: Choice, scores: Sequence[np.ndarray]) -> Choice:
         """Return the choice after changes of single decisions that raise its score."""

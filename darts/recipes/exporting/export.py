@@ -10,7 +10,7 @@ from darts.config import ConfigError, ExportConfig, Invocation
 from darts.data import InputSpec
 from darts.reading import JsonObject
 from darts.recipes.exporting.formats import FORMATS, require_packages
-from darts.recipes.exporting.network import ExportableNetwork, Graph, max_error
+from darts.recipes.exporting.network import ExportableNetwork, Graph, max_error, quiet
 from darts.recipes.exporting.rows import raw_columns
 from darts.recipes.exporting.validation import Validation, median_milliseconds, takes_numbers
 from darts.recipes.trained import TrainedNetwork
@@ -156,56 +156,42 @@ class GraphFile:
 
     def write(self, directory: Path) -> tuple[Path, JsonObject]:
         """Return the file and what was measured, or leave no file."""
-        suffix = self.format.suffix
+        suffix, validation = self.format.suffix, self.validation
         directory.mkdir(parents=True, exist_ok=True)
         target = directory / f"network{suffix}"
         with TemporaryDirectory(dir=directory) as folder:
-            plain, quantized = Path(folder, f"float{suffix}"), Path(folder, f"int8{suffix}")
-            graph, report = self._write_float(plain)
-            if self.config.quantize == "int8":
-                report |= self._write_int8(quantized, plain, graph, report)
-            checked = quantized if self.config.quantize == "int8" else plain
-            write_atomically(target, checked.read_bytes())
+            file = Path(folder, f"float{suffix}")
+            with quiet():
+                with write_errors(file):
+                    self.format.save(self.network, file)
+                graphs = [self.format.load(file, self.network)]
+            report: JsonObject = {
+                "difference": self._difference(graphs[0]),
+                "validated": validation is not None,
+            }
+            if validation is not None:
+                inputs = self.network.of_samples(samples := validation.calibration_samples())
+                if self.config.quantize == "int8":
+                    plain, file = file, Path(folder, f"int8{suffix}")
+                    with quiet():
+                        with write_errors(file):
+                            self.format.save_int8(self.network, plain, file, samples)
+                        graphs.append(self.format.load(file, self.network))
+                    report["difference"] = max_error(self.network, graphs[1], inputs)
+                    report["float_bytes"] = plain.stat().st_size
+                    report["calibration_samples"] = len(samples)
+                report |= validation.compare(self.config, graphs[-1])
+                times = median_milliseconds(graphs, [tensor[:1] for tensor in inputs])
+                report |= zip(("milliseconds", "float_milliseconds"), reversed(times), strict=False)
+            write_atomically(target, file.read_bytes())
         return target, report
 
-    def _write_float(self, path: Path) -> tuple[Graph, JsonObject]:
-        """Write the network in float32 and compare outputs and, with data, the scores."""
-        with write_errors(path):
-            self.format.save(self.network, path)
-        graph = self.format.load(path, self.network)
+    def _difference(self, graph: Graph) -> float:
+        """Return how much the graph in float32 differs from the network, if it may."""
         error = max_error(self.network, graph)
         if not error <= self.config.tolerance:
             raise ConfigError(
                 f"the graph differs from the network by {error:.2g}, more than "
                 f"tolerance={self.config.tolerance:g}; nothing was written"
             )
-        report: JsonObject = {"difference": error, "validated": self.validation is not None}
-        if self.validation is not None:
-            report |= self.validation.compare(self.config, self.validation.score(), graph)
-            (report["milliseconds"],) = median_milliseconds(
-                [graph], self.network.of_samples(self.validation.calibration_samples()[:1])
-            )
-        return graph, report
-
-    def _write_int8(
-        self, path: Path, plain: Path, float_graph: Graph, report: JsonObject
-    ) -> JsonObject:
-        """Write the network in int8, and compare the scores."""
-        validation = self.validation
-        assert validation is not None  # quantize=int8 always reads data
-        before = float(str(report[f"float_{validation.score_name}"]))
-        samples = validation.calibration_samples()
-        with write_errors(path):
-            self.format.save_int8(self.network, plain, path, samples)
-        graph = self.format.load(path, self.network)
-        scores = validation.compare(self.config, before, graph)
-        inputs = self.network.of_samples(samples)
-        one = [tensor[:1] for tensor in inputs]
-        float_ms, int8_ms = median_milliseconds([float_graph, graph], one)
-        return scores | {
-            "difference": max_error(self.network, graph, inputs),
-            "float_bytes": plain.stat().st_size,
-            "float_milliseconds": float_ms,
-            "milliseconds": int8_ms,
-            "calibration_samples": len(samples),
-        }
+        return error

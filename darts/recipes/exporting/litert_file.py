@@ -13,16 +13,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from darts.recipes.exporting.network import ExportableNetwork, Graph, one_by_one, quiet
+from darts.recipes.exporting.network import ExportableNetwork, Graph, one_by_one
 
 
 def save(network: ExportableNetwork, path: Path) -> None:
     """Write the network in float32, for one sample per pass."""
-    with quiet():
-        import litert_torch
+    import litert_torch
 
-        module = network.trace_sample().module()
-        litert_torch.convert(module, tuple(network.examples(1))).export(str(path))
+    module = network.trace_sample().module()
+    litert_torch.convert(module, tuple(network.examples(1))).export(str(path))
 
 
 def save_int8(network: ExportableNetwork, plain: Path, path: Path, samples: Tensor) -> None:
@@ -30,26 +29,25 @@ def save_int8(network: ExportableNetwork, plain: Path, path: Path, samples: Tens
 
     The input and the output of the file stay float32.
     """
-    with quiet():
-        from ai_edge_litert.interpreter import Interpreter
-        from ai_edge_quantizer import quantizer, recipe
-        from ai_edge_quantizer.qtyping import TFLOperationName
+    from ai_edge_litert.interpreter import Interpreter
+    from ai_edge_quantizer import quantizer, recipe
+    from ai_edge_quantizer.qtyping import TFLOperationName
 
-        ((signature, names),) = Interpreter(str(plain)).get_signature_list().items()
-        (name,) = names["inputs"]
-        tool = quantizer.Quantizer(str(plain), recipe.static_wi8_ai8())
-        for scope, operation in [
-            (".*", TFLOperationName.INPUT),
-            (".*", TFLOperationName.OUTPUT),
-            *((scope, TFLOperationName.ALL_SUPPORTED) for scope in _inner_scopes(plain)),
-        ]:
-            tool.update_quantization_recipe(
-                regex=scope, operation_name=operation, algorithm_key="no_quantize"
-            )
-        ranges = tool.calibrate(
-            {signature: [{name: sample.numpy()} for sample in torch.split(samples, 1)]}
+    ((signature, names),) = Interpreter(str(plain)).get_signature_list().items()
+    (name,) = names["inputs"]
+    tool = quantizer.Quantizer(str(plain), recipe.static_wi8_ai8())
+    for scope, operation in [
+        (".*", TFLOperationName.INPUT),
+        (".*", TFLOperationName.OUTPUT),
+        *((scope, TFLOperationName.ALL_SUPPORTED) for scope in _inner_scopes(plain)),
+    ]:
+        tool.update_quantization_recipe(
+            regex=scope, operation_name=operation, algorithm_key="no_quantize"
         )
-        tool.quantize(ranges).export_model(str(path))
+    ranges = tool.calibrate(
+        {signature: [{name: sample.numpy()} for sample in torch.split(samples, 1)]}
+    )
+    tool.quantize(ranges).export_model(str(path))
 
 
 def _inner_scopes(path: Path) -> list[str]:
@@ -70,11 +68,10 @@ def _inner_scopes(path: Path) -> list[str]:
 
 def load(path: Path, network: ExportableNetwork) -> Graph:
     """Return a function that runs a file in the LiteRT interpreter, on one thread."""
-    with quiet():
-        from ai_edge_litert.interpreter import Interpreter
+    from ai_edge_litert.interpreter import Interpreter
 
-        interpreter = Interpreter(str(path), num_threads=1)
-        interpreter.allocate_tensors()
+    interpreter = Interpreter(str(path), num_threads=1)
+    interpreter.allocate_tensors()
     (source,), (target,) = interpreter.get_input_details(), interpreter.get_output_details()
 
     def run(sample: Tensor) -> Tensor:

@@ -7,14 +7,15 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from darts.recipes.exporting.network import ExportableNetwork, Graph, quiet
+from darts.recipes.exporting.network import ExportableNetwork, Graph
 
 if TYPE_CHECKING:
     from onnx import GraphProto
@@ -26,22 +27,21 @@ LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")  # operations with weights
 
 def save(network: ExportableNetwork, path: Path) -> None:
     """Write the network in float32, with dynamic axes."""
-    with quiet():
-        onnx_program = torch.onnx.export(
-            network.trace(),
-            input_names=[spec.name for spec in network.inputs],
-            output_names=network.outputs,
-            opset_version=OPSET,
-            dynamo=True,
-            verbose=False,
-        )
-        assert onnx_program is not None  # without a file name, PyTorch returns the program
-        # The exporter notes the lines of code of each node, with paths of this machine.
-        for node in onnx_program.model.graph.all_nodes():
-            node.metadata_props.clear()
-            for output in node.outputs:
-                output.metadata_props.clear()
-        onnx_program.save(path, external_data=False)
+    onnx_program = torch.onnx.export(
+        network.trace(),
+        input_names=[spec.name for spec in network.inputs],
+        output_names=network.outputs,
+        opset_version=OPSET,
+        dynamo=True,
+        verbose=False,
+    )
+    assert onnx_program is not None  # without a file name, PyTorch returns the program
+    # The exporter notes the lines of code of each node, with paths of this machine.
+    for node in onnx_program.model.graph.all_nodes():
+        node.metadata_props.clear()
+        for output in node.outputs:
+            output.metadata_props.clear()
+    onnx_program.save(path, external_data=False)
 
 
 def save_int8(network: ExportableNetwork, plain: Path, path: Path, samples: Tensor) -> None:
@@ -57,30 +57,23 @@ def save_int8(network: ExportableNetwork, plain: Path, path: Path, samples: Tens
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     names = [spec.name for spec in network.inputs]
-
-    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]  # has no types
-        def __init__(self) -> None:
-            self._batches: Iterator[Tensor] = iter(torch.split(samples, CALIBRATION_BATCH))
-
-        def get_next(self) -> dict[str, object] | None:
-            batch = next(self._batches, None)
-            if batch is None:
-                return None
-            return {n: t.numpy() for n, t in zip(names, network.of_samples(batch), strict=True)}
-
+    feeds = (
+        {name: own.numpy() for name, own in zip(names, network.of_samples(batch), strict=True)}
+        for batch in torch.split(samples, CALIBRATION_BATCH)
+    )
+    reader = SimpleNamespace(get_next=lambda: next(feeds, None))  # all that ONNX Runtime calls
     prepared = plain.with_suffix(".prepared.onnx")
-    with quiet():
-        quant_pre_process(plain, prepared, skip_symbolic_shape=True)
-        quantization.quantize_static(
-            prepared,
-            path,
-            Reader(),
-            quant_format=quantization.QuantFormat.QDQ,
-            per_channel=True,
-            activation_type=quantization.QuantType.QInt8,
-            weight_type=quantization.QuantType.QInt8,
-            nodes_to_exclude=_float_nodes(onnx.load(prepared).graph),
-        )
+    quant_pre_process(plain, prepared, skip_symbolic_shape=True)
+    quantization.quantize_static(
+        prepared,
+        path,
+        reader,
+        quant_format=quantization.QuantFormat.QDQ,
+        per_channel=True,
+        activation_type=quantization.QuantType.QInt8,
+        weight_type=quantization.QuantType.QInt8,
+        nodes_to_exclude=_float_nodes(onnx.load(prepared).graph),
+    )
 
 
 def _float_nodes(graph: GraphProto) -> list[str]:

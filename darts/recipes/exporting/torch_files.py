@@ -15,19 +15,12 @@ import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
-from darts.recipes.exporting.network import (
-    ExportableNetwork,
-    Graph,
-    one_by_one,
-    quiet,
-    without_layouts,
-)
+from darts.recipes.exporting.network import ExportableNetwork, Graph, one_by_one, without_layouts
 
 
 def save_torch(network: ExportableNetwork, path: Path) -> None:
     """Write the network in float32, with dynamic axes."""
-    with quiet():
-        _save(network.trace(), path)
+    _save(network.trace(), path)
 
 
 def save_torch_int8(network: ExportableNetwork, plain: Path, path: Path, samples: Tensor) -> None:
@@ -36,7 +29,7 @@ def save_torch_int8(network: ExportableNetwork, plain: Path, path: Path, samples
     The program contains the quantization as operations of its own. PyTorch computes them in
     float32, unless it is compiled by TorchInductor.
     """
-    with quiet(), torch.no_grad():
+    with torch.no_grad():
         from torchao.quantization.pt2e.quantizer.x86_inductor_quantizer import (
             X86InductorQuantizer,
             get_default_x86_inductor_quantization_config,
@@ -72,8 +65,7 @@ def _save(program: ExportedProgram, path: Path) -> None:
 
 def load_torch(path: Path, network: ExportableNetwork) -> Graph:
     """Return a function that runs a file in PyTorch."""
-    with quiet():
-        module = torch.export.load(path).module()
+    module = torch.export.load(path).module()
 
     def run(tensors: Sequence[Tensor]) -> list[Tensor]:
         with torch.no_grad():
@@ -84,15 +76,14 @@ def load_torch(path: Path, network: ExportableNetwork) -> Graph:
 
 def save_executorch(network: ExportableNetwork, path: Path) -> None:
     """Write the network in float32, for one sample per pass."""
-    with quiet():
-        _lower(network.trace_sample(), path)
+    _lower(network.trace_sample(), path)
 
 
 def save_executorch_int8(
     network: ExportableNetwork, plain: Path, path: Path, samples: Tensor
 ) -> None:
     """Write the network with weights in int8 per channel and activations in int8 per tensor."""
-    with quiet(), torch.no_grad():
+    with torch.no_grad():
         from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
             XNNPACKQuantizer,
             get_symmetric_quantization_config,
@@ -116,14 +107,13 @@ def _lower(program: ExportedProgram, path: Path) -> None:
 
 def load_executorch(path: Path, network: ExportableNetwork) -> Graph:
     """Return a function that runs a file in the Python runtime of ExecuTorch, on one thread."""
-    with quiet():
-        from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpool
-        from executorch.runtime import Runtime
+    from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpool
+    from executorch.runtime import Runtime
 
-        _unsafe_reset_threadpool(1)
-        # The program must outlive its method.
-        program = Runtime.get().load_program(path)
-        method = program.load_method("forward")
+    _unsafe_reset_threadpool(1)
+    # The program must outlive its method.
+    program = Runtime.get().load_program(path)
+    method = program.load_method("forward")
     assert method is not None  # the exporter gives every program this method
 
     def run(sample: Tensor) -> Tensor:

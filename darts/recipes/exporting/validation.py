@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -83,11 +83,6 @@ class Validation:
             loader = data.evaluation_loader(data.source.train, rest if len(rest) else order)
         return cls(network, trained, data, split, loader, calibration)
 
-    @property
-    def score_name(self) -> str:
-        """Name of the score in the summary."""
-        return f"{self.split}_{self.trained.config.metric}"
-
     def calibration_samples(self) -> Tensor:
         """Return the samples that calibrate, without augmentation, ``(n, ...)`` float32."""
         loader = self.data.evaluation_loader(self.data.source.train, self.calibration)
@@ -110,9 +105,10 @@ class Validation:
             )
         return scores[self.trained.config.metric]
 
-    def compare(self, config: ExportConfig, before: float, graph: Graph) -> JsonObject:
+    def compare(self, config: ExportConfig, graph: Graph) -> JsonObject:
         """Return the scores of the network and of a file, which may drop by ``max_drop``."""
-        name, metric, after = self.score_name, self.trained.config.metric, self.score(graph)
+        metric, before, after = self.trained.config.metric, self.score(), self.score(graph)
+        name = f"{self.split}_{metric}"
         higher = self.data.objective().metrics[metric].higher_is_better
         drop = score_drop(metric, before, after, higher_is_better=higher)
         if not drop <= config.max_drop:
@@ -141,11 +137,7 @@ def median_milliseconds(graphs: Sequence[Graph], inputs: Sequence[Tensor]) -> li
 
     ``inputs`` is a batch of one sample, as the graphs take it.
     """
-
-    def pass_of(graph: Graph) -> Callable[[Tensor], object]:
-        return lambda _: graph(inputs)
-
     settings = TimingSettings("cpu", 1, 1, "fp32", warmup=10, repeats=100)
     with timing(settings):
-        times = time_passes(list(map(pass_of, graphs)), [inputs[0]] * len(graphs), settings)
+        times = time_passes(graphs, [inputs] * len(graphs), settings)
     return [own.median_ms for own in times]

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 import darts
 from darts.judging.devices import load_model, memory
 from darts.judging.devices.lookup_table import LookupTable, info_file, measure, measure_networks
-from darts.judging.devices.memory import IN_PLACE, Step, peak, trace
+from darts.judging.devices.memory import Step, peak, trace
 from darts.judging.devices.pieces import FIXED, operations_of
 from darts.judging.devices.stopwatch import Timing, TimingSettings, time_passes, timing
 from darts.reading import FileError
@@ -280,7 +280,7 @@ def slow_peak(elements: int, steps: Sequence[Step]) -> int:
         )
         new = sum(size for number, size in step.outputs.items() if reads[number])
         ends = [n for n in step.inputs if not any(i > index for i in reads[n])]
-        if step.name in IN_PLACE and any(sizes[n] == new for n in ends):
+        if step.overwrites and any(sizes[n] == new for n in ends):
             total -= new
         largest = max(largest, total)
     return largest
@@ -296,7 +296,7 @@ def test_the_peak_of_random_schedules_equals_the_obvious_one(seed: int) -> None:
         outputs = {number: draw.choice([1, 2, 4, 8])}
         if draw.random() < 0.2:
             outputs[100 + number] = draw.choice([1, 16])  # never read
-        steps.append(Step(draw.choice(["relu", "add", "convolution", "cat"]), inputs, outputs))
+        steps.append(Step("operation", inputs, outputs, draw.choice([True, False])))
     steps.append(Step("output", (length - 1,), {}))
     elements = draw.choice([1, 2, 4, 8])
     assert peak(elements, steps) == slow_peak(elements, steps)
