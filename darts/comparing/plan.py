@@ -174,7 +174,8 @@ def check_comparison(config: CompareConfig) -> None:
     # baselines of an experiment without removing their settings.
     searches = [RANDOM_SEARCH, *methods]
     for name in config.settings:
-        one_of("settings", name, searches)
+        if name not in searches:
+            raise ConfigError(f"settings.{name} is unknown; choose from {', '.join(searches)}")
     plan = ComparisonPlan(config, Path())
     for name in plan.names:
         if name not in RANDOM_BASELINES:

@@ -15,26 +15,18 @@ from darts.recipes.rules import DataFacts, Values, max_epochs, recipe
 from darts.spaces.module.targets import is_passed
 
 
-def retrain_command(directory: Path, overrides: Sequence[str]) -> str:
-    """Return the command that trains the genotype of a search with ``retrain_overrides``.
+def retrain_command(
+    directory: Path, overrides: Sequence[str], config: SearchConfig, facts: DataFacts | None = None
+) -> str:
+    """Return the command that trains the genotype of a search on the same data.
 
-    For a model that was passed in Python, which a command line cannot know, the result is a call in
-    Python.
+    On the user's own data, the hyperparameters follow from the data, and the network has the size
+    of the supernet. On a published data set, hyperparameters and size are the defaults. For a model
+    that was passed in Python, which a command line cannot know, the result is a call in Python.
+    Directory, overrides and configuration belong to the search.
     """
     if is_passed():
         return "darts.retrain(run)"
-    return shlex.join(["darts", "retrain", f"genotype={directory}", *overrides])
-
-
-def retrain_overrides(
-    overrides: Sequence[str], config: SearchConfig, facts: DataFacts | None = None
-) -> list[str]:
-    """Return the overrides with which a search recommends to train its genotype.
-
-    They select the same data. On the user's own data, the hyperparameters follow from the data, and
-    the network has the size of the supernet. On a published data set, hyperparameters and size are
-    the defaults. Overrides and configuration belong to the search.
-    """
     arguments = repeated_overrides(
         overrides,
         space=config.space.name,
@@ -49,7 +41,8 @@ def retrain_overrides(
     has_experiment = any(override.startswith("experiment/search=") for override in overrides)
     if facts is not None and not has_experiment and sources()[config.dataset.name].own:
         arguments += adapted_values(arguments, config, facts)
-    return arguments
+    words = [f"genotype={directory}", *arguments]
+    return " ".join(["darts retrain", *(shlex.quote(word) for word in words)])
 
 
 def evaluate_command(directory: Path, config: RetrainConfig) -> str:

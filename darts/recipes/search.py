@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import json
 import math
-import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 
 from torch import Tensor
@@ -25,7 +24,7 @@ from darts.plotting.run_figures import log_alphas
 from darts.reading import JsonObject
 from darts.recipes.checks import check_search, has_costs
 from darts.recipes.inspection import Inspection
-from darts.recipes.retrain_command import retrain_command, retrain_overrides
+from darts.recipes.retrain_command import retrain_command
 from darts.recipes.rules import DataFacts
 from darts.recipes.search_callbacks import NETWORK, AlphaRate, Graphs, SearchCallback
 from darts.recipes.states import SearchState
@@ -70,15 +69,14 @@ def search(config: SearchConfig, invocation: Invocation, ranks: Ranks) -> JsonOb
                 callback.start()
             loop.fit()
             genotype = recipe.derive_genotype()
-        facts = DataFacts.read(config, recipe.data)
-        recommended = retrain_overrides(invocation.overrides, config, facts)
-        summary = recipe.finish(genotype, recommended)
+        summary = recipe.finish(genotype)
     limited = [key for key in summary if key.startswith(NETWORK)]
     keys = (f"valid_{config.metric}", *PRINTED_KEYS, *limited, "parameters", "macs")
     print_summary("search", {key: summary[key] for key in keys if key in summary})
     for callback in recipe.callbacks:
         callback.print_results()
-    command = retrain_command(run.path, recommended)
+    facts = DataFacts.read(config, recipe.data)
+    command = retrain_command(run.path, invocation.overrides, config, facts)
     print_lines("", str(genotype), "", "Train it from scratch:", f"  {command}")
     return summary
 
@@ -264,8 +262,8 @@ class Search(Recipe):
         self.run.write("genotype.json", genotype.to_json())
         return genotype
 
-    def finish(self, genotype: AnyGenotype, recommended: Sequence[str]) -> JsonObject:
-        """Write a figure and the summary of the run; ``recommended`` are for a retraining."""
+    def finish(self, genotype: AnyGenotype) -> JsonObject:
+        """Write a figure and the summary of the run."""
         run, state, config = self.run, self.state, self.config
         if self.ranks.main and config.tracking.figures:
             with optional(drawing := run.path / "genotype.svg"):
@@ -286,7 +284,6 @@ class Search(Recipe):
             "arch_lr": self.searcher.arch_lr if config.bilevel.updates_alphas else 0.0,
             "genotype": str(genotype),
             "genotype_epoch": config.epochs if stopped is None else stopped + 1,
-            "retrain_overrides": shlex.join(recommended),
             "worthless": "; ".join(flaws) or None,
             "undecided": undecided,
             **genotype_counts(genotype),

@@ -15,6 +15,8 @@ from darts.judging.one_shot import OneShotScorer
 from darts.reading import read_text
 from darts.recipes.cost_callbacks import FOLDER
 from darts.recipes.model import CompleteRun
+from darts.recipes.retrain_command import retrain_command
+from darts.recipes.rules import DataFacts
 from darts.spaces import AnyGenotype, parse_genotype
 from darts.spaces.module.targets import passed
 from darts.tasks.sample_objective import Loss, passed_loss
@@ -63,9 +65,15 @@ class SearchRun(CompleteRun):
 
         They are the overrides in the retraining command that the search prints. They select the
         data set of the search; for data of your own, they also set the values that follow from the
-        data.
+        data. This method reads the data to compute them.
         """
-        return shlex.split(self.summary["retrain_overrides"])
+        config = self.config
+        recorded = ResumedRun.load("search", str(self.directory)).recorded_overrides
+        data = make_data_module(config, Ranks())
+        data.search_loaders()
+        facts = DataFacts.read(config, data)
+        words = shlex.split(retrain_command(self.directory, recorded, config, facts))
+        return [word for word in words[3:] if not word.startswith("genotype=")]
 
     def network(self, *, weights: str = "new", **sizes: int) -> nn.Module:
         """Return the network of the genotype for the data of the search, untrained by default.

@@ -5,9 +5,11 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable
 
-from darts.config.overrides import is_plain_override
+from darts.config.fields import flatten
+from darts.config.overrides import is_plain_override, repeated_overrides
 from darts.reporting.record import RunRecord
 from darts.reporting.tables import label
+from darts.spaces import SPACES
 from darts.tracking import format_value
 
 
@@ -40,10 +42,8 @@ def next_command(record: RunRecord) -> str:
     if record.summary.get("worthless"):
         return ""
     if record.command == "search":
-        if (overrides := record.summary.get("retrain_overrides")) is None:
-            return ""  # a run of an earlier version
-        words = [f"genotype={record.directory}", *_plain(shlex.split(str(overrides)))]
-        return shlex.join(["darts", "retrain", *words])
+        words = [f"genotype={directory}", *map(shlex.quote, _retrain_overrides(record))]
+        return f"darts retrain {' '.join(words)}"
     if record.command in ("retrain", "find"):
         return f"darts evaluate checkpoint={directory}"
     return ""
@@ -63,3 +63,20 @@ def _plain(overrides: Iterable[str]) -> list[str]:
     A reader will copy the commands of a page, and the files may be untrusted.
     """
     return [override for override in overrides if is_plain_override(override.removeprefix("++"))]
+
+
+def _retrain_overrides(record: RunRecord) -> list[str]:
+    """Return the overrides of a search that its retraining must also have."""
+    config = dict(flatten(record.config))
+    names = (str(config.get(f"{group}.name", "")) for group in ("space", "task", "dataset"))
+    space, task, dataset = names
+    if space not in SPACES:
+        return []
+    repeated = repeated_overrides(
+        record.overrides or (),
+        space=space,
+        space_keys=SPACES[space].retrain_keys,
+        task=task,
+        dataset=dataset,
+    )
+    return _plain(repeated)

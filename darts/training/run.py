@@ -207,7 +207,7 @@ class TrainingRun:
         if self.ranks.main:
             self.files.write(name, text)
 
-    def save(self, global_step: int, state: StateDict, begin: EpochBegin | None) -> None:
+    def save(self, global_step: int, state: StateDict, begin: EpochBegin | None = None) -> None:
         """Write the checkpoint: training state, configuration, random states and costs.
 
         ``begin`` is the state at the beginning of an epoch that is not complete.

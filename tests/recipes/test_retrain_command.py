@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from darts.config import compose
-from darts.recipes.retrain_command import retrain_command, retrain_overrides
+from darts.recipes.retrain_command import retrain_command
 from darts.recipes.rules import (
     DataFacts,
     batch_size,
@@ -25,7 +25,7 @@ SMALL = DataFacts("images", 115, 4, (3, 32, 32), 0.2)
 def printed(facts: DataFacts | None, *overrides: str) -> dict[str, str]:
     """Return the overrides of the printed command by key."""
     config = compose("search", list(overrides))
-    words = retrain_command(DIRECTORY, retrain_overrides(overrides, config, facts)).split()
+    words = retrain_command(DIRECTORY, overrides, config, facts).split()
     assert words[:2] == ["darts", "retrain"]
     return dict(word.split("=", 1) for word in words[2:])
 

@@ -104,17 +104,23 @@ def test_a_race_says_what_pretrained_weights_were_worth() -> None:
     assert "<p>The weights alone had 70 %.</p>" in render_page([record("find", summary=summary)])
 
 
-def test_the_next_command_of_a_search_is_the_recommended_retraining() -> None:
-    recommended = "space=mlp 'dataset.root=a b.csv' seed=3"
-    run = record("search", summary={**SEARCH, "retrain_overrides": recommended})
-    assert next_command(run) == f"darts retrain 'genotype=runs/my run' {recommended}"
-    assert next_command(record("search", summary=SEARCH)) == ""  # of an earlier version
+def test_the_next_command_of_a_search_retrains_on_the_same_data() -> None:
+    overrides = ["dataset=csv", "dataset.root=a b.csv", "space=mlp", "space.cells=2", "epochs=3"]
+    run = record("search", summary=SEARCH, overrides=overrides)
+    start = "darts retrain genotype='runs/my run' space=mlp "
+    assert next_command(run) == start + "dataset=csv 'dataset.root=a b.csv'"
+    overrides = ["experiment/search=nas201_cpu", "hydra.run.dir=x", "seed=3", "dataset.root=${x}"]
+    run = record("search", summary=SEARCH, overrides=overrides)
+    assert next_command(run) == start + "experiment=nas201_cpu seed=3"
 
 
-def test_a_summary_cannot_put_other_words_into_the_next_command() -> None:
-    words = "$(reboot) ; hydra.run.dir=x dataset.root=${oc.env:HOME} space=mlp"
-    run = record("search", summary={**SEARCH, "retrain_overrides": words})
-    assert next_command(run) == "darts retrain 'genotype=runs/my run' space=mlp"
+def test_a_configuration_cannot_put_other_words_into_the_next_command() -> None:
+    config = {"space": {"name": "$(reboot)"}, "dataset": {"name": "${oc.env:HOME}"}, "task": 3}
+    run = record("search", summary=SEARCH, overrides=[], config=config)
+    assert next_command(run) == "darts retrain genotype='runs/my run'"
+    config["space"] = {"name": "mlp"}
+    run = record("search", summary=SEARCH, overrides=[], config=config)
+    assert next_command(run) == "darts retrain genotype='runs/my run' task= space=mlp"
 
 
 WIDTHS = ["relu_8", "relu_16", "tanh_8"]
