@@ -21,7 +21,7 @@ from darts.reading import FileError, open_regular
 TEXT_LIMIT = 2 * 2**30
 # Characters of a line.
 LINE_LIMIT = 2**24
-# Largest vocabulary of a training split in words or tokens. Each takes about 200 bytes.
+# Largest number of different words or tokens in a training split. A word takes about 200 bytes.
 DISTINCT_LIMIT = 2**22
 
 

@@ -74,16 +74,16 @@ class Worker:
         return True
 
     def _requeue_stale(self, trials: Sequence[FrozenTrial]) -> None:
-        """Requeue those of all trials that are stale at two looks in a row.
+        """Put trials that are stale in two checks in a row back into the queue.
 
-        Between the looks, a worker whose machine was asleep sends a heartbeat. So does one whose
+        Between the checks, a worker whose machine was asleep sends a heartbeat. So does one whose
         database had its clock set forward.
         """
         if time.monotonic() < self._next_look:
             return
         self._next_look = time.monotonic() + self.plan.config.heartbeat
         before, self._stale = self._stale, stale_trials(self.study)
-        # `trials` are older than the second look, so no trial counts that was requeued in between.
+        # `trials` were read before the second check, so one requeued in between does not count.
         for trial in trials:
             if trial._trial_id in before & self._stale:
                 requeue_lost(self.study, trial, self.plan.config.retries)

@@ -252,7 +252,7 @@ class Search(Recipe):
         with self.run.phase("discretization"):
             if state.stopped_epoch is not None:
                 early = "stopped early: " if len(state.genotypes) < config.epochs else ""
-                loop.console.info(f"{early}the genotype is that of epoch {state.stopped_epoch + 1}")
+                loop.console.info(f"{early}the genotype is from epoch {state.stopped_epoch + 1}")
                 genotype = config.space.genotype.parse(state.genotypes[state.stopped_epoch])
             else:
                 adapter = SupernetAdapter(self.searcher, self.loaders, loop, state.discretization)

@@ -158,7 +158,7 @@ def test_the_action_decides_whether_the_search_ends_and_with_which_genotype(
     assert done.result["collapse_healthy_epoch"] == 2
     text = (folder / "genotype.json").read_text(encoding="utf-8")
     assert text == done.checkpoint["genotypes"][chosen - 1]
-    assert ("the genotype is that of epoch" in done.out) == (action != "warn")
+    assert ("the genotype is from epoch" in done.out) == (action != "warn")
 
 
 def test_a_rollback_without_a_healthy_epoch_continues_the_search(
