@@ -18,7 +18,7 @@ from darts.data import InputSpec
 from darts.data.words import PADDING
 from darts.judging.edge_importance import without_edges
 from darts.recipes.exporting.formats import FORMATS
-from darts.recipes.exporting.network import ExportableNetwork, max_error
+from darts.recipes.exporting.network import ExportableNetwork, max_error, quiet
 from darts.spaces.rank_dropout import set_batch_share
 from darts.spaces.transformer import Genotype, ModelConfig, Network, Transformer
 from darts.spaces.transformer.frame import Frame, PositionalEncoding
@@ -339,6 +339,7 @@ def test_exported_graphs_equal_the_network(name: str, task: str, tmp_path: Path)
     axes = {1: "batch"} if task == "language" else {0: "length", 1: "batch"}
     network = ExportableNetwork(net.float().eval(), [InputSpec("tokens", (5, 2), axes, WORDS)])
     file = tmp_path / f"network{FORMATS[name].suffix}"
-    FORMATS[name].save(network.eval(), file)
+    with quiet():
+        FORMATS[name].save(network.eval(), file)
     assert max_error(network, FORMATS[name].load(file, network)) < 1e-4
     assert network.outputs == (["logits", "next_hidden"] if task == "language" else ["logits"])
