@@ -92,9 +92,10 @@ def _connect(file: Path) -> sqlite3.Connection:
 
 @contextlib.contextmanager
 def storage_errors(url: str) -> Iterator[None]:
-    """Raise WriteError with a one-line message for an error of SQLite that the disk causes.
+    """Raise WriteError with a one-line message for an error that the study did not cause.
 
-    The disk may be full, fail or be read-only, or the file may stay locked.
+    The disk may be full, fail or be read-only, the SQLite file may stay locked, or the database
+    server may have ended.
     """
     try:
         yield
@@ -107,9 +108,13 @@ def storage_errors(url: str) -> Iterator[None]:
 
 
 def machine_failure(error: BaseException) -> tuple[str, int] | None:
-    """Return message and ``errno`` of a failure of the machine in a database error, or None."""
+    """Return message and ``errno`` of a failure of disk or server in a database error, or None."""
+    from sqlalchemy.exc import OperationalError
+
     cause: BaseException | None = error
     while cause is not None:
+        if isinstance(cause, OperationalError) and not isinstance(cause.orig, sqlite3.Error):
+            return one_line(cause.orig or cause), errno.EIO
         if isinstance(cause, sqlite3.Error):
             text = str(cause).lower()
             for message, number in _MACHINE_FAILURES.items():

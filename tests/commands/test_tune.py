@@ -6,12 +6,14 @@ import json
 import os
 import signal
 import statistics
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import command_calls as commands
 import optuna
 import pytest
+from database_server import database_server
 from optuna.trial import TrialState
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import metadata
@@ -252,18 +254,28 @@ def test_a_trial_can_be_a_search(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_machines_share_a_study(tmp_path: Path) -> None:
-    one, other = tmp_path / "one", tmp_path / "other"
-    storage = f"storage=sqlite:///{tmp_path}/shared.db"
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_two_machines_share_a_study(database: str, tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        if database == "sqlite":
+            url = f"sqlite:///{tmp_path}/shared.db"
+        else:
+            url = stack.enter_context(database_server()).url
+        check_a_shared_study(url, tmp_path)
+
+
+def check_a_shared_study(url: str, folder: Path) -> None:
+    one, other = folder / "one", folder / "other"
     # The first command must not finish all trials while the second one starts.
     longer = [word.replace("epochs=1", "epochs=60") for word in STUDY]
-    overrides = [*longer, *BARE, IN_PROCESS, storage, "budget.trials=8", "window=2"]
+    shared = (f"storage='{url}'", "budget.trials=8", "window=2")
+    overrides = [*longer, *BARE, IN_PROCESS, *shared]
     process = commands.start("tune", *overrides, f"hydra.run.dir={one}")
     wait_until(lambda: list(one.glob("trials/*/summary.json")), process)
     done = commands.call("tune", [*overrides, f"hydra.run.dir={other}"], other)
     _, err = process.communicate(timeout=240)
     assert (process.returncode, err) == (0, "")
-    study = optuna.load_study(study_name="tune", storage=f"sqlite:///{tmp_path}/shared.db")
+    study = optuna.load_study(study_name="tune", storage=url)
     trials = [trial for trial in study.trials if trial.params]  # others have not begun
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 8
     folders = [p.parent.name for run in (one, other) for p in run.glob("trials/*/summary.json")]
@@ -273,6 +285,24 @@ def test_two_machines_share_a_study(tmp_path: Path) -> None:
     assert summary["trial"] == done.result["trial"] == study.best_trial.number
     assert summary["valid_accuracy"] == done.result["valid_accuracy"]
     assert len(trial_rows(one)) == len(trial_rows(other)) == 8
+
+
+@pytest.mark.slow
+def test_a_study_survives_the_end_of_its_server(tmp_path: Path) -> None:
+    with database_server() as server:
+        storage = f"storage='{server.url}'"
+        words = (*STUDY, *BARE, "executor=inline", storage, "budget.trials=8")
+        process = commands.start("tune", *words, f"hydra.run.dir={tmp_path}")
+        wait_until(lambda: len(list(tmp_path.glob("trials/*/summary.json"))) >= 2, process)
+        server.stop()
+        _, err = process.communicate(timeout=120)
+        (line,) = err.splitlines()
+        assert (process.returncode, line[:7]) == (1, "error: ")
+        assert "cannot write storage=" in line
+        assert line.endswith(f"continue with: darts tune resume={tmp_path}")
+        server.start()
+        done = commands.call("tune", [f"resume={tmp_path}"], tmp_path)
+        assert done.result["complete"] == 8
 
 
 def test_ctrl_c_saves_the_study_for_resuming(tmp_path: Path) -> None:
