@@ -20,13 +20,15 @@ from pathlib import Path
 from darts.config import ConfigError, launch
 from darts.find_command import check, find
 from darts.key_help import key_help
+from darts.searching.flaws import worthless_result
 from darts.tracking import print_lines
 
 
 def main() -> None:
     """Entry point of ``darts-find``."""
     begin = time.monotonic() - time.process_time()  # imports belong to the budget
-    launch("find", check, partial(find, begin=begin), prepare=with_data)
+    command = partial(find, begin=begin)
+    launch("find", check, command, worthless=worthless_result, prepare=with_data)
 
 
 def with_data(arguments: Sequence[str]) -> list[str]:

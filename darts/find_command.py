@@ -55,6 +55,7 @@ from darts.recipes.trees import TreeScores, boost_trees, can_boost
 from darts.running.executors import check_executor, make_executor
 from darts.running.jobs import is_complete, read_summary
 from darts.running.processes import start_server
+from darts.searching.flaws import at_chance, chance_level
 from darts.tracking import Console, format_duration, print_lines
 from darts.tracking.ledger import sum_costs
 from darts.tracking.metrics import read_metrics, write_table
@@ -204,6 +205,7 @@ def run_race(
             **benchmark_scores(benchmark, conclusion),
             **worth_of_weights(race),
             **predicted,
+            "worthless": chance_result(values, networks[winner.family]),
             "candidates": len(race.standings),
             "seconds": stopwatch.seconds,
             "outlook": outlook(race, conclusion),
@@ -211,6 +213,15 @@ def run_race(
             "seed": config.seed,
         }
     )
+
+
+def chance_result(summary: JsonObject, networks: Networks) -> str | None:
+    """Return why a result is not better than chance, by its test scores if there are some."""
+    split = "test" if any(name.startswith("test_") for name in summary) else "valid"
+    prefix = f"{split}_"
+    scores = {k.removeprefix(prefix): v for k, v in summary.items() if k.startswith(prefix)}
+    chance = chance_level(networks.data, networks.data.objective(), split)
+    return at_chance(scores, chance, split, "a larger budget or more data")
 
 
 def boost(race: Race, networks: Networks) -> TreeScores | None:

@@ -43,7 +43,12 @@ def not_finite(scores: Mapping[str, float], tensors: Mapping[str, Tensor]) -> st
     return None
 
 
-def at_chance(scores: Mapping[str, float], chance: ChanceLevel | None, split: str) -> str | None:
+def at_chance(
+    scores: Mapping[str, float],
+    chance: ChanceLevel | None,
+    split: str,
+    remedy: str = "more epochs, another optimizer.lr or more data",
+) -> str | None:
     """Find a score that a network reaches without its input; ``split`` is the scored one."""
     if chance is None or chance.metric not in scores:
         return None
@@ -52,7 +57,7 @@ def at_chance(scores: Mapping[str, float], chance: ChanceLevel | None, split: st
         return None
     return (
         f"{split}_{chance.metric} {score:.4g} is not better than the chance level "
-        f"{chance.limit:.4g} ({chance.guess}); try more epochs, another optimizer.lr or more data"
+        f"{chance.limit:.4g} ({chance.guess}); try {remedy}"
     )
 
 

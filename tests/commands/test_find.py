@@ -256,6 +256,21 @@ def test_without_test_labels_the_answer_predicts_them(tmp_path: Path, task: str)
     assert "darts evaluate" not in run.out
 
 
+def test_a_result_at_chance_level_is_reported(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for split in ("train", "test"):
+        np.save(tmp_path / f"{split}_x.npy", random.normal(size=(60, 1, 8, 8)))
+        np.save(tmp_path / f"{split}_y.npy", random.permutation(60) % 2)
+    words = ("dataset=challenge", f"dataset.root={tmp_path}", "space=mlp", *PLAN)
+    process = commands.start("find", *words, f"hydra.run.dir={tmp_path / 'run'}")
+    _, err = process.communicate(timeout=120)
+    reason = read_json(tmp_path / "run" / "summary.json")["worthless"]
+    assert reason.startswith("test_accuracy 0.")
+    assert reason.endswith("30 of 60 samples); try a larger budget or more data")
+    line = f"darts find: the result is worthless: {reason}\n"
+    assert (process.returncode, err[-len(line) :]) == (3, line)
+
+
 def test_an_ensemble_averages_the_probabilities_of_its_members(
     wine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
