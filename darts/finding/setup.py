@@ -46,9 +46,8 @@ _ADVICE = {  # for users who set keys of retrainings that darts find sets itself
 def check_config(config: FindConfig) -> None:
     """Check the settings that do not depend on the data."""
     user = user_overrides(config)
-    for key, item in user.items():
-        if key in _ADVICE:
-            raise ConfigError(f"{item}: darts find sets {key} itself; {_ADVICE[key]}")
+    for key in filter(_ADVICE.__contains__, user):
+        raise ConfigError(f"{user[key]}: darts find sets {key} itself; {_ADVICE[key]}")
     for method in config.methods:
         one_of("methods", method, group_options("method"))
     declared = _declared(config)
@@ -87,15 +86,15 @@ def make_networks(config: FindConfig) -> tuple[DataFacts, dict[str, Networks]]:
     """
     declared, user = _declared(config), user_overrides(config)
     kind, dataset = data_kind(declared), declared.dataset
-    sizes = _image_sizes(config, declared)
-    families = with_sizes(_families(config, declared, kind), sizes)
+    families = _families(config, declared, kind)
     first = _networks(config, families[0], {"validation": MAX_SHARE})
     facts = DataFacts.read(first.config, first.data)
+    sizes = _image_sizes(config, declared, facts)
+    families = with_sizes(families, sizes)
     side = max(sizes, default=facts.side)
     # By default, data sets may be downloaded; weights only if the user has said so.
     downloads = "dataset.download" in user and getattr(dataset, "download", False)
-    weights = config.pretrained.weights
-    added = pretrained_families(weights, facts, side, user, downloads=downloads)
+    added = pretrained_families(config.pretrained.weights, facts, side, user, downloads=downloads)
     families = (families[0], *added, *families[1:])
     own: Values = {"validation": facts.validation} if facts.validation > 0 else {}
     if kind == "images" and isinstance(dataset, ImagesConfig):
@@ -111,8 +110,7 @@ def make_networks(config: FindConfig) -> tuple[DataFacts, dict[str, Networks]]:
         baselines = family.genotypes()
         if "space" in user:
             largest = largest_architecture(made)
-            baselines = {n: g for n, g in baselines.items() if g != largest}
-            baselines["largest"] = largest
+            baselines = {n: g for n, g in baselines.items() if g != largest} | {"largest": largest}
         made.baselines = within_limits(made, baselines)
         if made.baselines:
             networks[family.name] = made
@@ -150,16 +148,19 @@ def _families(config: FindConfig, declared: RetrainConfig, kind: str) -> tuple[F
     return (Family(space, space, {}, BASELINES.get(space, {})),)
 
 
-def _image_sizes(config: FindConfig, declared: RetrainConfig) -> tuple[int, ...]:
-    """Return the image sizes to train on, smallest first, for image files of the user.
+def _image_sizes(config: FindConfig, declared: RetrainConfig, facts: DataFacts) -> tuple[int, ...]:
+    """Return the sides of the images to train on, smallest first; () keeps the size of the data.
 
-    There are none for other data, with a latency model, or if the user has chosen a size.
+    Small arrays and those with different sides keep their size. There are no sizes with a latency
+    model, or if the user has chosen one.
     """
-    dataset = declared.dataset
-    chosen = config.limit.device is not None or "dataset.size" in user_overrides(config)
-    if dataset.name != "imagefolder" or chosen:
+    if config.limit.device is not None or "dataset.size" in user_overrides(config):
         return ()
-    side = median_side(Path(dataset.root).expanduser())
+    side: int | None = None
+    if declared.dataset.name == "imagefolder":
+        side = median_side(Path(declared.dataset.root).expanduser())
+    elif facts.kind == "images" and facts.shape[1] == facts.shape[2] > SIZES[0]:
+        side = facts.side
     return () if side is None else image_sizes(side)
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fake_race import BASELINES, DATA, networks_of
 from PIL import Image
@@ -221,8 +222,10 @@ def test_only_the_first_family_trains_on_larger_images() -> None:
     assert with_sizes(FAMILIES["images"], ()) == FAMILIES["images"]
 
 
-def inputs_of_networks(root: Path, *overrides: str) -> dict[str, tuple[int, int, int]]:
-    config = compose("find", ["dataset=imagefolder", f"dataset.root={root}", *overrides])
+def inputs_of_networks(
+    root: Path, *overrides: str, dataset: str = "imagefolder"
+) -> dict[str, tuple[int, int, int]]:
+    config = compose("find", [f"dataset={dataset}", f"dataset.root={root}", *overrides])
     _, networks = make_networks(config)
     result = {}
     for name, own in networks.items():
@@ -238,6 +241,20 @@ def test_networks_train_on_their_sizes_with_fitting_augmentation(tmp_path: Path)
     assert seen["fast_32"] == seen["darts"] == (32, 32, 2)
     assert seen["fast_32_64px"] == (64, 64, 4)
     assert set(inputs_of_networks(root, "dataset.size=16").values()) == {(16, 16, 1)}
+
+
+@pytest.mark.parametrize(
+    ("sides", "smallest", "largest"),
+    [((48, 48), (32, 32), (48, 48)), ((48, 40), (48, 40), (48, 40)), ((9, 9), (9, 9), (9, 9))],
+)
+def test_large_square_arrays_are_also_resized(
+    sides: tuple[int, int], smallest: tuple[int, int], largest: tuple[int, int], tmp_path: Path
+) -> None:
+    np.save(tmp_path / "train_x.npy", np.random.default_rng(0).normal(size=(40, 1, *sides)))
+    np.save(tmp_path / "train_y.npy", np.arange(40) % 2)
+    seen = inputs_of_networks(tmp_path, dataset="challenge")
+    assert seen["fast_32"][:2] == seen["darts"][:2] == smallest
+    assert {size[:2] for size in seen.values()} == {smallest, largest}
 
 
 def test_networks_for_one_size_share_the_pixels(tmp_path: Path) -> None:
