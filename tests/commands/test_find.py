@@ -23,6 +23,7 @@ from slow_cases import slow_except
 
 from darts import find_command, load, predict
 from darts.config import launch
+from darts.find import main
 from darts.finding import results, setup
 from darts.finding.decisions import FILE
 from darts.reading import read_json
@@ -256,19 +257,21 @@ def test_without_test_labels_the_answer_predicts_them(tmp_path: Path, task: str)
     assert "darts evaluate" not in run.out
 
 
-def test_a_result_at_chance_level_is_reported(tmp_path: Path) -> None:
+def test_a_result_at_chance_level_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     random = np.random.default_rng(0)
     for split in ("train", "test"):
         np.save(tmp_path / f"{split}_x.npy", random.normal(size=(60, 1, 8, 8)))
         np.save(tmp_path / f"{split}_y.npy", random.permutation(60) % 2)
-    words = ("dataset=challenge", f"dataset.root={tmp_path}", "space=mlp", *PLAN)
-    process = commands.start("find", *words, f"hydra.run.dir={tmp_path / 'run'}")
-    _, err = process.communicate(timeout=120)
+    words = ["dataset=challenge", f"dataset.root={tmp_path}", "space=mlp", *PLAN]
+    monkeypatch.setattr("sys.argv", ["darts find", *words, f"hydra.run.dir={tmp_path / 'run'}"])
+    with pytest.raises(SystemExit, match="3"):
+        main()
     reason = read_json(tmp_path / "run" / "summary.json")["worthless"]
     assert reason.startswith("test_accuracy 0.")
     assert reason.endswith("30 of 60 samples); try a larger budget or more data")
-    line = f"darts find: the result is worthless: {reason}\n"
-    assert (process.returncode, err[-len(line) :]) == (3, line)
+    assert capsys.readouterr().err == f"darts find: the result is worthless: {reason}\n"
 
 
 def test_an_ensemble_averages_the_probabilities_of_its_members(
