@@ -46,7 +46,11 @@ def main() -> None:
         fail("darts", f"{hint}darts --help lists the commands")
     respond(command, words)
     sys.argv = [f"darts.{command}", *words]
-    importlib.import_module(f"darts.{command}").main()
+    try:
+        module = importlib.import_module(f"darts.{command}")
+    except KeyboardInterrupt:  # the import of PyTorch takes seconds
+        fail(f"darts {command}", "aborted by Ctrl-C", code=130)
+    module.main()
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from darts.config import ConfigError, FindConfig, Invocation, RetrainConfig, com
 from darts.config.overrides import hydra_overrides
 from darts.config.python_call import (
     Data,
+    checks_names,
     data_settings,
     given_overrides,
     interrupts_as_keyboard_interrupt,
@@ -80,6 +81,7 @@ class FindRun(CompleteRun):
         return pandas.DataFrame(leaderboard(read_run(self.directory)))
 
 
+@checks_names
 def search(
     model: nn.Module | None = None,
     *,
@@ -136,6 +138,7 @@ def search(
     return SearchRun(directory, model, loss)
 
 
+@checks_names
 def retrain(
     genotype: AnyGenotype | SearchRun | str | Path | None = None,
     data: Data | None = None,
@@ -197,6 +200,7 @@ def retrain(
     return RetrainRun(_run("retrain", merge_overrides(arguments), out, model, loss), model)
 
 
+@checks_names
 def find(
     data: Data | None = None,
     minutes: float | None = None,
@@ -261,6 +265,7 @@ def find(
     return FindRun(directory)
 
 
+@checks_names
 def create_model(
     genotype: str | AnyGenotype,
     *,

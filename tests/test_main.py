@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import subprocess
@@ -38,6 +39,17 @@ def test_every_command_is_listed_with_its_purpose(
         assert call(monkeypatch, arguments) == 0
         out = capsys.readouterr().out
         assert all(f"  {name} " in out and purpose(name) in out for name in COMMANDS)
+
+
+def test_ctrl_c_during_the_imports_ends_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def import_module(name: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(importlib, "import_module", import_module)
+    assert call(monkeypatch, ["find", "dataset=digits"]) == 130
+    assert capsys.readouterr().err == "darts find: aborted by Ctrl-C\n"
 
 
 def test_the_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
 import itertools
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import wraps
+from inspect import signature
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 import torch
 from torch import nn
@@ -26,8 +29,29 @@ from darts.spaces.module.targets import target_of
 from darts.tasks import TASKS
 from darts.tasks.sample_objective import Loss
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 # A name, a path, or samples, see `darts.search`.
 Data: TypeAlias = "str | Path | Samples | tuple[Any, Any] | Mapping[str, Any]"
+
+
+def checks_names(function: Callable[P, R]) -> Callable[P, R]:
+    """Raise ConfigError for keyword arguments that are nearly an argument of the function.
+
+    Other unknown ones are keys of the configuration.
+    """
+    names = [n for n, own in signature(function).parameters.items() if own.kind != own.VAR_KEYWORD]
+
+    @wraps(function)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+        for name in kwargs:
+            for near in difflib.get_close_matches(name, names, n=1, cutoff=0.85):
+                if near != name:
+                    raise ConfigError(f"no such argument {name!r} (did you mean {near!r}?)")
+        return function(*args, **kwargs)
+
+    return checked
 
 
 def without_defaults(**settings: object) -> dict[str, object]:

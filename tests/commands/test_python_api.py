@@ -162,6 +162,8 @@ def test_find_returns_a_model(images: tuple[Tensor, Tensor], cwd: Path) -> None:
         (lambda: darts.search(epochs=1), 'data is missing: .* such as data="digits"'),
         (lambda: darts.find(minutes=1), "data is missing"),
         (lambda: darts.search(data="digit"), "did you mean 'digits'"),
+        (lambda: darts.find("digits", minute=1), "'minute' .did you mean 'minutes'"),
+        (lambda: darts.create_model("DARTS_V2", clases=2), "did you mean 'classes'"),
         (lambda: darts.search(data="my/digits.csv"), "there is no such file or folder"),
         (lambda: darts.search(data="digits", label="a"), "label='a': names a column"),
         (lambda: darts.search(data="digits", dataset="svhn"), "data and dataset are mutually"),
