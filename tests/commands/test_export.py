@@ -89,7 +89,7 @@ def test_a_mirrored_network_has_the_same_outputs_in_every_form(tmp_path: Path) -
     import onnxruntime
 
     trained, folder = tmp_path / "trained", tmp_path / "export"
-    blocks = '["conv_3x3","res_3x3","mb_k3_e3","convnext_k7","conv_5x5","skip_connect"]'
+    blocks = '["conv_3x3","res_3x3","mb_k3_e3","convnext_k7","conv_5x5","attention"]'
     genotype = f'genotype={{"space": "macro", "blocks": {blocks}}}'
     space = ("space=macro", "space.skeleton=fast_grid", "space.channels=2", "auxiliary=0")
     done = commands.run("retrain", trained, genotype, *space, "mirror=true", *BARE)

@@ -5,10 +5,13 @@ References:
     3.2; Zagoruyko and Komodakis, "DiracNets", arXiv:1706.00388: convolutions that begin as the
     identity.
     Liu et al., "A ConvNet for the 2020s", arXiv:2201.03545, section 2.4.
+    Srinivas et al., "Bottleneck Transformers for Visual Recognition", arXiv:2101.11605, section 3:
+    attention over all positions of a feature map.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -25,6 +28,7 @@ Activation = Callable[[], nn.Module]
 
 SIDE = 2  # of a patch, in pixels
 MAX_COMPONENTS = 24  # principal components of patches, for images of more than six channels
+HEADS = 4  # of attention
 VARIANCE_FLOOR = 5e-4  # of normalized pixels, as in the paper; bounds the gain of rare patterns
 
 
@@ -102,6 +106,30 @@ def convnext_block(channels: int, activation: Activation, *, affine: bool) -> Re
         activation(),
         PointwiseConv2d(4 * channels, channels),
     )
+
+
+class GlobalAttention(nn.Module):
+    """Multi-head self-attention over all positions of a feature map, without encoded positions.
+
+    The number of heads is the largest divisor of the channels and ``HEADS``.
+
+    Shape: ``(B, channels, H, W)`` -> the same.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.heads = math.gcd(channels, HEADS)
+        self.project = PointwiseConv2d(channels, 3 * channels)
+        self.out = PointwiseConv2d(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        # (B, 3, heads, channels / heads, positions)
+        parts = self.project(x).flatten(2).unflatten(1, (3, self.heads, -1))
+        queries, keys, values = parts.unbind(1)
+        scores = queries.transpose(2, 3) @ keys / math.sqrt(queries.shape[2])
+        y = values @ scores.softmax(3).transpose(2, 3)
+        out: Tensor = self.out(y.flatten(1, 2).unflatten(2, x.shape[2:]))
+        return out
 
 
 class MaxClassifier(nn.Module):

@@ -29,9 +29,10 @@ PROJECTION = "conv_1x1"
 # of the skeletons `plain` and `fast`.
 CONVOLUTIONS: tuple[str, ...] = ("conv_3x3", "conv_5x5")
 
-# A 3x3 convolution with batch norm and activation, and a ConvNeXt-like block. Both add their
-# input, so they keep width and image size. They are candidates of the skeleton `fast`.
-RESIDUALS: tuple[str, ...] = ("res_3x3", "convnext_k7")
+# A 3x3 convolution with batch norm and activation, a ConvNeXt-like block, and attention over all
+# positions. They add their input, so they keep width and image size. They are candidates of the
+# skeleton `fast`.
+RESIDUALS: tuple[str, ...] = ("res_3x3", "convnext_k7", "attention")
 
 # The operations that no stage can begin with.
 KEEP_SHAPE: tuple[str, ...] = ("skip_connect", *RESIDUALS)

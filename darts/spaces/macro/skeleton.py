@@ -11,6 +11,7 @@ References:
     and A: the skeleton ``fast``: whitened patches, Dirac initialization, widths, pooling, scaled
     logits.
     Liu et al., "A ConvNet for the 2020s", arXiv:2201.03545, section 2.4: ``convnext_k7``.
+    Srinivas et al., arXiv:2101.11605, section 3: ``attention``.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from darts.spaces.cnn.operations import DepthwiseConv2d
 from darts.spaces.deriving import check_candidate
 from darts.spaces.macro.fast_layers import (
     Activation,
+    GlobalAttention,
     GridPool2d,
     MaxClassifier,
     Residual,
@@ -85,7 +87,7 @@ STANDARD = Skeleton()
 # Networks that learn in few epochs. With two `conv_3x3` per stage and 64 channels, nearly the
 # network of the paper.
 FAST = Skeleton(
-    operations=(*CONVOLUTIONS, "res_3x3", "mb_k3_e3", "convnext_k7", "skip_connect"),
+    operations=(*CONVOLUTIONS, "res_3x3", "mb_k3_e3", "convnext_k7", "attention", "skip_connect"),
     stride=2,
     pools=True,
     fast=True,
@@ -224,6 +226,8 @@ def make_operation(name: str, plan: BlockPlan, *, affine: bool = True) -> nn.Mod
         return Residual(*conv_norm(plan.inputs, plan.inputs, 3, activation, affine=affine))
     if name == "convnext_k7":
         return convnext_block(plan.inputs, activation, affine=affine)
+    if name == "attention":
+        return Residual(nn.BatchNorm2d(plan.inputs, affine=affine), GlobalAttention(plan.inputs))
     kernel, expansion = map(int, re.findall(r"\d", name))
     return InvertedResidual(plan, kernel, expansion, affine=affine)
 

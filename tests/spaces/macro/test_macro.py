@@ -330,14 +330,14 @@ def normed(norm: nn.Module, x: Tensor) -> Tensor:
 @torch.no_grad()
 def test_a_fast_network_equals_its_formula() -> None:
     torch.manual_seed(0)
-    blocks = ("conv_3x3", "res_3x3", "conv_5x5", "convnext_k7", "conv_3x3", "skip_connect")
+    blocks = ("conv_3x3", "res_3x3", "conv_5x5", "convnext_k7", "conv_3x3", "attention")
     net = Network(Genotype(blocks), channels=4, skeleton="fast_grid", classes=5).double().eval()
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean.normal_()
     x = torch.randn(2, 3, 21, 32, dtype=torch.float64)
     y = net.stem(x)
-    for start, block in ((0, "res_3x3"), (2, "convnext_k7"), (4, "skip_connect")):
+    for start, block in ((0, "res_3x3"), (2, "convnext_k7"), (4, "attention")):
         conv, norm = net.blocks[start][0], net.blocks[start][2]
         y = F.conv2d(y, conv.weight, padding=conv.weight.shape[-1] // 2)
         y = F.gelu(normed(norm, F.max_pool2d(y, 2, ceil_mode=True)))
@@ -350,6 +350,13 @@ def test_a_fast_network_equals_its_formula() -> None:
             z = F.gelu(F.conv2d(z, wide.weight, wide.bias))
             assert z.shape[1] == 64
             y = y + F.conv2d(z, narrow.weight, narrow.bias)
+        if block == "attention":
+            norm, attention = net.blocks[start + 1].layers
+            oracle = nn.MultiheadAttention(16, 4, bias=False, batch_first=True).double()
+            oracle.in_proj_weight.copy_(attention.project.weight[:, :, 0, 0])
+            oracle.out_proj.weight.copy_(attention.out.weight[:, :, 0, 0])
+            positions = normed(norm, y).flatten(2).transpose(1, 2)
+            y = y + oracle(*[positions] * 3)[0].transpose(1, 2).view_as(y)
     assert y.shape == (2, 16, 3, 4)
     torch.testing.assert_close(net(x), net.head(y), **EXACT)
 
@@ -381,7 +388,8 @@ def test_a_plain_network_equals_its_formula() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "skeleton"), [("conv_3x3", "plain"), ("res_3x3", "fast"), ("convnext_k7", "fast")]
+    ("name", "skeleton"),
+    [("conv_3x3", "plain"), *((name, "fast") for name in ("res_3x3", "convnext_k7", "attention"))],
 )
 def test_some_operations_need_a_skeleton(name: str, skeleton: str) -> None:
     genotype = Genotype(("mb_k3_e3", name) * 3)
