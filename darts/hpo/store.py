@@ -36,6 +36,7 @@ def open_storage(url: str, *, heartbeat: int) -> RDBStorage:
     """
     from sqlalchemy import event
     from sqlalchemy.engine import make_url
+    from sqlalchemy.pool import NullPool
 
     try:
         parsed = make_url(url)
@@ -43,12 +44,10 @@ def open_storage(url: str, *, heartbeat: int) -> RDBStorage:
         file = Path(database) if database and is_sqlite else None
         if file is not None:
             _check_file(file)
+        # A server gets a connection per transaction, because it may end those that wait.
+        options = {"poolclass": NullPool} if file is None else {"creator": partial(_connect, file)}
         with silence_optuna_warnings():
-            storage = RDBStorage(
-                url,
-                engine_kwargs={} if file is None else {"creator": partial(_connect, file)},
-                heartbeat_interval=heartbeat,
-            )
+            storage = RDBStorage(url, engine_kwargs=options, heartbeat_interval=heartbeat)
     except Exception as error:  # every database driver raises its own types
         raise ValueError(f"storage={url!r} cannot be opened: {one_line(error)}") from None
     if file is not None:

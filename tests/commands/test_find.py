@@ -38,8 +38,8 @@ PLAN = (
 )
 """A plan without decisions that depend on time."""
 
-TINY = ("dataset=synthetic", "dataset.samples=96", "dataset.size=8", "space=mlp", *PLAN)
-TINY += ("plan.folds=1", "space.widths=[8,16]", "space.cells=1", "device=cpu")
+SMALL = ("space=mlp", "space.widths=[8,16]", "space.cells=1", "plan.folds=1", "device=cpu")
+TINY = ("dataset=synthetic", "dataset.samples=96", "dataset.size=8", *SMALL, *PLAN)
 MEASURED = ("seconds", "joules", "gco2e", "peak_memory_mb", "git_revision")
 STEPS = (3, 6, 23, 38, 43)
 """Steps in which a run is interrupted: in the first epoch, in each round, of the winner, and of the
@@ -264,7 +264,7 @@ def test_a_result_at_chance_level_is_reported(
     for split in ("train", "test"):
         np.save(tmp_path / f"{split}_x.npy", random.normal(size=(60, 1, 8, 8)))
         np.save(tmp_path / f"{split}_y.npy", random.permutation(60) % 2)
-    words = ["dataset=challenge", f"dataset.root={tmp_path}", "space=mlp", *PLAN]
+    words = ["dataset=challenge", f"dataset.root={tmp_path}", *SMALL, *PLAN]
     monkeypatch.setattr("sys.argv", ["darts find", *words, f"hydra.run.dir={tmp_path / 'run'}"])
     with pytest.raises(SystemExit, match="3"):
         main()

@@ -21,6 +21,7 @@ from waiting import wait_until
 
 from darts import tune
 from darts.config import compose
+from darts.hpo.store import open_storage
 from darts.judging import nas201_table
 from darts.reading import read_json
 from darts.recipes import retrain
@@ -275,7 +276,7 @@ def check_a_shared_study(url: str, folder: Path) -> None:
     done = commands.call("tune", [*overrides, f"hydra.run.dir={other}"], other)
     _, err = process.communicate(timeout=240)
     assert (process.returncode, err) == (0, "")
-    study = optuna.load_study(study_name="tune", storage=url)
+    study = optuna.load_study(study_name="tune", storage=open_storage(url, heartbeat=60))
     trials = [trial for trial in study.trials if trial.params]  # others have not begun
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 8
     folders = [p.parent.name for run in (one, other) for p in run.glob("trials/*/summary.json")]
