@@ -101,16 +101,10 @@ def vector_jacobian(
     )
 
 
+# Modules whose running statistics training does not read. Of subclasses, the forward pass is
+# unknown.
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, SyncedBatchNorm2d)
-
-
-def _is_running_statistic(module: nn.Module, name: str) -> bool:
-    """Return whether a buffer is a running statistic of batch norm, which training does not read.
-
-    Subclasses of batch norm, whose forward pass is unknown, keep their buffers.
-    """
-    names = ("running_mean", "running_var", "num_batches_tracked")
-    return type(module) in BATCH_NORMS and name in names
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
 class FunctionalLoss(Generic[Net, BatchT]):
@@ -144,7 +138,7 @@ class FunctionalLoss(Generic[Net, BatchT]):
         values = dict(zip(map(id, own), [*weights, *alphas], strict=True))
         try:
             for module, holder, name, tensor in self._places:
-                if module.training and _is_running_statistic(module, name):
+                if module.training and type(module) in BATCH_NORMS and name in STATISTICS:
                     holder[name] = None
                     continue
                 if not isinstance(tensor, nn.Parameter) and id(tensor) not in values:
