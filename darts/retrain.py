@@ -14,12 +14,11 @@ from __future__ import annotations
 
 from darts.config import launch
 from darts.recipes.retrain import check, retrain
-from darts.searching.flaws import worthless_result
 
 
 def main() -> None:
     """Entry point of ``darts-retrain``."""
-    launch("retrain", check, retrain, worthless=worthless_result)
+    launch("retrain", check, retrain, worthless=lambda summary: summary.get("worthless"))
 
 
 if __name__ == "__main__":

@@ -13,12 +13,11 @@ from __future__ import annotations
 
 from darts.config import launch
 from darts.recipes.search import check, search
-from darts.searching.flaws import worthless_result
 
 
 def main() -> None:
     """Entry point of ``darts-search``."""
-    launch("search", check, search, worthless=worthless_result)
+    launch("search", check, search, worthless=lambda summary: summary.get("worthless"))
 
 
 if __name__ == "__main__":

@@ -6,12 +6,11 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
@@ -28,8 +27,11 @@ def recompute(module: nn.Module, *inputs: Any) -> Any:
     if not torch.is_grad_enabled():
         return module(*inputs)
     weights = dict(module.named_parameters())
-    buffers = dict(module.named_buffers())
-    missing = [(m, name) for m in module.modules() for name, b in m._buffers.items() if b is None]
+    buffers = {  # also those that are None at present
+        f"{path}.{name}".removeprefix("."): buffer
+        for path, part in module.named_modules()
+        for name, buffer in part._buffers.items()
+    }
     computed, twice = False, is_differentiable_twice()
 
     def compute(*inputs: Any) -> Any:
@@ -37,24 +39,11 @@ def recompute(module: nn.Module, *inputs: Any) -> Any:
         if not computed:
             computed = True
             return module(*inputs)
-        copies = {name: buffer.clone() for name, buffer in buffers.items()}
+        copies: dict[str, Any] = {
+            name: b if b is None else b.clone() for name, b in buffers.items()
+        }
         # The backward pass may run in another thread, outside of the caller's context.
-        with _removed(missing), differentiable_twice() if twice else nullcontext():
+        with differentiable_twice() if twice else nullcontext():
             return functional_call(module, {**weights, **copies}, inputs)
 
     return checkpoint(compute, *inputs, use_reentrant=False)
-
-
-@contextmanager
-def _removed(buffers: Sequence[tuple[nn.Module, str]]) -> Iterator[None]:
-    """Set buffers, given by module and name, to None."""
-    before: list[tuple[dict[str, Tensor | None], str, Tensor | None]] = [
-        (module._buffers, name, module._buffers[name]) for module, name in buffers
-    ]
-    for holder, name, _ in before:
-        holder[name] = None
-    try:
-        yield
-    finally:
-        for holder, name, buffer in before:
-            holder[name] = buffer

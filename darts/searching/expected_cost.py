@@ -75,14 +75,9 @@ class ExpectedCost:
         Costs refer to one sample ``(C, H, W)``.
         """
         # The probabilities do not matter: only the groups and shapes of the usage are needed.
-        uniform = {
-            group: torch.full((len(rows), len(rows[0])), 1 / len(rows[0]), dtype=torch.float64)
-            for group, rows in candidates.items()
-        }
-        tables = {
-            group: torch.zeros_like(usage)
-            for group, usage in space.expected_usage(uniform, candidates).items()
-        }
+        ones = {group: torch.ones(len(rows), len(rows[0])) for group, rows in candidates.items()}
+        usage = space.expected_usage(ones, candidates)
+        tables = {group: torch.zeros_like(u, dtype=torch.float64) for group, u in usage.items()}
         fixed = 0.0
         measured: dict[tuple[str, tuple[int, ...]], float] = {}
         for piece in space.pieces(classes=classes, sample_shape=sample_shape):
@@ -142,9 +137,8 @@ class Penalty:
             name: target for name in MEASURES if (target := getattr(config, name)) is not None
         }
         costs = {
-            name: known[name]
-            if name in known
-            else ExpectedCost.measured(
+            name: known.get(name)
+            or ExpectedCost.measured(
                 context.space,
                 context.candidates,
                 classes=len(data.target_names),

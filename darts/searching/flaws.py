@@ -15,7 +15,6 @@ from torch import Tensor
 
 from darts.config import SearchConfig
 from darts.data_modules import DataModule
-from darts.reading import JsonObject
 from darts.searching.alphas import entropy
 from darts.spaces import ByGroup
 from darts.tasks import Objective
@@ -23,12 +22,6 @@ from darts.tasks.chance import ChanceLevel
 
 # A distribution counts as uniform if its entropy is at least this share of the maximum.
 UNIFORM = 0.99
-
-
-def worthless_result(summary: JsonObject) -> str | None:
-    """Return why the result of a run with this summary is worthless; None if it is not."""
-    reasons: str | None = summary.get("worthless")
-    return reasons
 
 
 def not_finite(scores: Mapping[str, float], tensors: Mapping[str, Tensor]) -> str | None:
@@ -127,11 +120,10 @@ class FlawFinder:
         """
         if broken := not_finite(scores, tensors):
             return [broken]  # the other flaws follow from this one
-        uniform = self.learns_alphas and probabilities is not None
         found = [
             disjoint_classes(self.classes),
             at_chance(scores, self.chance, self.split),
-            uniform_alphas(probabilities or {}) if uniform else None,
+            uniform_alphas(probabilities or {}) if self.learns_alphas else None,
         ]
         return [flaw for flaw in found if flaw is not None]
 

@@ -72,25 +72,23 @@ def calibrate(searcher: Searcher, masks: ByGroup, batches: Iterable[Batch]) -> F
     """
     net, device = searcher.net, searcher.ranks.device
     forward = partial(net, mixture=path_mixture(masks, net.shapes, device))
-    norms: list[_RunningNorm] = [
-        module
+    norms = [
+        (module, module.momentum, _num_updates(module))
         for module in net.modules()
         if isinstance(module, _RunningNorm)
         and module.momentum is not None
         and list(module.buffers(recurse=False))
     ]
-    momenta = [norm.momentum for norm in norms]
-    updates = [_num_updates(norm) for norm in norms]
     net.train()
     try:
         for number, batch in enumerate(batches, 1):
-            for norm, momentum, start in zip(norms, momenta, updates, strict=True):
+            for norm, momentum, start in norms:
                 repeated = _num_updates(norm) - start > number - 1
                 norm.momentum = momentum if repeated else 1 / number
             with precision_context(searcher.config.precision, device):
                 searcher.objective.supernet_loss(forward, batch)
     finally:
-        for norm, momentum in zip(norms, momenta, strict=True):
+        for norm, momentum, _ in norms:
             norm.momentum = momentum
     return forward
 

@@ -165,8 +165,6 @@ class Searcher:
 
     def _alphas(self, net: SupernetBase) -> ByGroup:
         """Return the alphas by group; in a search for a front, those for the current budget."""
-        if not self.config.front.enabled:
-            return dict(net.alphas.items())
         return alphas_at(net, self.context.budget)
 
     def _drawn_budget(self) -> AbstractContextManager[None]:

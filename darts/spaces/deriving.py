@@ -64,14 +64,16 @@ def subset_masks(candidates: Candidates, subset: Sequence[str]) -> dict[str, Ten
     }
 
 
-def check_groups(name: str, mapping: Mapping[str, object], groups: Collection[str]) -> None:
-    """Raise ValueError unless the keys are the groups; the message starts with ``name``."""
-    if set(mapping) != set(groups):
-        raise ValueError(f"{name}: groups {sorted(mapping)} must be {sorted(groups)}")
+def checked_rows(probabilities: ByGroup, candidates: Candidates) -> dict[str, list[list[float]]]:
+    """Return the probabilities of each group as one list per edge, after checking them."""
+    if set(probabilities) != set(candidates):
+        raise ValueError(
+            f"probabilities: groups {sorted(probabilities)} must be {sorted(candidates)}"
+        )
+    return {g: _checked_rows(g, probabilities[g], names) for g, names in candidates.items()}
 
 
-def checked_rows(group: str, table: Tensor, names: Sequence[Sequence[str]]) -> list[list[float]]:
-    """Return probabilities ``(edges, operations)`` as one list per edge, after checking them."""
+def _checked_rows(group: str, table: Tensor, names: Sequence[Sequence[str]]) -> list[list[float]]:
     table, shape = table.detach(), (len(names), len(names[0]))
     if tuple(table.shape) != shape:
         raise ValueError(
@@ -91,11 +93,8 @@ def checked_rows(group: str, table: Tensor, names: Sequence[Sequence[str]]) -> l
 
 def best_columns(probabilities: ByGroup, candidates: Candidates) -> dict[str, list[int]]:
     """Return the most probable column of each edge by group; ties go to the lower column."""
-    check_groups("probabilities", probabilities, candidates)
-    return {
-        group: [row.index(max(row)) for row in checked_rows(group, probabilities[group], names)]
-        for group, names in candidates.items()
-    }
+    tables = checked_rows(probabilities, candidates)
+    return {group: [row.index(max(row)) for row in rows] for group, rows in tables.items()}
 
 
 def draw(generator: torch.Generator, values: Sequence[T]) -> T:

@@ -1,4 +1,4 @@
-"""Descriptions of genotypes of any space: names of cells and states, and differences."""
+"""Descriptions of genotypes of any space: names of states, and differences."""
 
 from __future__ import annotations
 
@@ -6,11 +6,6 @@ from collections import Counter
 from itertools import zip_longest
 
 from darts.spaces.any_genotype import AnyGenotype
-
-
-def cell_name(genotype: AnyGenotype, cell: str) -> str:
-    """Return a cell's display name: ``normal cell``, or ``normal`` if it is the only cell."""
-    return f"{cell} cell" if len(genotype.cells) > 1 else cell
 
 
 def state_name(state: int, inputs: int = 2) -> str:
@@ -42,7 +37,7 @@ def difference(a: AnyGenotype, b: AnyGenotype) -> list[str]:
 
 def _cell_difference(a: AnyGenotype, b: AnyGenotype, cell: str) -> list[str]:
     lines: list[str] = []
-    name = cell_name(a, cell)
+    name = f"{cell} cell" if len(a.cells) > 1 else cell
     if a.nodes(cell) != b.nodes(cell):
         lines.append(f"{name}: {a.nodes(cell)} nodes vs. {b.nodes(cell)}")
     for state in range(a.inputs, a.inputs + max(a.nodes(cell), b.nodes(cell))):

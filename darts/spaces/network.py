@@ -23,16 +23,13 @@ class NetworkBase(nn.Module):
         drop_path: Probability of dropping a path for a sample, in training; may change.
     """
 
-    genotype: AnyGenotype
-    auxiliary: nn.Module | None
-
     def __init__(self, genotype: AnyGenotype, drop_path: float = 0.0) -> None:
         super().__init__()
         if not 0.0 <= drop_path < 1.0:
             raise ValueError(f"drop_path={drop_path}: must be >= 0 and < 1")
         self.genotype = genotype
         self.drop_path = drop_path
-        self.auxiliary = None
+        self.auxiliary: nn.Module | None = None
 
     def plain(self) -> nn.Module:
         """Return the module that users get: this network, or the user's own model inside it."""

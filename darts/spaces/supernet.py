@@ -116,11 +116,8 @@ class SupernetBase(nn.Module):
                 ``(cells, edges, columns)``. Auxiliary skip connections have weight 0 by default.
         """
         if weights is None:
-            own = {group: alpha.softmax(-1) for group, alpha in self.alphas.items()}
-            weights = {
-                group: F.pad(own[group], (0, columns - own[group].shape[1]))
-                for group, (_, columns) in self.shapes.items()
-            }
+            own = {group: self.alphas[group].softmax(-1) for group in self.shapes}
+            weights = {g: F.pad(p, (0, self.shapes[g][1] - p.shape[1])) for g, p in own.items()}
         for group, shape in self.shapes.items():
             if group not in weights:
                 raise ValueError(f"mixing weights of {group} are missing")

@@ -46,22 +46,16 @@ class TreeNetwork(NetworkBase):
     Shape: rows ``(B, columns)``, or with more dimensions of size 1 -> ``(B, outputs)``.
     """
 
-    column: Tensor
-    threshold: Tensor
-    next_node: Tensor
-    output: Tensor
-    start: Tensor
-
     def __init__(self, genotype: AnyGenotype, sizes: TreeSizes) -> None:
         super().__init__(genotype)
         self.sizes = sizes
         shape = sizes.trees, sizes.nodes
-        self.register_buffer("column", torch.zeros(shape, dtype=torch.long))
-        self.register_buffer("threshold", torch.zeros(shape))
+        self.column = nn.Buffer(torch.zeros(shape, dtype=torch.long))
+        self.threshold = nn.Buffer(torch.zeros(shape))
         self.value = nn.Parameter(torch.zeros(shape))
-        self.register_buffer("next_node", torch.zeros((*shape, 2), dtype=torch.long))
-        self.register_buffer("output", torch.zeros(sizes.trees, dtype=torch.long))
-        self.register_buffer("start", torch.zeros(sizes.outputs))
+        self.next_node = nn.Buffer(torch.zeros((*shape, 2), dtype=torch.long))
+        self.output = nn.Buffer(torch.zeros(sizes.trees, dtype=torch.long))
+        self.start = nn.Buffer(torch.zeros(sizes.outputs))
 
     @classmethod
     @torch.no_grad()

@@ -145,16 +145,15 @@ def clipped_step(optimizer: Optimizer, scaler: torch.amp.GradScaler, clip: float
     return norm
 
 
-def require_finite(loss: float | Tensor, epoch: int, step: int) -> float:
-    """Return the loss of a step as a number; raise ``Diverged`` if it is not finite."""
-    value = float(loss)
-    if not math.isfinite(value):
+def require_finite(loss: float, epoch: int, step: int) -> float:
+    """Return the loss of a step; raise ``Diverged`` if it is not finite."""
+    if not math.isfinite(loss):
         raise Diverged(
-            f"the loss became {value} in epoch {epoch + 1}, step {step + 1}",
+            f"the loss became {loss} in epoch {epoch + 1}, step {step + 1}",
             "The previous checkpoint is kept. Try a smaller optimizer.lr or optimizer.clip, or "
             "precision=fp32",
         )
-    return value
+    return loss
 
 
 @dataclass

@@ -227,10 +227,6 @@ class QuadraticLoss:
         self.is_evaluating = False
 
 
-def linear(gradient_value: Tensor) -> Any:
-    return QuadraticLoss(gradient_value)
-
-
 @pytest.mark.parametrize("kind", [RandomSmoothing, Adversarial])
 @pytest.mark.parametrize("progress", [0.0, 0.5, 0.98])
 def test_perturbed_weights_are_nonnegative_and_keep_their_sums(
@@ -239,7 +235,7 @@ def test_perturbed_weights_are_nonnegative_and_keep_their_sums(
     mixture = mixture_of()
     before = mixture["cell"].clone()
     gradient_value = torch.randn(6, 5, generator=NOISE).double()
-    changed = kind()(mixture, linear(gradient_value), progress)
+    changed = kind()(mixture, QuadraticLoss(gradient_value), progress)
     assert (changed["cell"] >= 0).all()
     torch.testing.assert_close(changed["cell"].sum(1), before.sum(1))
     assert (changed["cell"] != before).any()  # an edge that would lose all its weight is unchanged
@@ -278,7 +274,7 @@ def test_adversarial_change_of_a_linear_loss_is_the_sign_of_the_gradient() -> No
     attack = Adversarial(radius=0.05, radius_end=0.15)
     for seed in range(3):
         torch.manual_seed(seed)
-        actual = attack(Mixture({"cell": weights}), linear(gradient_value), 0.5)["cell"]
+        actual = attack(Mixture({"cell": weights}), QuadraticLoss(gradient_value), 0.5)["cell"]
         torch.testing.assert_close(actual, weights + 0.1 * gradient_value.sign())
 
 
@@ -289,7 +285,7 @@ def test_adversarial_steps_start_from_random_noise() -> None:
     start = uniform_noise(Mixture({"cell": weights}), 0.1)["cell"]
     torch.manual_seed(3)
     attack = Adversarial(radius=0.1, radius_end=0.1, steps=10)
-    loss = linear(gradient_value)
+    loss = QuadraticLoss(gradient_value)
     attack(Mixture({"cell": weights}), loss, 0.0)
     assert len(loss.mixtures) == 10
     change = start
@@ -316,7 +312,7 @@ def test_inactive_operations_get_no_weight(kind: type[RandomSmoothing]) -> None:
     active[3] = torch.tensor([False, True, False, False, False])
     weights = mixture_of()["cell"] * active
     mixture = Mixture({"cell": weights}, active={"cell": active}, bypass={"cell": torch.ones(6)})
-    changed = kind()(mixture, linear(torch.randn(6, 5, generator=NOISE).double()), 0.9)
+    changed = kind()(mixture, QuadraticLoss(torch.randn(6, 5, generator=NOISE).double()), 0.9)
     assert not changed["cell"][~active].any()
     torch.testing.assert_close(changed["cell"].sum(1), weights.sum(1))
     # The only active operation keeps its weight.

@@ -13,7 +13,7 @@ from torch.func import functional_call
 
 from darts.ops.float32 import exact_float32, float32_products
 from darts.ops.recomputation import recompute
-from darts.ops.transfer import constant_on, on_cpu, to_device
+from darts.ops.transfer import constant_on, to_device
 
 
 def test_products_are_exact_within_an_outer_autocast() -> None:
@@ -38,11 +38,6 @@ def test_shapes_can_be_computed_without_values() -> None:
     x = torch.empty(4, 8, device="meta")
     with exact_float32(x.device):
         assert (x @ x.T).shape == (4, 4)
-
-
-def test_tensors_on_the_cpu_keep_their_names_and_shapes() -> None:
-    tensors = {"a": torch.tensor([[True, False]]), "b": torch.tensor([True])}
-    torch.testing.assert_close(on_cpu(tensors), tensors, rtol=0, atol=0)
 
 
 def test_a_constant_is_copied_once_and_again_when_it_has_changed() -> None:

@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracles.comparing import HYPERGRADIENTS
+from oracles.comparing import HYPERGRADIENTS, mixing
 from several_ranks import on_ranks
 from space_cases import (
     CASES,
@@ -303,14 +303,6 @@ def test_the_supernet_describes_its_alphas(case: Case) -> None:
     assert len(weights) + len(alphas) == len(list(net.parameters()))
 
 
-def random_weights(net: Any, seed: int = 2) -> dict[str, Tensor]:
-    draw = torch.Generator().manual_seed(seed)
-    return {
-        group: torch.randn(shape, generator=draw, dtype=torch.float64).softmax(-1)
-        for group, shape in net.shapes.items()
-    }
-
-
 @every_case
 def test_mixing_weights_default_to_the_softmax_of_the_alphas(case: Case) -> None:
     net, x = case.supernet(), case.batch()
@@ -319,7 +311,7 @@ def test_mixing_weights_default_to_the_softmax_of_the_alphas(case: Case) -> None
     torch.testing.assert_close(outputs(net, x, own), logits, **EXACT)
     by_cell = {g: w.expand(net.counts[g], -1, -1) for g, w in own.items() if net.counts[g] > 0}
     torch.testing.assert_close(outputs(net, x, {**own, **by_cell}), logits, **EXACT)
-    assert not torch.allclose(outputs(net, x, random_weights(net)), logits)
+    assert not torch.allclose(outputs(net, x, mixing(net)), logits)
     group, shape = next(iter(net.shapes.items()))
     with pytest.raises(ValueError, match=f"mixing weights of {group} are missing"):
         net(x, {name: w for name, w in own.items() if name != group})
@@ -337,7 +329,7 @@ def test_inactive_candidates_equal_weights_of_zero_and_get_no_gradient(case: Cas
         for mask in active.values():
             columns = torch.randint(mask.shape[1], (len(mask),), generator=draw)
             mask[torch.arange(len(mask)), columns] = True
-        weights = {group: w.requires_grad_() for group, w in random_weights(net).items()}
+        weights = {group: w.requires_grad_() for group, w in mixing(net).items()}
         logits = outputs(net, x, Mixture(weights, active=active))
         zeroed = {group: w * active[group] for group, w in weights.items()}
         torch.testing.assert_close(logits, outputs(net, x, zeroed), **EXACT)

@@ -101,16 +101,10 @@ def vector_jacobian(
     )
 
 
+# Modules whose running statistics training does not read. Of subclasses, the forward pass is
+# unknown.
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, SyncedBatchNorm2d)
-
-
-def _is_running_statistic(module: nn.Module, name: str) -> bool:
-    """Return whether a buffer is a running statistic of batch norm, which training does not read.
-
-    Subclasses of batch norm, whose forward pass is unknown, keep their buffers.
-    """
-    names = ("running_mean", "running_var", "num_batches_tracked")
-    return type(module) in BATCH_NORMS and name in names
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
 class FunctionalLoss(Generic[Net, BatchT]):
@@ -125,17 +119,12 @@ class FunctionalLoss(Generic[Net, BatchT]):
         self.loss_fn = loss_fn
         self.weights: list[nn.Parameter] = net.weight_parameters()
         # A tensor that several modules share has several places.
-        self._parameters = [
-            (cast("dict[str, Tensor | None]", module._parameters), name, parameter)
+        self._places = [
+            (module, cast("dict[str, Tensor | None]", holder), name, tensor)
             for module in net.modules()
-            for name, parameter in module._parameters.items()
-            if parameter is not None
-        ]
-        self._buffers = [
-            (module, name, buffer)
-            for module in net.modules()
-            for name, buffer in module._buffers.items()
-            if buffer is not None
+            for holder in (module._parameters, module._buffers)
+            for name, tensor in holder.items()
+            if tensor is not None
         ]
 
     @property
@@ -147,23 +136,18 @@ class FunctionalLoss(Generic[Net, BatchT]):
         """Return the loss, a scalar; weights and alphas have the order of the network's own."""
         own = [*self.weights, *self.alphas]
         values = dict(zip(map(id, own), [*weights, *alphas], strict=True))
-        copies: dict[int, Tensor] = {}
         try:
-            for holder, name, parameter in self._parameters:
-                holder[name] = values.get(id(parameter), parameter)
-            for module, name, buffer in self._buffers:
-                if _is_running_statistic(module, name) and module.training:
-                    module._buffers[name] = None
+            for module, holder, name, tensor in self._places:
+                if module.training and type(module) in BATCH_NORMS and name in STATISTICS:
+                    holder[name] = None
                     continue
-                if id(buffer) not in copies:
-                    copies[id(buffer)] = buffer.clone()
-                module._buffers[name] = copies[id(buffer)]
+                if not isinstance(tensor, nn.Parameter) and id(tensor) not in values:
+                    values[id(tensor)] = tensor.clone()
+                holder[name] = values.get(id(tensor), tensor)
             return self.loss_fn(self.net, batch)
         finally:
-            for holder, name, parameter in self._parameters:
-                holder[name] = parameter
-            for module, name, buffer in self._buffers:
-                module._buffers[name] = buffer
+            for _, holder, name, tensor in self._places:
+                holder[name] = tensor
 
     def by_group(self, gradients: Sequence[Tensor]) -> dict[str, Tensor]:
         """Return gradients of the alphas, given in the order of their groups, by group."""

@@ -51,16 +51,13 @@ class MixedOperation(nn.Module):
 
         In training, elements of identities are dropped with probability ``dropout``.
         """
-        columns = range(len(self.operations)) if active is None else active
-        terms = []
-        for column, (operation, weight) in enumerate(
-            zip(self.operations, weights.unbind(), strict=True)
-        ):
-            if column in columns:
-                y = operation(x)
-                if dropout and isinstance(operation, nn.Identity):
-                    y = F.dropout(y, dropout, self.training)
-                terms.append(weight * y)
+        scalars, terms = weights.unbind(), []
+        for column in range(len(scalars)) if active is None else active:
+            operation = self.operations[column]
+            y = operation(x)
+            if dropout and isinstance(operation, nn.Identity):
+                y = F.dropout(y, dropout, self.training)
+            terms.append(scalars[column] * y)
         total: Tensor = reduce(torch.add, terms) if terms else Zero(self.stride)(x)
         return total
 

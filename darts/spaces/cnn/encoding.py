@@ -23,7 +23,6 @@ from darts.spaces.deriving import (
     ByGroup,
     Candidates,
     check_candidate,
-    check_groups,
     checked_rows,
     draw,
     edge_mask,
@@ -73,8 +72,8 @@ class CellSpace(Space):
                 node, which may be on one edge (the later code of GDAS). "all": the strongest
                 operation of every edge, ``none`` included (the code of SNAS).
         """
-        check_groups("probabilities", probabilities, CELLS)
-        cells = [_derive_cell(cell, probabilities[cell], candidates[cell], rule) for cell in CELLS]
+        tables = checked_rows(probabilities, candidates)
+        cells = [_derive_cell(tables[cell], candidates[cell], rule) for cell in CELLS]
         return Genotype(*cells[0], *cells[1])
 
     def without_improbable_edges(
@@ -174,10 +173,9 @@ class CellSpace(Space):
 
 
 def _derive_cell(
-    cell: str, table: Tensor, names: Sequence[Sequence[str]], rule: str
+    rows: Sequence[Sequence[float]], names: Sequence[Sequence[str]], rule: str
 ) -> tuple[Pairs, tuple[int, ...]]:
     """Return ``(operation, source)`` of each kept edge of one cell, and all its nodes."""
-    rows = checked_rows(cell, table, names)
     kept: list[tuple[str, int]] = []
     for node in _by_node(list(zip(names, rows, strict=True))):
         operations = [

@@ -31,8 +31,8 @@ class NodeSums:
 
     def __init__(self, nodes: int) -> None:
         self._totals = [SumAccumulator() for _ in range(nodes)]
-        self._terms: list[list[Tensor]] = [[] for _ in range(nodes)]
-        self._factors: list[list[Tensor]] = [[] for _ in range(nodes)]
+        # Outputs and their mixing weights.
+        self._terms: list[list[tuple[Tensor, Tensor]]] = [[] for _ in range(nodes)]
         self._finished = 0
         self._states = 1  # states that the edges of the current bundle leave
         # Outputs of all edges of the current bundle, (B, edges * C, H, W), summed over operations.
@@ -57,8 +57,7 @@ class NodeSums:
     def add_terms(self, copies: Copies, terms: Sequence[Tensor]) -> None:
         """Add an output ``(B, C, H, W)`` of each copy, times its mixing weight."""
         for node, term, factor in zip(copies.nodes, terms, copies.scale.unbind(), strict=True):
-            self._terms[node].append(term)
-            self._factors[node].append(factor)
+            self._terms[node].append((term, factor))
 
     def add_normalized(
         self, copies: Copies, y: Tensor, eps: float, running: RunningStats | None
@@ -86,8 +85,8 @@ class NodeSums:
             batched, self._rest = torch.split(batched, [width, batched.shape[1] - width], dim=1)
         total = self._totals[node]
         if self._terms[node]:
-            total.add(weighted_sum(self._terms[node], self._factors[node]))
-            self._terms[node], self._factors[node] = [], []
+            total.add(weighted_sum(*zip(*self._terms[node], strict=True)))
+            self._terms[node] = []
         own = total.result()
         if own is None or batched is None:
             return batched if own is None else own

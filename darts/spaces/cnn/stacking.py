@@ -88,9 +88,10 @@ def unfuse_state_dict(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for cell, stacks in cells.items():
         for bundle, stacked in stacks.items():
             members = bundles[bundle]
-            for edge, tensors in zip(members, separated(stacked, len(members)), strict=True):
-                for name, value in tensors.items():
-                    unfused[f"cells.{cell}.edges.{edge}.{name}"] = value
+            for name, value in stacked.items():
+                parts = value.chunk(len(members)) if value.ndim else [value] * len(members)
+                for edge, part in zip(members, parts, strict=True):
+                    unfused[f"cells.{cell}.edges.{edge}.{name}"] = part.clone()
     return unfused
 
 
@@ -105,17 +106,6 @@ def concatenated(copies: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
         else torch.stack([state[name] for state in copies]).amax()
         for name, value in copies[0].items()
     }
-
-
-def separated(stacked: Mapping[str, Tensor], count: int) -> list[dict[str, Tensor]]:
-    """Split the state dict of a stacked module into one per copy; the tensors are cloned."""
-    return [
-        {
-            name: value.chunk(count)[index].clone() if value.ndim else value.clone()
-            for name, value in stacked.items()
-        }
-        for index in range(count)
-    ]
 
 
 def _split(

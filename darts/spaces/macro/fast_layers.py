@@ -46,14 +46,12 @@ class WhitenedPatches(FittedLayer):
     lower and right border keep the size.
     """
 
-    weight: Tensor
-
     def __init__(self, in_channels: int) -> None:
         super().__init__()
         count = count_components(in_channels)
         filters = torch.nn.init.orthogonal_(torch.empty(count, in_channels * SIDE**2))
         filters = filters.view(count, in_channels, SIDE, SIDE)
-        self.register_buffer("weight", torch.cat([filters, -filters]))
+        self.weight = nn.Buffer(torch.cat([filters, -filters]))
         self.bias = nn.Parameter(torch.zeros(2 * count))
 
     def fit(self, data: FittingData) -> None:

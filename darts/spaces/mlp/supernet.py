@@ -59,8 +59,6 @@ class MixedLayer(nn.Module):
     beyond the widest active candidate are zero.
     """
 
-    masks: Tensor
-
     def __init__(
         self, inputs: int, activations: Sequence[str], widths: Sequence[int], normalization: str
     ) -> None:
@@ -73,7 +71,7 @@ class MixedLayer(nn.Module):
         self.activations = nn.ModuleList(ACTIVATIONS[name]() for name in activations)
         units = torch.arange(self.max_width)
         masks = torch.stack([(units < width).float() for width in widths])  # (widths, max_width)
-        self.register_buffer("masks", masks, persistent=False)
+        self.masks = nn.Buffer(masks, persistent=False)
 
     def forward(
         self, x: Tensor, weights: Tensor, active: Sequence[int], skip_dropout: float, dropout: float

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import reduce
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import torch
 import torch.distributed as dist
@@ -45,27 +45,18 @@ class ParallelConvNorm(nn.Module):
     Ranks of ``process_group`` share a batch, see ``darts.ops.sync_batch_norm``.
     """
 
-    running_mean: Tensor
-    running_var: Tensor
-    num_batches_tracked: Tensor
-
-    def __init__(self, copies: Sequence[nn.Module]) -> None:
+    def __init__(self, copies: Sequence[Any]) -> None:
         super().__init__()
-        first = cast(nn.Sequential, copies[0])
-        convolution, norm = cast(nn.Conv2d, first[1]), cast(nn.BatchNorm2d, first[2])
-        self.eps = norm.eps
-        self.momentum = cast(float, norm.momentum)
-        self.padding = cast(tuple[int, int], convolution.padding)
+        _, convolutions, norms = zip(*copies, strict=True)
+        self.eps, self.momentum = norms[0].eps, norms[0].momentum
+        self.padding = convolutions[0].padding
         self.edges = len(copies)
         self.process_group: dist.ProcessGroup | None = None
-        states = [copy.state_dict() for copy in copies]
-        for path, value in states[0].items():
-            join = torch.cat if value.ndim else torch.stack
-            joined, name = join([state[path] for state in states]), path.rpartition(".")[2]
-            if name == "weight":
-                self.weight = nn.Parameter(joined)
-            else:
-                self.register_buffer(name, joined)
+        self.weight = nn.Parameter(torch.cat([own.weight for own in convolutions]))
+        self.running_mean = nn.Buffer(torch.cat([norm.running_mean for norm in norms]))
+        self.running_var = nn.Buffer(torch.cat([norm.running_var for norm in norms]))
+        counters = [norm.num_batches_tracked for norm in norms]
+        self.num_batches_tracked = nn.Buffer(torch.stack(counters))
 
     def forward(self, x: Tensor, scales: Tensor, selected: slice) -> Tensor:
         """Compute the weighted outputs of consecutive edges, ``(B, selected * C, H, W)``.

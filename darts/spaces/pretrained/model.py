@@ -150,16 +150,12 @@ class Backbone(nn.Module):
     Shape: ``(B, 1 or 3, H, W)`` -> ``(B, F)``. One channel stands for three equal ones.
     """
 
-    scale: Tensor
-    shift: Tensor
-
     def __init__(self, weights: Weights, size: int) -> None:
         super().__init__()
         self.weights, self.size = weights, size
         # The inputs of the run have mean 0 and deviation 1 on its own data. The trained network
         # needs inputs that are normalized with the statistics of its training.
-        self.register_buffer("scale", torch.ones(3, 1, 1))
-        self.register_buffer("shift", torch.zeros(3, 1, 1))
+        self.scale, self.shift = nn.Buffer(torch.ones(3, 1, 1)), nn.Buffer(torch.zeros(3, 1, 1))
         self.net = make_backbone(weights.network)
         self.train()
 

@@ -26,7 +26,6 @@ from darts.spaces.deriving import (
     Candidates,
     allowed,
     check_candidate,
-    check_groups,
     check_subset,
     checked_rows,
     draw,
@@ -155,9 +154,7 @@ class Recurrent(Space):
         ``none``. ``none`` is included in the softmax, so a probable ``none`` weakens its edge. The
         output is the mean of all nodes.
         """
-        check_groups("probabilities", probabilities, (GROUP,))
-        names = candidates[GROUP]
-        rows = checked_rows(GROUP, probabilities[GROUP], names)
+        rows, names = checked_rows(probabilities, candidates)[GROUP], candidates[GROUP]
         nodes: dict[int, tuple[float, str, int]] = {}
         for (source, node), row, operations in zip(edges_of(self.nodes), rows, names, strict=True):
             for value, name in zip(row, operations, strict=True):

@@ -125,13 +125,6 @@ def test_clipping_shortens_the_step_and_the_vector(clip: float, clipped: bool, h
     torch.testing.assert_close(actual, wanted, rtol=1e-9, atol=1e-11)
 
 
-def test_negative_clipping_is_refused() -> None:
-    net = Toy()
-    optimizer = torch.optim.SGD(net.weight_parameters(), lr=0.1)
-    with pytest.raises(ValueError, match=r"clip=-1.0: must be >= 0"):
-        unrolled(net, loss_fn, "train", "valid", optimizer, clip=-1.0)
-
-
 @pytest.mark.parametrize("hvp", HVP)
 @pytest.mark.parametrize(
     ("first", "second", "rates", "decays"),

@@ -235,6 +235,8 @@ def test_invalid_options_raise_an_error_before_the_loss_is_computed() -> None:
     for epsilon in (0.0, -0.01, float("inf"), float("nan")):
         with pytest.raises(ValueError, match=f"epsilon={epsilon}: must be positive and finite"):
             unrolled(net, unexpected_loss, train, valid, sgd, epsilon=epsilon)
+    with pytest.raises(ValueError, match=r"clip=-1.0: must be >= 0"):
+        unrolled(net, unexpected_loss, train, valid, sgd, clip=-1.0)
 
 
 @pytest.mark.parametrize("hvp", ["exact", "finite_difference"])
