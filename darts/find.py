@@ -20,7 +20,6 @@ from pathlib import Path
 from darts.config import ConfigError, launch
 from darts.find_command import check, find
 from darts.key_help import key_help
-from darts.searching.flaws import worthless_result
 from darts.tracking import print_lines
 
 
@@ -28,7 +27,11 @@ def main() -> None:
     """Entry point of ``darts-find``."""
     begin = time.monotonic() - time.process_time()  # imports belong to the budget
     command = partial(find, begin=begin)
-    launch("find", check, command, worthless=worthless_result, prepare=with_data)
+    launch(
+        *("find", check, command),
+        worthless=lambda summary: summary.get("worthless"),
+        prepare=with_data,
+    )
 
 
 def with_data(arguments: Sequence[str]) -> list[str]:
