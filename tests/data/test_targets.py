@@ -157,11 +157,20 @@ def test_wrong_target_arrays_are_refused(
     load_error(problem, "npz", root=tmp_path, targets=targets)
 
 
-def test_rows_of_a_torch_dataset_have_exact_numbers(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [(None, ("target0", "target1")), (["column0", " price "], ("column0", "price"))],
+)
+def test_rows_of_a_torch_dataset_have_exact_numbers(
+    given: list[str] | None, names: tuple[str, ...], tmp_path: Path
+) -> None:
+    """The names of targets may be like those of columns."""
     numbers = torch.randn(30, 2, dtype=torch.float64)
-    stored = store(TensorDataset(torch.randn(30, 3), numbers), root=tmp_path, targets=NUMBERS)
-    assert (stored.name, stored.labels) == ("csv", ("target0", "target1"))
+    data: Any = Samples([*zip(torch.randn(30, 3), numbers, strict=True)], given)
+    stored = store(data, root=tmp_path, targets=NUMBERS)
+    assert (stored.name, stored.labels) == ("csv", names)
     source: Source = load("csv", root=stored.root, targets=NUMBERS, labels=[*stored.labels])
+    assert (source.classes, source.train.shape) == (names, (3, 1, 1))
     every = source.scale.restore(torch.cat([source.train.labels, source.test.labels]).double())
     torch.testing.assert_close(every.sort(0).values, numbers.sort(0).values, rtol=1e-6, atol=1e-6)
 
@@ -191,15 +200,6 @@ def test_wrong_targets_of_a_torch_dataset_are_refused(
     data: Any = Samples([(torch.zeros(2), target) for target in targets])
     with pytest.raises(ValueError, match=problem):
         store(data, root=tmp_path, targets=NUMBERS)
-
-
-def test_names_of_targets_may_be_like_those_of_columns(tmp_path: Path) -> None:
-    data = TensorDataset(torch.randn(30, 2), torch.randn(30, 2))
-    data.classes = ["column0", " price "]  # type: ignore[attr-defined]
-    stored = store(data, root=tmp_path, targets=NUMBERS)
-    source = load("csv", root=stored.root, targets=NUMBERS, labels=[*stored.labels])
-    assert source.classes == ("column0", "price")
-    assert source.train.shape == (2, 1, 1)
 
 
 class Samples:
