@@ -186,22 +186,6 @@ def test_images_of_a_torch_dataset_have_labels(tmp_path: Path) -> None:
     assert torch.equal(source.train.labels, labels.float())
 
 
-@pytest.mark.parametrize(
-    ("targets", "problem"),
-    [
-        ([1.0, "x"], "sample 1 of train has the target 'x'"),
-        ([1.0, float("nan")], "sample 1 of train has the target nan"),
-        ([1.0, [1.0, 2.0]], "sample 1 of train has 2 targets, but the first one 1"),
-    ],
-)
-def test_wrong_targets_of_a_torch_dataset_are_refused(
-    targets: list[object], problem: str, tmp_path: Path
-) -> None:
-    data: Any = Samples([(torch.zeros(2), target) for target in targets])
-    with pytest.raises(ValueError, match=problem):
-        store(data, root=tmp_path, targets=NUMBERS)
-
-
 class Samples:
     def __init__(self, pairs: Any, classes: Any = None) -> None:
         self.pairs = pairs
@@ -280,24 +264,33 @@ def pair(sample: Any, label: Any = 0) -> Any:
 IMAGE = torch.zeros(3, 4, 4)
 
 
+def numbered(target: Any) -> Any:
+    return Samples([(torch.zeros(2), 1.0), (torch.zeros(2), target)])
+
+
 @pytest.mark.parametrize(
-    ("data", "message"),
+    ("targets", "data", "message"),
     [
-        (Samples([]), "train has no samples"),
-        (Samples([IMAGE[0, 0, 0]]), "sample 0 of train is not a pair"),
-        (pair(IMAGE - 2.5), r"float32 values from -2\.5 to -2\.5; give uint8"),
-        (pair(IMAGE.long()), "int64 values"),
-        (pair(torch.zeros(2, 3, 4, 4)), "neither an image nor a row"),
-        (pair(IMAGE + float("nan")), "float32 values from nan"),
-        (pair({"image": 1}), "is dict, neither an image nor a row"),
-        (pair(IMAGE, 1000), "labels go up to 1000, but there are 1 samples"),
-        (pair(IMAGE, 0.5), r"label 0\.5; must be an integer >= 0"),
-        (Samples([(IMAGE, 0), (IMAGE[:, :2], 0)]), "sample 1 of train has shape"),
+        (CLASSES, Samples([]), "train has no samples"),
+        (CLASSES, Samples([IMAGE[0, 0, 0]]), "sample 0 of train is not a pair"),
+        (CLASSES, pair(IMAGE - 2.5), r"float32 values from -2\.5 to -2\.5; give uint8"),
+        (CLASSES, pair(IMAGE.long()), "int64 values"),
+        (CLASSES, pair(torch.zeros(2, 3, 4, 4)), "neither an image nor a row"),
+        (CLASSES, pair(IMAGE + float("nan")), "float32 values from nan"),
+        (CLASSES, pair({"image": 1}), "is dict, neither an image nor a row"),
+        (CLASSES, pair(IMAGE, 1000), "labels go up to 1000, but there are 1 samples"),
+        (CLASSES, pair(IMAGE, 0.5), r"label 0\.5; must be an integer >= 0"),
+        (CLASSES, Samples([(IMAGE, 0), (IMAGE[:, :2], 0)]), "sample 1 of train has shape"),
+        (NUMBERS, numbered("x"), "sample 1 of train has the target 'x'"),
+        (NUMBERS, numbered(float("nan")), "sample 1 of train has the target nan"),
+        (NUMBERS, numbered([1.0, 2.0]), "sample 1 of train has 2 targets, but the first one 1"),
     ],
 )
-def test_unusable_samples_are_refused(data: Any, message: str, tmp_path: Path) -> None:
+def test_unusable_samples_are_refused(
+    targets: str, data: Any, message: str, tmp_path: Path
+) -> None:
     with pytest.raises(ValueError, match=message) as caught:
-        store(data, root=tmp_path)
+        store(data, root=tmp_path, targets=targets)
     assert len(str(caught.value).splitlines()) == 1
 
 
