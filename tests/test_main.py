@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,22 +22,28 @@ from darts.key_help import describe, purpose, sections
 from darts.keys import all_keys, known_keys
 from darts.plugins import group_options
 
-
-def call(monkeypatch: pytest.MonkeyPatch, arguments: Sequence[str]) -> object:
-    """Return the exit code of a command that ends at once."""
-    monkeypatch.setattr(sys, "argv", ["darts", *arguments])
-    with pytest.raises(SystemExit) as done:
-        main()
-    return done.value.code
+Printed = Callable[..., str]
 
 
-def test_every_command_is_listed_with_its_purpose(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Printed:
+    """Returns what a command that ends at once prints: its output, or its error for a code > 0."""
+
+    def call(*arguments: str, code: int = 0) -> str:
+        monkeypatch.setattr(sys, "argv", ["darts", *arguments])
+        with pytest.raises(SystemExit) as done:
+            main()
+        assert done.value.code == code
+        out, err = capsys.readouterr()
+        return err if code else out
+
+    return call
+
+
+def test_every_command_is_listed_with_its_purpose(printed: Printed) -> None:
     assert set(COMMANDS) == set(CONFIGURED)
     for arguments in ([], ["--help"], ["-h"], ["help"]):
-        assert call(monkeypatch, arguments) == 0
-        out = capsys.readouterr().out
+        out = printed(*arguments)
         assert all(f"  {name} " in out and purpose(name) in out for name in COMMANDS)
 
 
@@ -52,15 +58,12 @@ def test_ctrl_c_during_the_imports_ends_in_one_line(
     assert capsys.readouterr().err == "darts find: aborted by Ctrl-C\n"
 
 
-def test_the_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_version(printed: Printed) -> None:
     for arguments in (["--version"], ["find", "--version"]):
-        assert call(monkeypatch, arguments) == 0
-        assert capsys.readouterr().out == f"darts-nas {darts.__version__}\n"
+        assert printed(*arguments) == f"darts-nas {darts.__version__}\n"
 
 
-def test_an_unknown_command_ends_in_one_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_unknown_command_ends_in_one_line(printed: Printed) -> None:
     for words, message in (
         (["serach"], "unknown command 'serach'; did you mean search? darts --help lists the"),
         (["xyz"], "unknown command 'xyz'; darts --help lists the commands"),
@@ -77,8 +80,7 @@ def test_an_unknown_command_ends_in_one_line(
         (["device", "measre"], "unknown word 'measre'; did you mean measure? write key=value"),
         (["find", "nosuch=1"], "find: no such key 'nosuch'; keys here: auxiliary"),
     ):
-        assert call(monkeypatch, words) == 2
-        (line,) = capsys.readouterr().err.splitlines()
+        (line,) = printed(*words, code=2).splitlines()
         assert message in line
 
 
@@ -93,36 +95,27 @@ def test_a_command_gets_the_other_arguments(tmp_path: Path, warm_python: WarmPyt
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_the_help_of_a_command_names_keys_that_exist(
-    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_help_of_a_command_names_keys_that_exist(command: str, printed: Printed) -> None:
     known = set(known_keys(command)) | set(known_keys("search")) | {"hydra.run.dir"}
     for name, equals, _ in (key.partition("=") for _, keys in sections(command) for key in keys):
         assert describe(all_keys(command), name), name
         if equals and not name.startswith("parameters."):
             assert name in known or name in ("dataset.root", "log"), name
-    assert call(monkeypatch, [command, "--help"]) == 0
-    out = capsys.readouterr().out
+    out = printed(command, "--help")
     assert "{" not in re.sub(r"\{(low|space):.*?\}", "", out)
     assert all(len(line) <= 80 for line in out.splitlines())
     assert f"darts {command} --help-all" in out
 
 
-def test_the_help_lists_all_options(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert call(monkeypatch, ["search", "--help"]) == 0
-    words = set(re.split(r"[\s,]+", capsys.readouterr().out))
+def test_the_help_lists_all_options(printed: Printed) -> None:
+    words = set(re.split(r"[\s,]+", printed("search", "--help")))
     for group in ("method", "space", "dataset", "experiment/search"):
         assert set(group_options(group)) <= words
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_key_is_listed_with_its_type(
-    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert call(monkeypatch, [command, "dataset=nosuch", "--help-all"]) == 0
-    out = capsys.readouterr().out
+def test_every_key_is_listed_with_its_type(command: str, printed: Printed) -> None:
+    out = printed(command, "dataset=nosuch", "--help-all")
     for key in all_keys(command):
         if not key.startswith("dataset.") and not key.endswith(".name"):
             assert re.search(rf"^  '?{key}=[^ ]*'?\s+\(\w", out, re.M), key
@@ -191,9 +184,9 @@ import darts
 
 
 @pytest.mark.parametrize(
-    ("script", "printed"), [("darts", "chosen"), ("darts-search", "chosen"), ("train.py", "")]
+    ("script", "expected"), [("darts", "chosen"), ("darts-search", "chosen"), ("train.py", "")]
 )
-def test_only_commands_choose(script: str, printed: str) -> None:
+def test_only_commands_choose(script: str, expected: str) -> None:
     program = [sys.executable, "-c", PROGRAM, script]
     done = subprocess.run(program, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == printed
+    assert done.stdout.strip() == expected

@@ -79,13 +79,13 @@ def _open_image(path: StrPath) -> Iterator[Image.Image]:
     bomb = ("error", None, Image.DecompressionBombWarning, None, 0)
     if bomb not in warnings.filters:
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-    with contextlib.ExitStack() as stack:
-        stream = stack.enter_context(open_regular(path))
+    with open_regular(path) as stream:
         try:
-            file = stack.enter_context(Image.open(stream, formats=_FORMATS))
+            file = Image.open(stream, formats=_FORMATS)
         except UnidentifiedImageError:  # its message does not name the file
             raise ValueError(f"it is none of {', '.join(_FORMATS)}") from None
-        yield file
+        with file:
+            yield file
 
 
 def _to_rgb(file: Image.Image) -> Image.Image:

@@ -184,10 +184,7 @@ def _one_hot(column: Column, cells: Sequence[str]) -> Inputs:
     index_of = {name: index for index, name in enumerate(column.categories)}
     found = {cell: index_of.get(column.category(cell), -1) for cell in set(cells)}
     indices = np.array([found[cell] for cell in cells], np.int64)
-    inputs = np.zeros((len(cells), len(index_of)), np.float32)
-    (known,) = np.nonzero(indices >= 0)
-    inputs[known, indices[known]] = 1
-    return inputs
+    return np.asarray(indices[:, None] == np.arange(len(index_of)), np.float32)
 
 
 def _shares(values: Numbers, edges: Numbers) -> Inputs:

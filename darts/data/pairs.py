@@ -90,10 +90,8 @@ def _load_files(request: Request[PairOptions], file_names: dict[str, str]) -> Pa
 
 
 def _read_rows(source: Path, target: Path) -> Rows:
-    sides: list[list[str]] = []
-    for path in (source, target):
-        # str.splitlines would also split at characters other than newlines.
-        sides.append([line.rstrip("\n") for line in read_lines(path)])
+    # str.splitlines would also split at characters other than newlines.
+    sides = [[line.rstrip("\n") for line in read_lines(path)] for path in (source, target)]
     if len(sides[0]) != len(sides[1]):
         raise ValueError(
             f"{source} has {len(sides[0])} lines and {target} has {len(sides[1])}; each line must "

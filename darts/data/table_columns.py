@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -72,10 +73,8 @@ def numbers_in(table: Table, column: Column) -> Tensor:
     """Return the numbers of a column, ``(N,)`` float64, or the days of its dates."""
     if not column.parts:
         raise ValueError(f"csv: {table.missing(0, column.name)}")
-    try:
+    with _named_cells(table, table.rows):
         numbers = column.numbers(table.column(column.name))[:, -1]
-    except CellError as error:
-        raise ValueError(f"csv: {table.place(error.row, column.name)}: {error}") from None
     if np.isnan(numbers).any():
         raise ValueError(f"csv: {table.missing(int(np.isnan(numbers).argmax()), column.name)}")
     return torch.from_numpy(numbers)
@@ -144,11 +143,8 @@ def fit_encoding(
     """
     inputs = [own.column for own in columns]
     cells = [table.column(column.name, rows) for column in inputs]
-    try:
+    with _named_cells(table, rows):
         encoding = RowEncoding.fit(inputs, cells, bins)
-    except CellError as error:
-        place = table.place(rows[error.row], error.column)
-        raise ValueError(f"csv: {place}: {error}") from None
     if not encoding.width:
         reasons = [f"{own.column.name} ({own.reason or own.column.kind})" for own in columns]
         raise ValueError(
@@ -160,7 +156,15 @@ def fit_encoding(
 
 def encode(encoding: RowEncoding, table: Table) -> Tensor:
     """Return the inputs of the rows of a file, ``(N, width, 1, 1)`` float32."""
-    try:
+    with _named_cells(table, table.rows):
         return encoding([table.column(name) for name in encoding.names])
+
+
+@contextmanager
+def _named_cells(table: Table, rows: Sequence[int]) -> Iterator[None]:
+    """Add file, line and column to the error of a cell; ``rows`` are the indices of the rows."""
+    try:
+        yield
     except CellError as error:
-        raise ValueError(f"csv: {table.place(error.row, error.column)}: {error}") from None
+        place = table.place(rows[error.row], error.column)
+        raise ValueError(f"csv: {place}: {error}") from None

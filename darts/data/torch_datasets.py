@@ -64,11 +64,11 @@ def store(
         root: Folder of the written data sets.
         targets: What each sample has, see ``darts.data.targets``.
     """
-    if is_table(train) and (test is None or is_table(test)):
-        return _store_frames(train, test, root)
-    if is_table(train) or is_table(test):
-        raise ValueError("data: only one of training and test samples is a table of pandas")
     given = {"train": train} if test is None else {"train": train, "test": test}
+    if all(map(is_table, given.values())):
+        return _store_tables(given, root)
+    if any(map(is_table, given.values())):
+        raise ValueError("data: only one of training and test samples is a table of pandas")
     numbers = {name: number for number, name in enumerate(_classes(train))}
     splits = {split: _read(own, split, targets, numbers) for split, own in given.items()}
     shapes = {
@@ -77,29 +77,24 @@ def store(
     if shapes["train"] != shapes.get("test", shapes["train"]):
         raise ValueError(f"data: samples or targets of train and test differ in shape: {shapes}")
     names = _names(train, [labels for _, labels in splits.values()])
+    if splits["train"][0].ndim == 2:
+        tables = {split: _table(*own, names) for split, own in splits.items()}
+        labels_of = () if targets == CLASSES else names
+        return _store_tables(tables, root)._replace(labels=labels_of, kinds={EVERY: NUMBER})
     digest = hashlib.sha256(repr(names).encode())
     for split, (samples, labels) in splits.items():
         digest.update(f"{split} {samples.dtype} {tuple(samples.shape)}".encode())
         digest.update(np.ascontiguousarray(samples.numpy()).data)
         digest.update(labels.numpy().data)
     folder = (root / digest.hexdigest()[:16]).absolute()
-    is_rows = splits["train"][0].ndim == 2
     # The test split is written last, so the folder is complete if its file exists.
-    last = folder / f"{[*splits][-1]}.{'csv' if is_rows else 'npz'}"
-    if not last.exists() and is_rows:
-        for split, (samples, labels) in splits.items():
-            write_atomically(folder / f"{split}.csv", _table(samples, labels, names))
-    elif not last.exists():
+    if not (folder / f"{[*splits][-1]}.npz").exists():
         write_arrays(folder, splits, names)
-    if not is_rows:
-        return StoredDataset("npz", folder)
-    labels_of = () if targets == CLASSES else names
-    return StoredDataset("csv", folder, labels_of, {EVERY: NUMBER})
+    return StoredDataset("npz", folder)
 
 
-def _store_frames(train: pd.DataFrame, test: pd.DataFrame | None, root: Path) -> StoredDataset:
-    frames = {"train": train} if test is None else {"train": train, "test": test}
-    texts = {split: str(frame.to_csv(index=False)) for split, frame in frames.items()}
+def _store_tables(tables: Mapping[str, pd.DataFrame], root: Path) -> StoredDataset:
+    texts = {split: str(table.to_csv(index=False)) for split, table in tables.items()}
     digest = hashlib.sha256("\0".join(texts.values()).encode()).hexdigest()
     folder = (root / digest[:16]).absolute()
     if not (folder / f"{[*texts][-1]}.csv").exists():  # the last one that is written
@@ -214,8 +209,8 @@ def _names(dataset: object, labels: Sequence[Tensor]) -> tuple[str, ...]:
     return names if is_valid and len(names) >= count else tuple(map(str, range(count)))
 
 
-def _table(samples: Tensor, labels: Tensor, names: Sequence[str]) -> str:
-    """Return rows and targets, classes by name, as CSV; the floats are exact."""
+def _table(samples: Tensor, labels: Tensor, names: Sequence[str]) -> pd.DataFrame:
+    """Return a table of rows and targets, classes by name."""
     import pandas as pd
 
     if labels.ndim == 1:
@@ -226,4 +221,4 @@ def _table(samples: Tensor, labels: Tensor, names: Sequence[str]) -> str:
     while any(name.startswith(prefix) for name in targets.columns):
         prefix += "_"
     rows = pd.DataFrame(samples.numpy()).add_prefix(prefix)
-    return str(pd.concat([rows, targets], axis=1).to_csv(index=False))
+    return pd.concat([rows, targets], axis=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import re
 import unicodedata
@@ -118,10 +119,5 @@ class WordEncoding:
 
     def decode(self, indices: Iterable[int]) -> str:
         """Return the text before ``END``; an unknown word becomes ``<unk>``."""
-        words = []
-        for index in indices:
-            if index == END:
-                break
-            if index not in (PADDING, BEGIN):
-                words.append(self.words[index])
-        return detokenize(words)
+        own = itertools.takewhile(lambda index: index != END, indices)
+        return detokenize(self.words[index] for index in own if index not in (PADDING, BEGIN))

@@ -52,7 +52,6 @@ class DataModule(ABC):
     """Loads a data set and makes the loaders of one run.
 
     Subclasses register themselves in ``DATA_MODULES``. Each rank takes its share of every batch.
-    ``source`` is the data set, if it is loaded already with the same ``load_options``.
 
     Attributes:
         data_kinds: Kinds of data sets that the class handles, see ``darts.data.source.SourceSpec``.
@@ -71,18 +70,10 @@ class DataModule(ABC):
     sample_noun: ClassVar[str] = "samples"
     source: object
 
-    def __init__(
-        self, config: SearchConfig | RetrainConfig, ranks: Ranks, source: object | None = None
-    ) -> None:
+    def __init__(self, config: SearchConfig | RetrainConfig, ranks: Ranks) -> None:
         self.config, self.ranks = config, ranks
         self.subsets: dict[str, Tensor] = {}
-        name, kind, targets = config.dataset.name, data_kind(config), config.task.targets
-        if source is None:
-            options = load_options(config)
-            source = ranks.local_main_first(
-                lambda: load(name, kind=kind, targets=targets, **options)
-            )
-        self.source = source
+        self.source = source = _load_source(config, ranks)
         # Some kinds of data sets have these.
         self.target_scale: TargetScale | None = getattr(source, "scale", None)
         self.encoding: Encoding | None = getattr(source, "encoding", None)
@@ -317,9 +308,15 @@ def keep_data() -> Iterator[None]:
 def make_data_module(config: SearchConfig | RetrainConfig, ranks: Ranks) -> DataModule:
     """Return the data module for the configured data set."""
     kind = data_kind(config)
-    key = f"{kind} {config.task.targets} {config.dataset.name} {load_options(config)}"
     module = next(own for own in DATA_MODULES.values() if kind in own.data_kinds)
-    made = module(config, ranks, None if _kept is None else _kept.get(key))
-    if _kept is not None:
-        _kept[key] = made.source
-    return made
+    return module(config, ranks)
+
+
+def _load_source(config: SearchConfig | RetrainConfig, ranks: Ranks) -> object:
+    """Return the configured data set; within ``keep_data``, the same one again."""
+    options = {"kind": data_kind(config), "targets": config.task.targets, **load_options(config)}
+    name, kept = config.dataset.name, {} if _kept is None else _kept
+    key = f"{name} {options}"
+    if key not in kept:
+        kept[key] = ranks.local_main_first(lambda: load(name, **options))
+    return kept[key]

@@ -68,15 +68,13 @@ class TextDataModule(DataModule):
     sample_noun = "tokens"
     source: Corpus
 
-    def __init__(
-        self, config: SearchConfig | RetrainConfig, ranks: Ranks, source: object | None = None
-    ) -> None:
+    def __init__(self, config: SearchConfig | RetrainConfig, ranks: Ranks) -> None:
         if ranks.size > 1:
             raise ValueError(
                 f"task={config.task.name} runs in one process, because its networks carry a state "
                 "from window to window; start it without torchrun"
             )
-        super().__init__(config, ranks, source)
+        super().__init__(config, ranks)
         assert isinstance(config.task, LanguageModel)
         self.window = config.task.window
 

@@ -180,27 +180,26 @@ def _losses(objective: Objective, logits: Tensor, batch: SampleBatch) -> Tensor:
     return counted(F.cross_entropy(logits.float(), batch[1], reduction="none"))
 
 
-def _per_class(counts: Numbers, labels: NDArray[np.int64], samples: NDArray[np.int64]) -> Numbers:
+def _per_class(counts: Numbers, labels: NDArray[np.int64], classes: int) -> Numbers:
     """Return how often the samples of each class count, ``(classes, draws)``.
 
     Args:
         counts: How often each resample contains each sample, ``(draws, samples)``.
-        labels: Classes of some samples, each with its index in ``samples``.
+        labels: Class of each sample, ``(samples,)``.
+        classes: Number of classes.
     """
     from scipy.sparse import csr_matrix
 
-    size = (int(labels.max(initial=0)) + 1, counts.shape[1])
-    return np.asarray(csr_matrix((np.ones(len(samples)), (labels, samples)), size) @ counts.T)
+    members = (np.ones(len(labels)), (labels, np.arange(len(labels))))
+    return np.asarray(csr_matrix(members, (classes, len(labels))) @ counts.T)
 
 
 def macro_f1(counts: Numbers, rows: Numbers) -> Numbers:
     """Return the mean F1 of the classes that are present or predicted, for ``class_pairs``."""
     true, predicted = rows.astype(np.int64).T
-    samples = np.arange(len(rows))
-    total = _per_class(counts, np.append(true, predicted), np.append(samples, samples))
-    hits = np.zeros_like(total)
-    found = _per_class(counts, true[true == predicted], samples[true == predicted])
-    hits[: len(found)] = found
+    classes = int(rows.max(initial=0)) + 1
+    total = _per_class(counts, true, classes) + _per_class(counts, predicted, classes)
+    hits = _per_class(counts * (true == predicted), true, classes)
     f1 = 2 * hits / np.maximum(total, 1.0)
     return np.asarray(f1.sum(0) / (total > 0).sum(0))
 
@@ -208,11 +207,9 @@ def macro_f1(counts: Numbers, rows: Numbers) -> Numbers:
 def balanced_accuracy(counts: Numbers, rows: Numbers) -> Numbers:
     """Return the mean share of correct predictions over the true classes, for ``class_pairs``."""
     true, predicted = rows.astype(np.int64).T
-    samples = np.arange(len(rows))
-    total = _per_class(counts, true, samples)
-    hits = np.zeros_like(total)
-    found = _per_class(counts, true[true == predicted], samples[true == predicted])
-    hits[: len(found)] = found
+    classes = int(true.max(initial=0)) + 1
+    total = _per_class(counts, true, classes)
+    hits = _per_class(counts * (true == predicted), true, classes)
     recall = hits / np.maximum(total, 1.0)
     return np.asarray(recall.sum(0) / (total > 0).sum(0))
 

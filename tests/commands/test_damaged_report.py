@@ -20,7 +20,6 @@ from damage import damage, restore
 from darts.config.overrides import quoted
 from darts.reading import FileError
 from darts.reporting import figures, read_run, render_page
-from darts.reporting import page as page_module
 
 REQUIRED = ("config.yaml", "overrides.json", "metrics.jsonl", "summary.json")
 FILES = {
@@ -114,14 +113,8 @@ def check_page(run: Path, how: str) -> str | None:
 def test_any_damage_is_left_out_or_refused(
     runs: dict[str, Path], command: str, name: str, seeds: range, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only a required file is refused. A few damages are read without drawing figures."""
-    if len(seeds) == 10:
-        for function in ("draw_alpha_heatmap", "draw_alpha_history"):
-            monkeypatch.setattr(figures, function, lambda *_, **__: None)
-        for function in ("draw_genotype", "draw_edge_importances"):
-            monkeypatch.setattr(page_module, function, lambda *_, **__: None)
-        monkeypatch.setattr(page_module, "render_figure", lambda *_: b"<svg></svg>")
-    elif name != "alphas.json":  # the figures of the alphas take longest
+    """Only a required file is refused."""
+    if name != "alphas.json":  # the figures of the alphas take longest
         monkeypatch.setattr(figures, "probabilities", lambda *_: iter(()))
     file = runs[command] / name
     original = file.read_bytes()

@@ -13,6 +13,7 @@ from unittest.mock import Mock
 
 import command_calls as commands
 import pytest
+from test_damaged_report import STUDY
 
 from darts.reporting import page as page_module
 from darts.tracking import format_value
@@ -71,6 +72,13 @@ def read(page: Path) -> tuple[str, PageParser]:
     return " ".join(" ".join(reader.text).split()), reader
 
 
+def report(folder: Path, *runs: Path) -> tuple[str, PageParser, str]:
+    """Write the page of some runs; return what ``read`` returns, and its HTML."""
+    page = folder / "page.html"
+    commands.call("report", [*map(str, runs), f"out={page}"])
+    return *read(page), page.read_text(encoding="utf-8")
+
+
 def copy_run(run: Any, target: Path) -> Path:
     shutil.copytree(run.directory, target)
     return target
@@ -112,13 +120,10 @@ def test_page_of_a_search_shows_results_edges_and_command(search_run: Any, tmp_p
 def test_evaluation_is_shown_in_the_article_of_its_retraining(
     search_run: Any, retrain_run: Any, importance_run: Any, tmp_path: Path
 ) -> None:
-    out = tmp_path / "page.html"
     search = copy_run(search_run, tmp_path / "search")
     (search / "alphas.json").unlink()  # it takes seconds to draw the probabilities
-    runs = [str(run) for run in (search, importance_run.directory, retrain_run.directory)]
-    commands.call("report", [*runs, f"out={out}"])
-    text, reader = read(out)
-    page = out.read_text()
+    runs = (search, importance_run.directory, retrain_run.directory)
+    text, reader, page = report(tmp_path, *runs)
     assert "3 runs" in text
     assert {"run-1", "run-2", "run-2-evaluations"} <= set(reader.ids)
     assert "run-3" not in reader.ids
@@ -158,9 +163,7 @@ def test_evaluation_of_another_network_has_its_own_article(
     plain = copy_run(importance_run, tmp_path / "plain")
     (plain / "importance.json").unlink()
     (plain / "overrides.json").unlink()
-    out = tmp_path / "page.html"
-    commands.call("report", [str(other), str(plain), f"out={out}"])
-    text, reader = read(out)
+    text, reader, _ = report(tmp_path, other, plain)
     assert {"run-1", "run-2"} <= set(reader.ids)
     assert "run-1-evaluations" not in reader.ids
     assert "edge importance" not in text
@@ -171,33 +174,29 @@ def test_a_part_that_cannot_be_made_is_left_out_with_a_note(
     search_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(page_module, "draw_genotype", Mock(side_effect=ValueError("<b>no ink")))
-    out = tmp_path / "page.html"
     with pytest.warns(UserWarning, match="the part 'architecture' of the page was not made: <b>no"):
-        commands.call("report", [str(search_run.directory), f"out={out}"])
-    text, _ = read(out)
+        text, *_ = report(tmp_path, search_run.directory)
     assert "architecture This part is left out: <b>no ink." in text
     assert "learning curves" in text
 
 
 def test_page_of_two_runs_compares_them(search_run: Any, retrain_run: Any, tmp_path: Path) -> None:
     """It also shows the scores and costs of the retraining."""
-    out = tmp_path / "page.html"
-    commands.call("report", [str(search_run.directory), str(retrain_run.directory), f"out={out}"])
+    text, reader, page = report(tmp_path, search_run.directory, retrain_run.directory)
     assert not (search_run.directory / "report.html").exists()
-    text, reader = read(out)
     summary = retrain_run.json("summary.json")
     for name in ("test_accuracy", "valid_accuracy"):
         assert format_value(name, summary[name]) in text
-    assert "data:image/svg+xml;base64," in out.read_text()  # the confusion matrix
+    assert "data:image/svg+xml;base64," in page  # the confusion matrix
     for phase in retrain_run.json("energy.json")["phases"]:
         assert phase["phase"] in text
     assert {"comparison", "run-1", "run-2"} <= set(reader.ids)
     assert "search: finished" in text
     assert "retrain: finished" in text
-    row = re.search(r"<tr><td>epochs</td><td>(\d+)</td><td>(\d+)</td></tr>", out.read_text())
+    row = re.search(r"<tr><td>epochs</td><td>(\d+)</td><td>(\d+)</td></tr>", page)
     assert row.groups() == (str(search_run.json("summary.json")["epochs"]), "3")
     assert "Source of the joules" in text
-    heads = re.findall(r"<button[^>]*>([^<]*)</button>", out.read_text())
+    heads = re.findall(r"<button[^>]*>([^<]*)</button>", page)
     assert {"valid accuracy", "supernet valid accuracy"} <= {*heads}  # in columns of their own
 
 
@@ -219,8 +218,7 @@ def test_text_of_run_files_is_escaped(search_run: Any, tmp_path: Path) -> None:
     history = json.loads((run / "alphas.json").read_text())["normal"]
     history["edges"][0] = markup
     (run / "alphas.json").write_text(json.dumps({"normal": history}))
-    commands.call("report", [str(run), f"out={tmp_path / 'page.html'}"])
-    text, _ = read(tmp_path / "page.html")  # checks that it has one script
+    text, *_ = report(tmp_path, run)  # checks that it has one script
     assert markup in text
     assert "<b>run" in text
 
@@ -231,37 +229,24 @@ def test_page_of_an_unfinished_run_says_how_far_it_is(search_run: Any, tmp_path:
         (run / name).unlink()
     rows = (run / "metrics.jsonl").read_bytes()
     (run / "metrics.jsonl").write_bytes(rows + b'{"epoch": 99, "tor')  # interrupted by a kill
-    commands.call("report", [str(run)])
-    text, _ = read(run / "report.html")
+    text, *_ = report(tmp_path, run)
     assert "probabilities of the operations" in text
     epochs = search_run.json("summary.json")["epochs"]
     assert f"search: not finished: epoch {epochs} of {epochs}" in text
     (run / "metrics.jsonl").unlink()
     for name in ("alphas.json", "genotype.json", "checkpoint.safetensors", "split.npz"):
         (run / name).unlink()
-    commands.call("report", [str(run)])
-    text, _ = read(run / "report.html")
+    text, *_ = report(tmp_path, run)
     assert "No epoch has finished yet." in text
 
 
 def test_page_of_a_study_shows_trials_and_best_point(tmp_path: Path) -> None:
-    """The test writes the files of the study itself, because a real study is slow."""
-    run = tmp_path / "study"
-    run.mkdir()
-    (run / "config.yaml").write_text("name: tune\nmetric: accuracy\nseed: 1\n")
-    (run / "overrides.json").write_text('{"command": "tune", "overrides": ["budget.trials=2"]}')
-    (run / "trials.csv").write_text(
-        "trial,state,accuracy,optimizer.lr,failure\n0,complete,0.5,0.1,\n1,failed,,0.2,no\n"
-    )
-    command = "darts retrain optimizer.lr=0.1"
-    best = {"trial": 0, "parameters": {"optimizer.lr": 0.1}, "command": command}
-    (run / "best.json").write_text(json.dumps(best))
-    commands.call("report", [str(run)])
-    text, _ = read(run / "report.html")
-    assert "tune: not finished: 2 trials" in text
-    assert command in text
-    assert "50.00 %" in text
-    assert "failed" in text
+    for name in STUDY.keys() - {"summary.json"}:
+        (tmp_path / name).write_text(STUDY[name])
+    text, *_ = report(tmp_path, tmp_path)
+    assert "darts retrain space=mlp optimizer.lr=0.3" in text
+    for shown in ("tune: not finished: 3 trials", "50.00 %", "75.00 %", "failed"):
+        assert shown in text
 
 
 def test_directories_without_a_supported_run_are_refused(tmp_path: Path) -> None:

@@ -107,17 +107,10 @@ def test_other_scripts_and_a_byte_order_mark_are_read(tmp_path: Path) -> None:
     assert words(corpus, "valid") == ["漢字", "für", "<eos>"]
 
 
-@pytest.mark.parametrize(
-    ("texts", "options", "message"),
-    [
-        ({"test": ""}, {}, "test.txt has fewer than two tokens"),
-        ({"valid": "a"}, {"level": "char"}, "valid.txt has fewer than two tokens"),
-    ],
-)
-def test_invalid_texts_and_options_are_refused_in_one_line(
-    texts: dict[str, Any], options: dict[str, Any], message: str, tmp_path: Path
-) -> None:
-    load_error(message, "text", root=folder(tmp_path, **texts), **options)
+def test_texts_of_less_than_two_tokens_are_refused(tmp_path: Path) -> None:
+    load_error("test.txt has fewer than two tokens", "text", root=folder(tmp_path, test=""))
+    root = folder(tmp_path, valid="a")
+    load_error("valid.txt has fewer than two tokens", "text", root=root, level="char")
 
 
 def test_missing_files_are_named(tmp_path: Path) -> None:

@@ -86,15 +86,11 @@ def test_agnews_are_documents_or_pairs(tmp_path: Path) -> None:
     load_error(r"test\.csv, line 2, column 'class': a row must have", "agnews", root=tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("tables", "message"),
-    [
-        ({"test": "label,text\nc,red\n"}, "the class 'c' is not in the training split"),
-        ({"train": 'label,text\na,"x\ny"\n,z\n'}, "train.csv, line 4, column 'label': a value"),
-    ],
-)
-def test_wrong_documents_are_refused(tables: dict[str, str], message: str, tmp_path: Path) -> None:
-    load_error(message, "documents", root=write_tables(tmp_path, **tables))
+def test_wrong_documents_are_refused(tmp_path: Path) -> None:
+    root = write_tables(tmp_path, test="label,text\nc,red\n")
+    load_error("the class 'c' is not in the training split", "documents", root=root)
+    root = write_tables(tmp_path, train='label,text\na,"x\ny"\n,z\n')
+    load_error("train.csv, line 4, column 'label': a value", "documents", root=root)
 
 
 def test_missing_files_are_named(tmp_path: Path) -> None:
@@ -205,20 +201,12 @@ def test_shares_of_ranks_make_the_whole_batch(folder: Path) -> None:
     assert sum((part.references for part in parts), ()) == whole.references
 
 
-@pytest.mark.parametrize(
-    ("change", "options", "message"),
-    [
-        (lambda d: (d / "test.x").write_text("a\n"), {}, "test.x has 1 lines and .*test.y has 5"),
-        (lambda d: None, {"target": "x"}, "dataset.source and dataset.target are both 'x'"),
-        (
-            lambda d: [(d / f"valid.{e}").write_text("") for e in "xy"],
-            {},
-            "split 'valid' has no pair of sentences",
-        ),
-    ],
-)
-def test_invalid_pairs_are_refused_in_one_line(
-    folder: Path, change: Any, options: dict[str, str], message: str
-) -> None:
-    change(folder)
-    load_error(message, "pairs", root=folder, **{"source": "x", "target": "y"} | options)
+def test_invalid_pairs_are_refused_in_one_line(folder: Path) -> None:
+    message = "dataset.source and dataset.target are both 'x'"
+    load_error(message, "pairs", root=folder, source="x", target="x")
+    for side in "xy":
+        (folder / f"valid.{side}").write_text("")
+    keys = {"root": folder, "source": "x", "target": "y"}
+    load_error("split 'valid' has no pair of sentences", "pairs", **keys)
+    (folder / "test.x").write_text("a\n")
+    load_error("test.x has 1 lines and .*test.y has 5", "pairs", **keys)

@@ -101,20 +101,13 @@ def test_statistics_are_exact_and_deviations_above_zero() -> None:
     assert std == pytest.approx((scaled.std(correction=0).item(), 1 / 255))
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"name": "cifar11"}, "unknown data set 'cifar11'; choose from digits, cifar10"),
-        (
-            {"name": "digits", "storage": "disk"},
-            "digits: storage=disk is not available; set storage=memory",
-        ),
-        ({"name": "synthetic", "samples": 2**20, "size": 64}, "are more than 67,108,864 numbers"),
-        ({"name": "cifar10", "root": None}, "dataset.root must name the folder"),
-    ],
-)
-def test_invalid_requests_are_refused_in_one_line(arguments: dict, message: str) -> None:
-    load_error(message, **arguments)
+def test_invalid_requests_are_refused_in_one_line() -> None:
+    load_error("unknown data set 'cifar11'; choose from digits, cifar10", "cifar11")
+    load_error(
+        "digits: storage=disk is not available; set storage=memory", "digits", storage="disk"
+    )
+    load_error("are more than 67,108,864 numbers", "synthetic", samples=2**20, size=64)
+    load_error("dataset.root must name the folder", "cifar10", root=None)
 
 
 def test_pixels_and_labels_must_match() -> None:

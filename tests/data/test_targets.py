@@ -157,11 +157,20 @@ def test_wrong_target_arrays_are_refused(
     load_error(problem, "npz", root=tmp_path, targets=targets)
 
 
-def test_rows_of_a_torch_dataset_have_exact_numbers(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [(None, ("target0", "target1")), (["column0", " price "], ("column0", "price"))],
+)
+def test_rows_of_a_torch_dataset_have_exact_numbers(
+    given: list[str] | None, names: tuple[str, ...], tmp_path: Path
+) -> None:
+    """The names of targets may be like those of columns."""
     numbers = torch.randn(30, 2, dtype=torch.float64)
-    stored = store(TensorDataset(torch.randn(30, 3), numbers), root=tmp_path, targets=NUMBERS)
-    assert (stored.name, stored.labels) == ("csv", ("target0", "target1"))
+    data: Any = Samples([*zip(torch.randn(30, 3), numbers, strict=True)], given)
+    stored = store(data, root=tmp_path, targets=NUMBERS)
+    assert (stored.name, stored.labels) == ("csv", names)
     source: Source = load("csv", root=stored.root, targets=NUMBERS, labels=[*stored.labels])
+    assert (source.classes, source.train.shape) == (names, (3, 1, 1))
     every = source.scale.restore(torch.cat([source.train.labels, source.test.labels]).double())
     torch.testing.assert_close(every.sort(0).values, numbers.sort(0).values, rtol=1e-6, atol=1e-6)
 
@@ -175,31 +184,6 @@ def test_images_of_a_torch_dataset_have_labels(tmp_path: Path) -> None:
     source: Source = load("npz", root=stored.root, targets=LABELS)
     assert source.classes == ("cat", "dog")
     assert torch.equal(source.train.labels, labels.float())
-
-
-@pytest.mark.parametrize(
-    ("targets", "problem"),
-    [
-        ([1.0, "x"], "sample 1 of train has the target 'x'"),
-        ([1.0, float("nan")], "sample 1 of train has the target nan"),
-        ([1.0, [1.0, 2.0]], "sample 1 of train has 2 targets, but the first one 1"),
-    ],
-)
-def test_wrong_targets_of_a_torch_dataset_are_refused(
-    targets: list[object], problem: str, tmp_path: Path
-) -> None:
-    data: Any = Samples([(torch.zeros(2), target) for target in targets])
-    with pytest.raises(ValueError, match=problem):
-        store(data, root=tmp_path, targets=NUMBERS)
-
-
-def test_names_of_targets_may_be_like_those_of_columns(tmp_path: Path) -> None:
-    data = TensorDataset(torch.randn(30, 2), torch.randn(30, 2))
-    data.classes = ["column0", " price "]  # type: ignore[attr-defined]
-    stored = store(data, root=tmp_path, targets=NUMBERS)
-    source = load("csv", root=stored.root, targets=NUMBERS, labels=[*stored.labels])
-    assert source.classes == ("column0", "price")
-    assert source.train.shape == (2, 1, 1)
 
 
 class Samples:
@@ -280,24 +264,33 @@ def pair(sample: Any, label: Any = 0) -> Any:
 IMAGE = torch.zeros(3, 4, 4)
 
 
+def numbered(target: Any) -> Any:
+    return Samples([(torch.zeros(2), 1.0), (torch.zeros(2), target)])
+
+
 @pytest.mark.parametrize(
-    ("data", "message"),
+    ("targets", "data", "message"),
     [
-        (Samples([]), "train has no samples"),
-        (Samples([IMAGE[0, 0, 0]]), "sample 0 of train is not a pair"),
-        (pair(IMAGE - 2.5), r"float32 values from -2\.5 to -2\.5; give uint8"),
-        (pair(IMAGE.long()), "int64 values"),
-        (pair(torch.zeros(2, 3, 4, 4)), "neither an image nor a row"),
-        (pair(IMAGE + float("nan")), "float32 values from nan"),
-        (pair({"image": 1}), "is dict, neither an image nor a row"),
-        (pair(IMAGE, 1000), "labels go up to 1000, but there are 1 samples"),
-        (pair(IMAGE, 0.5), r"label 0\.5; must be an integer >= 0"),
-        (Samples([(IMAGE, 0), (IMAGE[:, :2], 0)]), "sample 1 of train has shape"),
+        (CLASSES, Samples([]), "train has no samples"),
+        (CLASSES, Samples([IMAGE[0, 0, 0]]), "sample 0 of train is not a pair"),
+        (CLASSES, pair(IMAGE - 2.5), r"float32 values from -2\.5 to -2\.5; give uint8"),
+        (CLASSES, pair(IMAGE.long()), "int64 values"),
+        (CLASSES, pair(torch.zeros(2, 3, 4, 4)), "neither an image nor a row"),
+        (CLASSES, pair(IMAGE + float("nan")), "float32 values from nan"),
+        (CLASSES, pair({"image": 1}), "is dict, neither an image nor a row"),
+        (CLASSES, pair(IMAGE, 1000), "labels go up to 1000, but there are 1 samples"),
+        (CLASSES, pair(IMAGE, 0.5), r"label 0\.5; must be an integer >= 0"),
+        (CLASSES, Samples([(IMAGE, 0), (IMAGE[:, :2], 0)]), "sample 1 of train has shape"),
+        (NUMBERS, numbered("x"), "sample 1 of train has the target 'x'"),
+        (NUMBERS, numbered(float("nan")), "sample 1 of train has the target nan"),
+        (NUMBERS, numbered([1.0, 2.0]), "sample 1 of train has 2 targets, but the first one 1"),
     ],
 )
-def test_unusable_samples_are_refused(data: Any, message: str, tmp_path: Path) -> None:
+def test_unusable_samples_are_refused(
+    targets: str, data: Any, message: str, tmp_path: Path
+) -> None:
     with pytest.raises(ValueError, match=message) as caught:
-        store(data, root=tmp_path)
+        store(data, root=tmp_path, targets=targets)
     assert len(str(caught.value).splitlines()) == 1
 
 

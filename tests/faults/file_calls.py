@@ -21,7 +21,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 WRITES = {"create", "write", "fsync", "truncate", "replace", "mkdir", "sql write", "commit"}
 READS = {"open", "read", "list", "sql read"}
@@ -41,10 +41,8 @@ class Call:
         return f"{self.number} ({self.kind} {self.path})"
 
 
-class Watcher(Protocol):
-    """A function that receives each call before it happens, and may raise an error instead."""
-
-    def __call__(self, call: Call) -> None: ...
+# Receives each call before it happens, and may raise an error instead.
+Watcher = Callable[[Call], None]
 
 
 _REAL = {name: getattr(os, name) for name in ("open", "write", "close")}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 import tiny_runs
 from attacks import SECRET, Trap, attacks
 from fork_server import Ended
+from slow_cases import slow_except
 
 ATTACKS = dict(attacks())
 EVERYDAY = (
@@ -55,49 +55,24 @@ def problems_of(ended: Ended, folder: Path, trap: Trap) -> list[str]:
     return problems
 
 
-@pytest.fixture
-def attack(
-    forks: Any, bases: Callable[..., Path], uninterrupted: Any, tmp_path: Path
-) -> Callable[[str], list[str]]:
-    """Return a function that carries out an attack and returns what is wrong."""
-
-    def carry_out(name: str) -> list[str]:
-        planned = ATTACKS[name]
-        folder = tmp_path / "work"
-        folder.mkdir()
-        directory = Path(shutil.copytree(bases(*planned.base), folder / "run"))
-        trap = Trap(tmp_path / "marker", tmp_path / "precious")
-        trap.precious.write_text("precious")
-        planned.change(directory, trap)
-        ended = forks.call(attacked, planned.command, planned.arguments, directory)
-        problems = problems_of(ended, folder, trap)
-        if ended.code == 0 and "resume={}" in planned.arguments and not problems:
-            end = tiny_runs.end_state(planned.command, directory)
-            expected = dict(uninterrupted(planned.command).end)
-            for part in ("files", "TensorBoard"):  # the attack may add files or cut the records
-                end.pop(part, None)
-                expected.pop(part, None)
-            problems = tiny_runs.differences(end, expected)
-            # Any text may be a name.
-            problems = [text for text in problems if not text.startswith("/summary/name:")]
-        shutil.rmtree(folder)
-        return problems
-
-    return carry_out
-
-
-@pytest.mark.parametrize("name", EVERYDAY)
-def test_some_attacks(attack: Callable[[str], list[str]], name: str) -> None:
-    assert attack(name) == []
-
-
-@pytest.mark.slow
-def test_all_attacks(attack: Callable[[str], list[str]]) -> None:
-    failed = {}
-    for name in ATTACKS:
-        if problems := attack(name):
-            failed[name] = problems
-    print(f"{len(ATTACKS)} attacks")
-    assert not failed, f"{len(failed)} of {len(ATTACKS)}:\n" + "\n".join(
-        f"{name}: {problems[:3]}" for name, problems in failed.items()
-    )
+@pytest.mark.parametrize("name", slow_except(ATTACKS, EVERYDAY))
+def test_an_attack_does_no_harm(
+    forks: Any, bases: Any, uninterrupted: Any, tmp_path: Path, name: str
+) -> None:
+    planned, folder = ATTACKS[name], tmp_path / "work"
+    folder.mkdir()
+    directory = Path(shutil.copytree(bases(*planned.base), folder / "run"))
+    trap = Trap(tmp_path / "marker", tmp_path / "precious")
+    trap.precious.write_text("precious")
+    planned.change(directory, trap)
+    ended = forks.call(attacked, planned.command, planned.arguments, directory)
+    assert problems_of(ended, folder, trap) == []
+    if ended.code == 0 and "resume={}" in planned.arguments:
+        end = tiny_runs.end_state(planned.command, directory)
+        expected = dict(uninterrupted(planned.command).end)
+        for part in ("files", "TensorBoard"):  # the attack may add files or cut the records
+            end.pop(part, None)
+            expected.pop(part, None)
+        problems = tiny_runs.differences(end, expected)
+        # Any text may be a name.
+        assert [text for text in problems if not text.startswith("/summary/name:")] == []

@@ -19,15 +19,20 @@ def start_three(cwd: Path, command: str, *arguments: str) -> list[tuple[int, str
     they start at the same time.
     """
     os.chdir(cwd)
-    barrier = multiprocessing.get_context("fork").Barrier(3)
+    context = multiprocessing.get_context("fork")
+    barrier, errors = context.Barrier(3), [cwd / f"{number}.err" for number in range(3)]
 
-    def run_together() -> None:
+    def run_together(error: Path) -> None:
+        os.dup2(os.open(error, os.O_CREAT | os.O_WRONLY), 2)
         barrier.wait()
         tiny_runs.run(command, *arguments)
 
-    pids = [tiny_runs.fork(cwd / f"{number}.err", run_together) for number in range(3)]
-    codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
-    return [(code, (cwd / f"{number}.err").read_text()) for number, code in enumerate(codes)]
+    processes = [context.Process(target=run_together, args=(error,)) for error in errors]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    return [(p.exitcode, e.read_text()) for p, e in zip(processes, errors, strict=True)]
 
 
 def test_searches_that_start_in_the_same_second_get_their_own_directories(

@@ -11,7 +11,6 @@ import stat
 import subprocess
 import sys
 import tempfile
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
@@ -120,23 +119,6 @@ def prepare_process() -> None:
     patch = pytest.MonkeyPatch()
     compose_faster(patch)
     patch.setattr(importlib.import_module("darts.compare"), "make_executor", make_fake_executor)
-
-
-def fork(error: Path, function: Callable[..., object], *arguments: object) -> int:
-    """Call a function in a fork with a file as its standard error; return the ID of the fork."""
-    pid = os.fork()
-    if pid == 0:
-        os.dup2(os.open(error, os.O_CREAT | os.O_WRONLY | os.O_TRUNC), 2)
-        code = 0
-        try:
-            function(*arguments)
-        except SystemExit as done:
-            code = int(done.code or 0)
-        except BaseException:
-            traceback.print_exc()
-            code = 1
-        os._exit(code)
-    return pid
 
 
 @contextmanager

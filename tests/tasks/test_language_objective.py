@@ -42,12 +42,17 @@ def mean_loss(smoothing: float = 0.0) -> float:
     return float(F.cross_entropy(*pairs, label_smoothing=smoothing))
 
 
-def test_the_loss_is_the_mean_over_all_targets() -> None:
+def test_the_loss_is_the_mean_over_all_targets_which_are_smoothed_for_networks_only() -> None:
     batch = window()
-    loss, logits = PLAIN.supernet_loss(lambda tokens, hidden: OUTPUT, batch)
-    assert float(loss) == pytest.approx(mean_loss(), rel=1e-12)
-    assert torch.equal(logits, OUTPUT.logits)
-    assert PLAIN.num_samples(batch) == 10
+    spec = ObjectiveSpec(tuple("abcdefg"), label_smoothing=0.1)
+    smoothed = TASKS["language_model"](temporal=0.0).make_objective(spec)
+    for objective in (PLAIN, smoothed):
+        loss, logits = objective.supernet_loss(lambda tokens, hidden: OUTPUT, batch)
+        assert float(loss) == pytest.approx(mean_loss(), rel=1e-12)
+        assert torch.equal(logits, OUTPUT.logits)
+        assert objective.num_samples(batch) == 10
+    loss, _ = smoothed.network_loss(lambda tokens, hidden: OUTPUT, batch)
+    assert float(loss) == pytest.approx(mean_loss(smoothing=0.1), rel=1e-9)
 
 
 def test_activation_regularization_equals_its_definition() -> None:
@@ -83,15 +88,6 @@ def test_scores_of_windows_equal_those_of_the_whole_text() -> None:
     assert actual["perplexity"] == pytest.approx(math.exp(mean), rel=1e-6)
     assert actual["bits"] == pytest.approx(mean / math.log(2), rel=1e-6)
     assert not any(TASKS["language_model"].metrics[name].higher_is_better for name in actual)
-
-
-def test_labels_are_smoothed_for_networks_but_not_for_supernets() -> None:
-    task = TASKS["language_model"](temporal=0.0)
-    objective = task.make_objective(ObjectiveSpec(tuple("abcdefg"), label_smoothing=0.1))
-    smooth, _ = objective.network_loss(lambda tokens, hidden: OUTPUT, window())
-    plain, _ = objective.supernet_loss(lambda tokens, hidden: OUTPUT, window())
-    assert float(smooth) == pytest.approx(mean_loss(smoothing=0.1), rel=1e-9)
-    assert float(plain) == pytest.approx(mean_loss(), rel=1e-9)
 
 
 # Generated texts and their references.
