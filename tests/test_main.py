@@ -54,7 +54,9 @@ def test_ctrl_c_during_the_imports_ends_in_one_line(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(importlib, "import_module", import_module)
-    assert call(monkeypatch, ["find", "dataset=digits"]) == 130
+    monkeypatch.setattr(sys, "argv", ["darts", "find", "dataset=digits"])
+    with pytest.raises(SystemExit, match="130"):
+        main()
     assert capsys.readouterr().err == "darts find: aborted by Ctrl-C\n"
 
 
