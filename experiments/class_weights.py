@@ -32,7 +32,7 @@ TRAINED = {"images": (2000, 100), "texts": (1400, 70)}
 TESTED = {"images": 1000, "texts": 400}
 EPOCHS = 15
 KEY = ("data", "weights", "seed")
-SCORES = ("balanced_accuracy", "accuracy")
+SCORES = ("balanced_accuracy", "auroc")
 
 
 def chosen(labels: NDArray[np.int64], classes: Sequence[int], counts: Sequence[int]) -> list[int]:
