@@ -190,8 +190,6 @@ class Race:
             variants = self.pool.variants(result.candidate, start, [*known, *new])
             share = 1 if result == results[-1] else 2
             new += itertools.islice(variants, math.ceil((size - len(new)) / share))
-            if len(new) == size:
-                break
         return new
 
     def restore(self) -> None:
