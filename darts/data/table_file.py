@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from darts.data.text_file import open_text, read_lines, shortened, text_encoding
+from darts.data.text_file import LINE_LIMIT, open_text, read_lines, shortened, text_encoding
 from darts.reading import FileError, damage, one_line, open_regular
 
 if TYPE_CHECKING:
@@ -136,6 +136,7 @@ def read_cells(path: Path, delimiter: str, encoding: str = "utf-8-sig") -> pd.Da
     """Return all cells of a CSV file as text, indexed by the number of the row from 1."""
     import pandas as pd
 
+    _check_fields(path, delimiter)
     with open_text(path) as file:
         try:
             cells = pd.read_csv(
@@ -164,6 +165,15 @@ def _find_delimiter(path: Path, encoding: str) -> str:
     if first.count(delimiter) >= _COLUMN_LIMIT:
         raise FileError(f"{path}, line 1: more than {_COLUMN_LIMIT:,} columns")
     return delimiter
+
+
+def _check_fields(path: Path, delimiter: str) -> None:
+    """Raise FileError for a huge field, of which pandas would keep several copies."""
+    ends = (b"\n", b"\r", delimiter.encode())
+    with open_text(path) as file:
+        while len(block := file.read(LINE_LIMIT)) == LINE_LIMIT:
+            if not any(end in block for end in ends):
+                raise FileError(f"{path}: a field has more than {LINE_LIMIT:,} bytes")
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
