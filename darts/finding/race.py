@@ -124,10 +124,7 @@ class Race:
         names += [c.start.parent for c in new if c.start.parent and not c.start.best]
         standings = [self.standings[name] for name in dict.fromkeys(names)]
         entries = [Entry(own.name, own.stage) for own in standings if own.is_open]
-        added = [Entry(c.name, c.start.stage) for c in new]
-        # If time is short, an augmentation of the leader matters more than the next-best network.
-        first = 1 if new and new[0].setting.augments else 0
-        entries = [*entries[:1], *added[:first], *entries[1:], *added[first:]]
+        entries += [Entry(c.name, c.start.stage) for c in new]
         if self.config.plan.equal == "time":
             entries = self.fitting(entries, until)
         entering = {entry.name for entry in entries}
