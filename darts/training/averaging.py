@@ -8,21 +8,21 @@ References:
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
-from typing import TypeAlias, TypedDict
+from functools import cached_property
+from typing import TypedDict
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from darts.tasks.metrics import Metric
-from darts.typed_values import Misfit, typed
-
-Tensors: TypeAlias = tuple[Tensor, ...] | list[Tensor]
+from darts.typed_values import Count, Misfit, typed
 
 
 class _SavedAverage(TypedDict):
-    average: dict[str, Tensor] | None  # state of AveragedModel, if averaging is configured
+    average: dict[str, Tensor] | None  # of all parameters and buffers, if it is configured
+    count: Count  # of updates
     active: bool
     scores: list[float]
 
@@ -47,28 +47,41 @@ class Averaging:
         self, net: nn.Module, *, decay: float = 0.0, patience: int = 0, power: float = 0.0
     ) -> None:
         self._net, self.patience, self.active = net, patience, decay > 0 or power > 0
-        self._average: AveragedModel | None = None
-        if decay or power or patience:
-            update = None  # the plain mean
-            if decay:
-                update = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
-            elif power:
-                update = _polynomial(power)
-            self._average = AveragedModel(net, multi_avg_fn=update, use_buffers=True)
+        self._share: Callable[[int], float] = lambda count: 1 / (count + 1)  # the plain mean
+        if decay:
+            self._share = lambda count: 1 - decay if count else 1.0
+        elif power:
+            self._share = lambda count: (power + 1) / (count + 1 + power)
+        self._average = copy.deepcopy(net) if decay or power or patience else None
+        self._count = 0  # of updates
         self._scores: list[float] = []
 
     @property
     def scored_net(self) -> nn.Module:
         """The network to score and to save: the average once it has started, else the network."""
-        if self._average is None or not self.active:
-            return self._net
-        average: nn.Module = self._average.module
-        return average
+        return self._net if self._average is None or not self.active else self._average
 
+    @torch.no_grad()
     def step(self) -> None:
         """Update the average; call it after each optimizer step."""
-        if self._average is not None and self.active:
-            self._average.update_parameters(self._net)
+        if self._average is None or not self.active:
+            return
+        averages, values, others = self._tensors
+        # One call, because on a CPU one for each tensor takes longer than a small network.
+        torch._foreach_lerp_(averages, values, self._share(self._count))
+        for average, value in others:
+            average.copy_(value)
+        self._count += 1
+
+    @cached_property
+    def _tensors(self) -> tuple[list[Tensor], list[Tensor], list[tuple[Tensor, Tensor]]]:
+        """Averages and new values, and pairs of tensors that are copied, such as counters."""
+        assert self._average is not None
+        own, new = ([*net.parameters(), *net.buffers()] for net in (self._average, self._net))
+        pairs = list(zip(own, new, strict=True))
+        averaged = [pair for pair in pairs if pair[0].is_floating_point()]
+        others = [pair for pair in pairs if not pair[0].is_floating_point()]
+        return [pair[0] for pair in averaged], [pair[1] for pair in averaged], others
 
     def end_epoch(self, score: float, metric: Metric) -> bool:
         """Record the score of an epoch; return whether the plain mean starts with the next step."""
@@ -81,7 +94,12 @@ class Averaging:
 
     def state_dict(self) -> _SavedAverage:
         average = None if self._average is None else self._average.state_dict()
-        return {"average": average, "active": self.active, "scores": list(self._scores)}
+        return {
+            "average": average,
+            "count": self._count,
+            "active": self.active,
+            "scores": list(self._scores),
+        }
 
     def load_state_dict(self, state: Mapping[str, object]) -> None:
         saved = typed(_SavedAverage, state, "averaging")
@@ -90,19 +108,4 @@ class Averaging:
             raise Misfit("averaging belongs to another configuration")
         if average is not None and self._average is not None:
             self._average.load_state_dict(average)
-        self.active, self._scores = saved["active"], saved["scores"]
-
-
-def _polynomial(power: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
-    """Return the update of a polynomial average: averages, new values, and earlier updates."""
-
-    @torch.no_grad()
-    def update(averages: Tensors, values: Tensors, updates: Tensor | int) -> None:
-        share = (power + 1) / (int(updates) + 1 + power)
-        for average, value in zip(averages, values, strict=True):
-            if average.is_floating_point():
-                average.lerp_(value.to(average), share)
-            else:
-                average.copy_(value)
-
-    return update
+        self._count, self.active, self._scores = saved["count"], saved["active"], saved["scores"]

@@ -159,7 +159,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def steps_of(done: Any) -> int:
-    return int(done.checkpoint["averaging"]["average"]["n_averaged"])
+    return int(done.checkpoint["averaging"]["count"])
 
 
 @pytest.mark.usefixtures("clock")

@@ -227,7 +227,7 @@ CHANGES: list[tuple[str, tuple[Any, ...], Callable[[Any], Any], str]] = [
     ("search", ("searcher", "optimizer", "param_groups"), lambda _: [], "does not fit its run"),
     ("search", ("diagnosis", 0, "edges"), lambda _: 3, "diagnosis[0].edges: Expected object"),
     ("retrain", ("network_sizes", "classes"), lambda _: 10**9, "network_sizes differs"),
-    ("retrain", ("averaging",), lambda _: {"average": {}, "active": True, "scores": []}, "another"),
+    ("retrain", ("averaging",), lambda _: NO_MEAN, "another"),
     ("evaluate", ("best", "net"), with_nan, "the weights are not finite"),
     ("evaluate", ("best",), lambda _: {"epoch": 1}, "best: Object missing required field scores"),
     ("evaluate", ("network_sizes",), lambda _: {"words": 3}, "does not fit its run"),
@@ -238,6 +238,7 @@ CHANGES: list[tuple[str, tuple[Any, ...], Callable[[Any], Any], str]] = [
     ("evaluate", ("input_specs", 0, "shape"), lambda _: (2, 3, 10**6, 10**6), "input_specs[0].sh"),
     ("export", ("input_specs", 0), with_other_channels, "checkpoint.safetensors"),
 ]
+NO_MEAN = {"average": {}, "count": 0, "active": True, "scores": []}
 OTHER = '{"space": "mlp", "layers": ["relu_16"]}'
 
 
