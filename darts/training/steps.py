@@ -66,12 +66,17 @@ def weight_optimizer(
     parameters = list(parameters)
     groups = _layer_groups(parameters, config)
     if config.algorithm == "adam":
+        on_gpu = parameters[0].device.type == "cuda"
+        # The fused kernel is three times as fast for small networks. It is wrong if a parameter and
+        # its moments have different layouts, as kernels of images have after a checkpoint.
+        has_images = any(parameter.dim() == 4 for parameter in parameters)
         return torch.optim.AdamW(
             groups,
             lr=lr,
             betas=(momentum, 0.999),
             weight_decay=decay,
-            capturable=parameters[0].device.type == "cuda",
+            capturable=on_gpu,
+            fused=not on_gpu and not has_images,
         )
     return torch.optim.SGD(
         groups, lr=lr, momentum=momentum, weight_decay=decay, nesterov=config.nesterov

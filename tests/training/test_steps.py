@@ -103,6 +103,23 @@ def test_the_configured_optimizer_updates_the_weights() -> None:
     assert weight_optimizer([weight], WeightOptimizerConfig(nesterov=True)).defaults["nesterov"]
 
 
+@pytest.mark.parametrize("shape", [(6, 4), (6, 4, 3, 3)])
+def test_adam_continues_from_a_checkpoint_in_any_layout(shape: tuple[int, ...]) -> None:
+    """A checkpoint holds contiguous tensors, the weights of convolutions are channels_last."""
+    begin, gradient = torch.randn(shape), torch.randn(shape)
+    nhwc = torch.channels_last if len(shape) == 4 else torch.contiguous_format
+    weight, other = (nn.Parameter(begin.to(memory_format=nhwc, copy=True)) for _ in range(2))
+    optimizer = weight_optimizer([weight], WeightOptimizerConfig(algorithm="adam", lr=0.1))
+    plain = torch.optim.AdamW([other], lr=0.1, betas=(0.9, 0.999), weight_decay=3e-4)
+    for own, steps in ((weight, optimizer), (other, plain)):
+        for _ in range(2):
+            own.grad = gradient.to(memory_format=nhwc)
+            steps.step()
+            for name in ("exp_avg", "exp_avg_sq"):
+                steps.state[own][name] = steps.state[own][name].contiguous()
+    torch.testing.assert_close(weight, other, rtol=1e-5, atol=1e-6)
+
+
 def test_earlier_layers_learn_at_lower_rates() -> None:
     weights = [torch.nn.Parameter(torch.ones(1)) for _ in range(20)]
     optimizer = weight_optimizer(weights, WeightOptimizerConfig(layer_decay=0.5))
