@@ -16,6 +16,7 @@ Keys that people use first::
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -23,6 +24,7 @@ import numpy as np
 import torch
 
 from darts.config import ConfigError, DeviceConfig, Invocation, launch
+from darts.confirm import confirm
 from darts.hpo.architecture_list import Architecture, random_architectures, read_architectures
 from darts.judging.devices import load_model
 from darts.judging.devices.fitting import Accuracy, count, fit_and_test
@@ -42,6 +44,7 @@ UNUSED = {
     "fit": ("model", "networks", *TIMING),
     "compare": ("shape", "classes", "train", *TIMING),
 }
+WORK = "measures all operations of the space cnn on this machine, which takes a minute or more"
 SUFFIXES = {"measure": ".csv", "fit": ".json"}  # of the files that the actions write
 
 
@@ -233,7 +236,7 @@ def print_accuracies(title: str, accuracies: Mapping[str, Accuracy]) -> None:
 
 def main() -> None:
     """Entry point of ``darts-device``."""
-    launch("device", check, device)
+    launch("device", check, device, prepare=partial(confirm, WORK))
 
 
 if __name__ == "__main__":
