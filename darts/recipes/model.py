@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from darts.data.encodings import RowEncoding
+from darts.data.given_samples import is_table
 from darts.data.mel import Spectrogram
 from darts.data.targets import CLASSES, LABELS, NUMBERS, TargetScale
 from darts.data.words import WordEncoding
@@ -168,7 +169,7 @@ def load(
 
     Args:
         reference: The run, its directory, its checkpoint file, or a file that
-            ``darts.export format=safetensors`` wrote.
+            ``darts export format=safetensors`` wrote.
         device: Where to place the network.
         base: The model of your own whose genotype was trained.
 
@@ -228,7 +229,8 @@ def predict(
     Args:
         model: A model, or what ``load`` takes.
         samples: Images, see ``darts.recipes.sample_inputs.Image``; rows, texts or recordings, see
-            the other classes there. A single image, recording, text or mapping is also allowed.
+            the other classes there. A single image, recording, text or mapping is also allowed, and
+            a table of pandas.
         batch_size: Number of samples that the network processes at once.
 
     The model computes in evaluation mode, and its modes are the same afterwards.
@@ -240,6 +242,8 @@ def predict(
         raise ValueError(f"batch_size={batch_size}: must be >= 1")
     if isinstance(samples, str | Path | Mapping):
         samples = [samples]
+    elif is_table(samples):
+        samples = samples.to_dict("records")
     if not isinstance(model, Model):
         model = load(model)
     device, rows = next(model.parameters()).device, []

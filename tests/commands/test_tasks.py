@@ -210,6 +210,10 @@ def test_predictions_are_numbers_of_the_table(trained: Path, houses: Path, tmp_p
     predictions = darts.predict(trained, [{name: float(true[0][name]) for name in "abc"}])
     assert predictions.names == ("price", "size")
     assert predictions.values[0].tolist() == pytest.approx(found[0, 1:].tolist(), rel=1e-5)
+    of_frame = darts.predict(
+        trained, pd.DataFrame({name: [float(true[0][name])] for name in "abc"})
+    )
+    assert of_frame.values.equal(predictions.values)
     with pytest.raises(ValueError, match="predicts numbers, not classes"):
         _ = predictions.classes
 
