@@ -3,10 +3,10 @@
 ``darts find PATH`` recognizes what data of your own is at a path.
 Keys that people use first::
 
-    Data: dataset=NAME dataset.root=DIR dataset.size=32 dataset.subset=1000 task=NAME
+    Data: dataset=NAME dataset.root=DIR dataset.size=32 dataset.label=COLUMN task=NAME
     Budget: budget.minutes=10 budget.hours=1
     Trained weights: pretrained.weights=auto
-    Limits of the result: limit.parameters=1e6 limit.macs=1e8
+    Result: limit.parameters=1e6 limit.macs=1e8 export=onnx result=any
     Run: workers=2 seed=0 hydra.run.dir=DIR resume=DIR
 """
 

@@ -115,7 +115,8 @@ def sections(command: str) -> Iterator[tuple[str, list[str]]]:
 
 def key_help(command: str) -> str:
     """Return the help of a command, wrapped to 80 columns."""
-    lines, keys = _first_lines(command), all_keys(command)
+    # Tables have keys that the default data set does not have.
+    lines, keys = _first_lines(command), all_keys(command, ["dataset=csv"]) | all_keys(command)
     for title, words in sections(command):
         lines += ["", f"{title}:", *(_entry(word, describe(keys, word)) for word in words)]
     lines += ["", f"darts {command} --help-all lists every key."]
@@ -142,7 +143,9 @@ def help_of_all_keys(command: str, words: Sequence[str]) -> str:
 
 
 def _first_lines(command: str) -> list[str]:
-    return [f"darts {command}: {purpose(command)}", "", f"usage: darts {command} [key=value ...]"]
+    path = " [PATH]" if command == "find" else ""
+    usage = f"usage: darts {command}{path} [key=value ...]"
+    return [f"darts {command}: {purpose(command)}", "", usage]
 
 
 def _entry(word: str, text: str) -> str:

@@ -183,7 +183,7 @@ class EvaluateConfig:
     """``darts evaluate``"""
 
     name: str = "evaluate"
-    checkpoint: str = MISSING  # a checkpoint file or the directory of a retrain run
+    checkpoint: str = MISSING  # a checkpoint file or the directory of a retrain or find run
     split: str = choice("test", "test", "valid")  # the data to score on
     importance: bool = False  # also score without each edge, on validation data
     root: str | None = None  # folder of the data set; null: as in the retraining
@@ -198,7 +198,7 @@ class PredictConfig:
     """``darts predict``"""
 
     name: str = "predict"
-    checkpoint: str = MISSING  # a checkpoint file or the directory of a retrain run
+    checkpoint: str = MISSING  # a checkpoint file or the directory of a retrain or find run
     # Files, folders, patterns such as 'photos/*.jpg', texts, or - for standard input. Several:
     # [A,B], or A B without "input=".
     input: list[str] = MISSING
@@ -218,7 +218,7 @@ class ExportConfig:
     """``darts export``"""
 
     name: str = "export"
-    checkpoint: str = MISSING  # a checkpoint file or the directory of a retrain run
+    checkpoint: str = MISSING  # a checkpoint file or the directory of a retrain or find run
     # Of the file: onnx, torch_export, executorch, litert, or the weights as safetensors.
     format: str = choice("onnx", *GRAPHS, "safetensors")
     # Largest error of an output of a graph in float32, absolute or relative; safetensors must be
