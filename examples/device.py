@@ -1,4 +1,4 @@
-"""Find a network, and write a file with 8-bit numbers for a phone or a small computer.
+"""Find a network, and write a file with 8-bit numbers for a small computer with Python.
 
     python examples/device.py [MINUTES]
 

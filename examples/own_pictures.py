@@ -33,7 +33,7 @@ best = darts.find(folder, minutes=minutes)
 print(best)
 print(best.leaderboard.head())
 
-pictures = sorted(folder.glob("*/*.png"))[:3]
+pictures = sorted(file for file in folder.glob("**/*.*") if file.is_file())[:3]
 predicted = darts.predict(best.model(), pictures)
 for picture, name, row in zip(pictures, predicted.classes, predicted.probabilities, strict=True):
     print(f"{picture.parent.name}/{picture.name}: {name} ({row.max():.1%})")
