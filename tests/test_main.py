@@ -98,7 +98,8 @@ def test_a_command_gets_the_other_arguments(tmp_path: Path, warm_python: WarmPyt
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_help_of_a_command_names_keys_that_exist(command: str, printed: Printed) -> None:
-    known = set(known_keys(command)) | set(known_keys("search")) | {"hydra.run.dir"}
+    known = {*known_keys(command), *known_keys("search"), "hydra.run.dir"}
+    known |= set(known_keys("search", ["dataset=csv"]))
     for name, equals, _ in (key.partition("=") for _, keys in sections(command) for key in keys):
         assert describe(all_keys(command), name), name
         if equals and not name.startswith("parameters."):

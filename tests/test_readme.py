@@ -47,7 +47,7 @@ def test_a_command_composes_and_passes_its_check(line: str, tmp_path: Path) -> N
     words = shlex.split(re.sub(r"runs/\w+/<run>", str(run), line))
     command = words[1]
     overrides = [
-        word
+        "dataset=csv" if word == "FILE.csv" else word
         for word in words[2:]
         if not word.startswith(("--", "resume=")) and word not in ("DIR", "pictures/")
     ]

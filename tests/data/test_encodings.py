@@ -95,6 +95,8 @@ def test_random_tables_are_read_as_pandas_reads_them(
     encoding = RowEncoding.fit(used, [list(text[own.name]) for own in used], 0)
     inputs = encoding([list(text[own.name]) for own in used])[:, :, 0, 0].double().numpy()
     assert inputs.shape == (len(rows), encoding.width)
+    if not encoding.width:  # all values are different
+        return
     expected = {"numbers": [], "missing": [], "categories": []}
     for own in encoding.columns:
         values = frame[own.name]
