@@ -64,7 +64,10 @@ class LowerRateRestarts:
             return
         place = f"in epoch {state.epoch + 1}"
         loss = state.means.compute().get("train_loss", 0.0)
-        if not loss <= self.train_factor * state.first_loss:
+        # A time limit may end an epoch after a few steps, whose mean says little.
+        is_long = 2 * state.step >= len(state.train_loader)
+        factor = self.train_factor if is_long else DIVERGENCE_FACTOR
+        if not loss <= factor * state.first_loss:
             raise Diverged(
                 f"train_loss rose from {state.first_loss:.4g} in the first step to {loss:.4g} "
                 f"{place}",
