@@ -68,7 +68,8 @@ def weight_optimizer(
     if config.algorithm == "adam":
         on_gpu = parameters[0].device.type == "cuda"
         # The fused kernel is three times as fast for small networks. It is wrong if a parameter and
-        # its moments have different layouts, as kernels of images have after a checkpoint.
+        # its moments have different layouts, as kernels of images have after a checkpoint. None,
+        # unlike False, leaves PyTorch its choice of the multi-tensor loop on a GPU.
         has_images = any(parameter.dim() == 4 for parameter in parameters)
         return torch.optim.AdamW(
             groups,
@@ -76,7 +77,7 @@ def weight_optimizer(
             betas=(momentum, 0.999),
             weight_decay=decay,
             capturable=on_gpu,
-            fused=not on_gpu and not has_images,
+            fused=None if on_gpu or has_images else True,
         )
     return torch.optim.SGD(
         groups, lr=lr, momentum=momentum, weight_decay=decay, nesterov=config.nesterov
