@@ -64,7 +64,7 @@ def final_run(race: Race, winner: Result, reserve: float, *, refits: bool) -> Re
             return [f"epochs={useful_epochs(winner)}"]
         if anew or seconds < 1 or winner.is_exhausted or (race.folds > 1 and not refits):
             return []
-        return _falling(winner, seconds)
+        return _length(race, winner, seconds)
 
     # A run that is continued with a larger budget ends with another final run.
     name = _name(race, winner) if is_timed else "final"
@@ -117,7 +117,7 @@ def final_runs(race: Race, finalists: Sequence[Result], reserve: float) -> list[
     runs = {}
     for result in finalists:
         name = _name(race, result)
-        length = race.decisions.decide(name, list[str], partial(_falling, result, seconds))
+        length = race.decisions.decide(name, list[str], partial(_length, race, result, seconds))
         runs[name] = Run(result.candidate, length, result)
     finished = _train(race, runs, values={}, threads=None)
     return [finished.get(_name(race, result), result) for result in finalists]
@@ -127,13 +127,18 @@ def _name(race: Race, result: Result) -> str:
     return f"final-{race.stopwatch.total:.0f}-{result.candidate.name}"
 
 
-def _falling(result: Result, seconds: float) -> list[str]:
-    """Return the overrides that continue a run for seconds, with a falling rate if this helps."""
-    return [
-        f"optimizer.cooldown={0 if result.memorizes else 1}",
-        f"epochs={ENDLESS}",
-        f"max_seconds={seconds:.1f}",
-    ]
+def rate_falls(race: Race, result: Result) -> bool:
+    """Return whether the rate falls in a final run, because this helps.
+
+    It does unless a network with random initial weights memorizes the training samples.
+    """
+    return not result.memorizes or race.pool.fine_tunes(result.candidate)
+
+
+def _length(race: Race, result: Result, seconds: float) -> list[str]:
+    """Return the overrides that continue a run for seconds."""
+    cooldown = f"optimizer.cooldown={int(rate_falls(race, result))}"
+    return [cooldown, f"epochs={ENDLESS}", f"max_seconds={seconds:.1f}"]
 
 
 def _train(
@@ -144,7 +149,10 @@ def _train(
     for name, (candidate, length, before) in runs.items():
         networks = race.pool.networks[candidate.family]
         words = networks.overrides(candidate.genotype, candidate.setting.values | values)
-        words += () if before is None else continued(before.directory)
+        if before is not None:
+            # A constant rate may have damaged trained weights after their best epoch.
+            best = ("start_epoch=best",) if race.pool.fine_tunes(candidate) else ()
+            words += (*continued(before.directory), *best)
         directory = race.directory / "runs" / name
         jobs.append(Job(name, "retrain", directory, (*words, *length), threads=threads))
     outcomes = race.execution.run(jobs)

@@ -80,8 +80,7 @@ def worth_of_weights(race: Race) -> JsonObject:
     metric, direction = race.metric
     kinds: dict[bool, list[Standing]] = {True: [], False: []}
     for name, standing in race.standings.items():
-        family = race.pool.networks[race.candidates[name].family].family
-        kinds[family.fine_tunes].append(standing)
+        kinds[race.pool.fine_tunes(race.candidates[name])].append(standing)
     stage = min(max((own.stage for own in kind), default=0) for kind in kinds.values()) - 1
     scores = [
         max((s.scores[stage - s.first] for s in kind if s.first <= stage < s.stage), default=WORST)

@@ -36,6 +36,10 @@ class Pool:
         ]
         return [candidate for _, candidate in sorted(found, key=itemgetter(0))]
 
+    def fine_tunes(self, candidate: Candidate) -> bool:
+        """Return whether the network of a candidate begins with trained weights."""
+        return self.networks[candidate.family].family.fine_tunes
+
     def variants(
         self, leader: Candidate, start: Start, known: Sequence[Candidate]
     ) -> Iterator[Candidate]:

@@ -225,7 +225,7 @@ class Race:
             return
         total = self.stopwatch.total / self.folds
         jobs, networks = [], self.pool.networks
-        risen = (c for c in self.pool.baselines() if not networks[c.family].family.fine_tunes)
+        risen = (c for c in self.pool.baselines() if not self.pool.fine_tunes(c))
         for candidate in itertools.islice(risen, self.workers):
             rise = networks[candidate.family].config.optimizer.warmup_epochs
             length = (f"epochs={rise + 1}", f"max_seconds={LONGEST * total:g}")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from darts.finding.answer import copy_files, write_answer
-from darts.finding.final_run import begin_of_final_runs
+from darts.finding.final_run import begin_of_final_runs, rate_falls
 from darts.finding.policy import Entry
 from darts.finding.race import EXPLORED, Race
 from darts.finding.results import Result, is_better, ranked
@@ -161,7 +161,7 @@ def train_winner(race: Race, name: str, reserve: float, *, refits: bool) -> Resu
         lambda: [begin(float(refits)), begin(FALLING)],
     )
     while not result.is_exhausted:
-        falls = race.folds == 1 and not result.memorizes
+        falls = race.folds == 1 and rate_falls(race, result)
         if (left := (ends[falls] - race.stopwatch.seconds) / waves) <= 1:
             break
         # Lengths double, so that the answer so far is saved and the training may end early.

@@ -45,7 +45,7 @@ from darts.training.distributed import Ranks, distributed
 from darts.training.dry_run import estimate_cost, print_estimate
 from darts.training.graphs import GraphedStep
 from darts.training.loop import EpochReport, Recipe, StepReport, TrainingLoop
-from darts.training.restarts import ADVICE, DIVERGENCE_FACTOR, LowerRateRestarts
+from darts.training.restarts import ADVICE, LowerRateRestarts
 from darts.training.run import TrainingRun
 from darts.training.schedules import rate_of_epoch, stable_rate, warmup_cosine
 from darts.training.scoring import evaluate, memorizes, predict_all
@@ -152,11 +152,7 @@ class Retraining(Recipe):
         )
         if run.saved is None and config.start is not None:
             warm_start(self.state, config.start, best=config.start_epoch == "best")
-        # Trained weights are better than constant outputs, unless the rate is too high for them.
-        factor = 1.0 if config.space.fine_tunes else DIVERGENCE_FACTOR
-        self.restarts = LowerRateRestarts(
-            self.state, config.restarts, net.parameters, train_factor=factor
-        )
+        self.restarts = LowerRateRestarts(self.state, config.restarts, net.parameters)
         obstacle = retrain_obstacle(config, self.ranks)
         graphs = config.graphs == "auto"
         self.graphed_step = GraphedStep(self._take_step, device, enabled=graphs, obstacle=obstacle)

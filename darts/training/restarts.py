@@ -34,10 +34,8 @@ class LowerRateRestarts:
     state: TrainState  # it counts the restarts
     allowed: int
     weights: Callable[[], Iterable[Tensor]]  # all trained tensors, on one device
-    # Largest validation loss, and mean training loss of an epoch, relative to the loss of the first
-    # step.
+    # Largest validation loss, relative to the loss of the first step.
     valid_factor: float = DIVERGENCE_FACTOR
-    train_factor: float = DIVERGENCE_FACTOR
 
     @property
     def left(self) -> bool:
@@ -64,10 +62,7 @@ class LowerRateRestarts:
             return
         place = f"in epoch {state.epoch + 1}"
         loss = state.means.compute().get("train_loss", 0.0)
-        # A time limit may end an epoch after a few steps, whose mean says little.
-        is_long = 2 * state.step >= len(state.train_loader)
-        factor = self.train_factor if is_long else DIVERGENCE_FACTOR
-        if not loss <= factor * state.first_loss:
+        if not loss <= DIVERGENCE_FACTOR * state.first_loss:
             raise Diverged(
                 f"train_loss rose from {state.first_loss:.4g} in the first step to {loss:.4g} "
                 f"{place}",

@@ -19,6 +19,7 @@ from darts.finding.ending import run_to_the_end
 from darts.finding.final_run import PLANNED, final_run, final_runs, held_out_share, useful_epochs
 from darts.finding.results import FoldRun, Result
 from darts.finding.winner import FALLING, duel, train_winner
+from darts.spaces import SPACES
 
 TIMED = ("plan.newcomers=2", "plan.settings=false", "methods=[]")
 
@@ -366,14 +367,23 @@ def test_without_a_refit_the_samples_of_the_winner_stay_held_out(tmp_path: Path)
     assert "validation=0" not in executor.jobs[-1].overrides
 
 
-@pytest.mark.parametrize(("accuracy", "cooldown"), [(0.9, "1"), (0.91, "0")])
+@pytest.mark.parametrize(
+    ("accuracy", "fine_tunes", "cooldown"), [(0.9, False, 1), (0.91, False, 0), (0.91, True, 1)]
+)
 def test_the_rate_falls_unless_the_winner_knows_its_training_samples(
-    accuracy: float, cooldown: str, tmp_path: Path
+    accuracy: float,
+    fine_tunes: bool,
+    cooldown: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The winner has a validation accuracy of 0.9."""
+    """The winner has a validation accuracy of 0.9; with trained weights, it falls in any case."""
     race, executor = raced(tmp_path, *WITH_SETTINGS, trained=lambda name: accuracy)
+    monkeypatch.setattr(SPACES["mlp"], "fine_tunes", fine_tunes)
     assert final_run(race, race.results[LEADER], 0.0, refits=True) is not None
-    assert f"optimizer.cooldown={cooldown}" in executor.jobs[-1].overrides
+    overrides = executor.jobs[-1].overrides
+    assert f"optimizer.cooldown={cooldown}" in overrides
+    assert ("start_epoch=best" in overrides) == fine_tunes
 
 
 def test_the_networks_of_an_ensemble_share_the_time_that_is_left(tmp_path: Path) -> None:

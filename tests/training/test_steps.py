@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,12 +13,9 @@ from darts.config import ConfigError, WeightOptimizerConfig
 from darts.tasks.task import TASKS, ObjectiveSpec
 from darts.training.averaging import Averaging
 from darts.training.device import loss_scaler
-from darts.training.restarts import LowerRateRestarts
 from darts.training.schedules import rate_of_epoch, stable_rate, warmup_cosine
 from darts.training.scoring import evaluate, memorizes
 from darts.training.steps import (
-    Diverged,
-    EpochMeans,
     check_weight_optimizer,
     optimizer_steps,
     set_learning_rate,
@@ -123,19 +118,6 @@ def test_adam_continues_from_a_checkpoint_in_any_layout(shape: tuple[int, ...]) 
             for name in ("exp_avg", "exp_avg_sq"):
                 steps.state[own][name] = steps.state[own][name].contiguous()
     torch.testing.assert_close(weight, other, rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize(("step", "diverges"), [(1, False), (5, True)])
-def test_an_epoch_that_ends_after_a_few_steps_may_have_a_high_loss(
-    step: int, diverges: bool
-) -> None:
-    means = EpochMeans({"train_loss": 3.0}, 1)
-    state: Any = SimpleNamespace(
-        restarts=0, first_loss=2.0, epoch=0, step=step, means=means, train_loader=range(10)
-    )
-    restarts = LowerRateRestarts(state, 3, lambda: [torch.zeros(1)], train_factor=1.0)
-    with pytest.raises(Diverged, match="rose from 2") if diverges else nullcontext():
-        restarts.require_convergence()
 
 
 def test_earlier_layers_learn_at_lower_rates() -> None:
