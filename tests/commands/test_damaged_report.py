@@ -140,25 +140,6 @@ def test_command_says_what_it_leaves_out(runs: dict[str, Path], tmp_path: Path) 
     assert "<h3>cost</h3>" in page
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("summary.json", '{"command": "search", "loss": [1]}', "Expected"),
-        ("config.yaml", "[1]", "it does not hold YAML keys and values"),
-        ("overrides.json", '{"command": "search"}', "missing required field overrides"),
-        ("metrics.jsonl", '{"epoch": [1]}\n', "Expected"),
-    ],
-)
-def test_damaged_required_file_is_one_line(
-    runs: dict[str, Path], name: str, content: str, message: str, tmp_path: Path
-) -> None:
-    run = Path(shutil.copytree(runs["search"], tmp_path / "run"))
-    (run / name).write_text(content)
-    line = commands.error_of("report", str(run))
-    assert message in line
-    assert name in line
-
-
 def test_an_untrusted_figure_cannot_run_scripts(runs: dict[str, Path], tmp_path: Path) -> None:
     """It is an image without access to the page."""
     run = Path(shutil.copytree(runs["retrain"], tmp_path / "run"))

@@ -44,18 +44,13 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.fixture(scope="module")
-def laptop(measured: Any) -> Path:
-    return Path(measured.directory / "latencies.csv")
-
-
-@pytest.fixture(scope="module")
 def fitted(latencies: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("fit") / "run"
     return commands.run("device", folder, *FIT, f"table={latencies}")
 
 
-def test_measure_writes_a_table_and_its_description(measured: Any, laptop: Path) -> None:
-    summary = measured.json("summary.json")
+def test_measure_writes_a_table_and_its_description(measured: Any) -> None:
+    laptop, summary = measured.directory / "latencies.csv", measured.json("summary.json")
     assert (summary["action"], summary["operations"]) == ("measure", 13)
     assert summary["file"] == str(laptop)
     rows = commands.read_table(laptop)
@@ -108,8 +103,9 @@ def test_compare_omits_networks_of_the_fit(fitted: Any, latencies: Path, tmp_pat
     assert "networks=2: needs a lookup table" in error
 
 
-def test_compare_can_measure_networks(laptop: Path, latencies: Path, tmp_path: Path) -> None:
-    given = (f"model={laptop}", "networks=4", f"table={latencies}", "column=phone")
+def test_compare_can_measure_networks(measured: Any, latencies: Path, tmp_path: Path) -> None:
+    model = f"model={measured.directory / 'latencies.csv'}"
+    given = (model, "networks=4", f"table={latencies}", "column=phone")
     run = commands.run("device", tmp_path / "run", "compare", *given)
     summary = run.json("summary.json")
     assert summary["networks"] == 4

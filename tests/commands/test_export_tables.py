@@ -111,6 +111,7 @@ def test_a_graph_takes_the_columns_of_the_table(
     expected = {"numbers": NUMBERS + PARTS * (case == "mixed"), "categories": CATEGORIES}
     found = {spec["name"]: spec["columns"] for spec in about["inputs"]}
     assert found == (expected if case == "mixed" else {case: expected[case]})
+    assert [column["name"] for column in about["encoding"]["columns"]] == CASES[case]
     if case != "numbers":
         texts = dict(zip(CATEGORIES, about["inputs"][-1]["categories"], strict=True))
         assert set(texts["city"]) == {"Köln", "Bonn", "Ulm", ""}

@@ -95,13 +95,6 @@ def test_importances_are_drops_of_validation_scores(retrain_run: Any, importance
     assert "lost without" in importance_run.out
 
 
-def test_networks_without_edges_have_no_importances(tmp_path: Path) -> None:
-    network = ("space=mlp", 'genotype={"space": "mlp", "layers": ["relu_16"]}', "epochs=1")
-    run = commands.run("retrain", tmp_path / "mlp", *network)
-    line = commands.error_of("evaluate", f"checkpoint={run.directory}", "importance=true")
-    assert "space=mlp" in line
-
-
 def test_a_killed_evaluation_has_all_files_but_its_summary_and_can_be_repeated(
     retrain_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -288,24 +281,23 @@ def test_columns_may_be_more_and_in_another_order(table: tuple[Path, Path], tmp_
     assert darts.predict(run, mappings[0]).classes == expected.classes[:1]
 
 
-def test_other_training_rows_are_refused(table: tuple[Path, Path], tmp_path: Path) -> None:
-    """They would be standardized in another way."""
+def test_other_tables_are_refused(table: tuple[Path, Path], tmp_path: Path) -> None:
+    """Other training rows would be standardized in another way."""
     folder, run = table
     (tmp_path / "test.csv").write_bytes((folder / "test.csv").read_bytes())
     lines = (folder / "train.csv").read_text().splitlines()
     (tmp_path / "train.csv").write_text("\n".join(lines[:-3]) + "\n")
     line = commands.error_of("evaluate", f"checkpoint={run}", f"root={tmp_path}")
     assert "would be encoded in another way than in the training" in line
-
-
-def test_a_table_that_does_not_fit_is_refused(table: tuple[Path, Path], tmp_path: Path) -> None:
     new = tmp_path / "new.csv"
     new.write_text("alcohol\n1\n")
-    line = commands.error_of("predict", f"checkpoint={table[1]}", f"input={new}")
+    line = commands.error_of("predict", f"checkpoint={run}", f"input={new}")
     assert "has no column 'malic_acid' of the training table" in line
+    line = commands.error_of("evaluate", f"checkpoint={run}", "importance=true")
+    assert "space=mlp" in line  # its networks have no edges
 
 
-def test_rows_may_lack_values(table: tuple[Path, Path]) -> None:
+def test_rows_may_lack_values_and_must_fit_otherwise(table: tuple[Path, Path]) -> None:
     """A missing number counts as the mean of the training rows."""
     model = darts.load(table[1])
     means = {column.name: column.mean[0] for column in model.transform.encoding.used}
@@ -313,10 +305,6 @@ def test_rows_may_lack_values(table: tuple[Path, Path]) -> None:
     found = darts.predict(model, [*lacking, means])
     assert found.probabilities[0].equal(found.probabilities[1])
     torch.testing.assert_close(found.probabilities[0], found.probabilities[2])
-
-
-def test_wrong_rows_are_refused(table: tuple[Path, Path]) -> None:
-    model = darts.load(table[1])
     cases: list[tuple[object, str]] = [
         ([1.0] * 12, "a row must have 13 values, not 12"),
         ([1e300] * 13, "column 'alcohol': '1e+300' is too large to standardize"),

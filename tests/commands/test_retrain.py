@@ -13,7 +13,6 @@ from end_states import identical
 
 import darts.recipes.retrain as retrain_recipe
 from darts.config import RetrainConfig, rebuild
-from darts.data import load_split
 from darts.spaces import Genotype
 from darts.spaces.cnn import PUBLISHED, Network
 
@@ -115,18 +114,6 @@ def test_the_metric_selects_the_epoch(tmp_path: Path, monkeypatch: pytest.Monkey
         assert done.result["metric"] == metric
         assert done.result[f"valid_{metric}"] == scores[epoch - 1][metric]
         assert done.result["test_accuracy"] == 0.0  # scored last
-
-
-def test_a_cross_validation_holds_out_each_sample_once(tmp_path: Path) -> None:
-    held_out: list[int] = []
-    keys = (*SMALL_MLP, "epochs=1", "validation=0.5")
-    for fold in range(2):
-        done = commands.run("retrain", tmp_path / str(fold), *keys, f"validation_fold={fold}")
-        subsets = load_split(done.directory / "split.npz")
-        assert not set(subsets["train"].tolist()) & set(subsets["valid"].tolist())
-        assert len(subsets["train"]) + len(subsets["valid"]) == 64
-        held_out += subsets["valid"].tolist()
-    assert len(held_out) == len(set(held_out)) == 64
 
 
 TINY = commands.TINY["retrain"]

@@ -69,17 +69,6 @@ def execute_all(
     return complete, failed
 
 
-def test_a_failed_run_names_its_log(tmp_path: Path) -> None:
-    one, two = (Outcome({"score": score}) for score in (1, 3))
-    ends = {"a": one, "b": Outcome(None, "it diverged"), "c": two}
-    executor = FakeExecutor({**ends})
-    complete, failed = execute_all(executor, tmp_path)
-    assert complete == ["a 1", "c 3"]
-    assert failed == {"b": f"it diverged (see {tmp_path / 'b.log'})"}
-    assert executor.jobs == ["a", "b", "c"]
-    assert not executor.is_open
-
-
 def test_an_error_of_the_executor_ends_the_comparison(tmp_path: Path) -> None:
     error = ExecutorError("3 workers in a row died")
     executor = FakeExecutor({"a": error, "b": Outcome({"score": 2})})

@@ -232,9 +232,6 @@ def test_a_streamed_file_without_a_length_is_read(tmp_path: Path) -> None:
     assert (found * 32768).tolist() == [1, 2]
 
 
-DATA = chunk(b"data", bytes(8))
-
-
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -258,4 +255,4 @@ def test_invalid_files_are_named_in_one_line(content: bytes, message: str, tmp_p
 def test_a_long_recording_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("darts.data.audio._MAX_SAMPLES", 3)
     with pytest.raises(ValueError, match="it is too long: more than 3 samples"):
-        read_recording(write_wave(tmp_path, riff(format_chunk(), DATA)))
+        read_recording(write_wave(tmp_path, riff(format_chunk(), chunk(b"data", bytes(8)))))

@@ -25,9 +25,6 @@ from published_files import MAKE, make_cifar10, make_cifar100, rows
 from darts.data import load
 from darts.data.vision import load_pickled_arrays, published
 
-NAMES = ("cifar10", "cifar100", "fashion_mnist", "svhn")
-
-
 EXPECTED = {  # shape, train labels, classes
     "cifar10": ((3, 32, 32), [0, 9, 0, 1, 1, 9, 0, 1, 2, 9, 0, 1, 3, 9, 0, 1, 4, 9, 0, 1], 10),
     "cifar100": ((3, 32, 32), [0, 99, 5], 100),
@@ -36,7 +33,7 @@ EXPECTED = {  # shape, train labels, classes
 }
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EXPECTED)
 @pytest.mark.parametrize("below", ["", "own"])
 def test_other_checksums_cause_one_warning(name: str, below: str, tmp_path: Path) -> None:
     MAKE[name](tmp_path / name if below else tmp_path)
@@ -73,7 +70,7 @@ def test_published_checksums_are_accepted(tmp_path: Path, monkeypatch: pytest.Mo
         assert len(load("cifar100", root=tmp_path, download=False).train) == 3
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EXPECTED)
 @pytest.mark.parametrize("download", [False, True])
 def test_the_error_of_missing_files_says_what_to_do(
     name: str, download: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -94,7 +91,7 @@ class Answer(io.BytesIO):
         return Message()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EXPECTED)
 def test_downloads_happen_once(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = tmp_path / "data"
     content = publish(name, tmp_path / "store", monkeypatch)

@@ -188,13 +188,10 @@ def test_values_within_a_bin_are_shares_and_others_are_zero_or_one() -> None:
     assert encoded.tolist() == [[0, 0, 0, 0], [0.5, 0, 0, 0], [1, 1, 0.5, 0], [1, 1, 1, 1]]
 
 
-def test_columns_with_few_values_have_few_bins() -> None:
+def test_columns_with_few_values_and_wide_tables_have_few_bins() -> None:
     rows = np.stack([RNG.integers(0, n, 500).astype(float) for n in (1, 2, 3, 400)], axis=1)
     assert [len(column.edges) for column in fit(rows, 8).columns] == [0, 0, 3, 9]
     assert not any(column.edges for column in fit(rows, 1).columns)
-
-
-def test_wide_tables_get_fewer_bins() -> None:
     assert fit(RNG.normal(size=(50, 1024)), 16).width == 1024 + MAX_BINS
     assert fit(RNG.normal(size=(50, 3000)), 16).width == 3000
 

@@ -269,14 +269,3 @@ def test_a_second_ctrl_c_ends_the_command(tmp_path: Path, library: str) -> None:
         out, err = process.communicate(timeout=30)
     assert process.returncode == 130, out + err
     assert "Traceback" not in err
-
-
-def test_a_missing_cluster(tmp_path: Path) -> None:
-    pytest.importorskip("ray")
-    address = f"executor.address=127.0.0.1:{free_port()}"
-    words = words_of("tune", tmp_path / "run", "executor=ray", address)
-    with launched("tune", *words) as process:
-        _, err = process.communicate(timeout=60)  # Ray itself would try for minutes
-    assert process.returncode == 2
-    assert err.count("\n") == 1
-    assert "there is no cluster of Ray" in err

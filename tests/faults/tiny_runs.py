@@ -80,10 +80,10 @@ def start(command: str, directory: Path, *more: str, **options: Any) -> Any:
     return run(command, *kept, *more, f"hydra.run.dir={directory}", **options)
 
 
-def start_limited(command: str, directory: Path, limit: int, *more: str) -> None:
+def start_limited(command: str, directory: Path, limit: int) -> None:
     """Start a run whose files cannot grow beyond a limit, which the system enforces."""
     limit_file_size(limit)
-    start(command, directory, *more)
+    start(command, directory)
 
 
 def resume(command: str, directory: Path, **options: Any) -> Any:

@@ -20,7 +20,6 @@ from darts.finding.proposals import Pool
 from darts.finding.setup import image_sizes, make_networks, with_sizes
 from darts.recipes.rules import DataFacts, Setting, settings
 
-IMAGES = DATA[:4]
 START = Start("mlp-mlp_128", 2, 12.0, 9)
 
 
@@ -35,7 +34,7 @@ def proposed(pool: Pool, leader: Candidate, count: int = 12) -> list[Candidate]:
 
 
 def test_the_first_baselines_of_all_families_come_first() -> None:
-    pool = make_pool(data=IMAGES)
+    pool = make_pool(data=DATA[:4])
     baselines, families = pool.baselines(), list(pool.networks)
     turns = [candidate.family for candidate in baselines]
     assert turns[: len(families)] == families
@@ -44,12 +43,7 @@ def test_the_first_baselines_of_all_families_come_first() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "second"),
-    [
-        ((), "mlp-mlp_128+flip"),
-        (("dataset.flip=true",), "mlp-mlp_128+lr_low"),
-        (("plan.settings=false",), "mlp-neighbor"),
-    ],
+    ("words", "second"), [((), "mlp-mlp_128+flip"), (("dataset.flip=true",), "mlp-mlp_128+lr_low")]
 )
 def test_the_user_decides_about_augmentation(words: tuple[str, ...], second: str) -> None:
     pool = make_pool(*words)
@@ -236,11 +230,13 @@ def inputs_of_networks(
 
 
 def test_networks_train_on_their_sizes_with_fitting_augmentation(tmp_path: Path) -> None:
-    root = write_images(tmp_path, 64, 40)
+    root = write_images(tmp_path / "large", 64, 40)
     seen = inputs_of_networks(root)
     assert seen["fast_32"] == seen["darts"] == (32, 32, 2)
     assert seen["fast_32_64px"] == (64, 64, 4)
     assert set(inputs_of_networks(root, "dataset.size=16").values()) == {(16, 16, 1)}
+    small = write_images(tmp_path / "small", 24, 40)
+    assert set(inputs_of_networks(small).values()) == {(24, 24, 2)}
 
 
 @pytest.mark.parametrize(
@@ -265,10 +261,6 @@ def test_networks_for_one_size_share_the_pixels(tmp_path: Path) -> None:
         sources = {name: id(own.data.source) for name, own in networks.items()}
     assert sources["fast_32"] == sources["darts"] != sources["fast_32_64px"]
     assert facts.samples == 26  # 40 without a fifth for tests, and a fifth of the others
-
-
-def test_small_images_keep_their_size(tmp_path: Path) -> None:
-    assert set(inputs_of_networks(write_images(tmp_path, 24, 40)).values()) == {(24, 24, 2)}
 
 
 def test_the_erased_square_of_a_setting_fits_the_size_of_the_images() -> None:

@@ -20,7 +20,7 @@ from darts.finding.candidates import Candidate, Start
 from darts.finding.decisions import Decisions
 from darts.finding.execution import Stopwatch
 from darts.finding.folds import choose_folds, combine
-from darts.finding.results import FIRST_EPOCHS, FoldRun, Result, ranked, signed
+from darts.finding.results import FIRST_EPOCHS, FoldRun, Result, ranked
 from darts.reading import FileError
 from darts.tasks.metrics import CLASSIFICATION_METRICS
 from darts.tracking.metrics import MetricsLog
@@ -41,17 +41,9 @@ def test_results_rank_by_score_then_by_loss_then_by_size() -> None:
     ]  # fmt: skip
     for seed in range(10):
         assert ranked(random.Random(seed).sample(expected, len(expected)), ACCURACY) == expected
-    assert ranked(expected, LOSS)[0] == expected[4]
-
-
-def test_of_equal_results_the_first_one_is_better() -> None:
+    assert ranked(expected, LOSS) == [expected[4], *expected[:4], expected[5]]
     equal = [result(0.9), result(0.9)]
     assert ranked(equal, ACCURACY)[0] is equal[0]
-
-
-def test_signed_scores_are_higher_for_better_results() -> None:
-    assert signed(0.9, ACCURACY) > signed(0.8, ACCURACY) > signed(math.nan, ACCURACY)
-    assert signed(0.1, LOSS) > signed(0.2, LOSS) > signed(math.nan, LOSS)
 
 
 @pytest.mark.parametrize(("epochs", "exhausted"), [(2 * 7 + FIRST_EPOCHS, False), (18, True)])
@@ -112,6 +104,10 @@ def test_the_epoch_with_the_best_mean_gives_the_score(folds: list[FoldRun]) -> N
     assert (result.summary["epoch"], result.summary["parameters"]) == (2, 7)
     assert (result.seconds, result.epochs, result.best_epoch) == (3.0, 3, 2)
     assert result.directories == [fold.directory for fold in folds]
+    by_loss = combine(NET, folds, BY_LOSS, selection="best")  # a lower loss is better
+    assert (by_loss.score, by_loss.summary["epoch"]) == (pytest.approx(0.25), 3)
+    last = combine(NET, folds, BY_ACCURACY, selection="last")  # if the user wants it
+    assert (last.score, last.summary["epoch"]) == (pytest.approx(0.7), 3)
 
 
 def test_a_mean_score_covers_the_second_half_of_the_epochs(tmp_path: Path) -> None:
@@ -121,16 +117,6 @@ def test_a_mean_score_covers_the_second_half_of_the_epochs(tmp_path: Path) -> No
     assert later.mean_score("accuracy", 10) == pytest.approx((0.7 + 0.9) / 2)
     assert later.mean_score("accuracy", 11, 13) == 0.7
     assert math.isnan(later.mean_score("accuracy", 14))
-
-
-def test_a_lower_loss_is_better(folds: list[FoldRun]) -> None:
-    result = combine(NET, folds, BY_LOSS, selection="best")
-    assert (result.score, result.summary["epoch"]) == (pytest.approx(0.25), 3)
-
-
-def test_the_last_epoch_counts_if_the_user_wants_it(folds: list[FoldRun]) -> None:
-    result = combine(NET, folds, BY_ACCURACY, selection="last")
-    assert (result.score, result.summary["epoch"]) == (pytest.approx(0.7), 3)
 
 
 def test_no_score_of_a_single_training_remains(tmp_path: Path) -> None:
@@ -217,7 +203,7 @@ def test_too_many_parts_are_refused(options: dict[str, Any], message: str) -> No
         choose_folds(networks(30, **options), 6)
 
 
-def test_a_decision_is_made_once(tmp_path: Path) -> None:
+def test_a_decision_is_made_once_and_a_changing_value_replaced(tmp_path: Path) -> None:
     file, calls = tmp_path / "decisions.json", iter(range(10))
     decisions = Decisions(file)
     assert decisions.decide("a", int, lambda: next(calls)) == 0
@@ -225,14 +211,9 @@ def test_a_decision_is_made_once(tmp_path: Path) -> None:
     assert decisions.decide("a", int, lambda: next(calls)) == 0
     assert Decisions(file).decide("a", int, lambda: next(calls)) == 0
     assert Decisions(file).decide("b", dict[str, int], lambda: {"x": next(calls)}) == {"x": 1}
-
-
-def test_a_changing_value_replaces_the_earlier_one(tmp_path: Path) -> None:
-    decisions = Decisions(tmp_path / "decisions.json")
     decisions.record("seconds", 1.0)
     decisions.record("seconds", 2.5)
-    again = Decisions(tmp_path / "decisions.json")
-    assert again.decide("seconds", float, lambda: 0.0) == 2.5
+    assert Decisions(file).decide("seconds", float, lambda: 0.0) == 2.5
 
 
 @pytest.mark.parametrize(

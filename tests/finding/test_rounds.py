@@ -93,9 +93,6 @@ def test_a_race_continues_with_new_candidates() -> None:
     assert train_all(standings, lambda name, stage: int(name)) == [1, 1, 2, 3, 2, 3, 4, 5]
 
 
-TIMED = ("plan.newcomers=2", "methods=[]")
-
-
 def test_the_better_half_continues_and_new_candidates_enter(tmp_path: Path) -> None:
     scores = dict(zip(BASELINES, (0.1, 0.9, 0.8, 0.3), strict=True))
     race, executor = explored(tmp_path, *SHORT, scores=lambda name, _: scores.get(name, 0.5))
@@ -180,7 +177,8 @@ def test_a_short_budget_trims_the_first_round(
     total: int, workers: int, count: int, tmp_path: Path
 ) -> None:
     """The first slice has a tenth of the budget or at most three epochs."""
-    race = make_race(tmp_path, *TIMED, executor=FakeExecutor(workers=workers), total=total)
+    executor = FakeExecutor(workers=workers)
+    race = make_race(tmp_path, "plan.newcomers=2", "methods=[]", executor=executor, total=total)
     race.explore(EXPLORED)
     entries = race.decisions.decide("round.0", list[dict[str, Any]], list)
     assert [entry["name"] for entry in entries] == BASELINES[:count]
@@ -275,17 +273,6 @@ def test_if_all_runs_fail_one_line_says_why(attempt: int, tmp_path: Path) -> Non
         race.restore()
         with pytest.raises(ConfigError, match=r"failed: optimizer\.lr=9: too high$"):
             race.explore(EXPLORED)
-
-
-def test_a_candidate_that_no_longer_improves_trains_no_further(tmp_path: Path) -> None:
-    scores = dict.fromkeys(BASELINES[:2], 0.99)
-    race, executor = explored(
-        tmp_path, *TIMED, scores=lambda name, _: scores.get(name, 0.5),
-        peaks={BASELINES[0]: 1},
-    )  # fmt: skip
-    lengths = dict(executor.ended)
-    assert not race.standings[BASELINES[0]].is_open
-    assert lengths[BASELINES[0]] == race.stopwatch.total / SLICES < lengths[BASELINES[1]]
 
 
 def test_a_signal_stops_before_the_next_run(tmp_path: Path) -> None:

@@ -134,9 +134,6 @@ def test_plan_depends_on_device_and_precision() -> None:
     assert plan_for("cpu") == plan_for("cpu", torch.bfloat16) == CPU
     assert plan_for("cuda") == GPU
     assert plan_for("cuda", torch.float16) == plan_for("cuda", torch.bfloat16) == TENSOR_CORES
-    assert GPU.batched
-    assert TENSOR_CORES.batched
-    assert not CPU.batched
 
 
 @pytest.mark.parametrize(

@@ -76,8 +76,9 @@ def test_uniform_probabilities_have_a_medium_color_in_the_heatmap() -> None:
 
 
 def test_history_has_one_panel_per_edge_and_one_line_per_operation() -> None:
+    """The lines of chosen operations are thick."""
     history = [probabilities(seed) for seed in range(4)]
-    figure = draw_alpha_history(group(*history), title="normal")
+    figure = draw_alpha_history(group(*history), title="normal", chosen=[(0, 1), (1, 2)])
     panels: dict[str, Any] = {axes.get_title(): axes for axes in figure.axes if axes.get_visible()}
     assert list(panels) == list(EDGES)
     line = panels["1→3"].get_lines()[2]
@@ -85,12 +86,7 @@ def test_history_has_one_panel_per_edge_and_one_line_per_operation() -> None:
     np.testing.assert_allclose(line.get_ydata(), [p[3, 2].item() for p in history], rtol=1e-6)
     (legend,) = figure.legends
     assert strings(legend.get_texts()) == list(OPERATIONS)
-
-
-def test_chosen_operations_are_thick_in_the_history() -> None:
-    figure = draw_alpha_history(group(probabilities(0), probabilities(1)), chosen=[(0, 1), (1, 2)])
-    panels: list[Any] = [axes for axes in figure.axes if axes.get_visible()]
-    widths = [[line.get_linewidth() for line in axes.get_lines()] for axes in panels]
+    widths = [[line.get_linewidth() for line in axes.get_lines()] for axes in panels.values()]
     assert [row.index(max(row)) for row in widths[:2]] == [1, 2]
 
 

@@ -38,14 +38,11 @@ def verdict(run: RunRecord) -> tuple[str, bool]:
 SEARCH = {"valid_accuracy": 0.853}
 
 
-def test_a_search_says_that_its_score_is_that_of_the_supernet() -> None:
+def test_a_search_has_the_score_of_its_supernet_which_a_collapse_makes_doubtful() -> None:
     text, doubtful = verdict(record("search", summary=SEARCH))
     assert "The supernet has a valid accuracy of 85.30 %" in text
     assert "was not checked for collapse" in text
     assert not doubtful
-
-
-def test_a_healthy_search_can_be_trusted_and_a_collapsed_one_not() -> None:
     healthy = record("search", summary=SEARCH, rows=[{"epoch": 1, "collapse_verdict": "healthy"}])
     assert verdict(healthy)[0].endswith("no sign of collapse.")
     summary = {**SEARCH, "collapse_verdict": "too many skip connections"}
@@ -97,11 +94,6 @@ def test_a_worthless_result_is_called_so_and_has_no_next_command(command: str) -
 )
 def test_complete_runs_say_the_result(command: str, summary: dict[str, Any], expected: str) -> None:
     assert verdict(record(command, summary=summary)) == (expected, False)
-
-
-def test_a_race_says_what_pretrained_weights_were_worth() -> None:
-    summary = {"verdict": "The baseline won.", "pretrained_note": "The weights alone had 70 %."}
-    assert "<p>The weights alone had 70 %.</p>" in render_page([record("find", summary=summary)])
 
 
 def test_the_next_command_of_a_search_retrains_on_the_same_data() -> None:
@@ -214,7 +206,7 @@ CANDIDATES = [
 SUMMARY: dict[str, Any] = {"command": "find", "metric": "perplexity", "test_perplexity": 7.5}
 SUMMARY |= {"genotype": GENOTYPE, "family": "mlp", "setting": "lr_high", "final_epochs": 3}
 SUMMARY |= {"winner_seconds": 100.0, "verdict": "The found network is better."}
-SUMMARY |= {"outlook": "More training would help."}
+SUMMARY |= {"outlook": "More training would help.", "pretrained_note": "The weights had 70 %."}
 
 
 def write_race(directory: Path, *, complete: bool = True, table: bool = True) -> Path:
@@ -291,6 +283,7 @@ def test_verdict_and_outlook_come_before_the_race_and_its_picture(tmp_path: Path
     assert places == sorted(places)
     assert "best baseline: 9.5" in page
     assert "valid perplexity (lower is better)" in page
+    assert "<p>The weights had 70 %.</p>" in page
 
 
 def test_the_times_are_of_the_winner_the_others_and_the_final_run(tmp_path: Path) -> None:
@@ -372,6 +365,7 @@ def test_card_shows_scores_genotype_data_settings_and_commands() -> None:
         "darts export checkpoint=RUN",
     ):
         assert text in card
+    assert "darts export" not in render_model_card(finished(), exports=False)
 
 
 def test_costs_are_summed_over_phases_but_not_over_sources() -> None:
@@ -396,7 +390,3 @@ def test_limitations_name_missing_scores_and_a_selected_epoch() -> None:
     assert "No data was held out" in neither
     assert "selected on the validation data" not in neither
     assert "scored once" not in neither
-
-
-def test_card_without_support_for_export_omits_the_command() -> None:
-    assert "darts export" not in render_model_card(finished(), exports=False)

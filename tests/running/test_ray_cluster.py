@@ -146,14 +146,10 @@ def test_an_actor_gets_resources_and_variables(
     assert actor.arguments[3] == {"DARTS_LOG": "plain", "CUDA_VISIBLE_DEVICES": ""}
 
 
-def test_the_variables_of_a_host_reach_its_process(tmp_path: Path) -> None:
-    Host(1, tmp_path / "0.log", str(tmp_path), {"DARTS_LOG": "quiet"})
-    assert os.environ["DARTS_LOG"] == "quiet"
-
-
-def test_the_process_of_a_host_outlives_the_process_group_of_the_host(tmp_path: Path) -> None:
+def test_the_process_of_a_host_has_its_variables_and_outlives_its_group(tmp_path: Path) -> None:
     """Ray kills the group."""
-    host = Host(1, tmp_path / "0.log", str(tmp_path), {})
+    host = Host(1, tmp_path / "0.log", str(tmp_path), {"DARTS_LOG": "quiet"})
+    assert os.environ["DARTS_LOG"] == "quiet"
     assert host._worker._arguments == (None, 1, tmp_path / "0.log", True)
 
 
@@ -228,7 +224,8 @@ def test_a_request_to_stop_ends_a_start_and_reaches_a_run(fake: FakeRay, tmp_pat
 
 
 def test_an_executor_connects_when_its_context_begins(fake: FakeRay, tmp_path: Path) -> None:
-    """A command without jobs that are left needs no cluster."""
+    """A command without jobs that are left needs no cluster. Warnings of Ray are not printed."""
+    logging.getLogger("ray").setLevel(logging.INFO)
     before = signal.getsignal(signal.SIGTERM)
     executor = RayExecutor(CONFIG, 5, tmp_path)
     assert (executor.workers, fake.is_connected) == (5, False)
@@ -236,6 +233,7 @@ def test_an_executor_connects_when_its_context_begins(fake: FakeRay, tmp_path: P
         assert fake.is_connected
         assert executor.workers == 2  # with two cores each
         assert executor.submit(JOB).result(TIMEOUT) == DONE
+        assert not logging.getLogger("ray._private.worker").isEnabledFor(logging.ERROR)
         assert [path.name[:7] for path in (tmp_path / "workers").iterdir()] == ["shared-"]
     assert not fake.is_connected
     assert list((tmp_path / "workers").iterdir()) == []
@@ -291,12 +289,6 @@ def test_a_cluster_of_this_machine_has_a_token_of_its_own(fake: FakeRay, tmp_pat
     os.environ["RAY_AUTH_TOKEN"] = "mine"
     with RayExecutor(CONFIG, 1, tmp_path):
         assert os.environ["RAY_AUTH_TOKEN"] == "mine"
-
-
-def test_warnings_of_ray_are_not_printed(fake: FakeRay, tmp_path: Path) -> None:
-    logging.getLogger("ray").setLevel(logging.INFO)
-    with RayExecutor(CONFIG, 1, tmp_path):
-        assert not logging.getLogger("ray._private.worker").isEnabledFor(logging.ERROR)
 
 
 @pytest.fixture

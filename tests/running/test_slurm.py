@@ -162,12 +162,14 @@ def test_jobs_that_are_submitted_together_are_an_array(cluster: FakeCluster) -> 
     }
 
 
-def test_each_executor_has_a_folder_of_its_own(cluster: FakeCluster) -> None:
+def test_each_executor_has_a_folder_of_its_own_and_prints_nothing(cluster: FakeCluster) -> None:
     """The files of local jobs are named after processes, whose IDs are used again."""
     folders = []
     for _ in range(2):
         with remote(folder="runs/jobs"):
             folders.append(Path(cluster.folder))
+            # Submitit would print each sacct that fails.
+            assert not logging.getLogger("submitit").isEnabledFor(logging.ERROR)
     assert folders[0] != folders[1]
     assert [folder.parent for folder in folders] == [Path("runs/jobs")] * 2
 
@@ -296,12 +298,6 @@ def test_without_accounting_a_cancelled_job_ends_when_slurm_kills_it(
         assert not futures[2].done()  # nobody has cancelled it
         cluster.handles[1].end(None)
     assert all(future.cancelled() for future in futures)
-
-
-def test_submitit_prints_nothing(cluster: FakeCluster) -> None:
-    """It would log each sacct that fails."""
-    with remote():
-        assert not logging.getLogger("submitit").isEnabledFor(logging.ERROR)
 
 
 def test_the_end_of_the_context_cancels_all_jobs(cluster: FakeCluster) -> None:

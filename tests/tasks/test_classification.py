@@ -58,9 +58,6 @@ def test_loss_is_the_mean_cross_entropy_with_label_smoothing(smoothing: float) -
     assert logits is LOGITS
 
 
-LOW = torch.arange(10) < 2
-
-
 def weighted_objective(option: object, **options: Any) -> Any:
     spec = ObjectiveSpec(("a", "b", "c"), class_counts=(6, 3, 1), **options)
     return TASKS["classification"](class_weights=option).make_objective(spec)
@@ -79,7 +76,8 @@ def test_balanced_weights_give_each_class_the_same_share_of_the_loss() -> None:
     found = weighted_objective({"b": 4}).loss(logits, labels)
     assert float(found) == pytest.approx(float(expected), rel=1e-6)
     # The loss of a part of the samples does not depend on the others.
-    parts = [weighted_objective("balanced").loss(logits[own], labels[own]) for own in (LOW, ~LOW)]
+    low = torch.arange(10) < 2
+    parts = [weighted_objective("balanced").loss(logits[own], labels[own]) for own in (low, ~low)]
     mean = (2 * parts[0] + 8 * parts[1]) / 10
     assert float(mean) == pytest.approx(float(weighted_objective("balanced").loss(logits, labels)))
 

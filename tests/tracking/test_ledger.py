@@ -145,27 +145,22 @@ def test_gpu_in_use_is_read_from_its_counter(tmp_path: Path, nvml: FakeNvml) -> 
     assert total.source == "nvml"
 
 
+@pytest.mark.parametrize(("gpu_watts", "watts"), [(100, 100), (None, 400)])
 def test_gpu_without_counter_is_estimated_in_addition_to_the_processor(
-    tmp_path: Path, nvml: FakeNvml, clock: Time
+    nvml: FakeNvml,
+    clock: Time,
+    monkeypatch: pytest.MonkeyPatch,
+    gpu_watts: float | None,
+    watts: int,
 ) -> None:
-    nvml.supported = False
-    meter = EnergyMeter(EnergyConfig(gpu_watts=100), GPU)
-    clock.wall, clock.own = clock.wall + 2, clock.own + 1
-    total = meter.read()
-    assert total.joules == pytest.approx(200 + 10)
-    assert total.source == "estimate: 10 W per busy core and estimate: 100 W per GPU"
-
-
-def test_a_gpu_is_estimated_by_its_rated_power(
-    tmp_path: Path, nvml: FakeNvml, clock: Time, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    """By default, it has its rated power."""
     nvml.supported = False
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA A100-SXM4-80GB")
-    meter = EnergyMeter(EnergyConfig(), GPU)
-    clock.wall += 2
+    meter = EnergyMeter(EnergyConfig(gpu_watts=gpu_watts), GPU)
+    clock.wall, clock.own = clock.wall + 2, clock.own + 1
     total = meter.read()
-    assert total.joules == pytest.approx(800)
-    assert "estimate: 400 W per GPU" in total.source
+    assert total.joules == pytest.approx(2 * watts + 10)
+    assert total.source == f"estimate: 10 W per busy core and estimate: {watts} W per GPU"
 
 
 def test_a_gpu_without_the_package_of_its_counter_warns(
@@ -203,7 +198,7 @@ def start_ledger(
     return meter, ledger
 
 
-def test_costs_belong_to_the_current_phase() -> None:
+def test_costs_belong_to_the_current_phase_also_if_it_raises() -> None:
     meter, ledger = start_ledger()
     meter.use(10, 100)
     with ledger.phase("validation"):
@@ -217,15 +212,11 @@ def test_costs_belong_to_the_current_phase() -> None:
         {"phase": "validation", "source": "rapl", "seconds": 4, "joules": 60},
         {"phase": "test", "source": "rapl", "seconds": 1, "joules": 5},
     ]
-
-
-def test_costs_of_a_block_that_raises_belong_to_its_phase() -> None:
-    meter, ledger = start_ledger()
     with pytest.raises(KeyError), ledger.phase("validation"):  # noqa: PT012
         meter.use(1, 7)
         raise KeyError
     meter.use(1, 1)
-    assert [entry["joules"] for entry in ledger.entries()] == [1, 7]
+    assert [entry["joules"] for entry in ledger.entries()] == [201, 67, 5]
 
 
 uses = st.lists(

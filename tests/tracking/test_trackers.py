@@ -143,19 +143,15 @@ def test_a_resumed_run_has_every_step_once(name: str, tmp_path: Path) -> None:
         assert list(results.values()) == [0.75]
 
 
-def test_a_resumed_run_has_the_same_key_and_a_new_one_another(tmp_path: Path) -> None:
-    first = tracked(tmp_path).key()
-    assert tracked(tmp_path, resumed_at=3).key() == first
-    assert tracked(tmp_path).key() != first
-
-
-def test_a_directory_cannot_go_on_with_the_records_of_another_run(tmp_path: Path) -> None:
-    """Whatever its files say, the key also depends on its place."""
+def test_only_a_resumed_run_goes_on_with_the_records_of_a_run(tmp_path: Path) -> None:
+    """Whatever the files of a directory say, the key also depends on its place."""
     (tmp_path / "a").mkdir()
     victim = tracked(tmp_path / "a").key()
+    assert tracked(tmp_path / "a", resumed_at=3).key() == victim
     (tmp_path / "b" / "run").mkdir(parents=True)
     shutil.copy(tmp_path / "a" / "run" / "env.json", tmp_path / "b" / "run")
     assert tracked(tmp_path / "b", resumed_at=3).key() != victim
+    assert tracked(tmp_path / "a").key() != victim  # a new run in the same place
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -27,7 +27,6 @@ from darts.spaces.module.targets import allow_import
 from darts.spaces.nas201 import Nas201
 from darts.spaces.nas201.genotype import PRIMITIVES
 
-SHAPE = (3, 8, 8)
 SETTINGS = TimingSettings("cpu", threads=1, batch_size=2, precision="fp32", warmup=1, repeats=3)
 SMALL: dict[str, Space] = {
     "nas201": Nas201(channels=2, cells=1),
@@ -38,7 +37,7 @@ SMALL: dict[str, Space] = {
 
 
 def table_of(space: Space, settings: TimingSettings = SETTINGS) -> LookupTable:
-    return measure(space, settings, classes=3, sample_shape=SHAPE)
+    return measure(space, settings, classes=3, sample_shape=(3, 8, 8))
 
 
 def with_medians(table: LookupTable, base: float = 2.0) -> LookupTable:
@@ -144,17 +143,15 @@ def test_a_gpu_is_measured(precision: str) -> None:
     assert table.predict(genotype) > 0
 
 
-def test_a_genotype_of_another_space_is_an_error(nas201: LookupTable) -> None:
-    genotype = SMALL["cnn"].random(torch.Generator().manual_seed(0))
+def test_genotypes_of_other_spaces_and_missing_rows_are_errors(nas201: LookupTable) -> None:
+    other, own = (
+        SMALL[name].random(torch.Generator().manual_seed(0)) for name in ("cnn", "nas201")
+    )
     with pytest.raises(ValueError, match="for space=nas201, and the genotype is of space=cnn"):
-        nas201.predict(genotype)
-
-
-def test_a_missing_row_is_an_error(nas201: LookupTable) -> None:
+        nas201.predict(other)
     table = dataclasses.replace(nas201, rows=nas201.rows[1:])
-    genotype = SMALL["nas201"].random(torch.Generator().manual_seed(0))
     with pytest.raises(ValueError, match=r"no row for .* measure the space again"):
-        table.predict(genotype)
+        table.predict(own)
 
 
 @pytest.mark.parametrize(
@@ -244,7 +241,6 @@ class Constant(nn.Module):
         return x * self.scale.exp().softmax(-1)
 
 
-PIXELS = 16
 KNOWN = [
     # Weights in numbers, and the largest sum of activations in channels of 16 pixels.
     (nn.Conv2d(2, 4, 1), 12, 2 + 4),
@@ -263,7 +259,7 @@ KNOWN = [
 def test_memory_of_small_networks(network: nn.Module, weights: int, channels: int) -> None:
     found = memory(network, (2, 4, 4))
     assert found.flash_bytes == 4 * weights
-    assert found.ram_bytes == 4 * channels * PIXELS
+    assert found.ram_bytes == 4 * channels * 16
 
 
 def slow_peak(elements: int, steps: Sequence[Step]) -> int:
