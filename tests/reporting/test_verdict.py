@@ -253,7 +253,7 @@ def times_of(page: str) -> dict[str, tuple[str, ...]]:
 def test_a_found_network_shows_score_verdict_race_and_leaderboard(tmp_path: Path) -> None:
     run = FindRun(write_race(tmp_path))
     title = f"FindRun('{tmp_path}'): test perplexity of 7.5"
-    assert repr(run).splitlines() == [title, "The found network is better."]
+    assert repr(run).splitlines() == [title, "The found network is better. The weights had 70 %."]
     board = run.leaderboard
     assert [*board][:2] == ["name", "score"]
     assert board["name"].tolist() == ["wide", "linear"]  # a lower perplexity is better
