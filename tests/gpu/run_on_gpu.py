@@ -28,6 +28,7 @@ from darts.config import Invocation  # noqa: E402
 from darts.config.resumed_run import ResumedRun  # noqa: E402
 from darts.recipes.search import search  # noqa: E402
 from darts.training.checkpoint import load_checkpoint  # noqa: E402
+from darts.training.graphs import GraphedStep  # noqa: E402
 from darts.training.loop import TrainingLoop  # noqa: E402
 
 STEPS: list[dict[str, dict[str, int]]] = []
@@ -114,6 +115,14 @@ def _equal(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
+def _discard_once(self: Any) -> None:
+    if not hasattr(self, "_layout"):  # the call of the constructor
+        DISCARD(self)
+
+
+DISCARD = GraphedStep.discard
+
+
 def compare(case: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Run a training without graphs, and with them, and compare them.
 
@@ -121,13 +130,16 @@ def compare(case: dict[str, Any], folder: Path) -> dict[str, Any]:
         case: The ``command``, by default ``search``; ``overrides`` of both trainings; those that
             only the second one has (``second``), by default ``graphs=auto``; the number of steps
             after which it is killed (``kill``), if it is; keys that change when the search then
-            resumes (``resume``).
+            resumes (``resume``);
+            whether graphs are never discarded (``keep_graphs``).
         folder: Folder of the runs.
     """
     train = {"search": darts.search, "retrain": darts.retrain}[case.get("command", "search")]
     kill_after(None)
     with redirect_stdout(io.StringIO()):
         train(overrides=[*case["overrides"], "device=cuda", "graphs=off"], out=folder / "1")
+    if case.get("keep_graphs"):
+        GraphedStep.discard = _discard_once  # type: ignore[method-assign]
     printed = io.StringIO()
     second = [*case["overrides"], "device=cuda", "graphs=auto", *case.get("second", ())]
     kill_after(case.get("kill"))

@@ -174,4 +174,10 @@ def test_the_emulation_of_graphs_and_graphed_steps() -> None:
         "the GPU repeats": [three, 3, [prefix + REPEATS_DRAWS]],
         "another factor": [1.0, 2.0, 3.0, 13.0, 23.0, 33.0],
     }
-    assert found == {"after failures": [2, 2]}
+    assert found == {
+        "after the capture": [[0, 0], [None, None]],
+        "launches": {"graph": 2, "fill_": 1},
+        "after two replays": [[3, 3], [30, 30]],
+        "draws": True,
+        "after failures": [2, 2],
+    }

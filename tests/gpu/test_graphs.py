@@ -18,6 +18,7 @@ RETRAINING = (
     *("epochs=2", "genotype=DARTS_V2", "space.channels=4", "space.cells=3"),
     *("validation=0.5", "drop_path=0.3"),
 )
+MLP = (*TWO_EPOCHS, "space=mlp")
 
 # Reading the batches and recording the metrics take about 40 launches, which are not captured.
 LAUNCHES = 60
@@ -44,7 +45,7 @@ CAPTURED: dict[str, Case] = {
     "macro": {"overrides": MACRO},
     "macro, sdarts_rs": {"overrides": (*MACRO, "method=sdarts_rs")},
     "macro, plain": {"overrides": (*MACRO, "space.skeleton=plain")},
-    "mlp": {"overrides": (*TWO_EPOCHS, "space=mlp")},
+    "mlp": {"overrides": MLP},
     "retraining": {"command": "retrain", "overrides": RETRAINING},
     "retraining, AdamW": {
         "command": "retrain",
@@ -125,3 +126,10 @@ def test_a_search_resumes_on_another_device(first: str, then: str, tmp_path: Pat
     }
     expected, found = compare(case, tmp_path)["losses"]
     assert found == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_graph_that_outlives_its_epoch_would_be_noticed(tmp_path: Path) -> None:
+    """The comparison finds the learning rate of the first epoch in the second one."""
+    result = compare({"overrides": NAS201, "keep_graphs": True}, tmp_path)
+    assert result["graphs"] == [0, 1, 1, 1, 1, 1, 1, 1]
+    assert any("optimizer" in place for place in result["differences"])

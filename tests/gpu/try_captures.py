@@ -1,4 +1,4 @@
-"""Capture graphed steps, and programs that fail, on the pretended GPU; print JSON of what they do.
+"""Capture small programs and graphed steps on the pretended GPU, and print as JSON what they do.
 
 The values are those that a real GPU would give, see the documentation of CUDA graphs in PyTorch.
 """
@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from pretended_gpu import GPU, install
+from pretended_gpu import COUNTS, GPU, install
 
 install()
 
@@ -23,12 +23,17 @@ from darts.training.graphs import GraphedStep  # noqa: E402
 Batch = tuple[Tensor, Tensor]
 
 
+def captured(step: Callable[[], Tensor]) -> tuple[torch.cuda.CUDAGraph, Tensor]:
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, stream=torch.cuda.Stream(), capture_error_mode="thread_local"):
+        result = step()
+    return graph, result
+
+
 def error_of(step: Callable[[], object]) -> str:
     """Return the error that makes a capture fail."""
-    options: Any = {"stream": torch.cuda.Stream(), "capture_error_mode": "thread_local"}
     try:
-        with torch.cuda.graph(torch.cuda.CUDAGraph(), **options):
-            step()
+        captured(lambda: step())  # type: ignore[arg-type, return-value]
     except RuntimeError as error:
         return str(error.__context__)
     return ""
@@ -36,6 +41,11 @@ def error_of(step: Callable[[], object]) -> str:
 
 def on_gpu(value: float) -> Tensor:
     return torch.full((2,), value, device=GPU)
+
+
+def values(x: Tensor) -> list[float | None]:
+    """Return the values as numbers; None for NaN."""
+    return [None if value != value else value for value in x.tolist()]
 
 
 class Step:
@@ -109,7 +119,28 @@ def steps() -> dict[str, object]:
 
 def main() -> None:
     results: dict[str, object] = {}
-    x = on_gpu(2.0)
+    x, total = on_gpu(1.0), on_gpu(0.0)
+    factor = 10.0
+    graph, result = captured(lambda: total.add_(x) * factor)
+    results["after the capture"] = values(total), values(result)
+    COUNTS.reset()
+    factor = 0.0  # the graph does not see it
+    graph.replay()
+    x.fill_(2.0)
+    graph.replay()
+    results["launches"] = dict(COUNTS.launches)
+    results["after two replays"] = values(total), values(result)
+
+    torch.manual_seed(0)
+    eager = [values(torch.rand(2, device=GPU)) for _ in range(3)]
+    torch.manual_seed(0)
+    graph, drawn = captured(lambda: torch.rand(2, device=GPU))
+    replayed = []
+    for _ in range(3):
+        graph.replay()
+        replayed.append(values(drawn))
+    results["draws"] = replayed == eager and replayed[0] != replayed[1]
+
     results["errors"] = {
         "item": error_of(lambda: x[0].item()),
         "copy to the CPU": error_of(x.cpu),
@@ -120,7 +151,7 @@ def main() -> None:
         "synchronize": error_of(torch.cuda.synchronize),
         "nothing": error_of(lambda: x + 1),
     }
-    results["after failures"] = x.tolist()
+    results["after failures"] = values(x)
     results |= {"steps": steps(), "failure": failure()}
     print(json.dumps(results))
 
