@@ -9,7 +9,9 @@ import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from random import Random
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,7 +20,7 @@ import pytest
 from fake_runs import SHORT, SPACE, SlowJudge, ignore, planned, table_of
 from optuna.trial import TrialState
 from slow_cases import slow_except
-from waiting import wait_until
+from waiting import wait_for, wait_until
 
 from darts.hpo import supervisor as supervisors
 from darts.hpo import worker as workers
@@ -276,6 +278,36 @@ def test_the_window_is_stored_when_a_study_begins(tmp_path: Path) -> None:
     assert run_in_threads(rest, workers=1) == whole
     other = study_plan(tmp_path / "c", SlowJudge(seconds=0), *options, "workers=1")
     assert run_in_threads(other, workers=1) != whole
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_killed_workers_do_not_change_the_table(tmp_path: Path, seed: int) -> None:
+    options = ("strategy=tpe", "strategy.startup=2", "budget.trials=6", "workers=2", "epochs=6")
+    options += ("save_minutes=0",)
+
+    def plan_of(name: str) -> StudyPlan:
+        storage = f"sqlite:///{tmp_path / name}.db"
+        plan = planned(tmp_path, *SHORT, *options, "loader.batch_size=4")
+        return dataclasses.replace(plan, directory=tmp_path / name, storage=storage)
+
+    whole, killed = plan_of("whole"), plan_of("killed")
+    Supervisor(whole, whole.open(), ignore).run()
+    supervisor = Supervisor(killed, killed.open(), ignore)
+
+    def kill() -> None:
+        for number in sorted(Random(seed).sample(range(6), 2)):  # the trials whose workers die
+            wait_for(killed.directory / f"trials/{number:04d}/checkpoint.safetensors")
+            for worker in supervisor.executor._workers:  # type: ignore[attr-defined]
+                with suppress(AttributeError, ProcessLookupError):  # it has not started yet
+                    os.kill(worker.process.pid, signal.SIGKILL)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    supervisor.run()
+    thread.join()
+    assert table_of(killed) == table_of(whole)
+    assert {trial_state(trial) for trial in killed.open().trials} == {"complete"}
 
 
 def drive(plan: StudyPlan) -> None:

@@ -17,7 +17,7 @@ from optuna.trial import TrialState
 
 from darts.config import ConfigError, RetrainConfig, compose
 from darts.hpo.analysis import analyze, total_energy
-from darts.hpo.search_space import SearchSpace
+from darts.hpo.search_space import FactorialDesign, SearchSpace
 from darts.hpo.study import best_trial, fixed_overrides
 from darts.hpo.supervisor import Supervisor
 from darts.hpo.trials import SCORES
@@ -125,6 +125,14 @@ def test_an_invalid_description_raises_one_line(described: Any, match: str) -> N
     with pytest.raises(ConfigError, match=match) as caught:
         SearchSpace(described)
     assert "\n" not in str(caught.value)
+
+
+def test_a_design_of_one_factor_has_half_the_corners() -> None:
+    space = SearchSpace({"epochs": {"low": 1, "high": 9}})
+    design = FactorialDesign(space, {"epochs": 7}, range(3, 5))
+    assert design.factors == ["hyperparameters"]
+    found = [design.overrides(point) for point in design.parameters.points(2)]
+    assert found == [["seed=3"], ["epochs=7", "seed=3"], ["seed=4"], ["epochs=7", "seed=4"]]
 
 
 # These tests act as a worker, without its heartbeat thread.
