@@ -26,7 +26,7 @@ from own_data_baselines import Samples
 from own_data_expert import train_on
 from own_data_result import Limits, Result
 from own_data_samples import correct_samples, pack
-from records import HERE, Row, grouped, record, table
+from records import HERE, Row, grouped, hardware, record, table
 from runs import run
 from unseen_networks import fine_tune, random_cell, resnet18, train_network
 from unseen_sets import UNSEEN, load_split
@@ -34,7 +34,7 @@ from ways import cell, mean_ranks, ways_parser
 
 from darts.writing import write_atomically
 
-KEY = ("data", "way", "seed", "minutes", "device")
+KEY = ("data", "way", "seed", "minutes", "device", "hardware")
 WATTS = 10  # estimate per busy core, as in darts.find
 DATA_SETS = {dataset.name: dataset for dataset in UNSEEN}
 
@@ -117,7 +117,8 @@ def run_all(args: argparse.Namespace) -> None:
     done = [tuple(row[name] for name in KEY) for row in record("unseen", KEY, [])]
     selected = itertools.product(args.seeds, args.only or DATA_SETS, args.ways or WAYS)
     for seed, name, way in selected:
-        key: Row = dict(zip(KEY, (name, way, seed, args.minutes, args.device), strict=True))
+        values = (name, way, seed, args.minutes, args.device, hardware("cpu"))
+        key: Row = dict(zip(KEY, values, strict=True))
         if tuple(key.values()) in done:
             continue
         folder = args.out / "data" / name
@@ -127,29 +128,36 @@ def run_all(args: argparse.Namespace) -> None:
 
 
 def write_table(args: argparse.Namespace) -> None:
-    """Write the table of the results with a budget into docs/unseen.md."""
+    """Write the table of the results with a budget into docs/unseen.md.
+
+    Ways are compared on one processor, that of the newest row of ``darts.find``.
+    """
     rows = [row for row in record("unseen", KEY, []) if row["minutes"] == args.minutes]
+    processors = {row["data"]: row["hardware"] for row in rows if row["way"] == "find"}
+    rows = [row for row in rows if row["hardware"] == processors.get(row["data"])]
     by_set = {name: grouped(own, "way") for (name,), own in grouped(rows, "data").items()}
     lines = []
     complete: list[list[list[Row]]] = []
     for name in filter(by_set.__contains__, DATA_SETS):
         by_way = [by_set[name].get((way,), []) for way in WAYS]
         ours = by_way[0]
-        lines.append([f"`{name}`", *(cell(own, ours) for own in by_way)])
+        processor = "EPYC" if "EPYC" in processors[name] else "Xeon"
+        lines.append([f"`{name}`", *(cell(own, ours) for own in by_way), processor])
         untrained = [own for way, own in zip(WAYS, by_way, strict=True) if way not in PRETRAINED]
         if all(untrained):
             complete.append(untrained)
     if complete:
         means = iter(mean_ranks(complete))
         cells = ["" if way in PRETRAINED else next(means) for way in WAYS]
-        lines.append([f"mean rank on {len(complete)} sets", *cells])
+        lines.append([f"mean rank on {len(complete)} sets", *cells, ""])
     for title, unit in (("seconds", "seconds"), ("joules", "joules")):
         values = [[row[unit] for row in rows if row["way"] == way and row[unit]] for way in WAYS]
-        lines.append([title, *(f"{statistics.mean(own):,.0f}" if own else "" for own in values)])
+        means = (f"{statistics.mean(own):,.0f}" if own else "" for own in values)
+        lines.append([title, *means, ""])
     page = HERE.parent / "docs" / "unseen.md"
     before, _, rest = page.read_text(encoding="utf-8").partition("<!-- table -->\n")
     after = rest.partition("<!-- end of table -->")[2]
-    text = table(["data", *WAYS], lines)
+    text = table(["data", *WAYS, "processor"], lines)
     print(text)
     write_atomically(page, f"{before}<!-- table -->\n{text}\n<!-- end of table -->{after}")
 

@@ -9,15 +9,18 @@ References:
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
-from typing import TypedDict
+from typing import TypedDict, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from darts.tasks.metrics import Metric
 from darts.typed_values import Count, Misfit, typed
+
+B = TypeVar("B")
 
 
 class _SavedAverage(TypedDict):
@@ -109,3 +112,29 @@ class Averaging:
         if average is not None and self._average is not None:
             self._average.load_state_dict(average)
         self._count, self.active, self._scores = saved["count"], saved["active"], saved["scores"]
+
+
+@torch.no_grad()
+def recompute_statistics(
+    net: nn.Module, batches: Iterable[B], forward: Callable[[nn.Module, B], object]
+) -> None:
+    """Replace the running statistics of batch norms by their means over batches.
+
+    Averaged weights need this: their features differ from the features of each averaged network.
+    Other layers are in evaluation mode meanwhile, and batch norms that keep their statistics in
+    training also keep them here. Without batch norms, no batch is read.
+    """
+    net.train()  # parts of the network may stay in evaluation mode
+    norms = [each for each in net.modules() if isinstance(each, _BatchNorm) and each.training]
+    momenta = [norm.momentum for norm in norms]
+    net.eval()
+    for norm in norms:
+        norm.train()
+        norm.reset_running_stats()
+        norm.momentum = None  # the plain mean
+    if norms:
+        for batch in batches:
+            forward(net, batch)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    net.train()
