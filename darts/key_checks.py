@@ -33,7 +33,7 @@ NO_DATA = (
     "there is no such file or folder; data that is not in files of your own has a name, for "
     "example dataset=digits"
 )
-# Names of other projects for the last part of a key, and ours.
+# Names of other projects for the last part of a key or for an option, and ours.
 OTHER_NAMES = {
     "learning_rate": "lr",
     "wd": "weight_decay",
@@ -44,6 +44,7 @@ OTHER_NAMES = {
     "depth": "cells",
     "layers": "cells",
     "width": "channels",
+    "second_order": "unrolled",
 }
 
 

@@ -31,11 +31,10 @@ from records import Row, mean_and_deviation, parser_of, put_table, record, table
 from torch import nn
 
 from darts.config import FindConfig, compose
-from darts.data import Loader
 from darts.finding.setup import make_networks
 from darts.recipes.retrain import build_network
 from darts.spaces.network import FittingData, fit_layers
-from darts.training.averaging import Averaging
+from darts.training.averaging import Averaging, recompute_statistics
 from darts.training.device import precision_context
 from darts.training.schedules import warmup_cosine
 from darts.training.scoring import evaluate
@@ -100,7 +99,8 @@ def train(name: str, folder: Path, schedule: str, seed: int) -> Row:
             averaging.step()
         switch(optimizer, "eval")
         if schedule == "schedule_free":
-            renew_statistics(net, loader)
+            batches = (loader.batch(0, index) for index in range(min(len(loader), 30)))
+            recompute_statistics(net, batches, objective.predict)
         result = evaluate(
             averaging.scored_net, scored.epoch(0), objective, device=device, precision=precision
         )
@@ -149,23 +149,6 @@ def schedule_free(net: nn.Module, algorithm: str, options: Any) -> Any:
 def switch(optimizer: Any, mode: str) -> None:
     """Switch a schedule-free optimizer between the weights of training and of evaluation."""
     getattr(optimizer, mode, lambda: None)()
-
-
-@torch.no_grad()
-def renew_statistics(net: nn.Module, loader: Loader) -> None:
-    """Compute the running statistics of batch norms for the current weights."""
-    norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
-    if not norms:
-        return
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # a mean over all batches
-    net.train()
-    for step in range(min(len(loader), 30)):
-        net(loader.batch(0, step)[0])
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
 
 
 def write_table() -> None:

@@ -130,18 +130,17 @@ def run_all(args: argparse.Namespace) -> None:
 def write_table(args: argparse.Namespace) -> None:
     """Write the table of the results with a budget into docs/unseen.md.
 
-    Ways are compared on one processor, that of the newest row of ``darts.find``.
+    Ways are compared on the same processor.
     """
     rows = [row for row in record("unseen", KEY, []) if row["minutes"] == args.minutes]
-    processors = {row["data"]: row["hardware"] for row in rows if row["way"] == "find"}
-    rows = [row for row in rows if row["hardware"] == processors.get(row["data"])]
-    by_set = {name: grouped(own, "way") for (name,), own in grouped(rows, "data").items()}
+    names = [*DATA_SETS]
+    rows.sort(key=lambda row: (row["hardware"], names.index(row["data"])))
     lines = []
     complete: list[list[list[Row]]] = []
-    for name in filter(by_set.__contains__, DATA_SETS):
-        by_way = [by_set[name].get((way,), []) for way in WAYS]
+    for (name, device), found in grouped(rows, "data", "hardware").items():
+        by_way = [grouped(found, "way").get((way,), []) for way in WAYS]
         ours = by_way[0]
-        processor = "EPYC" if "EPYC" in processors[name] else "Xeon"
+        processor = "EPYC" if "EPYC" in device else "Xeon"
         lines.append([f"`{name}`", *(cell(own, ours) for own in by_way), processor])
         untrained = [own for way, own in zip(WAYS, by_way, strict=True) if way not in PRETRAINED]
         if all(untrained):

@@ -104,10 +104,8 @@ class Conclusion:
             return f"{start} is {difference} on test data."
         low, high = factor * self.gain.low, factor * self.gain.high
         chance = ", which may be chance" if low <= 0 <= high else ""
-        return (
-            f"{start} is {difference} on test data (95 % interval {low:{digits}} to "
-            f"{high:{digits}}){chance}."
-        )
+        interval = f"95 % interval {low:{digits}} to {high:{digits}}"
+        return f"{start} is {difference} on test data ({interval}){chance}."
 
 
 def _valid_scores(summary: Mapping[str, object]) -> JsonObject:

@@ -45,8 +45,7 @@ class Decisions:
             make: Makes the decision.
         """
         if name not in self._values:
-            value = make()
-            self.record(name, value)
+            self.record(name, value := make())
             return value
         try:
             return typed(kind, self._values[name], name)

@@ -9,7 +9,7 @@ References:
     Fast convolutional networks: Jordan, arXiv:2404.00498; ConvNeXt: Liu et al., arXiv:2201.03545.
     Wide residual networks: Zagoruyko and Komodakis, arXiv:1605.07146.
     Fully connected networks with dropout: Kadra et al., arXiv:2106.11189; with members that share
-    hidden layers: Gorishniy et al., arXiv:2410.24210.
+    hidden layers: Gorishniy et al., arXiv:2410.24210; with embedded numbers: arXiv:2203.05556.
     LSTM language models: Zaremba et al., arXiv:1409.2329.
     Bags of words as text classifiers: Joulin et al., arXiv:1607.01759.
 """
@@ -145,6 +145,7 @@ FAMILIES: Mapping[str, tuple[Family, ...]] = {
         Family("mlp", "mlp", _WIDE, _ROWS),
         Family("mlp_bins", "mlp", {**_WIDE, "dataset.bins": 16}, _ROWS),
         Family("tabm", "mlp", {**_WIDE, **_TABM}, {"mlp_256x2": _ROWS["mlp_256x2"]}),
+        Family("mlp_periodic", "mlp", {**_WIDE, "space.embedding": "periodic"}, _ROWS),
     ),
     "text": (
         _text("text_128", 128, 2, _TEXTS, "lstm_1", "lstm_2", "transformer"),

@@ -101,11 +101,10 @@ def useful_epochs(result: Result) -> int:
     With few validation samples, the best score is often one of many level scores by chance.
     """
     begin = result.candidate.start.epochs
-    curve = mean_curve(result.runs)
-    losses = {begin + n: row["valid_loss"] for n, row in curve.items() if "valid_loss" in row}
+    rows = mean_curve(result.runs).items()
+    losses = {begin + n: row["valid_loss"] for n, row in rows if "valid_loss" in row}
     limit = losses.get(result.best_epoch, -math.inf)
-    useful = (epoch for epoch, loss in losses.items() if loss <= limit)
-    return max(useful, default=result.best_epoch)
+    return max((n for n, loss in losses.items() if loss <= limit), default=result.best_epoch)
 
 
 def final_runs(race: Race, finalists: Sequence[Result], reserve: float) -> list[Result]:

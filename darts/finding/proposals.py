@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from operator import itemgetter
 from random import Random
 
@@ -71,9 +72,7 @@ class Pool:
             if candidate is not None:
                 keys.add(candidate.key)
                 # Not the next number, because earlier candidates may have been left out.
-                number += 1
-                while f"{candidate.name}-{number}" in names:
-                    number += 1
+                number = next(n for n in count(number + 1) if f"{candidate.name}-{n}" not in names)
                 yield dataclasses.replace(candidate, name=f"{candidate.name}-{number}")
                 if source is not changes or not candidate.setting.augments:
                     sources.append(source)

@@ -87,7 +87,8 @@ def _decided(race: Race) -> Duel:
 
 def _compare(race: Race) -> tuple[Result, Result, Result]:
     """Return the winner, the best candidate and the best baseline after equal training."""
-    _try_augmentation(race, race.larger(race.best()))
+    while _try_augmentation(race):
+        pass
     best, baseline = race.best(), race.best(baseline=True)
     stage = max(race.standings[r.candidate.name].stage for r in (best, baseline)) - 1
     baseline = race.train_to(baseline.candidate, stage) or race.best(baseline=True)
@@ -100,23 +101,28 @@ def _compare(race: Race) -> tuple[Result, Result, Result]:
     return race.augmented(large), large if best == baseline else best, large
 
 
-def _try_augmentation(race: Race, result: Result) -> None:
-    """Compare a candidate with more augmentation in a round, if time allows and none is known.
+def _try_augmentation(race: Race) -> bool:
+    """Compare the best candidate with more augmentation in a round, if time allows and it may help.
 
-    This round may end at half of the budget.
+    It may help if none has been compared so far, or if the candidate memorizes the training
+    samples. This round may end at half of the budget. Return whether there was a round.
     """
-    name, stage, known = result.candidate.name, race.stage(result), race.known()
-    relatives = [result.candidate, *(c for c in known if c.start.parent == name)]
+    result, known = race.larger(race.best()), race.known()
+    name, stage = result.candidate.name, race.stage(result)
+    relatives = [c for c in known if c.start.parent == name]
+    relatives += [] if result.memorizes else [result.candidate]
     start = race.slices.start(result, stage)
     new = next(race.pool.variants(result.candidate, start, known), None)
     if new is None or not new.setting.augments or start.best:
-        return
+        return False
     entries = [Entry(name, stage), Entry(new.name, stage)]
     has_time = race.config.plan.equal == "epochs" or race.fitting(entries, 0.5) == entries
-    if has_time and not any(c.setting.augments for c in relatives):
-        race.enter([new])
-        race.decisions.record(f"round.{race.rounds}", entries)
-        race.explore(0.0)
+    if not has_time or any(c.setting.augments for c in relatives):
+        return False
+    race.enter([new])
+    race.decisions.record(f"round.{race.rounds}", entries)
+    race.explore(0.0)
+    return True
 
 
 def _new_duel(race: Race, winner: Result, best: Result, baseline: Result) -> Duel:

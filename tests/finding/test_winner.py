@@ -97,7 +97,8 @@ def test_augmentation_is_preferred_unless_it_is_much_worse(
     race, _ = explored(tmp_path, *SHORT, scores=scores)
     chosen = duel(race)
     assert name in chosen.winner
-    assert race.results[chosen.winner].epochs == 2
+    # A leader that memorizes is also compared with the next augmentation.
+    assert race.results[chosen.winner].epochs == (4 if flipped > 0.9 else 2)
     assert not chosen.doubtful
 
 
@@ -465,7 +466,8 @@ def test_candidates_and_duels_after_an_exhausted_winner_keep_to_the_budget(
     executor = FakeExecutor(scores=score, peaks=LatePeaks())
     race = make_race(tmp_path, *WITH_SETTINGS, executor=executor)
     conclusion = run_to_the_end(race)
-    assert 0.9 <= race.stopwatch.seconds / race.stopwatch.total <= PLANNED
+    # What is left at most is too short for another candidate.
+    assert 0.88 <= race.stopwatch.seconds / race.stopwatch.total <= PLANNED
     finals = [job for job in executor.jobs if job.name.startswith("final")]
     words = [word for job in finals for word in job.overrides]
     # If more training does not help, the final run begins anew and ends at the best epoch.

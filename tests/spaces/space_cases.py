@@ -131,6 +131,7 @@ CASES: dict[str, Case] = {
     ),
     "mlp": _images("mlp", cells=3, widths=[4, 2], activations=["relu", "tanh"]),
     "mlp-layer": _images("mlp", cells=2, widths=[4, 2], normalization="layer"),
+    "mlp-periodic": _images("mlp", cells=2, widths=[4, 2], embedding="periodic"),
     "module": _images("module", target="space_cases:OwnModel"),
     "pretrained": Case(
         Pretrained(weights=tiny_pretrained.NAME),

@@ -27,6 +27,7 @@ from darts.registry import choice, number
 from darts.spaces.any_genotype import AnyGenotype
 from darts.spaces.deriving import ByGroup, Candidates, best_columns, chain_mask, draw
 from darts.spaces.genotype_text import check_name
+from darts.spaces.mlp.embedding import EMBEDDINGS, embedded_width, make_embedding
 from darts.spaces.mlp.genotype import ACTIVATIONS, MAX_WIDTH, Genotype
 from darts.spaces.mlp.supernet import SKIP, Supernet, make_linear, make_norm
 from darts.spaces.network import NetworkBase, NetworkPiece
@@ -59,11 +60,12 @@ class MemberLinear(nn.Module):
 
 
 class Network(NetworkBase):
-    """The hidden layers of a genotype and a linear classifier.
+    """An embedding of the inputs, the hidden layers of a genotype and a linear classifier.
 
     With several members, the network is an ensemble with shared hidden layers. Each member
-    multiplies the inputs by factors of its own and has a classifier of its own. In training, the
-    outputs of all members are returned, because each has a loss; otherwise their mean.
+    multiplies the embedded inputs by factors of its own and has a classifier of its own. In
+    training, the outputs of all members are returned, because each has a loss; otherwise their
+    mean.
 
     References:
         Gorishniy, Kotelnikov and Babenko, "TabM", arXiv:2410.24210, section 3.3: TabM-mini.
@@ -75,11 +77,12 @@ class Network(NetworkBase):
     def __init__(self, genotype: Genotype, space: Mlp, *, classes: int, in_channels: int) -> None:
         super().__init__(genotype)
         self.dropout, self.members = space.dropout, space.members
+        self.embedding = make_embedding(space.embedding, in_channels)
+        inputs = embedded_width(space.embedding, in_channels)
         if self.members > 1:
-            signs = 2.0 * torch.randint(2, (self.members, in_channels)) - 1
+            signs = 2.0 * torch.randint(2, (self.members, inputs)) - 1
             self.factors = nn.Parameter(signs)
         self.layers = nn.ModuleList()
-        inputs = in_channels
         for activation, width in genotype.layer_specs:
             preactivation = make_preactivation(inputs, width, space.normalization)
             self.layers.append(nn.Sequential(*preactivation, ACTIVATIONS[activation]()))
@@ -89,7 +92,7 @@ class Network(NetworkBase):
             self.classifier = MemberLinear(self.members, inputs, classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        x = images.flatten(1)
+        x = self.embedding(images.flatten(1))
         if self.members > 1:
             x = (x[:, None] * self.factors).flatten(0, 1)
         for layer in self.layers:
@@ -118,6 +121,7 @@ class Mlp(Space):
         dropout: Dropout rate of the hidden units in training.
         members: Members of the ensemble that a trained network is, see ``Network``. A search trains
             one.
+        embedding: Embedding of the inputs: ``"none"`` or ``"periodic"``.
     """
 
     name: str = "mlp"
@@ -129,6 +133,7 @@ class Mlp(Space):
     normalization: str = choice(NORMALIZATIONS[0], *NORMALIZATIONS)
     dropout: float = number(0.0, low=0, below=1)
     members: int = number(1, low=1, high=256)
+    embedding: str = choice(EMBEDDINGS[0], *EMBEDDINGS)
 
     def __post_init__(self) -> None:
         for name in self.activations:
@@ -227,12 +232,15 @@ class Mlp(Space):
         }
 
     def pieces(self, *, classes: int, sample_shape: Sequence[int]) -> Iterator[NetworkPiece]:
-        """Yield all linear maps with their norms, all activations, and all classifiers.
+        """Yield the embedding, all linear maps with norms, all activations, and all classifiers.
 
         The cost of a linear map depends on the widths of two consecutive layers, so there is a
         piece for each pair of widths.
         """
-        previous = [self.in_channels(sample_shape)]  # widths of the layer before
+        inputs = self.in_channels(sample_shape)
+        if self.embedding != "none":
+            yield NetworkPiece(partial(make_embedding, self.embedding, inputs), (inputs,))
+        previous = [embedded_width(self.embedding, inputs)]  # widths of the layer before
         for layer in range(self.cells):
             group, row = ("pairs", layer - 1) if layer else ("input", 0)
             for column, (inputs, width) in enumerate(product(previous, self.widths)):

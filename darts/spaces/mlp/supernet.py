@@ -27,6 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from darts.spaces.mlp.embedding import embedded_width, make_embedding
 from darts.spaces.mlp.genotype import ACTIVATIONS
 from darts.spaces.supernet import SupernetBase
 
@@ -139,9 +140,11 @@ class Supernet(SupernetBase):
         super().__init__()
         self.dropout, widest = space.dropout, max(space.widths)
         names = tuple(f"{name}_{width}" for name in space.activations for width in space.widths)
+        self.embedding = make_embedding(space.embedding, in_channels)
+        embedded = embedded_width(space.embedding, in_channels)
         self.layers = nn.ModuleList(
             MixedLayer(inputs, space.activations, space.widths, space.normalization)
-            for inputs in (in_channels, *[widest] * (space.cells - 1))
+            for inputs in (embedded, *[widest] * (space.cells - 1))
         )
         self.classifier = nn.Linear(widest, classes)
         self.set_chain([("first", names), *[("rest", (*names, SKIP))] * (space.cells - 1)])
@@ -149,7 +152,7 @@ class Supernet(SupernetBase):
     def forward(self, images: Tensor, mixture: Mapping[str, Tensor] | None = None) -> Tensor:
         """Compute logits with mixing weights ``(layers, candidates)``; see ``make_mixture``."""
         chain = self.chain_weights(mixture)
-        x = images.flatten(1)
+        x = self.embedding(images.flatten(1))
         for layer, (layer_weights, active) in zip(self.layers, chain, strict=True):
             x = layer(x, layer_weights, active, self.skip_dropout, self.dropout)
         logits: Tensor = self.classifier(x)

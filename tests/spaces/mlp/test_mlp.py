@@ -112,9 +112,11 @@ def test_dropout_acts_only_in_training() -> None:
 
 
 @pytest.mark.parametrize("normalization", ["batch", "none"])
-@pytest.mark.parametrize("cells", [1, 3])
-def test_expected_costs_are_the_mean_over_all_networks(normalization: str, cells: int) -> None:
-    choices: Any = {"widths": [3, 8], "activations": ["relu", "tanh"]}
+@pytest.mark.parametrize(("cells", "embedding"), [(1, "periodic"), (3, "none")])
+def test_expected_costs_are_the_mean_over_all_networks(
+    normalization: str, cells: int, embedding: str
+) -> None:
+    choices: Any = {"widths": [3, 8], "activations": ["relu", "tanh"], "embedding": embedding}
     space = Mlp(cells=cells, normalization=normalization, **choices)
     candidates = space.supernet(classes=4, in_channels=6).candidates
     draw = torch.Generator().manual_seed(0)
@@ -231,3 +233,23 @@ def test_dropout_of_units_and_skips_acts_only_in_training() -> None:
     assert float(ratio.mean()) == pytest.approx(1, abs=0.15)
     net.eval()
     torch.testing.assert_close(net(x, skips), whole)
+
+
+def test_a_periodic_embedding_equals_its_formula_for_each_number() -> None:
+    torch.manual_seed(0)
+    net = Mlp(embedding="periodic").network(LAYERS, classes=4, in_channels=3).double()
+    x = torch.randn(5, 3, dtype=torch.float64)
+    own = net.embedding.state_dict()
+    columns = []
+    for k in range(3):
+        angles = 2 * torch.pi * torch.outer(x[:, k], own["frequencies"][k]) + own["phases"][k]
+        columns += [x[:, [k]], torch.cos(angles) @ own["weight"][k] + own["bias"][k]]
+    expected = torch.cat(columns, 1)
+    torch.testing.assert_close(net.embedding(x), expected, **EXACT)
+    assert net.layers[0][0].in_features == 3 * 4
+
+
+def test_members_have_factors_of_the_embedded_inputs() -> None:
+    net = Mlp(embedding="periodic", members=2).network(LAYERS, classes=4, in_channels=3)
+    assert net.factors.shape == (2, 12)
+    assert net(torch.randn(5, 3)).shape == (5, 2, 4)
