@@ -100,8 +100,7 @@ def useful_epochs(result: Result) -> int:
 
     With few validation samples, the best score is often one of many level scores by chance.
     """
-    begin = result.candidate.start.epochs
-    rows = mean_curve(result.runs).items()
+    begin, rows = result.candidate.start.epochs, mean_curve(result.runs).items()
     losses = {begin + n: row["valid_loss"] for n, row in rows if "valid_loss" in row}
     limit = losses.get(result.best_epoch, -math.inf)
     return max((n for n, loss in losses.items() if loss <= limit), default=result.best_epoch)

@@ -70,7 +70,6 @@ def promoted(standings: Sequence[Standing]) -> list[str]:
     for stage in reversed(range(max((s.stage for s in standings), default=0))):
         reached = [s for s in standings if s.first <= stage < s.stage]
         reached.sort(key=lambda s: s.scores[stage - s.first], reverse=True)  # stable
-        chosen += [
-            s.name for s in reached[: len(reached) // 2] if s.stage == stage + 1 and s.is_open
-        ]
+        better = reached[: len(reached) // 2]
+        chosen += [s.name for s in better if s.stage == stage + 1 and s.is_open]
     return chosen

@@ -55,8 +55,7 @@ class Pool:
             start: The training of the leader, for those that continue it.
             known: All candidates so far.
         """
-        keys, names = {c.key for c in known}, {c.name for c in known}
-        number = len(known)
+        keys, names, number = {c.key for c in known}, {c.name for c in known}, len(known)
         # At a later stage of the leader, settings that it has tried before come last.
         tried = [c.setting for c in known if c.start.parent == leader.name]
         proposed = self._settings(leader, start) if self.config.plan.settings else ()
@@ -104,6 +103,5 @@ class Pool:
 
     def _others(self, leader: Candidate) -> Iterator[Candidate]:
         label = f"+{leader.setting.name}" if leader.setting.values else ""
-        families = list(self.networks)
-        for own in sorted(self.baselines(), key=lambda own: families.index(own.family)):
+        for own in sorted(self.baselines(), key=lambda own: [*self.networks].index(own.family)):
             yield dataclasses.replace(own, name=f"{own.name}{label}", setting=leader.setting)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from darts.finding.candidates import Candidate
 from darts.finding.policy import WORST
+from darts.judging.statistics import LEVEL
 from darts.reading import JsonObject
 from darts.recipes.gain import validation_interval
 from darts.tasks.metrics import Metric
@@ -175,7 +176,8 @@ def augmented(metric: tuple[str, Metric], result: Result, equal: Iterable[Result
     Winners train for several times as long as in the comparison, and longer training gains more
     from augmentation. A variant is not much worse if it has more than half of the improvement since
     it began. Means over epochs are compared: on few validation samples, the best epochs of all
-    networks soon have the same score.
+    networks soon have the same score. If the result memorizes, it hardly improves; then a variant
+    is not much worse unless the difference is significant.
 
     Args:
         metric: Name of the steering metric and its direction.
@@ -187,7 +189,8 @@ def augmented(metric: tuple[str, Metric], result: Result, equal: Iterable[Result
         begin = variant.candidate.start.epochs
         parts = (result.mean_score(metric[0], 0, begin), result.mean_score(metric[0], begin))
         before, after = (signed(score, metric[1]) for score in parts)
-        if signed(variant.mean_score(metric[0], begin), metric[1]) > (before + after) / 2:
+        keeps_half = signed(variant.mean_score(metric[0], begin), metric[1]) > (before + after) / 2
+        if keeps_half or (result.memorizes and not is_better(metric, result, variant, LEVEL)):
             return variant
     return result
 

@@ -79,6 +79,15 @@ def test_two_and_two_epochs_equal_four(copied: Path, unbroken: Unbroken, decay: 
         assert "is complete" in commands.error_of("retrain", f"resume={copied}", "epochs=5")
 
 
+def test_the_batch_norms_of_averaged_weights_have_statistics_of_one_pass(two_epochs: Path) -> None:
+    saved = load_checkpoint(two_epochs / "checkpoint.safetensors", "retrain")
+    counts = [
+        {int(value) for name, value in net.items() if name.endswith("num_batches_tracked")}
+        for net in (saved["net"], saved["best"]["net"])
+    ]
+    assert counts == [{2 * STEPS}, {STEPS}]
+
+
 @pytest.mark.parametrize(
     ("decay", "repeats", "steps"),
     [("0", False, 2), ("0", True, STEPS + 2), ("0.25", False, STEPS + 2)],

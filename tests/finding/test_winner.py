@@ -103,6 +103,24 @@ def test_augmentation_is_preferred_unless_it_is_much_worse(
 
 
 @pytest.mark.parametrize(
+    ("memorizes", "bounds", "name"),
+    [(True, (-0.01, 0.03), "flip"), (True, (0.01, 0.03), LEADER), (False, (-0.01, 0.03), LEADER)],
+    ids=["level", "worse", "does not memorize"],
+)
+def test_a_network_that_memorizes_is_replaced_by_a_level_variant(
+    memorizes: bool, bounds: tuple[float, float], name: str, tmp_path: Path, interval: Mock
+) -> None:
+    interval.return_value = bounds
+
+    def scores(name: str, epochs: int) -> float:
+        return 0.89 if "flip" in name else 0.9 if name == LEADER else 0.1
+
+    trained = 1.0 if memorizes else 0.8
+    race, _ = explored(tmp_path, *SHORT, scores=scores, trained=lambda name: trained)
+    assert name in duel(race).winner
+
+
+@pytest.mark.parametrize(
     ("words", "now", "tried"),
     [
         (SHORT, 0.0, True),
