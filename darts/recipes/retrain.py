@@ -55,8 +55,8 @@ from darts.typed_values import entry
 
 check = check_retraining
 
-# Training samples for the batch-norm statistics of averaged weights. On photos and boards, 512 give
-# the accuracy of 4,096 at the end of a run (experiments/README.md).
+# Training samples for the batch-norm statistics of averaged weights. 512 give the accuracy of 4,096
+# on photos and clothes, and 4 to 6 points less on boards, in less time (experiments/README.md).
 STATISTICS_SAMPLES = 512
 
 COST_KEYS = ("seconds", "joules", "joules_source", "gco2e")
