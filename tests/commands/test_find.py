@@ -100,7 +100,7 @@ def test_the_output_shows_the_data_and_the_best_candidates(found: Any) -> None:
 
 def test_the_candidates_have_the_epochs_of_their_stages(found: Any) -> None:
     rows = rows_of(found.directory)
-    assert len(rows) == found.json("summary.json")["candidates"] == 9  # 7 baselines
+    assert len(rows) == found.json("summary.json")["candidates"] == 12  # 10 baselines
     assert {row["epochs"] for row in rows} == {"1", "2", "3"}
     (longest,) = [row for row in rows if row["epochs"] == "3"]
     assert longest["genotype"] == found.json("summary.json")["genotype"]
