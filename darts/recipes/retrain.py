@@ -161,7 +161,9 @@ class Retraining(Recipe):
         graphs = config.graphs == "auto"
         self.graphed_step = GraphedStep(self._take_step, device, enabled=graphs, obstacle=obstacle)
         if self.ranks.size > 1:
-            self.ranks.prepare(net, sync_batchnorm=config.sync_batchnorm)
+            for each in (net, self.state.averaging.average):
+                if each is not None:
+                    self.ranks.prepare(each, sync_batchnorm=config.sync_batchnorm)
             set_batch_share(net, *train_loader.batch_share)
         auxiliary = [] if net.auxiliary is None else list(net.auxiliary.parameters())
         parameters = count_parameters(net.parameters()) - count_parameters(auxiliary)
@@ -283,7 +285,7 @@ class Retraining(Recipe):
         batches = (loader.batch(epoch, step) for step in range(steps))
         with precision_context(self.config.precision, self.ranks.device):
             recompute_statistics(net, batches, self.objective.predict)
-        self.ranks.average_statistics(net)
+        self.ranks.average_statistics()
 
     def write_epoch(self, epoch: int) -> None:
         """Write sample outputs and figures, and begin to average weights after a plateau."""

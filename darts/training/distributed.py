@@ -127,12 +127,9 @@ class Ranks:
                 tensor.copy_(main)
 
     @torch.no_grad()
-    def average_statistics(self, *others: nn.Module) -> None:
-        """Replace running statistics that differ between ranks by their means over the ranks.
-
-        The networks are those of ``prepare`` and ``others``.
-        """
-        for net in () if self.size == 1 else (*self._unsynchronized, *others):
+    def average_statistics(self) -> None:
+        """Replace running statistics that differ between ranks by their means over the ranks."""
+        for net in list(self._unsynchronized):
             names = ("running_mean", "running_var")
             buffers = [b for n, b in net.named_buffers() if n.rpartition(".")[2] in names]
             for buffer, total in zip(buffers, self.all_reduce(buffers), strict=True):
