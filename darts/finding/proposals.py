@@ -42,7 +42,7 @@ class Pool:
         return self.networks[candidate.family].family.fine_tunes
 
     def variants(
-        self, leader: Candidate, start: Start, known: Sequence[Candidate]
+        self, leader: Candidate, start: Start, known: Sequence[Candidate], *, augments: bool = False
     ) -> Iterator[Candidate]:
         """Yield new candidates near the leader, as long as there are any.
 
@@ -54,17 +54,16 @@ class Pool:
             leader: The best candidate.
             start: The training of the leader, for those that continue it.
             known: All candidates so far.
+            augments: Whether augmentations come before other settings.
         """
         keys, names, number = {c.key for c in known}, {c.name for c in known}, len(known)
         # At a later stage of the leader, settings that it has tried before come last.
         tried = [c.setting for c in known if c.start.parent == leader.name]
         proposed = self._settings(leader, start) if self.config.plan.settings else ()
-        changes = iter(sorted(proposed, key=lambda c: c.setting in tried))
-        sources = [
-            changes,
-            self._neighbors(leader, Random(self.config.seed + number)),
-            self._others(leader),
-        ]
+        first = sorted(proposed, key=lambda c: augments and not c.setting.augments)  # stable
+        changes = iter(sorted(first, key=lambda c: c.setting in tried))
+        random = Random(self.config.seed + number)
+        sources = [changes, self._neighbors(leader, random), self._others(leader)]
         while sources:
             source = sources.pop(0)
             candidate = next((c for c in source if c.key not in keys), None)
@@ -103,5 +102,6 @@ class Pool:
 
     def _others(self, leader: Candidate) -> Iterator[Candidate]:
         label = f"+{leader.setting.name}" if leader.setting.values else ""
-        for own in sorted(self.baselines(), key=lambda own: [*self.networks].index(own.family)):
+        families = list(self.networks)
+        for own in sorted(self.baselines(), key=lambda own: families.index(own.family)):
             yield dataclasses.replace(own, name=f"{own.name}{label}", setting=leader.setting)

@@ -112,7 +112,8 @@ def _try_augmentation(race: Race) -> bool:
     relatives = [c for c in known if c.start.parent == name]
     relatives += [] if result.memorizes else [result.candidate]
     start = race.slices.start(result, stage)
-    new = next(race.pool.variants(result.candidate, start, known), None)
+    variants = race.pool.variants(result.candidate, start, known, augments=result.memorizes)
+    new = next(variants, None)
     if new is None or not new.setting.augments or start.best:
         return False
     entries = [Entry(name, stage), Entry(new.name, stage)]

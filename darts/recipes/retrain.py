@@ -25,7 +25,7 @@ from darts.plotting.style import save_figure
 from darts.reading import JsonObject
 from darts.recipes.checks import check_retraining, retrain_obstacle
 from darts.recipes.retrain_command import evaluate_command
-from darts.recipes.states import BestEpoch, DataDescription, RetrainState
+from darts.recipes.states import DataDescription, RetrainState, warm_start
 from darts.recipes.temperature import divide_outputs, fit_temperature, save_temperature
 from darts.reporting import read_run, render_model_card
 from darts.searching.flaws import FlawFinder, chance_level
@@ -37,8 +37,8 @@ from darts.spaces.rank_dropout import set_batch_share
 from darts.tasks.classification import Classification
 from darts.tracking import print_lines, print_summary
 from darts.tracking.optional import optional
-from darts.training.averaging import Averaging, recompute_statistics
-from darts.training.checkpoint import checkpoint_errors, find_checkpoint, load_checkpoint
+from darts.training.averaging import STATISTICS_SAMPLES, Averaging, recompute_statistics
+from darts.training.checkpoint import checkpoint_errors
 from darts.training.cost import count_macs, count_parameters
 from darts.training.device import loss_scaler, precision_context, seed_everything
 from darts.training.distributed import Ranks, distributed
@@ -54,10 +54,6 @@ from darts.training.steps import Diverged, optimizer_steps, set_learning_rate, w
 from darts.typed_values import entry
 
 check = check_retraining
-
-# Training samples for the batch-norm statistics of averaged weights. 512 give the accuracy of 4,096
-# on photos and clothes, and 4 to 6 points less on boards, in less time (experiments/README.md).
-STATISTICS_SAMPLES = 512
 
 COST_KEYS = ("seconds", "joules", "joules_source", "gco2e")
 
@@ -91,22 +87,6 @@ def retrain(config: RetrainConfig, invocation: Invocation, ranks: Ranks) -> Json
     if command := evaluate_command(run.path, config):
         print_lines("", "Score it again:", f"  {command}")
     return summary
-
-
-def warm_start(state: RetrainState, reference: str, *, best: bool = False) -> None:
-    """Begin with the last weights, the average and the optimizer state of another retraining.
-
-    With ``best``, begin with the selected weights, and start a new average. The optimizer keeps the
-    options of the new run, such as its weight decay.
-    """
-    file = find_checkpoint(reference, key="start")
-    saved = load_checkpoint(file, "retrain")
-    with checkpoint_errors(file):
-        if best:
-            state.net.load_state_dict(entry(saved, "best", BestEpoch)["net"])
-        else:
-            state.load_fields(saved, "net", "averaging")
-        state.load_fields(saved, "optimizer", "restarts", "first_loss", "slow_steps")
 
 
 class Retraining(Recipe):
@@ -161,9 +141,8 @@ class Retraining(Recipe):
         graphs = config.graphs == "auto"
         self.graphed_step = GraphedStep(self._take_step, device, enabled=graphs, obstacle=obstacle)
         if self.ranks.size > 1:
-            for each in (net, self.state.averaging.average):
-                if each is not None:
-                    self.ranks.prepare(each, sync_batchnorm=config.sync_batchnorm)
+            for each in self.state.averaging.networks:
+                self.ranks.prepare(each, sync_batchnorm=config.sync_batchnorm)
             set_batch_share(net, *train_loader.batch_share)
         auxiliary = [] if net.auxiliary is None else list(net.auxiliary.parameters())
         parameters = count_parameters(net.parameters()) - count_parameters(auxiliary)

@@ -171,7 +171,6 @@ def settings(
             Setting("cutout", {"cutout": max(facts.side // 3, 1)}),
             *others,
         ]
-        proposed.sort(key=lambda setting: not setting.augments)  # stable
     elif "space.dropout" in values:
         dropout = float(str(values["space.dropout"]))
         proposed += [

@@ -20,7 +20,7 @@ from darts.data_modules import DataModule
 from darts.searching.searcher import Searcher
 from darts.spaces import NetworkBase, Space
 from darts.training.averaging import Averaging
-from darts.training.checkpoint import StateDict
+from darts.training.checkpoint import StateDict, checkpoint_errors, find_checkpoint, load_checkpoint
 from darts.training.state import Stateful, TrainState
 from darts.typed_values import Count, Misfit, entry
 
@@ -128,3 +128,19 @@ class RetrainState(TrainState, DataDescription):
             if json.dumps(state.get(name)) != json.dumps(current[name]):
                 raise Misfit(f"{name} differs from the value for the data set")
         self.load_fields(state, *(name for name in current if name not in DATA_FIELDS))
+
+
+def warm_start(state: RetrainState, reference: str, *, best: bool = False) -> None:
+    """Begin with the last weights, the average and the optimizer state of another retraining.
+
+    With ``best``, begin with the selected weights, and start a new average. The optimizer keeps the
+    options of the new run, such as its weight decay.
+    """
+    file = find_checkpoint(reference, key="start")
+    saved = load_checkpoint(file, "retrain")
+    with checkpoint_errors(file):
+        if best:
+            state.net.load_state_dict(entry(saved, "best", BestEpoch)["net"])
+        else:
+            state.load_fields(saved, "net", "averaging")
+        state.load_fields(saved, "optimizer", "restarts", "first_loss", "slow_steps")

@@ -22,6 +22,10 @@ from darts.typed_values import Count, Misfit, typed
 
 B = TypeVar("B")
 
+# Training samples for the batch-norm statistics of averaged weights. 512 give the accuracy of 4,096
+# on photos and clothes, and 4 to 6 points less on boards, in less time (experiments/README.md).
+STATISTICS_SAMPLES = 512
+
 
 class _SavedAverage(TypedDict):
     average: dict[str, Tensor] | None  # of all parameters and buffers, if it is configured
@@ -44,9 +48,6 @@ class Averaging:
             have the share ``(p + 1) / (t + p)``, so the average covers about the last
             ``1 / (p + 1)`` of the steps, whatever their number is (Shamir and Zhang,
             "Stochastic Gradient Descent for Non-smooth Optimization", arXiv:1212.1824, section 4).
-
-    Attributes:
-        average: The network with averaged weights; None if no average is configured.
     """
 
     def __init__(
@@ -58,19 +59,24 @@ class Averaging:
             self._share = lambda count: 1 - decay if count else 1.0
         elif power:
             self._share = lambda count: (power + 1) / (count + 1 + power)
-        self.average = copy.deepcopy(net) if decay or power or patience else None
+        self._average = copy.deepcopy(net) if decay or power or patience else None
         self._count = 0  # of updates
         self._scores: list[float] = []
 
     @property
     def scored_net(self) -> nn.Module:
         """The network to score and to save: the average once it has started, else the network."""
-        return self._net if self.average is None or not self.active else self.average
+        return self._net if self._average is None or not self.active else self._average
+
+    @property
+    def networks(self) -> list[nn.Module]:
+        """The network and, if an average is configured, the network with averaged weights."""
+        return [self._net] if self._average is None else [self._net, self._average]
 
     @torch.no_grad()
     def step(self) -> None:
         """Update the average; call it after each optimizer step."""
-        if self.average is None or not self.active:
+        if self._average is None or not self.active:
             return
         averages, values, others = self._tensors
         # One call, because on a CPU one for each tensor takes longer than a small network.
@@ -82,8 +88,8 @@ class Averaging:
     @cached_property
     def _tensors(self) -> tuple[list[Tensor], list[Tensor], list[tuple[Tensor, Tensor]]]:
         """Averages and new values, and pairs of tensors that are copied, such as counters."""
-        assert self.average is not None
-        own, new = ([*net.parameters(), *net.buffers()] for net in (self.average, self._net))
+        assert self._average is not None
+        own, new = ([*net.parameters(), *net.buffers()] for net in (self._average, self._net))
         pairs = list(zip(own, new, strict=True))
         averaged = [pair for pair in pairs if pair[0].is_floating_point()]
         others = [pair for pair in pairs if not pair[0].is_floating_point()]
@@ -99,7 +105,7 @@ class Averaging:
         return self.active
 
     def state_dict(self) -> _SavedAverage:
-        average = None if self.average is None else self.average.state_dict()
+        average = None if self._average is None else self._average.state_dict()
         return {
             "average": average,
             "count": self._count,
@@ -110,10 +116,10 @@ class Averaging:
     def load_state_dict(self, state: Mapping[str, object]) -> None:
         saved = typed(_SavedAverage, state, "averaging")
         average = saved["average"]
-        if (average is None) != (self.average is None):
+        if (average is None) != (self._average is None):
             raise Misfit("averaging belongs to another configuration")
-        if average is not None and self.average is not None:
-            self.average.load_state_dict(average)
+        if average is not None and self._average is not None:
+            self._average.load_state_dict(average)
         self._count, self.active, self._scores = saved["count"], saved["active"], saved["scores"]
 
 

@@ -110,7 +110,7 @@ def test_the_better_half_continues_and_new_candidates_enter(tmp_path: Path) -> N
     assert {job.threads for job in executor.jobs} == {1}
 
 
-@pytest.mark.parametrize(("mirrored", "name"), [(0.85, "flip+cutout"), (0.75, "cutout")])
+@pytest.mark.parametrize(("mirrored", "name"), [(0.85, "flip+lr_low"), (0.75, "lr_low")])
 def test_later_settings_include_an_augmentation_with_half_of_the_improvement(
     mirrored: float, name: str, tmp_path: Path
 ) -> None:

@@ -1,4 +1,4 @@
-"""Optimizer steps, learning rates, averaged weights and scores equal explicit computations."""
+"""Optimizer steps, learning rates and scores equal explicit computations."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from darts.config import ConfigError, WeightOptimizerConfig
 from darts.tasks.task import TASKS, ObjectiveSpec
-from darts.training.averaging import Averaging
 from darts.training.device import loss_scaler
 from darts.training.schedules import rate_of_epoch, stable_rate, warmup_cosine
 from darts.training.scoring import evaluate, memorizes
@@ -220,98 +219,6 @@ def test_with_a_timescale_the_rate_decays_with_the_slow_steps() -> None:
 def test_options_of_the_stable_schedule_need_it(option: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"=[0-9.]+: set optimizer\.schedule=stable"):
         check_weight_optimizer(WeightOptimizerConfig(**option))
-
-
-ACCURACY = TASKS["classification"].metrics["accuracy"]
-PERPLEXITY = TASKS["language_model"].metrics["perplexity"]
-
-
-def take_steps(
-    net: nn.Linear, averaging: Averaging, steps: int, seed: int = 0
-) -> list[torch.Tensor]:
-    """Change the weights at random and return them after each step."""
-    generator = torch.Generator().manual_seed(seed)
-    weights = []
-    for _ in range(steps):
-        with torch.no_grad():
-            net.weight.add_(torch.randn(net.weight.shape, generator=generator))
-        averaging.step()
-        weights.append(net.weight.detach().clone())
-    return weights
-
-
-def test_an_exponential_average_weighs_recent_steps_more() -> None:
-    net = nn.Linear(3, 2)
-    averaging = Averaging(net, decay=0.8)
-    first, *others = take_steps(net, averaging, 6)
-    expected = first
-    for weight in others:
-        expected = 0.8 * expected + 0.2 * weight
-    torch.testing.assert_close(averaging.scored_net.weight, expected)
-    assert not averaging.end_epoch(0.1, ACCURACY)  # it started with the first step
-
-
-@pytest.mark.parametrize("power", [0.5, 1, 8])
-@pytest.mark.parametrize("steps", [1, 2, 7, 30])
-def test_a_polynomial_average_weighs_each_step_by_a_power(power: float, steps: int) -> None:
-    """Step t has the weight t (t + 1) ... (t + p - 1): about t to the power p, and 1 for t = 1."""
-    net = nn.Linear(3, 2)
-    averaging = Averaging(net, power=power)
-    values = torch.stack(take_steps(net, averaging, steps))
-    times = torch.arange(1, steps + 1, dtype=torch.float64)
-    weights = (torch.lgamma(times + power) - torch.lgamma(times)).softmax(0)
-    expected = (weights[:, None, None] * values).sum(0).float()
-    torch.testing.assert_close(averaging.scored_net.weight, expected)
-
-
-def test_a_mean_starts_after_epochs_without_improvement() -> None:
-    net = nn.Linear(3, 2)
-    averaging = Averaging(net, patience=2)
-    # With patience=2, 85 is compared with 100 only.
-    for score in (100.0, 90.0, 80.0, 85.0):
-        take_steps(net, averaging, 3)
-        assert averaging.scored_net is net
-        assert not averaging.end_epoch(score, PERPLEXITY)
-    take_steps(net, averaging, 3)
-    assert averaging.end_epoch(90.5, PERPLEXITY)  # worse than 90, three epochs before
-    weights = take_steps(net, averaging, 4, seed=1)
-    assert not averaging.end_epoch(200.0, PERPLEXITY)
-    weights += take_steps(net, averaging, 4, seed=2)
-    torch.testing.assert_close(averaging.scored_net.weight, torch.stack(weights).mean(0))
-
-
-@pytest.mark.parametrize("seed", range(20))
-@pytest.mark.parametrize("patience", [1, 3])
-def test_a_mean_starts_in_the_epoch_of_the_published_algorithm(seed: int, patience: int) -> None:
-    """Algorithm 1 of Merity et al., arXiv:1708.02182.
-
-    It starts in the first epoch t > n with a loss above the minimum of logs[0 : t-n].
-    """
-    generator = torch.Generator().manual_seed(seed)
-    falling = torch.linspace(5, 0, 15) + 2 * torch.rand(15, generator=generator)
-    for metric, sign in ((PERPLEXITY, 1), (ACCURACY, -1)):
-        averaging = Averaging(nn.Linear(1, 1), patience=patience)
-        starts = [averaging.end_epoch(sign * score, metric) for score in falling.tolist()]
-        logs = falling.tolist()
-        expected = [t for t in range(patience + 1, 15) if logs[t] > min(logs[: t - patience])]
-        assert [epoch for epoch, value in enumerate(starts) if value] == expected[:1]
-
-
-@pytest.mark.parametrize("options", [{"decay": 0.9}, {"power": 3.0}, {"patience": 1}, {}])
-def test_a_resumed_average_equals_an_uninterrupted_one(options: dict[str, Any]) -> None:
-    unbroken_net, net = nn.Linear(3, 2), nn.Linear(3, 2)
-    unbroken = Averaging(unbroken_net, **options)
-    take_steps(unbroken_net, unbroken, 2)
-    for score in (2.0, 1.0, 3.0):
-        unbroken.end_epoch(score, PERPLEXITY)
-    take_steps(unbroken_net, unbroken, 3, seed=1)
-    net.load_state_dict(unbroken_net.state_dict())
-    resumed = Averaging(net, **options)
-    resumed.load_state_dict(unbroken.state_dict())
-    for module, averaging in ((unbroken_net, unbroken), (net, resumed)):
-        take_steps(module, averaging, 3, seed=2)
-    assert torch.equal(unbroken.scored_net.weight, resumed.scored_net.weight)
-    assert (unbroken.scored_net is unbroken_net) == (resumed.scored_net is net) == (not options)
 
 
 CPU = torch.device("cpu")
