@@ -12,9 +12,9 @@ from darts.finding.final_run import anew_seconds, final_run, held_out_share, sec
 from darts.finding.race import EXPLORED, Race
 from darts.finding.results import Result, is_better, ranked
 from darts.finding.winner import DUEL, Duel, duel, duel_seconds, train_winner
-from darts.reading import read_json_object
 from darts.recipes.calibration import calibrate
 from darts.recipes.gain import measure_gain
+from darts.recipes.timing import seconds_per_batch
 
 
 def run_to_the_end(race: Race) -> Conclusion:
@@ -96,7 +96,10 @@ def conclude(
 
 
 def scoring_seconds(race: Race, result: Result) -> float:
-    """Return about how many seconds scores on the test split, or predictions, will take."""
+    """Return about how many seconds scores on the test split, or predictions, will take.
+
+    One batch is measured, because a race in bfloat16 is faster than scores in float32.
+    """
     networks = race.pool.networks[result.candidate.family]
     data = networks.data
     test, valid = data.held_out_loader("test", {}), data.retrain_loaders()[1]
@@ -106,7 +109,6 @@ def scoring_seconds(race: Race, result: Result) -> float:
         batches = len(data.unlabeled) / networks.config.loader.eval_batch_size
     if not batches or valid is None:
         return 0.0
-    phases = read_json_object(result.directory / "energy.json")["phases"]
-    spent = sum(own["seconds"] for own in phases if own["phase"] == "validation")
+    seconds = seconds_per_batch(result.directory, valid, data.objective())
     # The validation samples are scored, too, for the temperature.
-    return float(spent / max(result.summary["epochs"], 1) * (batches / len(valid) + race.folds))
+    return seconds * (batches + race.folds * len(valid))

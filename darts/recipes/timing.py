@@ -8,15 +8,18 @@ from pathlib import Path
 import torch
 
 from darts.config import RetrainConfig
+from darts.data import Loader
 from darts.data_modules import DataModule
 from darts.judging.devices.stopwatch import TimingSettings, example, time_passes, timing
 from darts.recipes.retrain import build_network
-from darts.recipes.trained import TrainedNetwork
+from darts.recipes.trained import TrainedNetwork, build_on
 from darts.spaces import AnyGenotype
+from darts.tasks import Objective
 from darts.training.cost import count_parameters
-from darts.training.device import precision_context
+from darts.training.device import precision_context, resolve_device, synchronized_clock
 from darts.training.distributed import Ranks
 from darts.training.dry_run import median_seconds
+from darts.training.scoring import evaluate
 from darts.training.steps import weight_optimizer
 
 
@@ -48,6 +51,16 @@ def _step_seconds(
         optimizer.zero_grad()
 
     return median_seconds(take_step, ranks)
+
+
+def seconds_per_batch(run: Path, loader: Loader, objective: Objective) -> float:
+    """Return the seconds that a trained network takes to score the first batch of a loader."""
+    trained = TrainedNetwork.load(str(run))
+    device = resolve_device(trained.config.device)
+    net, batch = build_on(trained, device), next(iter(loader.epoch(0)))
+    start = synchronized_clock(device)
+    evaluate(net, [batch], objective, device=device)
+    return synchronized_clock(device) - start
 
 
 def compare_costs(directories: Mapping[str, Path], threads: int) -> dict[str, float]:
