@@ -16,11 +16,12 @@ from typing import NamedTuple
 from darts.finding.candidates import Candidate, Start
 from darts.finding.folds import combine
 from darts.finding.race import Race
-from darts.finding.results import FoldRun, Result, mean_curve
+from darts.finding.results import FoldRun, Result
 from darts.finding.slices import ENDLESS, continued, counted
 from darts.recipes.rules import Values
 from darts.running.jobs import Job
 from darts.tracking import format_duration
+from darts.tracking.metrics import mean_curve
 
 # Share of the budget after which nothing trains; test scores and files take the rest.
 PLANNED = 0.97
@@ -100,7 +101,7 @@ def useful_epochs(result: Result) -> int:
 
     With few validation samples, the best score is often one of many level scores by chance.
     """
-    begin, rows = result.candidate.start.epochs, mean_curve(result.runs).items()
+    begin, rows = result.candidate.start.epochs, mean_curve(result.directories).items()
     losses = {begin + n: row["valid_loss"] for n, row in rows if "valid_loss" in row}
     limit = losses.get(result.best_epoch, -math.inf)
     return max((n for n, loss in losses.items() if loss <= limit), default=result.best_epoch)

@@ -17,8 +17,9 @@ from collections.abc import Sequence
 from darts.config import ConfigError
 from darts.data import count_folds
 from darts.finding.candidates import Candidate, Networks
-from darts.finding.results import FoldRun, Result, mean_curve, signed
+from darts.finding.results import FoldRun, Result, signed
 from darts.tasks.metrics import Metric
+from darts.tracking.metrics import mean_curve
 
 # Samples on which a network is scored, at least, if there are enough held-out parts.
 ENOUGH_SAMPLES = 200
@@ -68,7 +69,7 @@ def combine(
     """
     name, summary = f"valid_{metric[0]}", runs[0].summary
     if len(runs) > 1:
-        means = mean_curve(runs)
+        means = mean_curve([run.directory for run in runs])
         epochs = [*means][-1:] if selection == "last" else [*means]
         scored = [epoch for epoch in epochs if math.isfinite(means[epoch].get(name, math.nan))]
         best = max(scored, key=lambda epoch: signed(means[epoch][name], metric[1]), default=None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from darts.reading import JsonObject
 from darts.recipes.gain import validation_interval
 from darts.tasks.metrics import Metric
 from darts.tracking.ledger import sum_costs
-from darts.tracking.metrics import read_metrics
+from darts.tracking.metrics import mean_curve, read_metrics
 from darts.training.scoring import memorizes
 from darts.writing import to_jsonable
 
@@ -108,7 +108,9 @@ class Result:
 
     def mean_score(self, metric: str, begin: int, end: float = math.inf) -> float:
         """Return the mean score over the second half of the epochs between two epochs."""
-        curve = {self.candidate.start.epochs + n: row for n, row in mean_curve(self.runs).items()}
+        curve = {
+            self.candidate.start.epochs + n: row for n, row in mean_curve(self.directories).items()
+        }
         name = f"valid_{metric}"
         scores = [row[name] for n, row in curve.items() if begin < n <= end and name in row]
         # Not fmean, because equal scores must have an equal mean.
@@ -193,29 +195,3 @@ def augmented(metric: tuple[str, Metric], result: Result, equal: Iterable[Result
         if keeps_half or (result.memorizes and not is_better(metric, result, variant, LEVEL)):
             return variant
     return result
-
-
-def mean_curve(runs: Sequence[FoldRun]) -> dict[int, dict[str, float]]:
-    """Return the means of the validation scores of some runs, by epoch and name."""
-    curves = [_scores_by_epoch(run) for run in runs]
-    return {
-        epoch: {
-            key: statistics.fmean(curve[epoch][key] for curve in curves)
-            for key in curves[0][epoch]
-            if all(key in curve[epoch] for curve in curves)
-        }
-        for epoch in sorted(set.intersection(*(set(curve) for curve in curves)))
-    }
-
-
-def _scores_by_epoch(run: FoldRun) -> dict[int, dict[str, float]]:
-    """Return the validation scores of each epoch, by name."""
-    scores = {
-        int(row["epoch"]): {
-            key: float(value)
-            for key, value in row.items()
-            if key.startswith("valid_") and isinstance(value, int | float)
-        }
-        for row in read_metrics(run.directory / "metrics.jsonl")
-    }
-    return {epoch: own for epoch, own in scores.items() if own}

@@ -26,7 +26,8 @@ from darts.training.steps import weight_optimizer
 def faster_precision(genotype: AnyGenotype, config: RetrainConfig, data: DataModule) -> str:
     """Return "bf16" if steps of a retraining are faster with it than in float32, else "fp32".
 
-    Processors without instructions for bfloat16 are slower with it.
+    Processors without instructions for bfloat16 are slower with it, and depthwise convolutions may
+    be slower on all processors.
     """
     with torch.random.fork_rng():
         seconds = {p: _step_seconds(p, genotype, config, data) for p in ("fp32", "bf16")}

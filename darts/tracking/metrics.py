@@ -10,6 +10,7 @@ import csv
 import io
 import json
 import os
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -87,6 +88,32 @@ def read_metrics(path: StrPath, *, limit: int = LIMIT) -> list[JsonObject]:
             raise FileError(f"{path}, line {number}: {error}") from None
         rows.append(row)
     return rows
+
+
+def mean_curve(runs: Sequence[Path]) -> dict[int, dict[str, float]]:
+    """Return the means of the validation scores of some run directories, by epoch and name."""
+    curves = [_scores_by_epoch(run) for run in runs]
+    return {
+        epoch: {
+            key: statistics.fmean(curve[epoch][key] for curve in curves)
+            for key in curves[0][epoch]
+            if all(key in curve[epoch] for curve in curves)
+        }
+        for epoch in sorted(set.intersection(*(set(curve) for curve in curves)))
+    }
+
+
+def _scores_by_epoch(run: Path) -> dict[int, dict[str, float]]:
+    """Return the validation scores of each epoch, by name."""
+    scores = {
+        int(row["epoch"]): {
+            key: float(value)
+            for key, value in row.items()
+            if key.startswith("valid_") and isinstance(value, int | float)
+        }
+        for row in read_metrics(run / "metrics.jsonl")
+    }
+    return {epoch: own for epoch, own in scores.items() if own}
 
 
 def write_table(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
