@@ -16,7 +16,6 @@ import dataclasses
 import shlex
 import time
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 
 from darts.config import ConfigError, ExportConfig, FindConfig, Invocation, compose, quoted
@@ -268,19 +267,15 @@ def total_seconds(config: FindConfig, run: RunDirectory, decisions: Decisions) -
 
 def choose_precision(networks: Mapping[str, Networks], kind: str, decisions: Decisions) -> None:
     """Use bfloat16 in networks for images and recordings if it is faster on this machine."""
-    if kind not in ("images", "audio"):
+    first = next(iter(networks.values()))
+    if kind not in ("images", "audio") or "precision" in first.user:
         return
-    # Trained networks often have depthwise convolutions, for which bfloat16 may be slower.
-    for name, fine_tunes in {"precision": False, "fine_tuning_precision": True}.items():
-        own = [each for each in networks.values() if each.family.fine_tunes == fine_tunes]
-        if not own or "precision" in own[0].user:
-            continue
-        measure = partial(
-            faster_precision, next(iter(own[0].baselines.values())), own[0].config, own[0].data
-        )
-        precision = decisions.decide(name, str, measure)
-        for each in own:
-            each.values["precision"] = precision
+    genotype = next(iter(first.baselines.values()))
+    precision = decisions.decide(
+        "precision", str, lambda: faster_precision(genotype, first.config, first.data)
+    )
+    for own in networks.values():
+        own.values["precision"] = precision
 
 
 def write_results(race: Race, winner: Candidate) -> None:

@@ -19,8 +19,11 @@ from darts.training.scoring import predict_all
 
 def validation_outputs(run: Path, ranks: Ranks) -> tuple[Tensor, Tensor, Objective]:
     """Return the outputs of a network, ``(N, K)``, with targets and objective, on the CPU."""
-    net, loader, objective = open_split(TrainedNetwork.load(str(run)), ranks, "valid")
-    return *predict_all(net, loader.epoch(0), objective, device=ranks.device), objective
+    trained = TrainedNetwork.load(str(run))
+    net, loader, objective = open_split(trained, ranks, "valid")
+    device, precision = ranks.device, trained.config.precision
+    found = predict_all(net, loader.epoch(0), objective, device=device, precision=precision)
+    return *found, objective
 
 
 def calibrate(target: Path, runs: Sequence[Path]) -> None:

@@ -119,7 +119,10 @@ def _score_both(
 def score_samples(
     trained: TrainedNetwork, metric: str, ranks: Ranks, split: str, batch_size: int | None = None
 ) -> SampleScores:
-    """Score a network on a split; keep the results of samples."""
+    """Score a network on a split; keep the results of samples.
+
+    Validation samples are scored with the precision of the training, as there.
+    """
     net, loader, objective = open_split(trained, ranks, split, batch_size)
     scores, samples = objective.scores(), 0
 
@@ -127,9 +130,16 @@ def score_samples(
         nonlocal samples
         samples += objective.num_samples(batch)
 
+    precision = trained.config.precision if split == "valid" else "fp32"
     with torch.inference_mode():
         found = evaluate(
-            net, loader.epoch(0), objective, device=ranks.device, observe=count, scores=scores
+            net,
+            loader.epoch(0),
+            objective,
+            device=ranks.device,
+            precision=precision,
+            observe=count,
+            scores=scores,
         )
     steering = objective.metrics[metric]
     return SampleScores(found, steering, scores.tables[steering.rows], samples)
