@@ -118,8 +118,7 @@ class Race:
         names = promoted(list(self.standings.values()))
         if names:  # what may be ahead of the leader after longer training stays comparable
             leader = self.results[names[0]]
-            others = self.larger(leader), self.augmented(leader), self.from_scratch(leader)
-            names += [result.candidate.name for result in others]
+            names += [self.larger(leader).candidate.name, self.augmented(leader).candidate.name]
         new = self._newcomers(self.known())
         # A candidate that others continue trains to the same stage, so that they can be compared.
         names += [c.start.parent for c in new if c.start.parent and not c.start.best]
@@ -343,18 +342,6 @@ class Race:
         baselines = [r for r in self.equal(result) if r.candidate.is_baseline]
         level = [r for r in baselines if not is_better(self.metric, result, r, LEVEL)]
         return min([result, *level], key=lambda each: each.epochs)
-
-    def from_scratch(self, result: Result) -> Result:
-        """Return the best result without trained weights if the given one has begun with some.
-
-        Trained weights help most at first.
-        """
-        own = [r for r in self.results.values() if not self.pool.fine_tunes(r.candidate)]
-        return (
-            ranked(own, self.metric[1])[0]
-            if own and self.pool.fine_tunes(result.candidate)
-            else result
-        )
 
     def equal(self, result: Result) -> list[Result]:
         """Return the results after equal training, including the given one."""

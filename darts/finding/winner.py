@@ -7,7 +7,6 @@ References:
 
 from __future__ import annotations
 
-import itertools
 import math
 from dataclasses import dataclass, replace
 from functools import partial
@@ -88,7 +87,7 @@ def _decided(race: Race) -> Duel:
 
 def _compare(race: Race) -> tuple[Result, Result, Result]:
     """Return the winner, the best candidate and the best baseline after equal training."""
-    while _extra_round(race):
+    while _try_augmentation(race):
         pass
     best, baseline = race.best(), race.best(baseline=True)
     stage = max(race.standings[r.candidate.name].stage for r in (best, baseline)) - 1
@@ -102,12 +101,11 @@ def _compare(race: Race) -> tuple[Result, Result, Result]:
     return race.augmented(large), large if best == baseline else best, large
 
 
-def _extra_round(race: Race) -> bool:
-    """Compare the best candidate with others that may be better in the end, if time allows.
+def _try_augmentation(race: Race) -> bool:
+    """Compare the best candidate with more augmentation in a round, if time allows and it may help.
 
-    One has more augmentation, if none has been compared so far or if the candidate memorizes the
-    training samples. If the candidate has begun with trained weights, another has not. This round
-    may end at half of the budget. Return whether there was a round.
+    It may help if none has been compared so far, or if the candidate memorizes the training
+    samples. This round may end at half of the budget. Return whether there was a round.
     """
     result, known = race.larger(race.best()), race.known()
     name, stage = result.candidate.name, race.stage(result)
@@ -115,17 +113,14 @@ def _extra_round(race: Race) -> bool:
     relatives += [] if result.memorizes else [result.candidate]
     start = race.slices.start(result, stage)
     variants = race.pool.variants(result.candidate, start, known, augments=result.memorizes)
-    new = [c for c in itertools.islice(variants, 1) if c.setting.augments and not start.best]
-    new = [] if any(c.setting.augments for c in relatives) else new
-    others = {r.candidate.name: race.stage(r) for r in (result, race.from_scratch(result))}
-    entries = [Entry(*item) for item in (*others.items(), *((c.name, stage) for c in new))]
-    if race.config.plan.equal == "time":
-        entries = race.fitting(entries, 0.5)
-    elif not new:
+    new = next(variants, None)
+    if new is None or not new.setting.augments or start.best:
         return False
-    if len(entries) < 2:
+    entries = [Entry(name, stage), Entry(new.name, stage)]
+    has_time = race.config.plan.equal == "epochs" or race.fitting(entries, 0.5) == entries
+    if not has_time or any(c.setting.augments for c in relatives):
         return False
-    race.enter([c for c in new if c.name == entries[-1].name])
+    race.enter([new])
     race.decisions.record(f"round.{race.rounds}", entries)
     race.explore(0.0)
     return True

@@ -17,7 +17,6 @@ from darts.finding import ending
 from darts.finding.candidates import Start
 from darts.finding.ending import run_to_the_end
 from darts.finding.final_run import PLANNED, final_run, final_runs, held_out_share, useful_epochs
-from darts.finding.proposals import Pool
 from darts.finding.results import FoldRun, Result
 from darts.finding.winner import FALLING, duel, train_winner
 from darts.spaces import SPACES
@@ -144,24 +143,6 @@ def test_an_augmentation_is_tried_if_half_of_the_budget_allows(
     assert trained[LEADER] == (2 * first if tried else first)
     assert chosen.winner == LEADER  # whose score is the better one
     assert race.rounds == 1 + tried
-
-
-@pytest.mark.parametrize(("pretrained", "rounds"), [(True, 1), (True, 5), (False, 1)])
-def test_a_network_from_scratch_may_overtake_one_with_trained_weights(
-    pretrained: bool, rounds: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fine_tuned = LEADER if pretrained else ""
-    monkeypatch.setattr(Pool, "fine_tunes", lambda _, candidate: candidate.name == fine_tuned)
-    slow = BASELINES[2]
-
-    def scores(name: str, epochs: int) -> float:
-        others = 0.3 if epochs == 10 else 0.5
-        return 0.6 if name == LEADER else 0.035 * epochs if name == slow else others
-
-    race, _ = explored(tmp_path, *TIMED, f"plan.rounds={rounds}", "plan.newcomers=0", scores=scores)
-    first = min(result.epochs for result in race.results.values())
-    assert first == 10
-    assert duel(race).winner == (slow if pretrained else LEADER)
 
 
 @pytest.mark.parametrize(
