@@ -54,6 +54,7 @@ class Space(ABC):
         skip_operations: Operations that pass their input on unchanged, or output zeros.
         weightless_operations: Operations without weights, including ``skip_operations``.
         fine_tunes: Whether networks begin a run with trained weights.
+        inherits: Whether networks are good with the weights of a supernet, see ``inherit``.
     """
 
     name: str = ""
@@ -73,6 +74,7 @@ class Space(ABC):
     skip_operations: ClassVar[tuple[str, ...]] = ("none", "skip_connect")
     weightless_operations: ClassVar[tuple[str, ...]] = ("none", "skip_connect")
     fine_tunes: ClassVar[bool] = False
+    inherits: ClassVar[bool] = False
     published: ClassVar[Mapping[str, PublishedGenotype[AnyGenotype]]] = {}
     cells: int = number(8, low=1)
 
@@ -119,6 +121,10 @@ class Space(ABC):
             {"classes": 10, "in_channels": self.in_channels((3, 32, 32))},
             ["images of 3x32x32", "10 classes", "no auxiliary head"],
         )
+
+    def extremes(self) -> tuple[AnyGenotype, AnyGenotype]:
+        """Return the smallest and the largest network; all others are slices of the largest."""
+        raise ValueError(f"networks of space={self.name} are not slices of a largest one")
 
     def inherit(self, genotype: Any, supernet: SupernetBase) -> NetworkBase:
         """Return the network of a genotype with weights of a supernet; they share no tensors."""

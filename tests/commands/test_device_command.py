@@ -134,7 +134,7 @@ ERRORS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (("compare", "model=x.json", "networks=2"), ("x.json", "No such file")),
     (("compare", "model=x.csv", "networks=2", "out=y.csv"), ("out='y.csv'", "leave it out")),
     (("compare", "model=x.pt", "networks=2"), ("'x.pt'", ".csv", ".json")),
-    (("measure", "space=recurrent"), ("space=recurrent", "choose from cnn, macro")),
+    (("measure", "space=recurrent"), ("space=recurrent", "choose from cnn, elastic, macro")),
     (("measure", "shape=[3,32]"), ("shape=[3, 32]", "channels, height and width")),
     (("measure", "out=x.txt"), ("out='x.txt'", "must end in .csv")),
     (("measure", "precision=fp16", "device=cpu"), ("precision=fp16", "needs a GPU")),

@@ -34,7 +34,11 @@ ERRORS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     (SEARCH, ("dataset=cifar",), ("dataset='cifar'", *DATASETS, "did you mean 'cifar10'")),
     (SEARCH, ("method=null",), ("method=null", "darts_v1", "darts_v2")),
     # The name of a component does not choose it.
-    (SEARCH, ("space.name=foo",), ("space.name='foo'", "no effect", "cnn, macro, mlp, module")),
+    (
+        SEARCH,
+        ("space.name=foo",),
+        ("space.name='foo'", "no effect", "cnn, elastic, macro, mlp, module"),
+    ),
     (SEARCH, ("metric=acuracy",), ("metric='acuracy'", "did you mean 'accuracy'?")),
     (SEARCH, ("epochs=null",), ("epochs=null: must have a value",)),
     (SEARCH, ("++epochs=1.5",), ("epochs=1.5: must be an integer",)),

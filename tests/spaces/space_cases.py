@@ -129,6 +129,8 @@ CASES: dict[str, Case] = {
     "macro-list": _images(
         "macro", channels=2, cells=2, candidates=["mb_k3_e3", "mb_k5_e6", "skip_connect"]
     ),
+    "elastic": _images("elastic", channels=3, widths=[50, 100], expansions=[100, 40]),
+    "elastic-kernels": _images("elastic", channels=3, cells=1, widths=[100], kernels=[3, 7, 5]),
     "mlp": _images("mlp", cells=3, widths=[4, 2], activations=["relu", "tanh"]),
     "mlp-layer": _images("mlp", cells=2, widths=[4, 2], normalization="layer"),
     "mlp-periodic": _images("mlp", cells=2, widths=[4, 2], embedding="periodic"),
@@ -150,6 +152,6 @@ CASES: dict[str, Case] = {
     ),
 }  # fmt: skip
 
-ONE_PER_SPACE = ["cnn", "nas201", "macro-standard", "mlp", "module", "pretrained"]
+ONE_PER_SPACE = ["cnn", "nas201", "macro-standard", "elastic", "mlp", "module", "pretrained"]
 ONE_PER_SPACE += ["transformer", "recurrent"]
 assert {CASES[name].space.name for name in ONE_PER_SPACE} == set(SPACES)

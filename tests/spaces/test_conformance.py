@@ -261,6 +261,7 @@ SUPPORTED = {
     "cnn": {*OPTIONS},
     "nas201": {*OPTIONS} - {"auxiliary"},
     "macro": {"drop_path"},
+    "elastic": {"drop_path"},
     "transformer": {"drop_path"},
 }
 
@@ -392,7 +393,7 @@ def test_recomputation_changes_nothing_or_is_rejected(case: Case) -> None:
 @every_space
 def test_operation_rows_own_disjoint_weights_or_are_rejected(case: Case) -> None:
     net = case.supernet()
-    if case.space.name in ("mlp", "recurrent", "transformer"):
+    if case.space.name in ("elastic", "mlp", "recurrent", "transformer"):
         with pytest.raises(ValueError, match=r"freezing: .* set freezing=none"):
             net.operation_rows()
         return
@@ -433,7 +434,7 @@ def run_rank(name: str) -> dict[str, dict[str, Tensor]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["cnn", "nas201", "macro-standard", "mlp", "recurrent"])
+@pytest.mark.parametrize("name", ["cnn", "nas201", "macro-standard", "elastic", "mlp", "recurrent"])
 def test_two_ranks_compute_the_same_as_one(name: str, tmp_path: Path) -> None:
     expected = gradients_and_buffers(CASES[name].supernet(), CASES[name].batch(SAMPLES))
     first, second = on_ranks(run_rank, tmp_path, name)
