@@ -118,6 +118,11 @@ class SearchConfig(RunConfig):
         """The stages of the search; one by default."""
         return self.stages or [Stage()]
 
+    @property
+    def learns_budgets(self) -> bool:
+        """Whether alphas are learned for the budgets of a front."""
+        return self.front.enabled and not self.discretize.fills_budgets
+
 
 @dataclass
 class RetrainConfig(RunConfig):

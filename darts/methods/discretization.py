@@ -44,6 +44,12 @@ class SearchedSupernet(Protocol):
         weights are set to 0. The remaining weights are not rescaled.
         """
 
+    def score_path(self, genotype: AnyGenotype, batches: int = 0) -> float:
+        """Return the score of one architecture, whose operations have the mixing weight 1.
+
+        Batch norm uses statistics of the architecture. For ``batches``, see ``score``.
+        """
+
     def train(self, epochs: int, lr: float) -> None:
         """Train the weights, at learning rate ``lr``, and alphas of the operations in the masks."""
 
@@ -63,6 +69,8 @@ class Discretization:
 
     reads_alphas: ClassVar[bool] = True  # whether ``final_genotype`` follows from the probabilities
     drops_edges: ClassVar[bool] = False  # whether edges may be missing that the space would keep
+    # Whether the architectures in ``SearchedSupernet.state`` are within all budgets of a front.
+    fills_budgets: ClassVar[bool] = False
     supports_limits: ClassVar[bool] = True  # whether genotypes are within the limits of the context
     name: str = ""
 

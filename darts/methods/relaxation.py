@@ -12,7 +12,7 @@ References:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -20,9 +20,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from darts.methods.stages import Stage
 from darts.ops.transfer import constant_on, on_cpu
 from darts.registry import Registry, choice, number
-from darts.spaces import ByGroup, Mixture, SearchContext, SupernetBase
+from darts.spaces import ByGroup, Mixture, SearchContext, Space, SupernetBase
 from darts.spaces.supernet import INITIAL_DEVIATION
 
 RELAXATIONS: Registry[Relaxation] = Registry("relaxation", "darts.methods")
@@ -80,6 +81,13 @@ class Relaxation:
             for group, alpha, mask in _groups(alphas, context)
         }
         return self._mixture(weights, alphas, context)
+
+    def mixtures(self, alphas: ByGroup, context: SearchContext) -> list[Mixture]:
+        """Return the mixtures of a weight step; those after the first learn from its outputs."""
+        return [self.mixture(alphas, context)]
+
+    def check(self, space: Space, stages: Sequence[Stage]) -> None:
+        """Raise ValueError if the relaxation does not support a space or the stages of a search."""
 
     def mean_mixture(self, alphas: ByGroup, context: SearchContext) -> Mixture:
         """Return the mixture for evaluation, which contains no random draws."""

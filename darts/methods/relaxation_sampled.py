@@ -12,6 +12,7 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -21,9 +22,10 @@ from torch import Tensor
 from torch.distributions import Dirichlet as DirichletDistribution
 
 from darts.methods.relaxation import RELAXATIONS, Relaxation, masked_softmax
+from darts.methods.stages import Stage
 from darts.ops.transfer import to_device
 from darts.registry import choice, number
-from darts.spaces import ByGroup, Mixture, SearchContext
+from darts.spaces import AnyGenotype, ByGroup, Mixture, SearchContext, Space
 
 
 @RELAXATIONS.register_capturable
@@ -135,7 +137,10 @@ class Uniform(Relaxation):
         return masked_softmax(torch.zeros_like(alpha), mask)
 
     def mixture(self, alphas: ByGroup, context: SearchContext) -> Mixture:
-        genotype = context.space.random(torch.default_generator)
+        return self._path(context.space.random(torch.default_generator), alphas, context)
+
+    def _path(self, genotype: AnyGenotype, alphas: ByGroup, context: SearchContext) -> Mixture:
+        """Return the mixture of one architecture."""
         masks = {
             group: _replace_dropped(mask, context.masks[group]) if group in context.masks else mask
             for group, mask in context.space.mask(genotype, context.candidates).items()
@@ -145,6 +150,42 @@ class Uniform(Relaxation):
             for group, mask in masks.items()
         }
         return self._mixture(weights, alphas, context, masks)
+
+
+@RELAXATIONS.register
+@dataclass
+class Sandwich(Uniform):
+    """The largest, the smallest and some random networks in each weight step.
+
+    All but the largest one learn its outputs instead of the labels, if the samples have classes.
+    Gradients are means over the networks. The space must have a largest network, whose slices are
+    all others.
+
+    References:
+        Yu et al., "BigNAS", arXiv:2003.11142, section 3.1: sandwich rule, in-place distillation.
+
+    Attributes:
+        networks: Number of random networks.
+    """
+
+    name: str = "sandwich"
+    networks: int = number(2, low=0)
+
+    def check(self, space: Space, stages: Sequence[Stage]) -> None:
+        space.extremes()
+        if any(stage.keep < 1 for stage in stages):
+            raise ValueError("keeps all candidates; set keep=1 in all stages")
+
+    def mixture(self, alphas: ByGroup, context: SearchContext) -> Mixture:
+        return self._path(context.space.extremes()[1], alphas, context)
+
+    def mean_mixture(self, alphas: ByGroup, context: SearchContext) -> Mixture:
+        return self.mixture(alphas, context)
+
+    def mixtures(self, alphas: ByGroup, context: SearchContext) -> list[Mixture]:
+        smallest, largest = context.space.extremes()
+        random = [context.space.random(torch.default_generator) for _ in range(self.networks)]
+        return [self._path(genotype, alphas, context) for genotype in (largest, *random, smallest)]
 
 
 def _replace_dropped(mask: Tensor, candidates: Tensor) -> Tensor:

@@ -54,6 +54,10 @@ def check_components(config: SearchConfig) -> None:
             f"bilevel={bilevel.name} stopping={config.stopping.name} have no gradient; choose "
             "bilevel=frozen stopping=never"
         )
+    try:
+        relaxation.check(space, config.all_stages)
+    except ValueError as error:
+        raise ConfigError(f"relaxation={relaxation.name}: {error}") from None
     collapse = config.collapse
     if collapse.action != "warn" and not relaxation.uses_alphas:
         raise ConfigError(
@@ -114,7 +118,7 @@ def search_obstacle(config: SearchConfig, ranks: Ranks) -> str | None:
     """Return why a step of a search cannot be captured as a CUDA graph; None if it can."""
     if config.memory != "full":
         return f"memory={config.memory}: it saves and restores the state of random generators"
-    if config.front.enabled:
+    if config.learns_budgets:
         return f"front.cost={config.front.cost}: every step draws a budget on the CPU"
     return capture_obstacle(config, ranks, COMPONENTS)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -14,9 +15,11 @@ from darts.judging.limits.costs import describe_limits, find_model_file
 from darts.judging.limits.front_budgets import Budgets
 from darts.judging.limits.of_search import predicted_costs, search_limits
 from darts.judging.rankings import pareto_front
+from darts.methods.discretization_evolution import best_within
 from darts.plotting.figures import draw_front
 from darts.plotting.style import save_figure
 from darts.reading import JsonObject
+from darts.recipes.inherited import write_inherited
 from darts.recipes.search_callbacks import NETWORK, SearchCallback
 from darts.searching.expected_cost import Penalty
 from darts.searching.paths import path_masks, path_score
@@ -137,16 +140,21 @@ class Front(SearchCallback):
 
     def __init__(self, search: Search) -> None:
         super().__init__(search)
-        self._budgets = Budgets(search.config, search.context, search.data)
-        search.searcher.alpha_costs.append(self._budgets.penalty())
+        budgets = self._budgets = Budgets(search.config, search.context, search.data)
+        if search.config.learns_budgets:
+            search.searcher.alpha_costs.append(budgets.penalty())
+        else:
+            limits = [budgets.limit_at(share) for share in budgets.shares()]
+            search.context.budgets = [limit for limit in limits if limit is not None]
         # The front, small budgets first: each genotype, and its row of the table.
         self._found: dict[str, tuple[AnyGenotype, JsonObject]] = {}
 
     def end_search(self, genotype: AnyGenotype) -> None:
         """Find the distinct genotypes of the budgets, small budgets first.
 
-        The genotype of a budget is the most probable one that was found between it and the next
-        smaller budget, if there is one, or else below it. Without the smaller budget, the genotypes
+        With an evolution, the genotype of a budget is the best one within it. Otherwise, it is the
+        most probable one between it and the next smaller budget, if there is one, or else below it.
+        Without the smaller budget, the genotypes
         of several budgets are often the same, far below the larger budgets. Budgets without a
         genotype within the limits of the search are left out. Genotypes are scored with the weights
         of the supernet, on the validation data of the search.
@@ -158,17 +166,21 @@ class Front(SearchCallback):
         calibration = [loaders.for_weights.batch(0, step) for step in range(count)]
         shares = budgets.shares()
         for share, smaller in zip(shares, [None, *shares], strict=False):
-            limit = budgets.limit_at(share, smaller)
+            limit = budgets.limit_at(share, smaller if config.learns_budgets else None)
             if limit is None:
                 continue
             limited = dataclasses.replace(context, limit=limit)
             with context.changed(budget=share):
                 probabilities = searcher.probabilities()
-            found = config.discretize.genotype(probabilities, limited)
+            if config.learns_budgets:
+                found = config.discretize.genotype(probabilities, limited)
+                masks = path_masks(found, probabilities, limited)
+            else:
+                found = best_within(limit, search.state.discretization, config.space)
+                masks = config.space.mask(found, context.candidates)
             if found.function in self._found:
                 continue
             search.loop.save_if_due()  # exits after a signal
-            masks = path_masks(found, probabilities, limited)
             scores = path_score(searcher, masks, calibration, loaders.scoring.epoch(0))
             row: JsonObject = {
                 "point": len(self._found) + 1,
@@ -178,6 +190,10 @@ class Front(SearchCallback):
                 "genotype": str(found),
             }
             self._found[found.function] = (found, row)
+
+            if config.space.inherits:
+                number = len(self._found)
+                write_inherited(search, found, search.run.path / FOLDER / str(number), scores)
 
     def summary(self, flaws: Sequence[str]) -> JsonObject:
         """Write a table, a figure, and a file for each genotype; return their number."""
@@ -217,8 +233,11 @@ class Front(SearchCallback):
             ]
             for row in rows
         ]
+        trained = self.search.config.space.inherits
+        example = shlex.quote(f"checkpoint={self.search.run.path / FOLDER / '1'}")
         print_lines(
             *("", "Front, scored with the weights of the supernet:"),
             *aligned(cells),
-            "To train one of them, put its file into the command below.",
+            *([f"Their networks are trained: darts evaluate {example}"] if trained else []),
+            "To train one of them from scratch, put its file into the command below.",
         )

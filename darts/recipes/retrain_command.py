@@ -27,6 +27,13 @@ def retrain_command(
     """
     if is_passed():
         return "darts.retrain(run)"
+    return shlex.join(["darts", "retrain", *retrain_words(directory, overrides, config, facts)])
+
+
+def retrain_words(
+    directory: Path, overrides: Sequence[str], config: SearchConfig, facts: DataFacts | None = None
+) -> list[str]:
+    """Return the overrides in ``retrain_command``."""
     arguments = repeated_overrides(
         overrides,
         space=config.space.name,
@@ -41,8 +48,7 @@ def retrain_command(
     has_experiment = any(override.startswith("experiment/search=") for override in overrides)
     if facts is not None and not has_experiment and sources()[config.dataset.name].own:
         arguments += adapted_values(arguments, config, facts)
-    words = [f"genotype={directory}", *arguments]
-    return " ".join(["darts retrain", *(shlex.quote(word) for word in words)])
+    return [f"genotype={directory}", *arguments]
 
 
 def evaluate_command(directory: Path, config: RetrainConfig) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +14,7 @@ from darts.judging.one_shot import OneShotScorer
 from darts.reading import read_text
 from darts.recipes.cost_callbacks import FOLDER
 from darts.recipes.model import CompleteRun
-from darts.recipes.retrain_command import retrain_command
+from darts.recipes.retrain_command import retrain_words
 from darts.recipes.rules import DataFacts
 from darts.spaces import AnyGenotype, parse_genotype
 from darts.spaces.module.targets import passed
@@ -72,8 +71,7 @@ class SearchRun(CompleteRun):
         data = make_data_module(config, Ranks())
         data.search_loaders()
         facts = DataFacts.read(config, data)
-        words = shlex.split(retrain_command(self.directory, recorded, config, facts))
-        return [word for word in words[3:] if not word.startswith("genotype=")]
+        return retrain_words(self.directory, recorded, config, facts)[1:]
 
     def network(self, *, weights: str = "new", **sizes: int) -> nn.Module:
         """Return the network of the genotype for the data of the search, untrained by default.
@@ -83,7 +81,8 @@ class SearchRun(CompleteRun):
 
         Args:
             weights: "new", or "inherit" for the weights of the supernet, with the batch norm
-                statistics of this path. Only models of your own can inherit weights.
+                statistics of this path. Only models of your own and networks of
+                ``space=elastic`` can inherit weights.
             **sizes: Sizes of the space, for example ``channels=16, cells=8``; by default the
                 sizes of the supernet.
 

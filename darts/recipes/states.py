@@ -20,7 +20,14 @@ from darts.data_modules import DataModule
 from darts.searching.searcher import Searcher
 from darts.spaces import NetworkBase, Space
 from darts.training.averaging import Averaging
-from darts.training.checkpoint import StateDict, checkpoint_errors, find_checkpoint, load_checkpoint
+from darts.training.checkpoint import (
+    NETWORK,
+    CheckpointError,
+    StateDict,
+    checkpoint_errors,
+    find_checkpoint,
+    load_checkpoint,
+)
 from darts.training.state import Stateful, TrainState
 from darts.typed_values import Count, Misfit, entry
 
@@ -134,13 +141,18 @@ def warm_start(state: RetrainState, reference: str, *, best: bool = False) -> No
     """Begin with the last weights, the average and the optimizer state of another retraining.
 
     With ``best``, begin with the selected weights, and start a new average. The optimizer keeps the
-    options of the new run, such as its weight decay.
+    options of the new run, such as its weight decay. A network without the state of an optimizer
+    only has selected weights.
     """
     file = find_checkpoint(reference, key="start")
-    saved = load_checkpoint(file, "retrain")
+    saved = load_checkpoint(file, "retrain", NETWORK)
+    has_state = "optimizer" in saved
+    if saved.get("members") or saved.get("trees"):
+        raise CheckpointError(f"{file}: no training continues from an ensemble")
     with checkpoint_errors(file):
-        if best:
+        if best or not has_state:
             state.net.load_state_dict(entry(saved, "best", BestEpoch)["net"])
         else:
             state.load_fields(saved, "net", "averaging")
-        state.load_fields(saved, "optimizer", "restarts", "first_loss", "slow_steps")
+        if has_state:
+            state.load_fields(saved, "optimizer", "restarts", "first_loss", "slow_steps")

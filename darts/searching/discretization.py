@@ -9,8 +9,9 @@ from torch import Tensor
 
 from darts.data import Batch
 from darts.data_modules.data_module import SearchLoaders
+from darts.searching.paths import path_score
 from darts.searching.searcher import Searcher
-from darts.spaces import ByGroup
+from darts.spaces import AnyGenotype, ByGroup
 from darts.training.checkpoint import StateDict
 from darts.training.loop import TrainingLoop
 from darts.training.steps import set_learning_rate
@@ -38,6 +39,17 @@ class SupernetAdapter:
         data: Iterable[Batch] = islice(self._loaders.scoring.epoch(0), batches or None)
         score = searcher.score(data, only)[metric]
         return score if searcher.objective.metrics[metric].higher_is_better else -score
+
+    def score_path(self, genotype: AnyGenotype, batches: int = 0) -> float:
+        """Return the steering metric of the path of a genotype, negated if lower is better."""
+        searcher, loaders = self._searcher, self._loaders
+        config, train = searcher.config, loaders.for_weights
+        count = min(config.collapse.calibration, len(train))
+        calibration = [train.batch(0, step) for step in range(count)]
+        masks = self.context.space.mask(genotype, self.context.candidates)
+        data = islice(loaders.scoring.epoch(0), batches or None)
+        score = path_score(searcher, masks, calibration, data)[config.metric]
+        return score if searcher.objective.metrics[config.metric].higher_is_better else -score
 
     def train(self, epochs: int, lr: float) -> None:
         searcher = self._searcher

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from darts.data import Batch
-from darts.searching.searcher import Searcher
+from darts.searching.searcher import Searcher, preserved_buffers
 from darts.spaces import AnyGenotype, ByGroup, SearchContext, SupernetBase
 from darts.spaces.mixture import path_mixture
 from darts.tasks import Forward
@@ -107,14 +107,11 @@ def preserved_state(net: SupernetBase) -> Iterator[None]:
     device = next(net.parameters()).device
     random, training = random_states(device), net.training
     rates = net.skip_dropout, net.drop_path
-    buffers = [(buffer, buffer.clone()) for buffer in net.buffers()]
     net.skip_dropout = net.drop_path = 0.0
     try:
-        yield
+        with preserved_buffers(net):
+            yield
     finally:
-        with torch.no_grad():
-            for buffer, value in buffers:
-                buffer.copy_(value)
         net.train(training)
         net.skip_dropout, net.drop_path = rates
         restore_random_states(random, device)

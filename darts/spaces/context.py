@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -37,6 +37,7 @@ class SearchContext:
         epoch: Current epoch, counted from 0.
         epochs: Number of epochs of the search.
         limit: Hard limits that ``derive`` keeps; None without limits.
+        budgets: Hard limits, one for each budget of a front that evolution fills.
         budget: The budget in [0, 1] that the alphas are for, in a search for a front; 1 is the
             largest one.
     """
@@ -49,6 +50,7 @@ class SearchContext:
     epoch: int = 0
     epochs: int = 1
     limit: GenotypeLimit | None = None
+    budgets: Sequence[GenotypeLimit] = ()
     budget: float = 1.0
 
     @classmethod

@@ -86,7 +86,7 @@ class TrainingRun:
         # Content of the checkpoint to resume from; None for a new run, and for a run that was
         # killed before its first checkpoint.
         self.saved: StateDict | None = None
-        self._overrides = list(invocation.overrides)
+        self.overrides = list(invocation.overrides)
         self._last_save = time.monotonic()
         self._gco2_per_kwh = config.tracking.energy.gco2_per_kwh
         self._global_step = 0  # of the last checkpoint
@@ -159,7 +159,7 @@ class TrainingRun:
         if main:
             if saved is None:
                 save_split(file, dict(subsets))
-                self.files.begin(self.config, self._overrides)
+                self.files.begin(self.config, self.overrides)
             elif not saved["split"] == self._split == _digest(load_split(file)):
                 raise CheckpointError(
                     f"cannot resume {self.path}: the data set is not the one with which the run "

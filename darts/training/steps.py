@@ -104,28 +104,30 @@ def set_learning_rate(optimizer: Optimizer, lr: float) -> None:
 
 
 def optimizer_steps(
-    loss: Tensor,
+    losses: Tensor | Iterable[Tensor],
     updates: Sequence[tuple[Optimizer, float]],
     scaler: torch.amp.GradScaler,
     *,
     exact_term: Tensor | None = None,
     reduce: Reduce = unreduced,
 ) -> list[Tensor]:
-    """Backpropagate the loss once and take one step of each optimizer.
+    """Backpropagate a loss, or several one after the other, and take one step of each optimizer.
 
     Return the norms of their gradients before clipping, scalars.
 
     Args:
-        loss: Scalar. Its graph must not contain parameters of other optimizers.
+        losses: Scalars, whose gradients are added. Their graphs must not contain parameters of
+            other optimizers. The graph of a loss is freed before the next one is requested.
         updates: Optimizers, each with the largest norm of its whole gradient (0: no limit).
-        exact_term: Scalar to add to the loss, whose backward pass is in true float32; its forward
+        exact_term: Scalar to add to the losses, whose backward pass is in true float32; its forward
             pass should also be.
         reduce: Sums the gradients over the ranks before clipping, so that all ranks clip alike
             and skip the same fp16 steps.
     """
     for optimizer, _ in updates:
         optimizer.zero_grad(set_to_none=True)
-    scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+    for loss in [losses] if isinstance(losses, Tensor) else losses:
+        scaler.scale(loss).backward()
     if exact_term is not None:
         with exact_float32(exact_term.device):
             scaler.scale(exact_term).backward()  # type: ignore[no-untyped-call]

@@ -172,12 +172,15 @@ def test_an_interrupted_random_sampling_scores_no_architecture_twice(
     [
         pytest.param("p_darts", 5, marks=pytest.mark.slow),  # within the third stage
         ("drnas", 4),  # between both stages: the resumed search widens the weights
+        ("sandwich", 3),
     ],
 )
 def test_a_killed_search_in_stages_resumes_exactly(tmp_path: Path, method: str, steps: int) -> None:
     """The crash loses the current step; there are two steps per epoch."""
     data = ("dataset=synthetic", "dataset.samples=64", "loader.batch_size=16", "epochs=3")
     small = ("space=nas201", "space.channels=4", "space.cells=1", f"method={method}")
+    if method == "sandwich":  # has one stage, but several networks per step
+        small = (*small[1:], "space=elastic", "discretize.samples=4")
     commands.assert_resume_is_exact("search", [*data, *small, *commands.QUIET], tmp_path, steps)
 
 

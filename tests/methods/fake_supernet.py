@@ -9,7 +9,7 @@ import torch
 from tiny_search import context_and_supernet
 from torch import Tensor
 
-from darts.spaces import SearchContext
+from darts.spaces import AnyGenotype, SearchContext
 
 Masks = dict[str, Tensor]
 
@@ -47,6 +47,10 @@ class FakeSupernet:
     def score(self, batches: int = 0, only: Masks | None = None) -> float:
         self.log.append(batches)
         return self.value(self.context.all_masks() | (only or {}))
+
+    def score_path(self, genotype: AnyGenotype, batches: int = 0) -> float:
+        self.log.append(batches)
+        return self.value(self.context.space.mask(genotype, self.context.candidates))
 
     def train(self, epochs: int, lr: float) -> None:
         self.log.append(("train", epochs, lr))

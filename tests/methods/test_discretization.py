@@ -1,4 +1,4 @@
-"""Argmax, threshold, sampling and perturbation: which edges and operations a genotype has."""
+"""Discretizations: which edges and operations a genotype has."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import copy
 import dataclasses
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor
 import darts
 from darts.config import ConfigError, compose
 from darts.methods.discretization import Argmax, Sampling, Threshold
+from darts.methods.discretization_evolution import Evolution
 from darts.methods.discretization_perturbation import PerturbationSelection
 from darts.recipes.checks import check_components
 from darts.recipes.search import check as check_search
@@ -235,6 +237,55 @@ def test_duplicate_samples_are_scored_once(monkeypatch: pytest.MonkeyPatch) -> N
 def test_resumed_sampling_ends_like_an_uninterrupted_one(leave: int) -> None:
     value = additive(random_values("cnn", 0))
     rule = Sampling(samples=30, finalists=4)
+    torch.manual_seed(3)
+    whole = FakeSupernet("cnn", value)
+    wanted = rule.final_genotype(whole)
+    torch.manual_seed(3)
+    broken = FakeSupernet("cnn", value, interrupt_at=leave)
+    with pytest.raises(Interrupted):
+        rule.final_genotype(broken)
+    resumed = FakeSupernet("cnn", value)
+    resumed.state = copy.deepcopy(broken.state)
+    torch.manual_seed(99)
+    assert rule.final_genotype(resumed) == wanted
+    assert resumed.state == whole.state
+    assert broken.log + resumed.log == whole.log
+
+
+def test_evolution_finds_better_architectures_than_chance() -> None:
+    values = random_values("nas201", 0)
+    value = additive(values)
+    trained = FakeSupernet("nas201", value)
+    torch.manual_seed(0)
+    best = Evolution(samples=100, population=10, batches=1).final_genotype(trained)
+    # The ten of the first population, their children, and the finalists on all data.
+    assert trained.log == [1] * 100 + [0] * 5 + ["save"]
+    candidates, space = trained.context.candidates, trained.context.space
+    drawn = [value(space.mask(g, candidates)) for g in upcoming_samples(trained, 100)]
+    optimum = sum(float(table.max(-1).values.sum()) for table in values.values())
+    assert max(drawn) < 0.96 * optimum < value(space.mask(best, candidates))
+    assert len(set(trained.state["texts"])) == 100
+
+
+def test_evolution_keeps_hard_limits() -> None:
+    trained = FakeSupernet("nas201", additive(random_values("nas201", 0)))
+    limit = Mock(allows=lambda genotype: genotype.count("nor_conv_3x3") == 0)
+    limit.restrict = lambda probabilities: {
+        group: p * torch.tensor([[name != "nor_conv_3x3" for name in row] for row in rows])
+        for (group, p), rows in zip(
+            probabilities.items(), trained.context.candidates.values(), strict=True
+        )
+    }
+    trained.context.limit = limit
+    Evolution(samples=50).final_genotype(trained)
+    assert len(trained.state["texts"]) == 50
+    assert "nor_conv_3x3" not in "".join(trained.state["texts"])
+
+
+@pytest.mark.parametrize("leave", [1, 17, 30, 32])
+def test_a_resumed_evolution_ends_like_an_uninterrupted_one(leave: int) -> None:
+    value = additive(random_values("cnn", 0))
+    rule = Evolution(samples=30, population=5, batches=1, finalists=4)
     torch.manual_seed(3)
     whole = FakeSupernet("cnn", value)
     wanted = rule.final_genotype(whole)

@@ -14,6 +14,7 @@ import conf
 from darts.config import ConfigError, compose, launch
 from darts.reading import read_json
 from darts.recipes import search
+from darts.recipes.checks import check_components
 from darts.spaces import SPACES
 from darts.tracking import read_metrics
 from darts.training.checkpoint import load_checkpoint
@@ -33,23 +34,26 @@ OVERRIDES = {
     "p_darts": ("epochs=3",),
     "pc_darts": ("epochs=2",),
     "random_sharing": ("discretize.samples=4", "discretize.finalists=2"),
+    "sandwich": ("discretize.samples=4", "discretize.population=2"),
 }
 ONE_CELL = ("space.channels=4", "space.cells=1")
 SPACE_OVERRIDES = {
     "cnn": ONE_CELL,
     "nas201": ONE_CELL,
+    "elastic": ("space.channels=4",),
     "macro": ONE_CELL,
     "mlp": ("space.widths=[4,8]",),
     "transformer": ("space.hidden=8", "space.cells=2", "loader.batch_size=16", "seed=0"),
 }
-WITHOUT_CHANNELS = {"macro", "mlp", "transformer"}  # spaces without partial channels
+WITHOUT_CHANNELS = {"elastic", "macro", "mlp", "transformer"}  # spaces without partial channels
 MORE = {
     ("darts_pt", "cnn"): ("space.candidates=s2",),  # fewer scores
     ("darts_v2", "transformer"): ("optimizer.algorithm=sgd",),
     **{("drnas", space): ("relaxation.partial=1",) for space in WITHOUT_CHANNELS},
 }
 CASES = [
-    *((method, space) for space in ("nas201", "cnn") for method in METHODS),
+    *((m, space) for space in ("nas201", "cnn") for m in METHODS if m != "sandwich"),
+    *((method, "elastic") for method in ("drnas", "gdas", "random_sharing", "sandwich")),
     *((method, "macro") for method in ("drnas", "gdas", "oles", "sdarts_adv", "darts_pt")),
     *((method, "mlp") for method in ("drnas", "gdas", "sdarts_adv", "fair_darts")),
     *(("darts_pt", "mlp"), ("random_sharing", "mlp")),
@@ -59,7 +63,8 @@ CASES = [
 # The components of these methods also run in other everyday tests.
 SIMILAR = {"darts_minus", "darts_v1", "sdarts_adv", "sdarts_rs", "snas"}
 EVERYDAY = {
-    *((method, "nas201") for method in METHODS if method not in SIMILAR),
+    *((method, "nas201") for method in METHODS if method not in {*SIMILAR, "sandwich"}),
+    ("sandwich", "elastic"),
     *(("darts_v2", "cnn"), ("pc_darts", "cnn"), ("drnas", "macro"), ("darts_pt", "macro")),
     *((method, "mlp") for method in ("drnas", "gdas", "random_sharing")),
     *((method, "transformer") for method in ("darts_v2", "sdarts_adv", "darts_pt")),
@@ -89,7 +94,7 @@ def run(*overrides: str) -> dict[str, Any]:
 
 def check_characteristics(method: str, rows: list[dict[str, Any]], content: Any) -> None:
     searcher = content["searcher"]
-    if method == "random_sharing":
+    if method in ("random_sharing", "sandwich"):
         assert rows[0]["arch_grad_norm"] == 0  # the alphas are frozen
     elif method not in ("drnas", "p_darts"):  # their stages end before the warm-up here
         assert rows[-1]["arch_grad_norm"] > 0
@@ -150,6 +155,13 @@ def test_components_combine_freely(overrides: list[str], tmp_path: Path) -> None
     summary = run(*TINY, *ONE_CELL, *names, *overrides)
     SPACES["nas201"].genotype.parse(summary["genotype"])
     assert math.isfinite(summary["valid_loss"])
+
+
+def test_sandwich_needs_slices_and_all_candidates() -> None:
+    words = ["method=sandwich", "space=elastic", "stages=[{keep: 0.5}]"]
+    for own, message in ((words[:1], "space=cnn are not slices"), (words, "set keep=1 in all")):
+        with pytest.raises(ConfigError, match=f"relaxation=sandwich: .*{message}"):
+            check_components(compose("search", own))
 
 
 @pytest.mark.parametrize("component", ["bilevel=first_order", "stopping=curvature"])

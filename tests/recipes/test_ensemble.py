@@ -149,11 +149,11 @@ def test_a_shared_file_has_the_same_network(ensemble: Path, tmp_path: Path) -> N
 
 
 def test_no_training_continues_from_it(runs: list[Path], ensemble: Path, tmp_path: Path) -> None:
-    message = "was written by find or export, not by retrain"
-    with pytest.raises(CheckpointError, match=message):
+    with pytest.raises(CheckpointError, match="no training continues from an ensemble"):
         retrained(tmp_path / "start", "DARTS_V2", *SMALL, f"start={ensemble}", epochs=1)
     continued = Path(shutil.copytree(runs[0], tmp_path / "run"))
     shutil.copy(ensemble / "checkpoint.safetensors", continued)
+    message = "was written by find or export, not by retrain"
     with pytest.raises(CheckpointError, match=message):
         darts.retrain(resume=continued)
 

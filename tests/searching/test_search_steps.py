@@ -323,6 +323,40 @@ def test_products_with_the_hessian_of_the_alphas_do_not_round() -> None:
     require_equal(results[1:], results[:1])
 
 
+@pytest.mark.parametrize("classes", [True, False])
+def test_slices_learn_from_the_largest_network(
+    classes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The slow way: build all networks with copied weights, and add the gradients of the stem."""
+    words = ("method=sandwich", "space=elastic", "space.channels=4", "optimizer.clip=0")
+    searcher, batch = make_searcher(*words, "relaxation.networks=1"), make_batch(0)
+    if not classes:
+        monkeypatch.setattr(type(searcher.config.task), "targets", "other")
+    searcher.begin_epoch(0)
+    space, net = searcher.config.space, copy.deepcopy(searcher.net)
+    torch.manual_seed(1)
+    drawn = space.random(torch.default_generator)
+    smallest, largest = space.extremes()
+    networks = [space.inherit(genotype, net).train() for genotype in (largest, drawn, smallest)]
+    logits = [own(batch[0]) for own in networks]
+    losses = [F.cross_entropy(own, batch[1]) for own in logits]
+    if classes:
+        wanted = logits[0].detach().softmax(-1)
+        losses[1:] = [-(wanted * own.log_softmax(-1)).sum(1).mean() for own in logits[1:]]
+    (sum(losses) / 3).backward()  # type: ignore[union-attr]
+    torch.manual_seed(1)
+    step = searcher.weight_step(batch)
+    torch.testing.assert_close(step.loss, losses[0].detach())
+    torch.testing.assert_close(step.outputs, logits[0])
+    stems = [own.stem[0].weight.grad for own in networks]
+    actual = searcher.net.stem[0].weight.grad
+    torch.testing.assert_close(actual, torch.stack(stems).sum(0), rtol=1e-3, atol=1e-5)
+    # Running statistics belong to the largest network.
+    name = "blocks.0.norm.running_mean"
+    expected = networks[0].get_buffer("blocks.0.layers.1.running_mean")
+    torch.testing.assert_close(searcher.net.get_buffer(name), expected)
+
+
 @pytest.mark.slow
 def test_the_alignment_of_cells_does_not_round() -> None:
     """Its term of the loss of the weights is a difference of two losses; it is differentiated."""

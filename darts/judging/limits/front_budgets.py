@@ -22,7 +22,7 @@ from darts.spaces import AnyGenotype, SearchContext
 # Relative difference by which a genotype must exceed the smaller budget.
 STRICT = 1e-9
 
-# Random genotypes whose costs set the range of the budgets.
+# Random genotypes whose costs set the range of the budgets, with the extremes of the space.
 SAMPLES = 500
 
 # Name of the bounded cost among the costs of the limits.
@@ -43,13 +43,14 @@ def check_front(config: SearchConfig) -> None:
                     f"front.{field.name}={value}: has no effect unless front.cost is set"
                 )
         return
-    learns = config.bilevel.updates_alphas and config.relaxation.uses_alphas
+    fills = discretize.fills_budgets
+    learns = fills or (config.bilevel.updates_alphas and config.relaxation.uses_alphas)
     stops, action = stopping.name != "never", config.collapse.action
     ends_early = f"stopping={stopping.name}" if stops else f"collapse.action={action}"
     problems = {
         f"method={config.method} does not learn alphas; choose another": not learns,
         f"discretize={discretize.name} cannot keep a budget; choose discretize=argmax": (
-            not discretize.reads_alphas
+            not discretize.reads_alphas and not fills
         ),
         f"the stages of method={config.method} drop candidates that other budgets need; set "
         "stages=[]": any(stage.keep < 1 for stage in config.stages),
@@ -58,6 +59,10 @@ def check_front(config: SearchConfig) -> None:
             stops or action != "warn"
         ),
     }
+    unused = {"anchors", "weight"} if fills else set()
+    for field in dataclasses.fields(FrontConfig):
+        if field.name in unused and getattr(front, field.name) != field.default:
+            problems[f"front.{field.name} has no effect with discretize={discretize.name}"] = True
     for problem, exists in problems.items():
         if exists:
             raise ConfigError(f"front.cost={front.cost}: {problem}")
@@ -88,6 +93,8 @@ class Budgets:
         draw = torch.Generator().manual_seed(0)
         random = (context.space.random(draw).simplified() for _ in range(SAMPLES))
         sampled = [self.cost(genotype) for genotype in random if is_connected(genotype)]
+        with suppress(ValueError):  # the space has no smallest and largest network
+            sampled += map(self.cost, context.space.extremes())
         self.least = min(sampled) if front.least is None else front.least
         self.most = max(sampled) if front.most is None else front.most
         if not 0 < self.least < self.most:
