@@ -241,6 +241,7 @@ def search_config(name: str) -> SearchConfig:
 @pytest.mark.slow
 def test_every_method_has_both_experiments() -> None:
     methods = {file.stem for file in (EXPERIMENTS.parent / "method").glob("*.yaml")}
+    methods.remove("sandwich")  # its paper searches on ImageNet with dozens of GPUs
     assert set(SEARCHES) == {*(f"paper_{name}" for name in methods), *VARIANTS}
     assert set(RETRAININGS) == {*SEARCHES, "paper_nas201", "paper_darts_imagenet"}
     for name in SEARCHES:

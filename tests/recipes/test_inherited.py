@@ -66,7 +66,7 @@ def test_networks_of_the_front_are_scored_and_trained_further(
     summary = launch("evaluate", evaluate.check, evaluate.evaluate, words)
     assert 0 <= summary["test_accuracy"] <= 1
     words = [*SIZES, f"genotype={checkpoint}", f"start={checkpoint}", "epochs=1"]
-    words += ["optimizer.lr=1e-9", f"hydra.run.dir={tmp_path / 'tuned'}", "auxiliary=0"]
+    words += ["optimizer.lr=1e-9", f"hydra.run.dir={tmp_path / 'tuned'}"]
     launch("retrain", retrain.check, retrain.retrain, words)
     before, after = (TrainedNetwork.load(str(p)) for p in (checkpoint, tmp_path / "tuned"))
     weight = before.weights["classifier.weight"]  # the learning rate is tiny
