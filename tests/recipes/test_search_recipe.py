@@ -165,6 +165,7 @@ OBSTACLES = {
     "lambda_darts": "regularizer=alignment",
     "oles": "freezing=gradient_matching",
     "random_sharing": "relaxation=uniform",
+    "sandwich": "relaxation=sandwich",
     "sdarts_adv": "perturbation=adversarial",
 }
 
