@@ -2,7 +2,8 @@
 
     python experiments/front_study.py --data DIR --nas201 FILE --latencies FILE
 
-Three ways to find a front are compared on one thread: one search for all budgets (``front.cost``);
+Four ways to find a front are compared on one thread: one search for all budgets (``front.cost``);
+a supernet of random paths, in which an evolution finds the cells (``discretize=evolution``);
 one search with a penalty and a limit for each budget, which have as many epochs in total; and
 NSGA-II with short runs (``darts.tune strategy=nsga2``) for the time of the first way. All of
 them read the same latency model, which is fitted to 200 random cells of one device. The budgets
@@ -45,6 +46,7 @@ from darts.spaces.nas201 import Nas201
 KEY = ("device", "subset", "epochs", "points", "way", "seed")
 WAYS = {
     "front": "one search for all budgets",
+    "evolution": "evolution in a supernet of random paths",
     "penalties": "one search for each budget",
     "nsga2": "NSGA-II with short runs",
     "random": "random cells",
@@ -99,17 +101,23 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+# With twice as many epochs, this takes as long as a search that learns alphas.
+EVOLUTION = ("relaxation=uniform", "bilevel=frozen", "discretize=evolution", "discretize.batches=4")
+
+
 def search_front(
-    args: argparse.Namespace, model: Path, seed: int, budgets: Sequence[float]
+    args: argparse.Namespace, model: Path, seed: int, budgets: Sequence[float], way: str
 ) -> tuple[list[str], float]:
     """Search once for all budgets; return the cells and the seconds."""
-    folder = args.out / f"front-{seed}"
+    folder = args.out / f"{way}-{seed}"
+    evolves = way == "evolution"
     summary = run(
         "search",
         folder,
         "experiment=nas201_cpu",
         *common(args),
-        f"epochs={args.epochs}",
+        f"epochs={2 * args.epochs if evolves else args.epochs}",
+        *(EVOLUTION if evolves else ()),
         "collapse.every=0",
         "front.cost=latency_ms",
         f"front.device={model.resolve()}",
@@ -201,7 +209,12 @@ def cells_between(
 def draw(rows: Sequence[Row], truth: Truth, path: Path) -> None:
     """Draw all cells, their true front, and the results of each way."""
     figure, axes = draw_truth(truth, str(rows[0]["device"]))
-    styles = {"front": ("o", "C3"), "penalties": ("s", "C2"), "nsga2": ("x", "C1")}
+    styles = {
+        "front": ("o", "C3"),
+        "evolution": ("+", "C0"),
+        "penalties": ("s", "C2"),
+        "nsga2": ("x", "C1"),
+    }
     for way, (marker, color) in styles.items():
         cells = [cell for row in rows if row["way"] == way for cell in row["cells"]]
         places = [truth.latencies[c] for c in cells], [truth.accuracies[c] for c in cells]
@@ -233,7 +246,8 @@ def main() -> None:
 
     setting = {name: getattr(args, name) for name in ("device", "subset", "epochs", "points")}
     for seed in args.seeds:
-        found, seconds = search_front(args, model, seed, budgets)
+        found, seconds = search_front(args, model, seed, budgets, "front")
+        paths, path_seconds = search_front(args, model, seed, budgets, "evolution")
         penalties, penalty_seconds = search_penalties(args, model, seed, budgets)
         evolved, evolution_seconds = evolve(args, model, seed, slowest, seconds)
         chance = [random_cells(args.points, DRAWS * seed + n) for n in range(DRAWS)]
@@ -241,6 +255,7 @@ def main() -> None:
         between = [cells_between(predicted, budgets, draws) for _ in range(DRAWS // 10)]
         for way, cells, value, duration in (
             ("front", found, share(found), seconds),
+            ("evolution", paths, share(paths), path_seconds),
             ("penalties", penalties, share(penalties), penalty_seconds),
             ("nsga2", evolved, share(evolved), evolution_seconds),
             ("random", chance[0], float(np.mean([share(own) for own in chance])), 0.0),

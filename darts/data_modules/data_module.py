@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from darts.config import RetrainConfig, SearchConfig
-from darts.data import InputSpec, Loader, load, sources
+from darts.data import Batch, InputSpec, Loader, load, sources
 from darts.data.encodings import Encoding
 from darts.data.loader import LoaderOptions
 from darts.data.split import Groups
@@ -36,6 +36,11 @@ class SearchLoaders(NamedTuple):
     for_weights: Loader  # batches of weight steps
     for_alphas: Loader  # batches of architecture steps
     scoring: Loader  # validation samples for scores, in a fixed order, without augmentation
+
+    def calibration(self, batches: int, epoch: int = 0) -> list[Batch]:
+        """Return the first training batches of an epoch, for the statistics of batch norm."""
+        steps = range(min(batches, len(self.for_weights)))
+        return [self.for_weights.batch(epoch, step) for step in steps]
 
 
 # What each subset is for, by name.

@@ -49,7 +49,7 @@ class Evolution(Discretization):
     def final_genotype(self, trained: SearchedSupernet) -> AnyGenotype:
         space, state = trained.context.space, trained.state
         if "texts" not in state:
-            # The architectures so far, their scores, and those of the finalists on all data.
+            # Architectures and their scores so far; scores of the finalists on all data.
             state.update(seed=int(torch.randint(2**31, ())), texts=[], first=[], final=[])
         texts, first, final = state["texts"], state["first"], state["final"]
         done = f" ({len(first)} scored before the interrupt)" if first else ""

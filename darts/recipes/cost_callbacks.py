@@ -19,7 +19,7 @@ from darts.methods.discretization_evolution import best_within
 from darts.plotting.figures import draw_front
 from darts.plotting.style import save_figure
 from darts.reading import JsonObject
-from darts.recipes.inherited import write_inherited
+from darts.recipes.inherited import has_trained_networks, write_inherited
 from darts.recipes.search_callbacks import NETWORK, SearchCallback
 from darts.searching.expected_cost import Penalty
 from darts.searching.paths import path_masks, path_score
@@ -154,16 +154,14 @@ class Front(SearchCallback):
 
         With an evolution, the genotype of a budget is the best one within it. Otherwise, it is the
         most probable one between it and the next smaller budget, if there is one, or else below it.
-        Without the smaller budget, the genotypes
-        of several budgets are often the same, far below the larger budgets. Budgets without a
-        genotype within the limits of the search are left out. Genotypes are scored with the weights
-        of the supernet, on the validation data of the search.
+        Without the smaller budget, the genotypes of several budgets are often the same, far below
+        the larger budgets. Budgets without a genotype within the limits of the search are left out.
+        Genotypes are scored with the weights of the supernet, on the validation data of the search.
         """
         search, budgets = self.search, self._budgets
         config, context = search.config, search.context
         searcher, loaders = search.searcher, search.loaders
-        count = min(config.collapse.calibration, len(loaders.for_weights))
-        calibration = [loaders.for_weights.batch(0, step) for step in range(count)]
+        calibration = loaders.calibration(config.collapse.calibration)
         shares = budgets.shares()
         for share, smaller in zip(shares, [None, *shares], strict=False):
             limit = budgets.limit_at(share, smaller if config.learns_budgets else None)
@@ -190,10 +188,9 @@ class Front(SearchCallback):
                 "genotype": str(found),
             }
             self._found[found.function] = (found, row)
-
-            if config.space.inherits:
-                number = len(self._found)
-                write_inherited(search, found, search.run.path / FOLDER / str(number), scores)
+            if has_trained_networks(config):
+                folder = search.run.path / FOLDER / str(row["point"])
+                write_inherited(search, found, folder, scores)
 
     def summary(self, flaws: Sequence[str]) -> JsonObject:
         """Write a table, a figure, and a file for each genotype; return their number."""
@@ -233,7 +230,7 @@ class Front(SearchCallback):
             ]
             for row in rows
         ]
-        trained = self.search.config.space.inherits
+        trained = has_trained_networks(config)
         example = shlex.quote(f"checkpoint={self.search.run.path / FOLDER / '1'}")
         print_lines(
             *("", "Front, scored with the weights of the supernet:"),

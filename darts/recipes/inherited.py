@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from darts.config import RetrainConfig, compose
+from darts.config import RetrainConfig, SearchConfig, compose
 from darts.recipes.retrain_command import retrain_words
 from darts.recipes.rules import DataFacts
 from darts.recipes.search_callbacks import SearchCallback
@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from darts.recipes.search import Search
 
 FOLDER = "network"
+
+
+def has_trained_networks(config: SearchConfig) -> bool:
+    """Return whether networks are good with the weights of the supernet of a search."""
+    return config.space.inherits and not config.relaxation.uses_alphas
 
 
 class Inherited(SearchCallback):
@@ -51,11 +56,11 @@ def write_inherited(
         target: Directory of the checkpoint; made if it is missing.
         scores: Validation scores of the network.
     """
-    config, searcher, loader = search.config, search.searcher, search.loaders.for_weights
-    count = min(config.collapse.calibration, len(loader))
+    config, searcher = search.config, search.searcher
+    batches = search.loaders.calibration(config.collapse.calibration)
     masks = config.space.mask(genotype, search.context.candidates)
     with preserved_state(searcher.net):
-        calibrate(searcher, masks, [loader.batch(0, step) for step in range(count)])
+        calibrate(searcher, masks, batches)
         net = config.space.inherit(genotype, searcher.net)
     if not search.ranks.main:
         return

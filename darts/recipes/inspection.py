@@ -139,8 +139,7 @@ class Inspection(SearchCallback):
         self._poll("path score")
         with preserved_state(searcher.net):
             score = searcher.score(batches())[metric]
-        count = min(self._rules.calibration, len(loaders.for_weights))
-        calibration = [loaders.for_weights.batch(epoch, step) for step in range(count)]
+        calibration = loaders.calibration(self._rules.calibration, epoch)
         masks = path_masks(genotype, searcher.probabilities(), searcher.context)
         return score, path_score(searcher, masks, calibration, batches())[metric]
 

@@ -23,7 +23,7 @@ from darts.plotting.genotype import save_genotype
 from darts.plotting.run_figures import log_alphas
 from darts.reading import JsonObject
 from darts.recipes.checks import check_search, has_costs
-from darts.recipes.inherited import Inherited
+from darts.recipes.inherited import Inherited, has_trained_networks
 from darts.recipes.inspection import Inspection
 from darts.recipes.retrain_command import retrain_command
 from darts.recipes.rules import DataFacts
@@ -96,7 +96,7 @@ def configured_callbacks(search: Search) -> list[SearchCallback]:
         parts = cost_callbacks(config)
     has_checks = config.collapse.every > 0 and config.relaxation.uses_alphas
     parts += [
-        (Inherited, config.space.inherits and not config.relaxation.uses_alphas),
+        (Inherited, has_trained_networks(config)),
         (Inspection, has_checks or config.stopping.needs_curvature),
         (AlphaRate, config.arch_optimizer.raises > 0 and config.relaxation.uses_alphas),
         (Graphs, config.graphs != "off"),

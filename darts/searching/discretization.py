@@ -42,10 +42,8 @@ class SupernetAdapter:
 
     def score_path(self, genotype: AnyGenotype, batches: int = 0) -> float:
         """Return the steering metric of the path of a genotype, negated if lower is better."""
-        searcher, loaders = self._searcher, self._loaders
-        config, train = searcher.config, loaders.for_weights
-        count = min(config.collapse.calibration, len(train))
-        calibration = [train.batch(0, step) for step in range(count)]
+        searcher, loaders, config = self._searcher, self._loaders, self._searcher.config
+        calibration = loaders.calibration(config.collapse.calibration)
         masks = self.context.space.mask(genotype, self.context.candidates)
         data = islice(loaders.scoring.epoch(0), batches or None)
         score = path_score(searcher, masks, calibration, data)[config.metric]

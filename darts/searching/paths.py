@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from darts.data import Batch
-from darts.searching.searcher import Searcher, preserved_buffers
+from darts.searching.searcher import Searcher
+from darts.searching.students import preserved_buffers
 from darts.spaces import AnyGenotype, ByGroup, SearchContext, SupernetBase
 from darts.spaces.mixture import path_mixture
 from darts.tasks import Forward

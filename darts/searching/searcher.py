@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, NamedTuple, TypedDict
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts.config import SearchConfig
 from darts.data import Batch, Loader
-from darts.data.targets import CLASSES
 from darts.methods.bilevel.arch_gradient import GradientInputs
 from darts.methods.bilevel.functional import FunctionalLoss, gradients
 from darts.methods.freezing import FreezingState, FrozenOperations
@@ -26,7 +24,8 @@ from darts.methods.stages import (
 )
 from darts.searching.budget_alphas import add_anchors, alphas_at
 from darts.searching.mixture_loss import SupernetMixtureLoss, masked
-from darts.spaces import ByGroup, Mixture, SearchContext, SupernetBase
+from darts.searching.students import student_losses
+from darts.spaces import ByGroup, SearchContext, SupernetBase
 from darts.spaces.network import FittingData, fit_layers
 from darts.tasks import Forward, Objective
 from darts.training.checkpoint import StateDict
@@ -47,18 +46,6 @@ def epoch_kind(config: SearchConfig, epoch: int, epochs: int) -> tuple[int, bool
     position = stage_position(epoch, epochs, config.all_stages)
     is_warm = position.progress(epoch) >= config.arch_optimizer.warmup
     return position.stage, config.bilevel.updates_alphas and is_warm
-
-
-@contextmanager
-def preserved_buffers(net: nn.Module) -> Iterator[None]:
-    """Restore all buffers of a network at the end of a ``with`` block."""
-    buffers = [(buffer, buffer.clone()) for buffer in net.buffers()]
-    try:
-        yield
-    finally:
-        with torch.no_grad():
-            for buffer, value in buffers:
-                buffer.copy_(value)
 
 
 class SavedSearcher(TypedDict):
@@ -296,7 +283,7 @@ class Searcher:
         with self._drawn_budget():
             with torch.set_grad_enabled(joint):
                 alphas = self._alphas(self.net)
-                mixture, *others = config.relaxation.mixtures(alphas, self.context)
+                mixture, *students = config.relaxation.mixtures(alphas, self.context)
             with torch.no_grad():
                 loss_of = self._mixture_loss(batch, config.precision)
                 constant = config.perturbation(mixture.detached(), loss_of, self.context.progress)
@@ -312,7 +299,7 @@ class Searcher:
             if joint:
                 total = total + self._alpha_terms(self.net)
                 updates.append((self.arch_optimizer, config.arch_optimizer.clip))
-        losses = self._with_students(total, others, outputs, batch) if others else total
+        losses = student_losses(self, total, outputs, students, batch) if students else total
         norms = optimizer_steps(
             losses, updates, self.scaler, exact_term=term, reduce=self.ranks.all_reduce
         )
@@ -320,28 +307,6 @@ class Searcher:
         self.frozen.restore()
         arch_norm = norms[1] if joint else torch.zeros_like(norms[0])
         return SearchStep(loss.detach(), outputs, norms[0], arch_norm)
-
-    def _with_students(
-        self, loss: Tensor, others: Sequence[Mixture], outputs: object, batch: Batch
-    ) -> Iterator[Tensor]:
-        """Yield the loss of a mixture, then those of others that learn its outputs.
-
-        All are divided by their number. If the samples have no classes, the others learn the
-        labels. Running statistics belong to the first mixture.
-        """
-        count = 1 + len(others)
-        yield loss / count
-        teacher = None
-        if self.config.task.targets == CLASSES and isinstance(outputs, Tensor):
-            teacher = outputs.detach().float().softmax(-1)
-        with preserved_buffers(self.net):
-            for mixture in others:
-                forward = partial(self.net, mixture=mixture)
-                with precision_context(self.config.precision, self.ranks.device):
-                    own, logits = self.objective.supernet_loss(forward, batch)
-                if teacher is not None:
-                    own = F.cross_entropy(logits.float(), teacher)
-                yield self.ranks.loss_share(own, self.objective.num_samples(batch)) / count
 
     def search_step(
         self, batch: Batch, valid_batch: Batch, *, update_alphas: bool, step: int | None = None

@@ -124,7 +124,9 @@ class Space(ABC):
 
     def extremes(self) -> tuple[AnyGenotype, AnyGenotype]:
         """Return the smallest and the largest network; all others are slices of the largest."""
-        raise ValueError(f"networks of space={self.name} are not slices of a largest one")
+        raise ValueError(
+            f"networks of space={self.name} are not slices of a largest one; choose space=elastic"
+        )
 
     def inherit(self, genotype: Any, supernet: SupernetBase) -> NetworkBase:
         """Return the network of a genotype with weights of a supernet; they share no tensors."""

@@ -234,9 +234,18 @@ def test_duplicate_samples_are_scored_once(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize("leave", [1, 17, 30, 32])
-def test_resumed_sampling_ends_like_an_uninterrupted_one(leave: int) -> None:
+@pytest.mark.parametrize(
+    "rule",
+    [
+        Sampling(samples=30, finalists=4),
+        Evolution(samples=30, population=5, batches=1, finalists=4),
+    ],
+    ids=["sampling", "evolution"],
+)
+def test_a_resumed_choice_ends_like_an_uninterrupted_one(
+    rule: Sampling | Evolution, leave: int
+) -> None:
     value = additive(random_values("cnn", 0))
-    rule = Sampling(samples=30, finalists=4)
     torch.manual_seed(3)
     whole = FakeSupernet("cnn", value)
     wanted = rule.final_genotype(whole)
@@ -280,25 +289,6 @@ def test_evolution_keeps_hard_limits() -> None:
     Evolution(samples=50).final_genotype(trained)
     assert len(trained.state["texts"]) == 50
     assert "nor_conv_3x3" not in "".join(trained.state["texts"])
-
-
-@pytest.mark.parametrize("leave", [1, 17, 30, 32])
-def test_a_resumed_evolution_ends_like_an_uninterrupted_one(leave: int) -> None:
-    value = additive(random_values("cnn", 0))
-    rule = Evolution(samples=30, population=5, batches=1, finalists=4)
-    torch.manual_seed(3)
-    whole = FakeSupernet("cnn", value)
-    wanted = rule.final_genotype(whole)
-    torch.manual_seed(3)
-    broken = FakeSupernet("cnn", value, interrupt_at=leave)
-    with pytest.raises(Interrupted):
-        rule.final_genotype(broken)
-    resumed = FakeSupernet("cnn", value)
-    resumed.state = copy.deepcopy(broken.state)
-    torch.manual_seed(99)
-    assert rule.final_genotype(resumed) == wanted
-    assert resumed.state == whole.state
-    assert broken.log + resumed.log == whole.log
 
 
 def test_each_round_has_its_own_finalists() -> None:

@@ -54,10 +54,8 @@ class SliceNorm2d(nn.BatchNorm2d):
         if self.training and self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
         if not self.training or self.process_group is None:
-            is_training = self.training or mean is None
-            return F.batch_norm(
-                input, mean, variance, weight, bias, is_training, momentum, self.eps
-            )
+            train = self.training or mean is None
+            return F.batch_norm(input, mean, variance, weight, bias, train, momentum, self.eps)
         running = None
         if mean is not None and variance is not None:
             running = RunningStats(mean, variance, momentum)
