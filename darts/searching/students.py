@@ -42,7 +42,7 @@ def student_losses(
     """Yield the loss of the largest network and one loss for each student.
 
     All are divided by their number, so that their sum is a mean. If the samples have no classes,
-    the students learn the labels. Running statistics stay those of the largest network.
+    the students learn the labels. Only the largest network changes the running statistics.
 
     Args:
         searcher: The searcher, with the supernet.
