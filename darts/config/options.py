@@ -72,7 +72,7 @@ class TrackingConfig:
     """TensorBoard events, figures and energy of a run."""
 
     tensorboard: bool = True
-    trackers: list[str] = field(default_factory=list)  # further ones: mlflow, wandb, csv
+    trackers: list[str] = field(default_factory=list)  # besides TensorBoard: wandb
     figures: bool = True  # write figures to the run directory and to TensorBoard
     figures_every: int = number(1, low=0)  # epochs between figures in TensorBoard; 0: at the end
     edge_curves: bool = False  # TensorBoard curves of each edge and candidate, often hundreds

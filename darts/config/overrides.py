@@ -13,7 +13,6 @@ from darts.config.commands import DEVICE_ACTIONS
 from darts.config.fields import ConfigError
 from darts.config.groups import COMMANDS, TYPES
 from darts.plugins import group_options
-from darts.reading import read_json_object
 
 # Keys, without the group, whose values may have characters that Hydra's grammar does not accept.
 _GENOTYPE_KEYS = ("genotype", "draw", "validate")
@@ -56,7 +55,7 @@ _IS_HYDRA_SYNTAX = re.compile(r"['\"\[]|.*\$\{")
 def hydra_overrides(command: str, overrides: Sequence[str]) -> list[str]:
     """Translate the overrides that a user writes for a command into overrides for Hydra."""
     if command == "report" and LATEST in overrides:
-        overrides = [*(word for word in overrides if word != LATEST), *_newest_page()]
+        overrides = [str(latest_run(command, "runs")) if o == LATEST else o for o in overrides]
     return _collect_foreign(command, [_translate(command, item) for item in overrides])
 
 
@@ -149,7 +148,7 @@ def latest_run(command: str, key: str) -> Path:
         "genotype": (("search", "find"), lambda run: (run / "genotype.json").is_file()),
         "checkpoint": (("retrain", "find"), lambda run: (run / "checkpoint.safetensors").is_file()),
         "resume": ((command,), lambda run: not (run / "summary.json").exists()),
-        "runs": (("search", "find", "retrain", "evaluate", "tune"), Path.is_dir),
+        "runs": (("search", "find", "retrain", "tune"), Path.is_dir),
     }
     commands, needed = places[key]
     found = [
@@ -163,15 +162,6 @@ def latest_run(command: str, key: str) -> Path:
         folders = " or ".join(str(RUNS / name) for name in commands)
         raise ConfigError(f"{key}={LATEST}: there is no such run in {folders}")
     return max(found)[1]
-
-
-def _newest_page() -> list[str]:
-    """Return the newest run that reports show, and after an evaluation also what it evaluates."""
-    run = latest_run("report", "runs")
-    file = run / "summary.json"
-    summary = read_json_object(file) if file.exists() else {}
-    checkpoint = summary.get("checkpoint") if summary.get("command") == "evaluate" else None
-    return [*([] if checkpoint is None else [str(Path(str(checkpoint)).parent)]), str(run)]
 
 
 def repeated_overrides(

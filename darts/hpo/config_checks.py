@@ -35,7 +35,7 @@ def check_config(config: TuneConfig) -> None:
         example = example_config(config, space, point, name)
         check_trial_limits(config, space, example)
         one_of("metric", config.metric, example.task.metrics)
-        check_judge_settings(config.judge, config.benchmark, config.metric, example.epochs)
+        check_judge_settings(config.judge, config.benchmark, config.metric)
     _check_costs(config)
     config.strategy.check(make_plan(config, Path()).setup())
     if config.pruner.name != "none":
@@ -83,19 +83,13 @@ def _check_judge(config: TuneConfig, space: SearchSpace) -> None:
         raise ConfigError(f"benchmark.table needs parameters={{genotype: {spaces}}}")
 
 
-def check_judge_settings(
-    judge: Judge, benchmark: BenchmarkConfig, metric: str, epochs: int
-) -> None:
-    """Raise ConfigError if a judge lacks its table, the metric, or epochs of the runs."""
+def check_judge_settings(judge: Judge, benchmark: BenchmarkConfig, metric: str) -> None:
+    """Raise ConfigError if a judge lacks its table or the metric."""
     if judge.name == "table" and benchmark.table is None:
         raise ConfigError("judge=table needs benchmark.table=FILE")
     if judge.metrics is not None and metric not in judge.metrics:
         raise ConfigError(
             f"judge={judge.name} returns {', '.join(judge.metrics)}, not metric={metric}"
-        )
-    if epochs < judge.min_epochs:
-        raise ConfigError(
-            f"epochs={epochs}: judge={judge.name} needs runs of at least {judge.min_epochs} epochs"
         )
 
 

@@ -138,7 +138,7 @@ def check_networks(config: JudgeConfig, overrides: list[str]) -> RetrainConfig:
             f"calibration={config.calibration} weighs several scores, and judge={judge.name} "
             "has only one"
         )
-    check_judge_settings(judge, config.benchmark, networks.metric, networks.epochs)
+    check_judge_settings(judge, config.benchmark, networks.metric)
     if config.truth is not None and config.genotypes is None:
         raise ConfigError(f"truth={config.truth} names a column of a file; set genotypes=FILE")
     if config.truth is not None and config.benchmark.table is not None and judge.name != "table":

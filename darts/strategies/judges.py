@@ -1,23 +1,15 @@
 """Judges: components that score a point by a run, cheaper measurements or a table.
 
 ``darts.judging.one_shot`` and ``darts.judging.nas201_table`` cite the papers.
-
-References:
-    Domhan et al., "Speeding up Automatic Hyperparameter Optimization of Deep Neural Networks by
-    Extrapolation of Learning Curves", IJCAI 2015. They sample the parameters of a mixture of
-    several families of curves.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Protocol
-
-import numpy as np
 
 from darts.registry import Registry, choice, number
 from darts.spaces import AnyGenotype
@@ -25,13 +17,6 @@ from darts.spaces import AnyGenotype
 JUDGES: Registry[Judge] = Registry("judge", "darts.strategies")
 
 EpochCallback = Callable[[int, Mapping[str, float]], None]
-
-# Epochs of a learning curve. A power law has three parameters; a fourth score shows which
-# exponents fit.
-MIN_EPOCHS = 4
-
-_EXPONENTS = np.linspace(0.25, 2.0, 36)
-_MIN_DEVIATION = 1e-6  # of the residuals, relative to the largest score: no fit is perfect
 
 
 @dataclass(frozen=True)
@@ -82,7 +67,6 @@ class Judge(ABC):
     name: str = ""
     needs_genotype: ClassVar[bool] = False  # whether it scores architectures only
     trains: ClassVar[bool] = False  # whether it runs the trial's command
-    min_epochs: ClassVar[int] = 0  # smallest number of epochs of the trial's command
     metrics: ClassVar[tuple[str, ...] | None] = None  # metrics that it returns; None for all
     costs: ClassVar[tuple[str, ...]] = ()  # costs that it returns
     absolute: ClassVar[bool] = True  # whether scores are metrics, or only rank architectures
@@ -107,61 +91,6 @@ class TrainingJudge(Judge):
 
     def __call__(self, trial: TrialSpec, tools: JudgeTools) -> Mapping[str, object]:
         return tools.train(trial)
-
-
-def extrapolate(scores: Sequence[float], epoch: int) -> float:
-    """Predict the score after ``epoch`` epochs from the scores after the epochs 1, 2, ...
-
-    The curve is ``y(t) = a + b t^-c``, with the exponent ``c`` on a grid, because a few epochs do
-    not determine more. The prediction is the mean over the exponents, weighted by their marginal
-    likelihood. This is the likelihood of the scores with normal noise, integrated over ``a``, ``b``
-    and the logarithm of the deviation with flat priors. Higher or lower scores may be better.
-    """
-    values = np.asarray(scores, dtype=np.float64)
-    count = len(values)
-    if count < MIN_EPOCHS:
-        raise ValueError(
-            f"a learning curve of {count} epochs is too short; {MIN_EPOCHS} are needed"
-        )
-    if not np.isfinite(values).all():
-        raise ValueError("a learning curve with infinite or undefined scores has no continuation")
-    epochs = np.arange(1.0, count + 1)
-    floor = count * (_MIN_DEVIATION * max(np.abs(values).max(), _MIN_DEVIATION)) ** 2
-    powers = epochs ** -_EXPONENTS[:, None]
-    columns = np.stack([np.ones_like(powers), powers], axis=2)  # (exponents, epochs, 2)
-    parameters = np.linalg.pinv(columns) @ values
-    residuals = ((values - (columns @ parameters[..., None])[..., 0]) ** 2).sum(axis=1) + floor
-    _, log_determinants = np.linalg.slogdet(columns.transpose(0, 2, 1) @ columns)
-    log_weights = -0.5 * log_determinants - 0.5 * (count - 2) * np.log(residuals)
-    predictions = parameters[:, 0] + parameters[:, 1] * float(epoch) ** -_EXPONENTS
-    weights = np.exp(log_weights - log_weights.max())
-    return float(weights @ predictions / weights.sum())
-
-
-@JUDGES.register
-@dataclass
-class LearningCurveJudge(TrainingJudge):
-    """Run the trial's command, and extrapolate its validation scores to more epochs.
-
-    Attributes:
-        epochs: Epoch of the predicted scores. It should be at least the number of trained epochs.
-    """
-
-    name: str = "learning_curve"
-    epochs: int = number(50, low=1)
-    min_epochs: ClassVar[int] = MIN_EPOCHS
-
-    def __call__(self, trial: TrialSpec, tools: JudgeTools) -> Mapping[str, object]:
-        curves: dict[str, list[float]] = {}
-
-        def record(epoch: int, scores: Mapping[str, float]) -> None:
-            for name, score in scores.items():
-                curves.setdefault(name, []).append(score)
-            trial.on_epoch(epoch, scores)
-
-        summary = tools.train(dataclasses.replace(trial, on_epoch=record))
-        predicted = {f"valid_{name}": extrapolate(y, self.epochs) for name, y in curves.items()}
-        return {**summary, **predicted}
 
 
 @JUDGES.register

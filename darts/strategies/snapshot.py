@@ -1,10 +1,9 @@
 """Decisions of Optuna's samplers and pruners, made from the visible history of a trial.
 
 Optuna's samplers keep a random state and read the database of the study, and some write to it: the
-genetic sampler stores the parents of each generation for all workers, and the sampler for CMA-ES
-stores a pickled optimizer and unpickles it later. Here they see a copy of the visible history in
-memory instead. The copy is made for each decision, so decisions do not depend on other workers.
-Samplers read nothing from the database except plain values of checked trials.
+genetic sampler stores the parents of each generation for all workers. Here they see a copy of the
+visible history in memory instead. The copy is made for each decision, so decisions do not depend on
+other workers. Samplers read nothing from the database except plain values of checked trials.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from darts.reading import read_json
 from darts.running import execution
 from darts.running.jobs import RunFailed
 from darts.spaces import SPACES
-from darts.strategies.judges import TrainingJudge, TrialSpec, extrapolate
+from darts.strategies.judges import TrainingJudge, TrialSpec
 from darts.tasks.metrics import CLASSIFICATION_METRICS
 from darts.writing import write_json
 
@@ -140,19 +140,6 @@ def test_other_judges_score_architectures(
         assert done.result["seconds_per_architecture"] == pytest.approx(np.mean(seconds))
 
 
-def test_learning_curves_are_extrapolated(tmp_path: Path) -> None:
-    judged = ("judge=learning_curve", "judge.epochs=30", "architectures=2", "dataset.samples=64")
-    done = commands.run("judge", tmp_path / "run", *SMALL, *judged, "epochs=4")
-    expected = []
-    for file in done.directory.glob("trials/*/metrics.jsonl"):
-        lines = file.read_text().splitlines()
-        curve = [row["valid_accuracy"] for row in map(json.loads, lines) if "valid_accuracy" in row]
-        expected.append(extrapolate(curve, 30))
-    assert len(expected) == 2
-    values = sorted(float(row["valid_accuracy"]) for row in rows_of(done.directory))
-    assert values == pytest.approx(sorted(expected))
-
-
 @pytest.mark.parametrize("space", ["macro", "mlp"])
 def test_supported_scores_of_other_spaces_are_numbers(tmp_path: Path, space: str) -> None:
     sizes = {"macro": ("space.channels=4",), "mlp": ()}[space]
@@ -224,7 +211,6 @@ def test_an_interrupted_command_continues(tmp_path: Path, monkeypatch: pytest.Mo
         (("judge=table",), "judge=table needs benchmark.table=FILE"),
         (("judge=train", "calibration=8"), "calibration=8 weighs several scores"),
         (("calibration=3",), "calibration=3 leaves fewer than 2 of 4 architectures to judge"),
-        (("judge=learning_curve", "epochs=3"), "epochs=3: judge=learning_curve needs runs of"),
         (("calibration=2",), "calibration=2: must be 0 or at least 3"),
         (("judge=train", "validation=0", "selection=last"), "validation=0 leaves no data to score"),
         (("judge=predictor", "calibration=2"), "calibration=2: a predictor needs at least 10"),

@@ -64,7 +64,7 @@ def test_a_search_imports_only_what_it_uses(warm_python: WarmPython) -> None:
         "import sys, darts.search\n"
         "from darts.config import compose\n"
         "darts.search.check(compose('search', ['dataset=synthetic']))\n"
-        "unused = ('judging.limits', 'reporting', 'spaces.macro', 'strategies.cma_es')\n"
+        "unused = ('judging.limits', 'reporting', 'spaces.macro', 'strategies.evolution')\n"
         "assert 'darts.spaces.cnn' in sys.modules\n"
         "assert not {f'darts.{name}' for name in unused} & set(sys.modules)\n"
     )

@@ -29,7 +29,7 @@ from darts.strategies import STRATEGIES
 def original(tmp_path_factory: pytest.TempPathFactory) -> StudyPlan:
     """Return the plan of a study that has finished four of its eight trials."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    options = ("strategy=cmaes", "strategy.startup=2", "budget.trials=4")
+    options = ("strategy=tpe", "strategy.startup=2", "budget.trials=4")
     config = compose("tune", [*NUMBERS, "executor=inline", *options])
     plan = make_plan(config, tmp_path_factory.mktemp("original"))
     plan.config.judge = SlowJudge(seconds=0)
@@ -99,7 +99,7 @@ def test_a_journal_which_may_name_files_to_delete_is_refused(plan_copy: StudyPla
     assert "the creation of the study was interrupted; delete it and" in refusal(plan_copy)
 
 
-@pytest.mark.parametrize("strategy", slow_except(STRATEGIES, ("cmaes",)))
+@pytest.mark.parametrize("strategy", slow_except(STRATEGIES, ("tpe",)))
 def test_a_pickle_is_never_loaded(plan_copy: StudyPlan, tmp_path: Path, strategy: str) -> None:
     """The attributes of a trial and of the study have a pickle that would create a folder."""
     trap = tmp_path / "trap"

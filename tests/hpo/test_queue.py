@@ -242,7 +242,7 @@ def run_in_threads(plan: StudyPlan, workers: int = 2) -> list[tuple[str, dict[st
 @pytest.mark.parametrize("strategy", slow_except(STRATEGIES, ("tpe",)))
 def test_timing_does_not_change_the_points(tmp_path: Path, strategy: str) -> None:
     options = [f"strategy={strategy}", "workers=2", "budget.trials=10"]
-    options += ["strategy.startup=3"] if strategy in ("tpe", "cmaes", "gp") else []
+    options += ["strategy.startup=3"] if strategy in ("tpe", "gp") else []
     options += ["strategy.population=4"] if strategy in ("evolution", "nsga2") else []
     options += ["strategy.starts=3"] if strategy == "greedy" else []
     judges = [SlowJudge(pause_seed=d, at_once=2) for d in range(3)]

@@ -10,11 +10,8 @@ import time
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
-from matplotlib.figure import Figure
-from slow_cases import slow_except
 
 from darts.config import ConfigError
 from darts.tracking.trackers import TRACKERS, Board, TrackedRun, Tracker
@@ -30,26 +27,6 @@ EXPECTED = {
     for step, scalars in steps.items()
     for tag, value in scalars.items()
 }
-
-
-def mlflow_run(key: str) -> Any:
-    from mlflow.tracking import MlflowClient
-
-    client = MlflowClient()
-    experiment = client.get_experiment_by_name("darts-nas")
-    (run,) = client.search_runs([experiment.experiment_id], f"tags.`darts.key` = '{key}'")
-    return run
-
-
-def read_mlflow(folder: Path, key: str) -> Scalars:
-    from mlflow.tracking import MlflowClient
-
-    client, found, run = MlflowClient(), Scalars(), mlflow_run(key)
-    for tag in run.data.metrics:
-        for metric in client.get_metric_history(run.info.run_id, tag):
-            assert (metric.step, tag) not in found, "a step occurs twice"
-            found[metric.step, tag] = metric.value
-    return found
 
 
 def wandb_records(data: bytes) -> Iterator[bytes]:
@@ -85,20 +62,9 @@ def read_wandb(folder: Path, run: str) -> Scalars:
     return found
 
 
-READERS = {"mlflow": read_mlflow, "wandb": read_wandb}
-
-
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database of MLflow, which takes seconds to make its tables."""
-    return tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-
-
 @pytest.fixture(autouse=True)
-def local(cwd: Path, database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def local(cwd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing leaves the folders of the tests."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{database}")
-    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
 
@@ -120,27 +86,23 @@ def open_board(folder: Path, *names: str, resumed_at: int | None = None) -> Boar
     return board
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of wandb and MLflow
-@pytest.mark.parametrize("name", slow_except(READERS, ("mlflow",)))
-def test_a_resumed_run_has_every_step_once(name: str, tmp_path: Path) -> None:
-    board = open_board(tmp_path, name)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of wandb
+def test_a_resumed_run_has_every_step_once(tmp_path: Path) -> None:
+    board = open_board(tmp_path, "wandb")
     for step, scalars in FIRST.items():
         board.log_scalars(step, {**scalars, "absent": None})
     board.close()  # killed after step 3; the checkpoint is of step 2
-    board = open_board(tmp_path, name, resumed_at=2)
+    board = open_board(tmp_path, "wandb", resumed_at=2)
     for step, scalars in SECOND.items():
         board.log_scalars(step, scalars)
     board.log_results({"test_accuracy": 0.75})
     board.close()
     run = tracked(tmp_path, resumed_at=4).key()
     deadline = time.monotonic() + 20  # a process of wandb writes its files a little later
-    while not (found := READERS[name](tmp_path, run)).items() >= EXPECTED.items():
+    while not (found := read_wandb(tmp_path, run)).items() >= EXPECTED.items():
         assert time.monotonic() < deadline, found
         time.sleep(0.1)
-    results = {key: found.pop(key) for key in [*found] if key[1].startswith("result/")}
     assert found == EXPECTED
-    if name != "wandb":  # its results are no history
-        assert list(results.values()) == [0.75]
 
 
 def test_only_a_resumed_run_goes_on_with_the_records_of_a_run(tmp_path: Path) -> None:
@@ -154,48 +116,9 @@ def test_only_a_resumed_run_goes_on_with_the_records_of_a_run(tmp_path: Path) ->
     assert tracked(tmp_path / "a").key() != victim  # a new run in the same place
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_mlflow_has_settings_texts_figures_and_the_state_of_the_run(tmp_path: Path) -> None:
-    from mlflow.tracking import MlflowClient
-
-    board = open_board(tmp_path, "mlflow")
-    board.log_text("genotype", "`sep_conv_3x3`", 7)
-    board.log_figure("alphas/normal", Figure(figsize=(1, 1)), 7)
-    key = tracked(tmp_path, resumed_at=7).key()
-    assert mlflow_run(key).info.status == "RUNNING"
-    board.log_results({"test_accuracy": 0.5})
-    board.close()
-    run = mlflow_run(key)
-    assert run.info.status == "FINISHED"
-    assert run.data.params == {"optimizer.lr": "0.1", "method": "gdas"}
-    list_artifacts = MlflowClient().list_artifacts
-    artifacts = {
-        artifact.path
-        for folder in ("genotype", "alphas/normal")
-        for artifact in list_artifacts(run.info.run_id, folder)
-    }
-    assert artifacts == {"genotype/7.md", "alphas/normal/7.png"}
-    open_board(tmp_path, "mlflow").close()  # a new run, which is interrupted
-    assert mlflow_run(tracked(tmp_path, resumed_at=0).key()).info.status == "KILLED"
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_metric_of_the_last_known_step_is_not_lost(tmp_path: Path) -> None:
-    """Two rows may have the same step, and a run may be killed between them."""
-    board = open_board(tmp_path, "mlflow")
-    board.log_scalars(5, {"bilevel/cosine": 0.5})
-    board.close()
-    board = open_board(tmp_path, "mlflow", resumed_at=4)
-    board.log_scalars(5, {"bilevel/cosine": 0.5})
-    board.log_scalars(5, {"loss/train": 1.5})
-    board.close()
-    found = read_mlflow(tmp_path, tracked(tmp_path, resumed_at=5).key())
-    assert found == {(5, "bilevel/cosine"): 0.5, (5, "loss/train"): 1.5}
-
-
 def test_a_run_without_a_key_stops_the_tracker_and_not_the_run(tmp_path: Path) -> None:
-    with pytest.warns(UserWarning, match=r"no more records for mlflow: .*env\.json"):
-        assert not open_board(tmp_path, "mlflow", resumed_at=3).enabled
+    with pytest.warns(UserWarning, match=r"no more records for wandb: .*env\.json"):
+        assert not open_board(tmp_path, "wandb", resumed_at=3).enabled
 
 
 def test_wandb_without_a_key_does_not_ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,7 +173,9 @@ def test_a_failing_tracker_warns_once_and_the_others_go_on(tmp_path: Path) -> No
 
 
 def test_unknown_trackers_and_missing_packages_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ConfigError, match=r"tracking\.trackers='aim' is unknown; choose from ml"):
+    with pytest.raises(
+        ConfigError, match=r"tracking\.trackers='aim' is unknown; choose from wandb"
+    ):
         check_trackers(["aim"])
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="wandb is not installed; run pip install wandb"):

@@ -1,7 +1,4 @@
-"""Experiment trackers besides TensorBoard: MLflow and Weights & Biases.
-
-``tracking.trackers=[mlflow,wandb]`` chooses them. Each module registers one of them.
-"""
+"""Experiment trackers besides TensorBoard; ``tracking.trackers=[wandb]`` chooses them."""
 
 from darts.tracking.trackers.tracker import TRACKERS, Board, TrackedRun, Tracker
 
