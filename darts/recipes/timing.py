@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -17,40 +18,52 @@ from darts.spaces import AnyGenotype
 from darts.tasks import Objective
 from darts.training.cost import count_parameters
 from darts.training.device import precision_context, resolve_device, synchronized_clock
-from darts.training.distributed import Ranks
-from darts.training.dry_run import median_seconds
 from darts.training.scoring import evaluate
 from darts.training.steps import weight_optimizer
+
+# Steps of each precision that ``faster_precision`` takes at most, and its time.
+MAX_STEPS, MAX_SECONDS = 10, 3.0
 
 
 def faster_precision(genotype: AnyGenotype, config: RetrainConfig, data: DataModule) -> str:
     """Return "bf16" if steps of a retraining are faster with it than in float32, else "fp32".
 
-    Processors without instructions for bfloat16 are slower with it.
+    Processors without instructions for bfloat16 are slower with it. Steps alternate between both,
+    and the fastest ones are compared, because other programs only make steps slower.
     """
     with torch.random.fork_rng():
-        seconds = {p: _step_seconds(p, genotype, config, data) for p in ("fp32", "bf16")}
-    return min(seconds, key=lambda precision: seconds[precision])
+        steps = {p: _training_step(p, genotype, config, data) for p in ("fp32", "bf16")}
+        seconds = {precision: list[float]() for precision in steps}
+        for step in steps.values():  # the first time, libraries also choose their algorithms
+            step()
+        begin = time.monotonic()
+        while len(seconds["bf16"]) < MAX_STEPS and time.monotonic() - begin < MAX_SECONDS:
+            for precision, step in steps.items():
+                seconds[precision].append(step())
+    return min(steps, key=lambda precision: min(seconds[precision]))
 
 
-def _step_seconds(
+def _training_step(
     precision: str, genotype: AnyGenotype, config: RetrainConfig, data: DataModule
-) -> float:
-    ranks = Ranks(config.device)
+) -> Callable[[], float]:
+    """Return a function that takes one step and returns its seconds."""
+    device = resolve_device(config.device)
     train, _ = data.retrain_loaders()
-    net = build_network(genotype, config, data.network_sizes(config.space)).to(ranks.device).train()
+    net = build_network(genotype, config, data.network_sizes(config.space)).to(device).train()
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer, objective = weight_optimizer(net.parameters(), config.optimizer), data.objective()
     batch = train.batch(0, 0)
 
-    def take_step() -> None:
-        with precision_context(precision, ranks.device):
+    def take_step() -> float:
+        start = synchronized_clock(device)
+        with precision_context(precision, device):
             loss, _ = objective.network_loss(net, batch)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         optimizer.zero_grad()
+        return synchronized_clock(device) - start
 
-    return median_seconds(take_step, ranks)
+    return take_step
 
 
 def seconds_per_batch(run: Path, loader: Loader, objective: Objective) -> float:

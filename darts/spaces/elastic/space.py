@@ -66,7 +66,7 @@ class Elastic(ChoiceSpace):
     channels: int = number(32, low=1)
     cells: int = number(2, low=1, high=1000)
     widths: list[int] = field(default_factory=lambda: [50, 75, 100])
-    expansions: list[int] = field(default_factory=lambda: [50, 100, 200])
+    expansions: list[int] = field(default_factory=lambda: [25, 50, 100, 200])
     kernels: list[int] = field(default_factory=lambda: [3])
 
     def __post_init__(self) -> None:
