@@ -145,7 +145,6 @@ class RetrainConfig(RunConfig):
     drop_path: float = number(0.2, low=0, below=1)  # final probability; grows linearly from 0
     cutout: int = number(16, low=0)  # side of the erased square in pixels; 0: none
     label_smoothing: float = number(0.0, low=0, below=1)
-    ema_decay: float = number(0.0, low=0, below=1)  # exponential average of the weights; 0: none
     # Average in which step t has a weight about proportional to t to this power; 0: none.
     average_power: float = number(0.0, low=0)
     # Start to average weights when the score has not improved for this many epochs; 0: never.

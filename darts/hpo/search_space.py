@@ -4,7 +4,7 @@ In YAML, ``parameters`` maps keys of a trial to the values they may have. For ex
 
     optimizer: {lr: {low: 0.003, high: 0.3, log: true}}
     loader: {batch_size: [16, 32, 64]}
-    ema_decay: {low: 0.9, high: 0.999, when: {selection: last}}
+    average_power: {low: 1.5, high: 8.5, when: {selection: last}}
     genotype: {space: nas201}
 """
 

@@ -10,7 +10,6 @@ References:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -170,18 +169,13 @@ class Threshold(Discretization):
 @DISCRETIZATIONS.register
 @dataclass
 class Sampling(Discretization):
-    """The best of many random architectures: all are scored on a few batches, the best on all.
-
-    The architectures are divided into equally large rounds. Each round has its own finalists, as in
-    the authors' code.
-    """
+    """The best of many random architectures: all are scored on a few batches, the best on all."""
 
     reads_alphas: ClassVar[bool] = False
     name: str = "sampling"
     samples: int = number(1000, low=1)
     batches: int = number(1, low=1)  # validation batches of the first score
-    finalists: int = number(10, low=1)  # of each round, scored on all validation data
-    rounds: int = number(1, low=1)
+    finalists: int = number(10, low=1)  # scored on all validation data
 
     def final_genotype(self, trained: SearchedSupernet) -> AnyGenotype:
         space, state = trained.context.space, trained.state
@@ -196,18 +190,10 @@ class Sampling(Discretization):
         done = f" ({len(first_scores)} scored before the interrupt)" if first_scores else ""
         trained.info(f"scoring {len(genotypes)} random architectures with shared weights{done}")
         _score_missing(trained, genotypes, self.batches, first_scores)
-        order = self._finalists_of(first_scores)
+        order = sorted(range(len(genotypes)), key=lambda i: -first_scores[i])[: self.finalists]
         _score_missing(trained, [genotypes[i] for i in order], 0, final_scores)
         trained.save()
         return genotypes[order[max(range(len(order)), key=final_scores.__getitem__)]]
-
-    def _finalists_of(self, scores: Sequence[float]) -> list[int]:
-        """Return the indices of the finalists of each round, in the order of their scores."""
-        size, finalists = math.ceil(len(scores) / self.rounds), list[int]()
-        for start in range(0, len(scores), size):
-            part = range(len(scores))[start : start + size]
-            finalists += sorted(part, key=lambda i: -scores[i])[: self.finalists]
-        return finalists
 
 
 def _draw(context: SearchContext, samples: int) -> list[AnyGenotype]:

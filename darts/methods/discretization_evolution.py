@@ -27,15 +27,14 @@ from darts.spaces.parameters import Parameters, Point
 class Evolution(Discretization):
     """The best of many architectures, most of which are children of the best ones before.
 
-    A child is a mutation of a parent, or half of the time a crossover of two. The best ones are
-    scored again, on all validation data. In a search for a front, each architecture belongs to one
-    of the budgets, in turn: it is within the budget, and so are its parents.
+    A child is a mutation of a parent, or half of the time a crossover of two. In a search for a
+    front, each architecture belongs to one of the budgets, in turn: it is within the budget, and so
+    are its parents.
 
     Attributes:
         samples: Number of architectures.
         population: Number of random ones at the beginning, and of the best ones, the parents.
-        batches: Validation batches of the first score; 0 for all.
-        finalists: Number of architectures that are scored again.
+        batches: Validation batches of each score; 0 for all.
     """
 
     reads_alphas: ClassVar[bool] = False
@@ -44,41 +43,34 @@ class Evolution(Discretization):
     samples: int = number(200, low=1)
     population: int = number(20, low=2)
     batches: int = number(0, low=0)
-    finalists: int = number(5, low=1)
 
     def final_genotype(self, trained: SearchedSupernet) -> AnyGenotype:
         space, state = trained.context.space, trained.state
         if "texts" not in state:
-            # Architectures and their scores so far; scores of the finalists on all data.
-            state.update(seed=int(torch.randint(2**31, ())), texts=[], first=[], final=[])
-        texts, first, final = state["texts"], state["first"], state["final"]
-        done = f" ({len(first)} scored before the interrupt)" if first else ""
+            # Architectures and their scores so far.
+            state.update(seed=int(torch.randint(2**31, ())), texts=[], scores=[])
+        texts, scores = state["texts"], state["scores"]
+        done = f" ({len(scores)} scored before the interrupt)" if scores else ""
         trained.info(f"scoring up to {self.samples} architectures with shared weights{done}")
         genotypes = [space.genotype.parse(text) for text in texts]
         limits: list[GenotypeLimit | None] = [*trained.context.budgets]
         limits = limits or [trained.context.limit]
-        while len(first) < self.samples:
+        while len(scores) < self.samples:
             # A draw depends on its number only, so that a resumed evolution repeats it.
-            random = Random(f"{state['seed']}-{len(first)}")
-            scored = list(zip(genotypes, first, strict=True))
-            turn = len(first) % len(limits)
+            random = Random(f"{state['seed']}-{len(scores)}")
+            scored = list(zip(genotypes, scores, strict=True))
+            turn = len(scores) % len(limits)
             in_turn = [*limits[turn:], *limits[:turn]]
             new = (self._next(trained.context, limit, scored, random) for limit in in_turn)
             genotype = next((found for found in new if found is not None), None)
             if genotype is None:  # all within the limits are known
                 break
             genotypes.append(genotype)
-            first.append(trained.score_path(genotype, self.batches))
+            scores.append(trained.score_path(genotype, self.batches))
             texts.append(genotype.to_json())
             trained.save_if_due()
-        order = sorted(range(len(genotypes)), key=lambda i: -first[i])[: self.finalists]
-        if not self.batches:  # they have been scored on all data
-            return genotypes[order[0]]
-        for index in order[len(final) :]:
-            final.append(trained.score_path(genotypes[index]))
-            trained.save_if_due()
         trained.save()
-        return genotypes[order[max(range(len(order)), key=final.__getitem__)]]
+        return genotypes[scores.index(max(scores))]
 
     def _next(
         self,
@@ -113,7 +105,6 @@ def _child(parameters: Parameters, parents: list[Point], random: Random) -> Poin
 
 def best_within(limit: GenotypeLimit, state: Mapping[str, Any], space: Space) -> AnyGenotype:
     """Return the best architecture of an evolution within limits that it has filled."""
-    texts, scores = state["texts"], state["first"]
-    genotypes = (space.genotype.parse(text) for text in texts)
-    own = [pair for pair in zip(scores, genotypes, strict=True) if limit.allows(pair[1])]
+    genotypes = (space.genotype.parse(text) for text in state["texts"])
+    own = [pair for pair in zip(state["scores"], genotypes, strict=True) if limit.allows(pair[1])]
     return max(own, key=lambda pair: pair[0])[1]

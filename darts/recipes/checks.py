@@ -134,10 +134,11 @@ def check_retraining(config: RetrainConfig) -> None:
             f"warmup={config.warmup}: belongs to optimizer.schedule=cosine without "
             "optimizer.warmup_epochs; set warmup=0"
         )
-    averages = ("ema_decay", "averaging_patience", "average_power")
-    chosen = [f"{key}={getattr(config, key):g}" for key in averages if getattr(config, key)]
-    if len(chosen) > 1:
-        raise ConfigError(f"{' and '.join(chosen)} are mutually exclusive; keep one of them")
+    if config.averaging_patience and config.average_power:
+        raise ConfigError(
+            f"averaging_patience={config.averaging_patience} and average_power="
+            f"{config.average_power:g} are mutually exclusive; keep one of them"
+        )
     if config.max_seconds is not None and config.optimizer.schedule != "stable":
         raise ConfigError(
             f"max_seconds={config.max_seconds:g}: the learning rate depends on the number of "
@@ -172,6 +173,6 @@ def retrain_obstacle(config: RetrainConfig, ranks: Ranks) -> str | None:
         return f"warmup={config.warmup:g}: the learning rate changes with each step"
     if config.optimizer.schedule == "stable":
         return "optimizer.schedule=stable: the learning rate changes with each step"
-    if config.ema_decay or config.averaging_patience or config.average_power:
+    if config.averaging_patience or config.average_power:
         return "the CPU reads how many steps are averaged"
     return capture_obstacle(config, ranks, ("space", "task"))

@@ -127,10 +127,7 @@ class Retraining(Recipe):
             optimizer=weight_optimizer(net.parameters(), config.optimizer),
             scaler=loss_scaler(config.precision, device),
             averaging=Averaging(
-                net,
-                decay=config.ema_decay,
-                patience=config.averaging_patience,
-                power=config.average_power,
+                net, patience=config.averaging_patience, power=config.average_power
             ),
             **vars(description),
         )

@@ -152,7 +152,7 @@ def _inline_svg(figure: Figure, prefix: str) -> Markup:
 # Beginnings of the keys of the configuration that a card shows.
 _SETTINGS = (
     *("epochs", "precision", "optimizer.", "loader.batch_size", "auxiliary", "drop_path", "cutout"),
-    *("label_smoothing", "ema_decay", "averaging_patience", "space.channels", "space.cells"),
+    *("label_smoothing", "average_power", "averaging_patience", "space.channels", "space.cells"),
 )
 
 

@@ -39,7 +39,6 @@ class Averaging:
 
     Args:
         net: Network whose weights are averaged.
-        decay: Decay of an exponential average, which starts with the first step; 0 disables it.
         patience: Number of epochs without improvement before a plain mean starts: it starts after
             the first epoch whose score is no better than the best one of all epochs that lie more
             than ``patience`` epochs back. 0 disables the mean. Until the mean starts, the network
@@ -50,16 +49,9 @@ class Averaging:
             "Stochastic Gradient Descent for Non-smooth Optimization", arXiv:1212.1824, section 4).
     """
 
-    def __init__(
-        self, net: nn.Module, *, decay: float = 0.0, patience: int = 0, power: float = 0.0
-    ) -> None:
-        self._net, self.patience, self.active = net, patience, decay > 0 or power > 0
-        self._share: Callable[[int], float] = lambda count: 1 / (count + 1)  # the plain mean
-        if decay:
-            self._share = lambda count: 1 - decay if count else 1.0
-        elif power:
-            self._share = lambda count: (power + 1) / (count + 1 + power)
-        self._average = copy.deepcopy(net) if decay or power or patience else None
+    def __init__(self, net: nn.Module, *, patience: int = 0, power: float = 0.0) -> None:
+        self._net, self._power, self.patience, self.active = net, power, patience, power > 0
+        self._average = copy.deepcopy(net) if power or patience else None
         self._count = 0  # of updates
         self._scores: list[float] = []
 
@@ -80,7 +72,8 @@ class Averaging:
             return
         averages, values, others = self._tensors
         # One call, because on a CPU one for each tensor takes longer than a small network.
-        torch._foreach_lerp_(averages, values, self._share(self._count))
+        share = (self._power + 1) / (self._count + 1 + self._power)  # power 0: the plain mean
+        torch._foreach_lerp_(averages, values, share)
         for average, value in others:
             average.copy_(value)
         self._count += 1

@@ -25,7 +25,7 @@ DATA = ("dataset.samples=48", "loader.batch_size=8", "seed=7")
 # Drop path draws from the global generators, so a resumed run needs their states.
 RUNS = {
     "search": (*DATA, "epochs=4", "space.channels=1", "space.cells=1"),
-    "retrain": (*DATA, "epochs=4", "genotype=DARTS_V2", "drop_path=0.5", "ema_decay=0.9"),
+    "retrain": (*DATA, "epochs=4", "genotype=DARTS_V2", "drop_path=0.5", "average_power=2"),
 }
 STEPS = {"search": 3, "retrain": 4}  # per epoch: 24 and 38 images in batches of 8
 

@@ -71,7 +71,7 @@ def test_tensorboard_shows_metrics_figures_and_hyperparameters(retrain_run: Any)
 @pytest.mark.parametrize(
     "overrides",
     [
-        ("ema_decay=0.5", "label_smoothing=0.1"),
+        ("average_power=2", "label_smoothing=0.1"),
         pytest.param(("averaging_patience=1", "epochs=4"), marks=pytest.mark.slow),
         pytest.param(("precision=bf16",), marks=pytest.mark.slow),
         ("dataset.size=9", "dataset.channels=1", "dataset.classes=3", "auxiliary=0.4"),
@@ -89,7 +89,7 @@ def test_retrainings_support_sizes_and_options(tmp_path: Path, overrides: tuple[
 
 def test_averaged_weights_are_scored_and_do_not_influence_the_training(tmp_path: Path) -> None:
     own = (V2, "selection=last", "epochs=2")
-    done = commands.run("retrain", tmp_path / "run", *own, "ema_decay=0.9")
+    done = commands.run("retrain", tmp_path / "run", *own, "average_power=2")
     selected, trained = done.checkpoint["best"]["net"], done.checkpoint["net"]
     assert selected.keys() == trained.keys()
     assert not identical(selected, trained)

@@ -32,7 +32,7 @@ RUNS = {
     ),
     "retrain": (
         *(*DATA, NO_TENSORBOARD, "epochs=2", "genotype=DARTS_V2", "space.channels=4"),
-        *("space.cells=2", "drop_path=0.5", "ema_decay=0.9"),
+        *("space.cells=2", "drop_path=0.5", "average_power=2"),
     ),
 }
 

@@ -52,7 +52,7 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A study of hyperparameters, one of them conditional."""
     own = (
         "parameters.selection=[best, last]",
-        "parameters.ema_decay={low: 0.5, high: 0.9, when: {selection: last}}",
+        "parameters.average_power={low: 1.5, high: 8.5, when: {selection: last}}",
     )
     folder = tmp_path_factory.mktemp("tune") / "run"
     return commands.run("tune", folder, *STUDY, *own, IN_PROCESS, "metric=loss", "budget.trials=10")
@@ -80,7 +80,7 @@ def test_the_summary_is_flat_and_describes_the_best_trial(tuned: Any) -> None:
     assert 0 <= summary["test_accuracy"] <= 1
     assert summary["share_hyperparameters"] == pytest.approx(1)
     importances = tuned.json("analysis.json")["importances"]
-    assert set(importances) == {"optimizer.lr", "selection", "ema_decay"}
+    assert set(importances) == {"optimizer.lr", "selection", "average_power"}
     # The energy includes all trials and the final training.
     files = [*tuned.directory.glob("trials/*/summary.json"), tuned.directory / "final/summary.json"]
     assert summary["joules"] == pytest.approx(sum(read_json(file)["joules"] for file in files))
@@ -96,7 +96,7 @@ def test_trials_csv_has_a_row_per_trial(tuned: Any) -> None:
         assert float(row["valid_loss"]) == trial.value
         assert float(row["optimizer.lr"]) == trial.params["optimizer.lr"]
         assert row["selection"] == trial.params["selection"]
-        assert (row["ema_decay"] == "") == (row["selection"] == "best")
+        assert (row["average_power"] == "") == (row["selection"] == "best")
         assert int(row["parameters"]) > 0
         assert float(row["wall_seconds"]) > 0
         assert row["failure"] == ""
@@ -112,7 +112,7 @@ def test_the_printed_command_reproduces_the_best_trial(tuned: Any, tmp_path: Pat
     config = compose("retrain", best["overrides"])
     retrain.check(config)
     assert config.optimizer.lr == best["parameters"]["optimizer.lr"]
-    assert config.ema_decay == best["parameters"].get("ema_decay", 0.0)
+    assert config.average_power == best["parameters"].get("average_power", 0.0)
     assert compose("retrain", printed) == config
 
 

@@ -59,8 +59,8 @@ ERRORS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ),
     (
         RETRAIN,
-        (V2, "ema_decay=0.9", "averaging_patience=5"),
-        ("ema_decay=0.9 and averaging_patience=5 are mutually exclusive; keep one",),
+        (V2, "average_power=2", "averaging_patience=5"),
+        ("averaging_patience=5 and average_power=2 are mutually exclusive; keep one",),
     ),
     (RETRAIN, (V2, "max_seconds=60"), ("max_seconds=60", "optimizer.schedule=stable")),
     (RETRAIN, (V2, "dataset=fsdd", "mirror=true"), ("mirror=true", "dataset=fsdd", "no images")),

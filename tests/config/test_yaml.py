@@ -130,7 +130,7 @@ def test_published_retraining() -> None:
     weights = config.optimizer
     assert (weights.lr, weights.lr_min, weights.momentum) == (0.025, 0.0, 0.9)
     assert (weights.weight_decay, weights.clip) == (3e-4, 5.0)
-    assert config.ema_decay == 0.0
+    assert config.average_power == 0.0
     assert config.validation > 0  # choices are made on validation data
     assert config.selection == "best"
 

@@ -101,7 +101,7 @@ NUMBERS = (
 SPACE = (
     *NUMBERS,
     "parameters.selection=[best, last]",
-    "parameters.ema_decay={low: 0.5, high: 0.9, when: {selection: last}}",
+    "parameters.average_power={low: 1.5, high: 8.5, when: {selection: last}}",
 )
 
 

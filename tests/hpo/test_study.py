@@ -29,7 +29,7 @@ from darts.writing import write_json
 WHOLE: dict[str, Any] = {
     "optimizer": {"lr": {"low": 0.003, "high": 0.3, "log": True}, "clip": {"low": 1, "high": 5}},
     "loader.batch_size": [16, 32],
-    "ema_decay": {"low": 0.9, "high": 0.999, "when": {"selection": "last"}},
+    "average_power": {"low": 1.5, "high": 8.5, "when": {"selection": "last"}},
     "selection": ["best", "last"],
     "drop_path": {"low": 0.0, "high": 0.4, "step": 0.1},
     "dataset": {"size": {"choices": [None, 8, 12]}},
@@ -46,7 +46,7 @@ def test_descriptions_become_domains() -> None:
     assert by_name["drop_path"] == Range(0.0, 0.4, step=0.1)
     assert by_name["dataset.size"] == Choice((None, 8, 12))
     names = list(by_name)
-    assert names.index("selection") < names.index("ema_decay")  # parents come first
+    assert names.index("selection") < names.index("average_power")  # parents come first
     assert by_name["genotype.normal.2"] == Choice(("0+1",))
     groups = space.groups()
     assert len(groups["hyperparameters"]) == 7
@@ -64,7 +64,7 @@ def test_points_become_configurations() -> None:
         assert config.optimizer.clip == point["optimizer.clip"]
         assert config.loader.batch_size == point["loader.batch_size"]
         assert config.selection == point["selection"]
-        assert config.ema_decay == point.get("ema_decay", 0.0)
+        assert config.average_power == point.get("average_power", 0.0)
         assert config.dataset.size == point["dataset.size"]
         assert config.genotype == str(space.genotype(point))
         assert config.space.name == "cnn"
@@ -83,13 +83,13 @@ def test_hydra_reads_each_override_as_the_value(value: Any, text: str) -> None:
 
 
 def test_extremes_cover_every_choice_and_bound_once() -> None:
-    space = SearchSpace({name: WHOLE[name] for name in ("ema_decay", "selection", "genotype")})
+    space = SearchSpace({name: WHOLE[name] for name in ("average_power", "selection", "genotype")})
     shown = [(name, point.get(name)) for name, point in space.extremes()]
     assert [pair for pair in shown if not pair[0].startswith("genotype.")] == [
         ("selection", "best"),
         ("selection", "last"),
-        ("ema_decay", 0.9),
-        ("ema_decay", 0.999),
+        ("average_power", 1.5),
+        ("average_power", 8.5),
     ]
     assert sum(name.startswith("genotype.") for name, _ in shown) == 1
     assert all(space.parameters.contains(point) for _, point in space.extremes())

@@ -216,7 +216,6 @@ def test_several_ranks_are_an_obstacle(config: SearchConfig) -> None:
     [
         ({}, None),
         ({"warmup": 0.1}, "warmup=0.1: the learning rate changes with each step"),
-        ({"ema_decay": 0.9}, "the CPU reads how many steps are averaged"),
         ({"averaging_patience": 3}, "the CPU reads how many steps are averaged"),
         ({"average_power": 8.0}, "the CPU reads how many steps are averaged"),
         ({"optimizer": WeightOptimizerConfig(schedule="stable")}, "optimizer.schedule=stable"),
