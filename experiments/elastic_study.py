@@ -88,6 +88,7 @@ class Study:
             "dataset.flip=true",
             "dataset.crop=pad",
             f"space.channels={self.space.channels}",
+            f"precision={self.args.precision}",
             f"seed={self.seed}",
             "tracking.figures=false",
             "tracking.tensorboard=false",
@@ -174,6 +175,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--channels", type=int, default=32)
     parser.add_argument("--cells", type=int, default=2)
+    parser.add_argument("--precision", default="bf16")
     parser.add_argument("--random", type=int, default=0, help="random networks to correlate")
     args = parser.parse_args()
     for data in args.only:
