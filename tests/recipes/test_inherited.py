@@ -18,8 +18,10 @@ from darts.spaces import parse_genotype
 from darts.spaces.elastic import Elastic
 
 SIZES = ("dataset=synthetic", "dataset.samples=64", "device=cpu", "space=elastic")
-SIZES += ("space.channels=4", "tracking.tensorboard=false", "tracking.figures=false")
-SMALL = (*SIZES, "method=sandwich", "epochs=1", "discretize.samples=12", "discretize.population=3")
+SIZES += ("space.channels=4", "space.expansions=[50,100,200]")
+SIZES += ("tracking.tensorboard=false", "tracking.figures=false")
+SMALL = (*SIZES, "method=sandwich", "epochs=1", "train_portion=0.5")
+SMALL += ("discretize.samples=12", "discretize.population=3")
 FRONT = ("front.cost=macs", "front.points=3")
 
 
@@ -53,7 +55,8 @@ def test_each_network_of_the_front_has_the_weights_and_scores_of_the_table(searc
         score = scorer.scores(trained.genotype)["valid_accuracy"]
         assert float(row["valid_accuracy"]) == pytest.approx(score)
     # Nothing but the smallest network is within the smallest budget.
-    assert parse_genotype(rows[0]["genotype"]) == Elastic(channels=4).extremes()[0]
+    space = Elastic(channels=4, expansions=[50, 100, 200])
+    assert parse_genotype(rows[0]["genotype"]) == space.extremes()[0]
     best = TrainedNetwork.load(str(searched / "network"))
     assert best.genotype.to_json() == (searched / "genotype.json").read_text()
 
