@@ -27,6 +27,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from front_study import hypervolume
 from records import Row, grouped, hardware, parser_of, put_table, record, table
@@ -100,7 +101,7 @@ class Study:
         self.run(command, f"{name}-timed", *overrides, "epochs=2")
         text = (self.folder / f"{name}-timed" / "metrics.jsonl").read_text(encoding="utf-8")
         first, second = (json.loads(line)["seconds"] for line in text.splitlines()[-2:])
-        return max(round(seconds / (second - first)), 1)
+        return max(round(seconds / float(second - first)), 1)
 
     def supernet(self) -> list[dict[str, str]]:
         """Train the supernet; return the rows of its front."""
@@ -158,7 +159,7 @@ class Study:
         self.run("judge", "judged", "space=elastic", *judge, f"genotypes={file}")
         with (self.folder / "judged" / "scores.csv").open(encoding="utf-8", newline="") as lines:
             scores = {r["genotype"]: float(r["valid_accuracy"]) for r in csv.DictReader(lines)}
-        return agreement([scores[text] for text in texts], alone).spearman
+        return agreement(np.array([scores[text] for text in texts]), np.array(alone)).spearman
 
 
 def area(rows: Sequence[Row], way: str) -> float:

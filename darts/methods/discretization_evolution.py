@@ -49,7 +49,8 @@ class Evolution(Discretization):
         if "texts" not in state:
             # Architectures and their scores so far.
             state.update(seed=int(torch.randint(2**31, ())), texts=[], scores=[])
-        texts, scores = state["texts"], state["scores"]
+        texts: list[str] = state["texts"]
+        scores: list[float] = state["scores"]
         done = f" ({len(scores)} scored before the interrupt)" if scores else ""
         trained.info(f"scoring up to {self.samples} architectures with shared weights{done}")
         genotypes = [space.genotype.parse(text) for text in texts]
