@@ -132,7 +132,7 @@ def fit_head(head: nn.Linear, features: Tensor, targets: Tensor, loss: Loss) -> 
     with torch.no_grad():
         head.weight.copy_(weight / spread)
         head.bias.copy_(bias - head.weight @ mean)
-    return float(before)
+    return float(before.detach())
 
 
 class Backbone(nn.Module):
