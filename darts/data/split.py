@@ -203,26 +203,24 @@ def _apportion(quotas: list[float], total: int, missing: list[float]) -> list[in
     return sizes
 
 
-def save_split(path: StrPath, subsets: Mapping[str, Tensor], **metadata: int | float | str) -> None:
-    """Write subsets of indices, and metadata such as the seed, to an .npz file atomically."""
-    arrays: dict[str, np.ndarray] = {name: np.asarray(value) for name, value in metadata.items()}
-    arrays |= {name: indices.cpu().numpy() for name, indices in subsets.items()}
+def save_split(path: StrPath, subsets: Mapping[str, Tensor]) -> None:
+    """Write subsets of indices to an .npz file atomically."""
+    arrays: dict[str, np.ndarray] = {name: part.cpu().numpy() for name, part in subsets.items()}
     with open_atomically(path) as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
 def load_split(path: StrPath) -> dict[str, Tensor]:
-    """Return the subsets that ``save_split`` wrote, by name, without the metadata."""
+    """Return the subsets that ``save_split`` wrote, by name."""
     try:
         arrays = read_npz(path, limit=_SPLIT_LIMIT)
     except FileNotFoundError:
         raise FileError(f"the split {path} is missing") from None
     subsets: dict[str, Tensor] = {}
     for name, array in arrays.items():
-        if array.ndim == 1:
-            if array.dtype != np.int64 or (array < 0).any():
-                raise FileError(f"the split {path} is damaged: {name!r} is not an array of indices")
-            subsets[name] = torch.from_numpy(array)
+        if array.ndim != 1 or array.dtype != np.int64 or (array < 0).any():
+            raise FileError(f"the split {path} is damaged: {name!r} is not an array of indices")
+        subsets[name] = torch.from_numpy(array)
     if not subsets:
         raise FileError(f"the file {path} is not a split: it has no subsets")
     return subsets
