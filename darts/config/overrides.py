@@ -164,33 +164,6 @@ def latest_run(command: str, key: str) -> Path:
     return max(found)[1]
 
 
-def repeated_overrides(
-    overrides: Sequence[str], *, space: str, space_keys: Sequence[str], task: str, dataset: str
-) -> list[str]:
-    """Return the overrides that select space, task, data, device and seed of a search again.
-
-    A retraining with the same experiment gets the experiment. A loss that was passed in Python has
-    no name on a command line. ``space_keys`` are ``Space.retrain_keys`` of the space.
-    """
-    repeated = ("dataset", "task.", "device=", "seed=", *(f"space.{key}=" for key in space_keys))
-    arguments = [
-        override
-        for override in overrides
-        if override.startswith(repeated) and override != "task.loss=own"
-    ]
-    given = dict(override.split("=", 1) for override in overrides if "=" in override)
-    experiment = given.get("experiment/search")
-    if experiment in group_options("experiment/retrain"):
-        arguments.insert(0, f"experiment={experiment}")
-    elif "dataset" not in given:
-        arguments.insert(0, f"dataset={dataset}")
-    if space != "cnn":
-        arguments.insert(0, f"space={space}")
-    if task != "classification":
-        arguments.insert(0, f"task={task}")
-    return arguments
-
-
 def quoted(text: str) -> str:
     """Return a value in Hydra's single quotes; quotes, backslashes and ``${`` are escaped."""
     text = " ".join(text.splitlines())

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from darts.config import RetrainConfig, SearchConfig, compose
-from darts.recipes.retrain_command import retrain_words
+from darts.data import save_split
+from darts.recipes.retrain_command import retrain_overrides
 from darts.recipes.rules import DataFacts
 from darts.recipes.search_callbacks import SearchCallback
 from darts.recipes.states import DataDescription
@@ -65,8 +66,8 @@ def write_inherited(
     if not search.ranks.main:
         return
     facts = DataFacts.read(config, search.data)
-    words = retrain_words(target, search.run.overrides, config, facts)
-    composed: RetrainConfig = compose("retrain", words)
+    words = retrain_overrides(search.run.overrides, config, facts)
+    composed: RetrainConfig = compose("retrain", [f"genotype={target}", *words])
     retraining = dataclasses.replace(
         composed, genotype=str(genotype), space=config.space, auxiliary=0.0
     )
@@ -75,6 +76,7 @@ def write_inherited(
         **DataDescription.of(search.data, config.space).entries(),
         "best": {"epoch": config.epochs, "scores": dict(scores), "net": net.state_dict()},
     }
-    target.mkdir(parents=True, exist_ok=True)
+    subsets = search.data.subsets  # the samples that gave the scores are validation data
+    save_split(target / "split.npz", {"train": subsets["weights"], "valid": subsets["alphas"]})
     save_checkpoint(target / FILE, NETWORK, content)
     write_atomically(target / "genotype.json", genotype.to_json())

@@ -9,38 +9,33 @@ from pathlib import Path
 
 from darts.config import RetrainConfig, SearchConfig, compose
 from darts.config.fields import flatten
-from darts.config.overrides import repeated_overrides
 from darts.data import sources
+from darts.plugins import group_options
 from darts.recipes.rules import DataFacts, Values, max_epochs, recipe
 from darts.spaces.module.targets import is_passed
 
 
-def retrain_command(
-    directory: Path, overrides: Sequence[str], config: SearchConfig, facts: DataFacts | None = None
-) -> str:
-    """Return the command that trains the genotype of a search on the same data.
+def retrain_command(directory: Path, overrides: Sequence[str]) -> str:
+    """Return the command that trains the genotype of the search in a directory.
 
-    On the user's own data, the hyperparameters follow from the data, and the network has the size
-    of the supernet. On a published data set, hyperparameters and size are the defaults. For a model
-    that was passed in Python, which a command line cannot know, the result is a call in Python.
-    Directory, overrides and configuration belong to the search.
+    ``overrides`` are those of ``retrain_overrides``. For a model that was passed in Python, which a
+    command line cannot know, the result is a call in Python.
     """
     if is_passed():
         return "darts.retrain(run)"
-    return shlex.join(["darts", "retrain", *retrain_words(directory, overrides, config, facts)])
+    return shlex.join(["darts", "retrain", f"genotype={directory}", *overrides])
 
 
-def retrain_words(
-    directory: Path, overrides: Sequence[str], config: SearchConfig, facts: DataFacts | None = None
+def retrain_overrides(
+    overrides: Sequence[str], config: SearchConfig, facts: DataFacts | None = None
 ) -> list[str]:
-    """Return the overrides in ``retrain_command``."""
-    arguments = repeated_overrides(
-        overrides,
-        space=config.space.name,
-        space_keys=config.space.retrain_keys,
-        task=config.task.name,
-        dataset=config.dataset.name,
-    )
+    """Return the overrides of a retraining on the data of a search, except the genotype.
+
+    On the user's own data, the hyperparameters follow from the data, and the network has the size
+    of the supernet. On a published data set, hyperparameters and size are the defaults. Overrides
+    and configuration belong to the search.
+    """
+    arguments = _repeated(overrides, config)
     if config.limit.values() or config.front.enabled:
         # The sizes of the networks that the limits refer to.
         sizes = {key: getattr(config.space, key) for key in config.space.size_keys}
@@ -48,7 +43,33 @@ def retrain_words(
     has_experiment = any(override.startswith("experiment/search=") for override in overrides)
     if facts is not None and not has_experiment and sources()[config.dataset.name].own:
         arguments += adapted_values(arguments, config, facts)
-    return [f"genotype={directory}", *arguments]
+    return arguments
+
+
+def _repeated(overrides: Sequence[str], config: SearchConfig) -> list[str]:
+    """Return the overrides that select space, task, data, device and seed of a search again.
+
+    A retraining with the same experiment gets the experiment. A loss that was passed in Python has
+    no name on a command line.
+    """
+    keys = (f"space.{key}=" for key in config.space.retrain_keys)
+    repeated = ("dataset", "task.", "device=", "seed=", *keys)
+    arguments = [
+        override
+        for override in overrides
+        if override.startswith(repeated) and override != "task.loss=own"
+    ]
+    given = dict(override.split("=", 1) for override in overrides if "=" in override)
+    experiment = given.get("experiment/search")
+    if experiment in group_options("experiment/retrain"):
+        arguments.insert(0, f"experiment={experiment}")
+    elif "dataset" not in given:
+        arguments.insert(0, f"dataset={config.dataset.name}")
+    if config.space.name != "cnn":
+        arguments.insert(0, f"space={config.space.name}")
+    if config.task.name != "classification":
+        arguments.insert(0, f"task={config.task.name}")
+    return arguments
 
 
 def evaluate_command(directory: Path, config: RetrainConfig) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 
@@ -25,7 +26,7 @@ from darts.reading import JsonObject
 from darts.recipes.checks import check_search, has_costs
 from darts.recipes.inherited import Inherited, has_trained_networks
 from darts.recipes.inspection import Inspection
-from darts.recipes.retrain_command import retrain_command
+from darts.recipes.retrain_command import retrain_command, retrain_overrides
 from darts.recipes.rules import DataFacts
 from darts.recipes.search_callbacks import NETWORK, AlphaRate, Graphs, SearchCallback
 from darts.recipes.states import SearchState
@@ -70,14 +71,15 @@ def search(config: SearchConfig, invocation: Invocation, ranks: Ranks) -> JsonOb
                 callback.start()
             loop.fit()
             genotype = recipe.derive_genotype()
-        summary = recipe.finish(genotype)
+        facts = DataFacts.read(config, recipe.data)
+        overrides = retrain_overrides(invocation.overrides, config, facts)
+        summary = recipe.finish(genotype, {"retrain_overrides": shlex.join(overrides)})
     limited = [key for key in summary if key.startswith(NETWORK)]
     keys = (f"valid_{config.metric}", *PRINTED_KEYS, *limited, "parameters", "macs")
     print_summary("search", {key: summary[key] for key in keys if key in summary})
     for callback in recipe.callbacks:
         callback.print_results()
-    facts = DataFacts.read(config, recipe.data)
-    command = retrain_command(run.path, invocation.overrides, config, facts)
+    command = retrain_command(run.path, overrides)
     print_lines("", str(genotype), "", "Train it from scratch:", f"  {command}")
     return summary
 
@@ -264,8 +266,8 @@ class Search(Recipe):
         self.run.write("genotype.json", genotype.to_json())
         return genotype
 
-    def finish(self, genotype: AnyGenotype) -> JsonObject:
-        """Write a figure and the summary of the run."""
+    def finish(self, genotype: AnyGenotype, values: JsonObject) -> JsonObject:
+        """Write a figure and the summary of the run, with some values in addition."""
         run, state, config = self.run, self.state, self.config
         if self.ranks.main and config.tracking.figures:
             with optional(drawing := run.path / "genotype.svg"):
@@ -290,6 +292,7 @@ class Search(Recipe):
             "undecided": undecided,
             **genotype_counts(genotype),
             **self.measures(genotype),
+            **values,
         }
         for callback in self.callbacks:
             summary |= callback.summary([*flaws, *([undecided] if undecided else [])])

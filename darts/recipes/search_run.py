@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +15,6 @@ from darts.judging.one_shot import OneShotScorer
 from darts.reading import read_text
 from darts.recipes.cost_callbacks import FOLDER
 from darts.recipes.model import CompleteRun
-from darts.recipes.retrain_command import retrain_words
-from darts.recipes.rules import DataFacts
 from darts.spaces import AnyGenotype, parse_genotype
 from darts.spaces.module.targets import passed
 from darts.tasks.sample_objective import Loss, passed_loss
@@ -64,14 +63,9 @@ class SearchRun(CompleteRun):
 
         They are the overrides in the retraining command that the search prints. They select the
         data set of the search; for data of your own, they also set the values that follow from the
-        data. This method reads the data to compute them.
+        data.
         """
-        config = self.config
-        recorded = ResumedRun.load("search", str(self.directory)).recorded_overrides
-        data = make_data_module(config, Ranks())
-        data.search_loaders()
-        facts = DataFacts.read(config, data)
-        return retrain_words(self.directory, recorded, config, facts)[1:]
+        return shlex.split(str(self.summary["retrain_overrides"]))
 
     def network(self, *, weights: str = "new", **sizes: int) -> nn.Module:
         """Return the network of the genotype for the data of the search, untrained by default.

@@ -110,6 +110,7 @@ def read_summary(path: Path) -> JsonObject:
     """Return the results of a run."""
     summary: JsonObject = typed(_Summary, read_json_object(path), "summary")
     entry(summary, "command", Name)
+    shlex.split(str(summary.get("retrain_overrides", "")))  # ValueError for an open quote
     return summary
 
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable
 
-from darts.config.fields import flatten
-from darts.config.overrides import is_plain_override, repeated_overrides
+from darts.config.overrides import is_plain_override
 from darts.reporting.record import RunRecord
 from darts.reporting.tables import label
-from darts.spaces import SPACES
 from darts.tracking import format_value
 
 
@@ -42,8 +40,8 @@ def next_command(record: RunRecord) -> str:
     if record.summary.get("worthless"):
         return ""
     if record.command == "search":
-        words = [f"genotype={directory}", *map(shlex.quote, _retrain_overrides(record))]
-        return f"darts retrain {' '.join(words)}"
+        overrides = _plain(shlex.split(str(record.summary.get("retrain_overrides", ""))))
+        return " ".join([f"darts retrain genotype={directory}", *map(shlex.quote, overrides)])
     if record.command in ("retrain", "find"):
         return f"darts evaluate checkpoint={directory}"
     return ""
@@ -63,20 +61,3 @@ def _plain(overrides: Iterable[str]) -> list[str]:
     A reader will copy the commands of a page, and the files may be untrusted.
     """
     return [override for override in overrides if is_plain_override(override.removeprefix("++"))]
-
-
-def _retrain_overrides(record: RunRecord) -> list[str]:
-    """Return the overrides of a search that its retraining must also have."""
-    config = dict(flatten(record.config))
-    names = (str(config.get(f"{group}.name", "")) for group in ("space", "task", "dataset"))
-    space, task, dataset = names
-    if space not in SPACES:
-        return []
-    repeated = repeated_overrides(
-        record.overrides or (),
-        space=space,
-        space_keys=SPACES[space].retrain_keys,
-        task=task,
-        dataset=dataset,
-    )
-    return _plain(repeated)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from darts.config import compose
-from darts.recipes.retrain_command import retrain_command
+from darts.recipes.retrain_command import retrain_overrides
 from darts.recipes.rules import (
     DataFacts,
     batch_size,
@@ -18,16 +16,14 @@ from darts.recipes.rules import (
 )
 from darts.spaces import SPACES
 
-DIRECTORY = Path("run")
 SMALL = DataFacts("images", 115, 4, (3, 32, 32), 0.2)
 
 
 def printed(facts: DataFacts | None, *overrides: str) -> dict[str, str]:
     """Return the overrides of the printed command by key."""
     config = compose("search", list(overrides))
-    words = retrain_command(DIRECTORY, overrides, config, facts).split()
-    assert words[:2] == ["darts", "retrain"]
-    return dict(word.split("=", 1) for word in words[2:])
+    words = [*retrain_overrides(overrides, config, facts), "genotype=run"]
+    return dict(word.split("=", 1) for word in words)
 
 
 @pytest.mark.parametrize(

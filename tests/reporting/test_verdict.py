@@ -96,23 +96,20 @@ def test_complete_runs_say_the_result(command: str, summary: dict[str, Any], exp
     assert verdict(record(command, summary=summary)) == (expected, False)
 
 
-def test_the_next_command_of_a_search_retrains_on_the_same_data() -> None:
-    overrides = ["dataset=csv", "dataset.root=a b.csv", "space=mlp", "space.cells=2", "epochs=3"]
-    run = record("search", summary=SEARCH, overrides=overrides)
-    start = "darts retrain genotype='runs/my run' space=mlp "
-    assert next_command(run) == start + "dataset=csv 'dataset.root=a b.csv'"
-    overrides = ["experiment/search=nas201_cpu", "hydra.run.dir=x", "seed=3", "dataset.root=${x}"]
-    run = record("search", summary=SEARCH, overrides=overrides)
-    assert next_command(run) == start + "experiment=nas201_cpu seed=3"
-
-
-def test_a_configuration_cannot_put_other_words_into_the_next_command() -> None:
-    config = {"space": {"name": "$(reboot)"}, "dataset": {"name": "${oc.env:HOME}"}, "task": 3}
-    run = record("search", summary=SEARCH, overrides=[], config=config)
-    assert next_command(run) == "darts retrain genotype='runs/my run'"
-    config["space"] = {"name": "mlp"}
-    run = record("search", summary=SEARCH, overrides=[], config=config)
-    assert next_command(run) == "darts retrain genotype='runs/my run' task= space=mlp"
+@pytest.mark.parametrize(
+    ("overrides", "printed"),
+    [
+        ("space=mlp dataset=csv 'dataset.root=a b.csv'",) * 2,
+        ("hydra.run.dir=x seed=3 'dataset.root=${x}' --multirun", "seed=3"),
+        ("'space=$(reboot)'",) * 2,  # quoted, so a shell does not run it
+    ],
+)
+def test_the_next_command_of_a_search_has_its_plain_overrides(overrides: str, printed: str) -> None:
+    run = record("search", summary={**SEARCH, "retrain_overrides": overrides})
+    assert next_command(run) == f"darts retrain genotype='runs/my run' {printed}"
+    assert next_command(record("search", summary=SEARCH)) == (
+        "darts retrain genotype='runs/my run'"
+    )
 
 
 WIDTHS = ["relu_8", "relu_16", "tanh_8"]
