@@ -7,7 +7,7 @@ References:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar
 
 from darts.config.datasets import DatasetConfig
@@ -122,6 +122,20 @@ class SearchConfig(RunConfig):
     def learns_budgets(self) -> bool:
         """Whether alphas are learned for the budgets of a front."""
         return self.front.enabled and not self.discretize.fills_budgets
+
+    def continued_keys(self, saved: Mapping[str, Any]) -> tuple[str, ...]:
+        # An evolution trains nothing for its budgets, so a finished search can serve others.
+        keys = ("front.cost", "front.points", "front.least", "front.most")
+        return keys if self.discretize.fills_budgets else ()
+
+    def extends(self, saved: Mapping[str, Any]) -> bool:
+        return bool(self.continued_keys(saved)) and asdict(self.front) != saved["front"]
+
+    def resumed(self, begun: Mapping[str, Any], saved: Mapping[str, Any]) -> SearchConfig:
+        # Values equal to config.yaml were not given again: use those of the last continuation.
+        if not self.continued_keys(begun) or asdict(self.front) != begun["front"]:
+            return self
+        return replace(self, front=FrontConfig(**saved["front"]))
 
 
 @dataclass

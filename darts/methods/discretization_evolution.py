@@ -29,7 +29,8 @@ class Evolution(Discretization):
 
     A child is a mutation of a parent, or half of the time a crossover of two. In a search for a
     front, each architecture belongs to one of the budgets, in turn: it is within the budget, and so
-    are its parents.
+    are its parents. If a finished search continues with other budgets, a budget without an
+    architecture gets one.
 
     Attributes:
         samples: Number of architectures.
@@ -56,12 +57,16 @@ class Evolution(Discretization):
         genotypes = [space.genotype.parse(text) for text in texts]
         limits: list[GenotypeLimit | None] = [*trained.context.budgets]
         limits = limits or [trained.context.limit]
-        while len(scores) < self.samples:
+
+        def is_empty(limit: GenotypeLimit | None) -> bool:
+            return limit is not None and not any(map(limit.allows, genotypes))
+
+        while len(scores) < self.samples or any(map(is_empty, limits)):
             # A draw depends on its number only, so that a resumed evolution repeats it.
             random = Random(f"{state['seed']}-{len(scores)}")
             scored = list(zip(genotypes, scores, strict=True))
             turn = len(scores) % len(limits)
-            in_turn = [*limits[turn:], *limits[:turn]]
+            in_turn = sorted([*limits[turn:], *limits[:turn]], key=is_empty, reverse=True)
             new = (self._next(trained.context, limit, scored, random) for limit in in_turn)
             genotype = next((found for found in new if found is not None), None)
             if genotype is None:  # all within the limits are known

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import shlex
+import shutil
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -160,6 +161,8 @@ class Front(SearchCallback):
         """
         search, budgets = self.search, self._budgets
         config, context = search.config, search.context
+        if search.ranks.main:  # a finished search may continue with other budgets
+            shutil.rmtree(search.run.path / FOLDER, ignore_errors=True)
         searcher, loaders = search.searcher, search.loaders
         calibration = loaders.calibration(config.collapse.calibration)
         shares = budgets.shares()

@@ -16,6 +16,7 @@ from darts.recipes import retrain, search
 from darts.recipes.trained import TrainedNetwork
 from darts.spaces import parse_genotype
 from darts.spaces.elastic import Elastic
+from darts.training.checkpoint import FILE, load_checkpoint
 
 SIZES = ("dataset=synthetic", "dataset.samples=64", "device=cpu", "space=elastic")
 SIZES += ("space.channels=4", "space.expansions=[50,100,200]")
@@ -65,15 +66,46 @@ def test_networks_of_the_front_are_scored_and_trained_further(
     searched: Path, tmp_path: Path
 ) -> None:
     checkpoint = str(searched / "front" / "1")
-    words = [f"checkpoint={checkpoint}", f"hydra.run.dir={tmp_path / 'scores'}"]
+    words = [f"checkpoint={checkpoint}", "split=valid", f"hydra.run.dir={tmp_path / 'scores'}"]
     summary = launch("evaluate", evaluate.check, evaluate.evaluate, words)
-    assert 0 <= summary["test_accuracy"] <= 1
+    score = float(rows_of(searched)[0]["valid_accuracy"])
+    assert summary["valid_accuracy"] == pytest.approx(score)
     words = [*SIZES, f"genotype={checkpoint}", f"start={checkpoint}", "epochs=1"]
     words += ["optimizer.lr=1e-9", f"hydra.run.dir={tmp_path / 'tuned'}"]
     launch("retrain", retrain.check, retrain.retrain, words)
     before, after = (TrainedNetwork.load(str(p)) for p in (checkpoint, tmp_path / "tuned"))
     weight = before.weights["classifier.weight"]  # the learning rate is tiny
     torch.testing.assert_close(after.weights["classifier.weight"], weight)
+
+
+def test_a_finished_search_has_networks_for_other_budgets(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(tmp_path, "front.cost=macs", "front.points=4", "front.least=20000")
+    scored = load_checkpoint(tmp_path / FILE, "search")["discretization"]
+    most, resume = float(rows_of(tmp_path)[0]["macs"]), f"resume={tmp_path}"
+
+    def resumed(*overrides: str) -> None:
+        launch("search", search.check, search.search, [resume, *overrides])
+
+    other = f"front.most={0.9 * most}"
+    resumed("front.points=2", "front.least=12000", other)
+    rows = rows_of(tmp_path)
+    assert float(rows[0]["budget"]) == 12000
+    assert all(float(row["macs"]) <= float(row["budget"]) < most for row in rows)
+    assert sorted(path.name for path in (tmp_path / "front").iterdir() if path.is_dir()) == [
+        row["point"] for row in rows
+    ]
+    after = load_checkpoint(tmp_path / FILE, "search")["discretization"]
+    assert after["texts"][: len(scored["texts"])] == scored["texts"]
+    assert len(after["texts"]) <= len(scored["texts"]) + 2
+    again = "is complete; nothing to resume"
+    refused = {(): again, ("front.points=2", "front.least=12000", other): again}
+    refused["front.points=3", "epochs=2"] = "epochs is 1 in the run and 2 here"
+    for words, message in refused.items():
+        with pytest.raises(SystemExit):
+            resumed(*words)
+        assert message in capsys.readouterr().err
 
 
 def test_evolution_alone_keeps_limits(tmp_path: Path) -> None:
