@@ -130,33 +130,37 @@ def run_all(args: argparse.Namespace) -> None:
 def write_table(args: argparse.Namespace) -> None:
     """Write the table of the results with a budget into docs/unseen.md.
 
-    Ways are compared on the same processor.
+    Ways are compared on the same processor, the one of the last row. The mean rank is over the sets
+    on which the expert was measured, among the untrained ways that were measured on all of them.
     """
     rows = [row for row in record("unseen", KEY, []) if row["minutes"] == args.minutes]
+    rows = [row for row in rows if row["hardware"] == rows[-1]["hardware"]]
     names = [*DATA_SETS]
-    rows.sort(key=lambda row: (row["hardware"], names.index(row["data"])))
+    rows.sort(key=lambda row: names.index(row["data"]))
     lines = []
-    complete: list[list[list[Row]]] = []
-    for (name, device), found in grouped(rows, "data", "hardware").items():
-        by_way = [grouped(found, "way").get((way,), []) for way in WAYS]
-        ours = by_way[0]
-        processor = "EPYC" if "EPYC" in device else "Xeon"
-        lines.append([f"`{name}`", *(cell(own, ours) for own in by_way), processor])
-        untrained = [own for way, own in zip(WAYS, by_way, strict=True) if way not in PRETRAINED]
-        if all(untrained):
-            complete.append(untrained)
-    if complete:
-        means = iter(mean_ranks(complete))
-        cells = ["" if way in PRETRAINED else next(means) for way in WAYS]
-        lines.append([f"mean rank on {len(complete)} sets", *cells, ""])
+    scores = {name: grouped(own, "way") for (name,), own in grouped(rows, "data").items()}
+    ranked_sets = [name for name, by_way in scores.items() if ("expert",) in by_way]
+    ranked = [
+        way
+        for way in WAYS
+        if way not in PRETRAINED and all((way,) in scores[name] for name in ranked_sets)
+    ]
+    for name, by_way in scores.items():
+        ours = by_way.get(("find",), [])
+        lines.append([f"`{name}`", *(cell(by_way.get((way,), []), ours) for way in WAYS)])
+    if ranked_sets:
+        ranks = mean_ranks([[scores[name][way,] for way in ranked] for name in ranked_sets])
+        by_rank = dict(zip(ranked, ranks, strict=True))
+        cells = (by_rank.get(way, "") for way in WAYS)
+        lines.append([f"mean rank on {len(ranked_sets)} sets", *cells])
     for title, unit in (("seconds", "seconds"), ("joules", "joules")):
         values = [[row[unit] for row in rows if row["way"] == way and row[unit]] for way in WAYS]
         means = (f"{statistics.mean(own):,.0f}" if own else "" for own in values)
-        lines.append([title, *means, ""])
+        lines.append([title, *means])
     page = HERE.parent / "docs" / "unseen.md"
     before, _, rest = page.read_text(encoding="utf-8").partition("<!-- table -->\n")
     after = rest.partition("<!-- end of table -->")[2]
-    text = table(["data", *WAYS, "processor"], lines)
+    text = table(["data", *WAYS], lines)
     print(text)
     write_atomically(page, f"{before}<!-- table -->\n{text}\n<!-- end of table -->{after}")
 
