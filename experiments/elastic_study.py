@@ -13,7 +13,7 @@ accuracy of each network of the front is compared:
 * ``short``: the same, for 1/5 of the time, so that five networks take as long as the supernet.
 
 All training runs have the same samples, augmentation and optimizer, and a learning rate that falls
-to 0 with the epochs. The number of epochs follows from two epochs that are timed before. With
+to 0 with the epochs. The number of epochs follows from four epochs that are timed before. With
 ``--random N``, N random networks are also trained alone for 1/5 of the time, and their validation
 accuracy is correlated with their accuracy in the supernet. Finished runs are not repeated. The
 results are written to results/elastic_study.json, the table to README.md.
@@ -24,6 +24,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -97,11 +98,12 @@ class Study:
         return run(command, self.folder / name, *OPTIMIZER, *common, *overrides)
 
     def epochs(self, command: str, name: str, seconds: float, *overrides: str) -> int:
-        """Return the number of epochs that take some seconds, from the second of two epochs."""
-        self.run(command, f"{name}-timed", *overrides, "epochs=2")
+        """Return the number of epochs that take some seconds, from the fastest of a few epochs."""
+        self.run(command, f"{name}-timed", *overrides, "epochs=4")
         text = (self.folder / f"{name}-timed" / "metrics.jsonl").read_text(encoding="utf-8")
-        first, second = (json.loads(line)["seconds"] for line in text.splitlines()[-2:])
-        return max(round(seconds / float(second - first)), 1)
+        ends = [json.loads(line)["seconds"] for line in text.splitlines()[-4:]]
+        epoch = min(after - before for before, after in pairwise(ends))
+        return max(round(seconds / epoch), 1)
 
     def supernet(self) -> list[dict[str, str]]:
         """Train the supernet; return the rows of its front."""

@@ -16,7 +16,6 @@ from end_states import NOT_REPRODUCIBLE, identical
 
 import darts.training.restarts as divergence
 from darts.config import SearchConfig, compose, rebuild
-from darts.recipes.retrain_command import retrain_overrides
 from darts.recipes.search import Search
 from darts.spaces import Genotype
 
@@ -127,23 +126,6 @@ def test_the_printed_commands_retrain_and_evaluate_the_genotype(tmp_path: Path) 
     assert arguments == [f"checkpoint={retrain_folder}"]
     scored = commands.call("evaluate", [*arguments, f"hydra.run.dir={tmp_path / 'scored'}"])
     assert scored.result["test_accuracy"] == trained.result["test_accuracy"]
-
-
-@pytest.mark.parametrize(
-    ("overrides", "repeated"),
-    [
-        ("space.stem=imagenet", True),
-        ("space.channels=4", False),
-        ("task=translation dataset.joint=true space.copy=true", True),
-    ],
-)
-def test_the_printed_command_repeats_options_that_are_not_sizes(
-    overrides: str, repeated: bool
-) -> None:
-    words = tuple(overrides.split())
-    more = ["dataset=pairs"] if "task=translation" in words else []
-    config = compose("search", [*words, *more])
-    assert (set(words) <= set(retrain_overrides(words, config))) == repeated
 
 
 @pytest.mark.parametrize(

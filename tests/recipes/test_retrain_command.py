@@ -77,7 +77,11 @@ def test_keys_of_the_user_keep_their_values() -> None:
     assert (given["dataset.padding"], given["seed"]) == ("1", "3")
 
 
-def test_the_settings_of_the_task_are_repeated() -> None:
+def test_settings_of_the_task_and_of_the_space_are_repeated_but_no_sizes() -> None:
+    assert printed(None, "space.stem=imagenet")["space.stem"] == "imagenet"
+    assert "space.channels" not in printed(None, "space.channels=4")
+    words = ["task=translation", "dataset=pairs", "dataset.joint=true", "space.copy=true"]
+    assert printed(None, *words).items() >= {"dataset.joint": "true", "space.copy": "true"}.items()
     overrides = ["dataset=csv", "task=regression", "space=mlp", "task.loss=huber"]
     assert printed(None, *overrides)["task.loss"] == "huber"
     own = ["dataset=csv", "space=mlp", "task.loss=own"]

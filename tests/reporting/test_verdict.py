@@ -107,9 +107,6 @@ def test_complete_runs_say_the_result(command: str, summary: dict[str, Any], exp
 def test_the_next_command_of_a_search_has_its_plain_overrides(overrides: str, printed: str) -> None:
     run = record("search", summary={**SEARCH, "retrain_overrides": overrides})
     assert next_command(run) == f"darts retrain genotype='runs/my run' {printed}"
-    assert next_command(record("search", summary=SEARCH)) == (
-        "darts retrain genotype='runs/my run'"
-    )
 
 
 WIDTHS = ["relu_8", "relu_16", "tanh_8"]
