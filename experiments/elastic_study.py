@@ -101,9 +101,8 @@ class Study:
         """Return the number of epochs that take some seconds, from the fastest of a few epochs."""
         self.run(command, f"{name}-timed", *overrides, "epochs=4")
         text = (self.folder / f"{name}-timed" / "metrics.jsonl").read_text(encoding="utf-8")
-        ends = [json.loads(line)["seconds"] for line in text.splitlines()[-4:]]
-        epoch = min(after - before for before, after in pairwise(ends))
-        return max(round(seconds / epoch), 1)
+        ends = [float(json.loads(line)["seconds"]) for line in text.splitlines()[-4:]]
+        return max(round(seconds / min(b - a for a, b in pairwise(ends))), 1)
 
     def supernet(self) -> list[dict[str, str]]:
         """Train the supernet; return the rows of its front."""

@@ -14,6 +14,9 @@ from darts.plugins import group_options
 from darts.recipes.rules import DataFacts, Values, max_epochs, recipe
 from darts.spaces.module.targets import is_passed
 
+# File of a search with the overrides of its retraining.
+RETRAINING = "retrain.json"
+
 
 def retrain_command(directory: Path, overrides: Sequence[str]) -> str:
     """Return the command that trains the genotype of the search in a directory.

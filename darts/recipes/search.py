@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import math
-import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 
@@ -26,7 +25,7 @@ from darts.reading import JsonObject
 from darts.recipes.checks import check_search, has_costs
 from darts.recipes.inherited import Inherited, has_trained_networks
 from darts.recipes.inspection import Inspection
-from darts.recipes.retrain_command import retrain_command, retrain_overrides
+from darts.recipes.retrain_command import RETRAINING, retrain_command, retrain_overrides
 from darts.recipes.rules import DataFacts
 from darts.recipes.search_callbacks import NETWORK, AlphaRate, Graphs, SearchCallback
 from darts.recipes.states import SearchState
@@ -73,7 +72,8 @@ def search(config: SearchConfig, invocation: Invocation, ranks: Ranks) -> JsonOb
             genotype = recipe.derive_genotype()
         facts = DataFacts.read(config, recipe.data)
         overrides = retrain_overrides(invocation.overrides, config, facts)
-        summary = recipe.finish(genotype, {"retrain_overrides": shlex.join(overrides)})
+        run.write(RETRAINING, json.dumps({"overrides": overrides}) + "\n")
+        summary = recipe.finish(genotype)
     limited = [key for key in summary if key.startswith(NETWORK)]
     keys = (f"valid_{config.metric}", *PRINTED_KEYS, *limited, "parameters", "macs")
     print_summary("search", {key: summary[key] for key in keys if key in summary})
@@ -266,8 +266,8 @@ class Search(Recipe):
         self.run.write("genotype.json", genotype.to_json())
         return genotype
 
-    def finish(self, genotype: AnyGenotype, values: JsonObject) -> JsonObject:
-        """Write a figure and the summary of the run, with some values in addition."""
+    def finish(self, genotype: AnyGenotype) -> JsonObject:
+        """Write a figure and the summary of the run."""
         run, state, config = self.run, self.state, self.config
         if self.ranks.main and config.tracking.figures:
             with optional(drawing := run.path / "genotype.svg"):
@@ -292,7 +292,6 @@ class Search(Recipe):
             "undecided": undecided,
             **genotype_counts(genotype),
             **self.measures(genotype),
-            **values,
         }
         for callback in self.callbacks:
             summary |= callback.summary([*flaws, *([undecided] if undecided else [])])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,13 +11,15 @@ from darts.config import SearchConfig, one_of
 from darts.config.resumed_run import ResumedRun
 from darts.data_modules import make_data_module
 from darts.judging.one_shot import OneShotScorer
-from darts.reading import read_text
+from darts.reading import read_json_object, read_text
 from darts.recipes.cost_callbacks import FOLDER
 from darts.recipes.model import CompleteRun
+from darts.recipes.retrain_command import RETRAINING
 from darts.spaces import AnyGenotype, parse_genotype
 from darts.spaces.module.targets import passed
 from darts.tasks.sample_objective import Loss, passed_loss
 from darts.training.distributed import Ranks
+from darts.typed_values import entry
 
 # Training batches from which the batch norm statistics of an inherited network are computed.
 CALIBRATION_BATCHES = 20
@@ -65,7 +66,7 @@ class SearchRun(CompleteRun):
         data set of the search; for data of your own, they also set the values that follow from the
         data.
         """
-        return shlex.split(str(self.summary["retrain_overrides"]))
+        return entry(read_json_object(self.directory / RETRAINING), "overrides", list[str])
 
     def network(self, *, weights: str = "new", **sizes: int) -> nn.Module:
         """Return the network of the genotype for the data of the search, untrained by default.

@@ -48,6 +48,7 @@ class RunRecord:
     jobs: list[JsonObject] = field(default_factory=list)  # rows of jobs.jsonl of find and tune
     front: list[JsonObject] = field(default_factory=list)  # rows of front.csv of a search
     front_figure: bytes | None = None  # front.svg
+    retraining: list[str] = field(default_factory=list)  # retrain.json: overrides of a retraining
     notes: tuple[str, ...] = ()  # a sentence about each damaged file that was left out
 
     @property
@@ -117,6 +118,7 @@ def read_run(directory: Path) -> RunRecord:
     # Parsed after the check of the command: configurations of other commands have other types.
     config = files.required("config.yaml", read_yaml)
     energy = files.json("energy.json", EnergyFile)
+    retraining = files.json("retrain.json", reading.Retraining)
     confusion = f"confusion{'' if command == 'evaluate' else '_test'}.svg"
     return RunRecord(
         directory=directory,
@@ -141,6 +143,7 @@ def read_run(directory: Path) -> RunRecord:
         jobs=files.optional("jobs.jsonl", reading.read_jobs) or [],
         front=files.optional("front.csv", read_table) or [],
         front_figure=files.optional("front.svg", reading.read_svg),
+        retraining=retraining["overrides"] if retraining else [],
         notes=tuple(files.notes),
     )
 

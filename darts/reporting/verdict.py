@@ -40,8 +40,8 @@ def next_command(record: RunRecord) -> str:
     if record.summary.get("worthless"):
         return ""
     if record.command == "search":
-        overrides = _plain(shlex.split(str(record.summary.get("retrain_overrides", ""))))
-        return " ".join([f"darts retrain genotype={directory}", *map(shlex.quote, overrides)])
+        overrides = map(shlex.quote, _plain(record.retraining))
+        return " ".join([f"darts retrain genotype={directory}", *overrides])
     if record.command in ("retrain", "find"):
         return f"darts evaluate checkpoint={directory}"
     return ""

@@ -99,13 +99,15 @@ def test_complete_runs_say_the_result(command: str, summary: dict[str, Any], exp
 @pytest.mark.parametrize(
     ("overrides", "printed"),
     [
-        ("space=mlp dataset=csv 'dataset.root=a b.csv'",) * 2,
-        ("hydra.run.dir=x seed=3 'dataset.root=${x}' --multirun", "seed=3"),
-        ("'space=$(reboot)'",) * 2,  # quoted, so a shell does not run it
+        (["space=mlp", "dataset.root=a b.csv"], "space=mlp 'dataset.root=a b.csv'"),
+        (["hydra.run.dir=x", "seed=3", "dataset.root=${x}", "--multirun"], "seed=3"),
+        (["space=$(reboot)"], "'space=$(reboot)'"),  # a shell does not run it
     ],
 )
-def test_the_next_command_of_a_search_has_its_plain_overrides(overrides: str, printed: str) -> None:
-    run = record("search", summary={**SEARCH, "retrain_overrides": overrides})
+def test_the_next_command_of_a_search_has_its_plain_overrides(
+    overrides: list[str], printed: str
+) -> None:
+    run = record("search", summary=SEARCH, retraining=overrides)
     assert next_command(run) == f"darts retrain genotype='runs/my run' {printed}"
 
 
