@@ -132,10 +132,12 @@ class SearchConfig(RunConfig):
         return bool(self.continued_keys(saved)) and asdict(self.front) != saved["front"]
 
     def resumed(self, begun: Mapping[str, Any], saved: Mapping[str, Any]) -> SearchConfig:
-        # Values equal to config.yaml were not given again: use those of the last continuation.
-        if not self.continued_keys(begun) or asdict(self.front) != begun["front"]:
+        if not self.continued_keys(begun):
             return self
-        return replace(self, front=FrontConfig(**saved["front"]))
+        # A value equal to config.yaml was not given again: use the one of the last continuation.
+        first, last = begun["front"], saved["front"]
+        values = {k: last[k] if v == first[k] else v for k, v in asdict(self.front).items()}
+        return replace(self, front=FrontConfig(**values))
 
 
 @dataclass

@@ -89,7 +89,9 @@ class Evolution(Discretization):
         space, known = context.space, {genotype.canonical() for genotype, _ in scored}
         own = [pair for pair in scored if limit is None or limit.allows(pair[0])]
         if limit is not None and not own:  # random ones are rarely within tight limits
-            return space.derive(limit.restrict(context.uniform()), context.candidates).canonical()
+            derived = space.derive(limit.restrict(context.uniform()), context.candidates)
+            # A latency model may predict more for the canonical form.
+            return derived.canonical() if limit.allows(derived.canonical()) else derived
         parameters = Parameters(space.parameters())
         best = sorted(own, key=lambda pair: -pair[1])[: self.population]
         parents = [space.encode(genotype) for genotype, _ in best]

@@ -163,6 +163,8 @@ class Front(SearchCallback):
         config, context = search.config, search.context
         if search.ranks.main:  # a finished search may continue with other budgets
             shutil.rmtree(search.run.path / FOLDER, ignore_errors=True)
+            for name in (TABLE, FIGURE):
+                (search.run.path / name).unlink(missing_ok=True)
         searcher, loaders = search.searcher, search.loaders
         calibration = loaders.calibration(config.collapse.calibration)
         shares = budgets.shares()

@@ -56,6 +56,8 @@ PRINTED_KEYS = ("true_accuracy", "true_rank", "seconds", "joules", "joules_sourc
 def search(config: SearchConfig, invocation: Invocation, ranks: Ranks) -> JsonObject:
     """Run a search and return its summary, which is also in the run directory."""
     with TrainingRun("search", invocation, config, ranks=ranks) as run:
+        assert isinstance(run.config, SearchConfig)
+        config = run.config  # may have the budgets of an earlier continuation
         seed_everything(config.seed)
         recipe = Search(config, run)
         if config.dry_run:

@@ -40,6 +40,8 @@ def next_command(record: RunRecord) -> str:
     if record.summary.get("worthless"):
         return ""
     if record.command == "search":
+        if not record.retraining:  # the file is missing or damaged
+            return ""
         overrides = map(shlex.quote, _plain(record.retraining))
         return " ".join([f"darts retrain genotype={directory}", *overrides])
     if record.command in ("retrain", "find"):

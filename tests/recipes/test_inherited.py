@@ -92,6 +92,9 @@ def test_a_finished_search_has_networks_for_other_budgets(
     after = load_checkpoint(tmp_path / FILE, "search")["discretization"]["texts"]
     assert after[: len(scored)] == scored
     assert len(after) <= len(scored) + 2
+    (tmp_path / "summary.json").unlink()  # as after an interrupt
+    launch("search", search.check, search.search, words[:1])
+    assert rows_of(tmp_path) == rows
     for again in (words[:1], words):
         with pytest.raises(SystemExit):
             launch("search", search.check, search.search, again)
