@@ -21,8 +21,8 @@ RETRAINING = "retrain.json"
 def retrain_command(directory: Path, overrides: Sequence[str]) -> str:
     """Return the command that trains the genotype of the search in a directory.
 
-    ``overrides`` are those of ``retrain_overrides``. For a model that was passed in Python, which a
-    command line cannot know, the result is a call in Python.
+    ``overrides`` are the result of ``retrain_overrides``. A command line cannot name a model that
+    was passed in Python; then the result is a call in Python.
     """
     if is_passed():
         return "darts.retrain(run)"
