@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -68,6 +69,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder of the results")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
+    # The command `darts` of this environment, also if the environment is not activated.
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     os.environ.setdefault("DARTS_LOG", "plain")
     # Without ipywidgets, a dependency warns that it cannot show a progress bar.
     os.environ.setdefault("PYTHONWARNINGS", "ignore:IProgress not found")
