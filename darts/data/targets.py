@@ -46,7 +46,9 @@ class TargetScale:
 
         Error messages contain the names of the columns, and ``where``, data set and file.
         """
-        mean, deviation = numbers.mean(0), numbers.std(0, correction=0)
+        # Not torch, whose sums depend on the number of threads: a checkpoint is compared with this.
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean, deviation = numbers.numpy().mean(0), numbers.numpy().std(0)
         for column, name in enumerate(names):
             if bool((numbers[:, column] == numbers[0, column]).all()):
                 problem = f"all training samples have the number {float(numbers[0, column]):g}"

@@ -46,6 +46,17 @@ def test_numbers_that_cannot_be_standardized_are_refused(column: list[float], pr
         TargetScale.fit(numbers, ("a", "b"), "here")
 
 
+def test_the_scale_does_not_depend_on_the_number_of_threads() -> None:
+    numbers = 1e3 * torch.rand(50_000, 1, dtype=torch.float64)
+    threads = torch.get_num_threads()
+    scales = set()
+    for count in (1, 2, 3):
+        torch.set_num_threads(count)
+        scales.add(TargetScale.fit(numbers, ("a",), "here"))
+    torch.set_num_threads(threads)
+    assert len(scales) == 1
+
+
 def test_numbers_far_from_the_training_numbers_are_refused(tmp_path: Path) -> None:
     table(tmp_path, "x,y", "1,10", "2,30", name="train.csv")
     table(tmp_path, "x,y", "1,20", "2,1e300", name="test.csv")
