@@ -16,7 +16,7 @@ from typing import NamedTuple
 from darts.finding.candidates import Candidate, Start
 from darts.finding.folds import combine
 from darts.finding.race import Race
-from darts.finding.results import FoldRun, Result
+from darts.finding.results import FoldRun, Result, ranked
 from darts.finding.slices import ENDLESS, continued, counted
 from darts.recipes.rules import Values
 from darts.running.jobs import Job
@@ -110,7 +110,7 @@ def useful_epochs(result: Result) -> int:
 def final_runs(race: Race, finalists: Sequence[Result], reserve: float) -> list[Result]:
     """Continue several networks as ``final_run`` does; return their results.
 
-    A network whose run fails keeps its result.
+    A network whose run fails or has no better score keeps its result.
     """
     seconds = seconds_left(race, reserve) / math.ceil(len(finalists) / race.workers)
     runs = {}
@@ -119,7 +119,8 @@ def final_runs(race: Race, finalists: Sequence[Result], reserve: float) -> list[
         length = race.decisions.decide(name, list[str], partial(_length, race, result, seconds))
         runs[name] = Run(result.candidate, length, result)
     finished = _train(race, runs, values={}, threads=None)
-    return [finished.get(_name(race, result), result) for result in finalists]
+    pairs = [(result, finished.get(_name(race, result), result)) for result in finalists]
+    return [ranked(pair, race.metric[1])[0] for pair in pairs]
 
 
 def _name(race: Race, result: Result) -> str:

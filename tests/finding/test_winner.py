@@ -401,6 +401,7 @@ def test_the_rate_falls_unless_the_winner_knows_its_training_samples(
 def test_the_networks_of_an_ensemble_share_the_time_that_is_left(tmp_path: Path) -> None:
     race, executor = raced(tmp_path, *WITH_SETTINGS, workers=2)
     finalists = [race.results[name] for name in (LEADER, BASELINES[0], BASELINES[1])]
+    executor.scores = lambda name, epochs: 1 - 0.5**epochs
     executor.failing = frozenset({f"final-640-{BASELINES[1]}"})
     executor.now = PLANNED * race.stopwatch.total - 100
     first, second, failed = final_runs(race, finalists, 20.0)
@@ -408,6 +409,13 @@ def test_the_networks_of_an_ensemble_share_the_time_that_is_left(tmp_path: Path)
     assert first.candidate.name == LEADER
     assert first.directory != finalists[0].directory
     assert failed == finalists[2]
+
+
+def test_a_network_of_an_ensemble_that_only_overfits_keeps_its_result(tmp_path: Path) -> None:
+    worse = {"scores": lambda name, _: 0.1 if name.startswith("final") else 0.9}
+    race, _ = raced(tmp_path, *WITH_SETTINGS, workers=2, **worse)
+    finalists = [race.results[name] for name in (LEADER, BASELINES[0])]
+    assert final_runs(race, finalists, 20.0) == finalists
 
 
 def test_a_final_run_repeats_the_training_that_the_winner_has_continued(tmp_path: Path) -> None:
