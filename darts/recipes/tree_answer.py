@@ -58,6 +58,6 @@ def _note(trees: TreeScores, metric: str, gain: Gain) -> str:
     score = format_value(f"test_{metric}", gain.found[metric])
     return (
         f"Gradient-boosted trees, the best of {trees.trials} settings in "
-        f"{format_duration(trees.seconds)}, have a test_{metric} of {score}; compared with the "
-        f"network, this is an improvement of {difference}, {verdict}."
+        f"{format_duration(trees.seconds)}, have a test_{metric} of {score}; the difference to the "
+        f"network is {difference}, {verdict}."
     )
