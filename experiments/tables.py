@@ -32,7 +32,7 @@ from ways import cell, mean_ranks, ways_parser
 
 KEY = ("data", "way", "seed", "minutes")
 BY_NAME = {own.name: own for own in SETS}
-OWN = {"find": (), "find_ensemble": ("ensemble=8",)}
+OWN = {"find": (), "find_ensemble": ("ensemble=8", "plan.folds=1")}
 """Overrides of the ways that run ``darts.find``."""
 
 WAYS = (*OWN, *OTHERS)

@@ -98,10 +98,9 @@ def catboost(frames: Frames, seconds: float, seed: int) -> np.ndarray:
 
     train, target, test = frames
     names = [name for name in train if isinstance(train[name].dtype, pd.CategoricalDtype)]
-    train, test = (
-        frame.assign(**{name: frame[name].astype(object).fillna("missing") for name in names})
-        for frame in (train, test)
-    )
+    for frame in (train, test):  # copies, see as_categories
+        for name in names:
+            frame[name] = frame[name].astype(object).fillna("missing")
     kind = CatBoostRegressor if pd.api.types.is_float_dtype(target) else CatBoostClassifier
     model = kind(random_seed=seed, verbose=False, cat_features=names, allow_writing_files=False)
     return np.asarray(model.fit(train, target).predict(test)).reshape(-1)
