@@ -143,14 +143,14 @@ def boost_trees(
     Args:
         config: Configuration of a retraining, with the steering metric and the seed.
         data: Rows of a table for which ``can_boost`` is true.
-        seconds: About how long it may take; the first setting, of few trees, always trains. None:
-            ``TRIALS`` settings.
+        seconds: About how long training may take; the first setting, of few trees, always trains.
+            None: ``TRIALS`` settings.
         directory: Where to write the file.
         stopping: Whether a signal has arrived; then Interrupted is raised after the next setting.
     """
     metric, seed = config.metric, config.seed
+    importlib.import_module("sklearn.ensemble")  # takes as long as several settings
     begin, random = time.monotonic(), np.random.default_rng(seed)
-    importlib.import_module("sklearn.ensemble")  # takes longer than the first setting
     objective = data.objective()
     steering = objective.metrics[metric]
 

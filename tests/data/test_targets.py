@@ -48,12 +48,10 @@ def test_numbers_that_cannot_be_standardized_are_refused(column: list[float], pr
 
 def test_the_scale_does_not_depend_on_the_number_of_threads() -> None:
     numbers = 1e3 * torch.rand(50_000, 1, dtype=torch.float64)
-    threads = torch.get_num_threads()
     scales = set()
-    for count in (1, 2, 3):
+    for count in (1, 2, 3, torch.get_num_threads()):
         torch.set_num_threads(count)
         scales.add(TargetScale.fit(numbers, ("a",), "here"))
-    torch.set_num_threads(threads)
     assert len(scales) == 1
 
 
