@@ -28,7 +28,7 @@ from records import HERE, Row, grouped, put_table, record, table
 from runs import run
 from tables_data import SETS, TableSet, prepare_tables
 from tables_others import WAYS as OTHERS
-from ways import cell, mean_ranks, ways_parser
+from ways import cell, mean_ranks, pack_errors, ways_parser
 
 KEY = ("data", "way", "seed", "minutes")
 BY_NAME = {own.name: own for own in SETS}
@@ -86,7 +86,8 @@ def score(dataset: TableSet, folder: Path, predicted: list[object]) -> Row:
     true = frame[dataset.target].to_numpy()
     if dataset.is_regression:
         errors = relative_errors(np.array(predicted, float), true)
-        return {"test": 1 - statistics.mean(errors), "samples": len(true), "errors": errors}
+        packed = pack_errors(errors)
+        return {"test": 1 - statistics.mean(errors), "samples": len(true), "errors": packed}
     correct = np.array(predicted, str) == true.astype(str)
     return {"test": float(correct.mean()), "samples": len(true), "correct": pack(correct)}
 

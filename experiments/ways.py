@@ -1,7 +1,7 @@
 """What comparisons of several ways on several data sets share: arguments, cells and mean ranks.
 
 A row of the results has ``test``, the score on the test samples, ``samples``, their number, and
-either ``correct``, see ``own_data_samples.pack``, or ``errors``, a relative error of each sample.
+either ``correct``, see ``own_data_samples.pack``, or ``errors``, see ``pack_errors``.
 """
 
 from __future__ import annotations
@@ -37,6 +37,16 @@ def ways_parser(
     return parser
 
 
+def pack_errors(errors: Sequence[float]) -> str:
+    """Return relative errors of test samples as text, in half precision: enough for intervals."""
+    return np.asarray(errors, "<f2").tobytes().hex()
+
+
+def unpack_errors(text: str) -> Numbers:
+    """Return the relative errors ``(N,)`` of a text of ``pack_errors``."""
+    return np.frombuffer(bytes.fromhex(text), "<f2").astype(np.float64)
+
+
 def ranks(scores: Sequence[float]) -> list[float]:
     """Return the rank of each score, 1 for the highest; equal scores share the mean rank."""
     return [
@@ -54,7 +64,7 @@ def mean_ranks(scores: Sequence[Sequence[Sequence[Row]]]) -> list[str]:
 def results_of(rows: Sequence[Row]) -> list[Flags] | list[Numbers]:
     """Return the result of each test sample for each row; higher is better."""
     if "errors" in rows[0]:
-        return [-np.array(row["errors"]) for row in rows]
+        return [-unpack_errors(row["errors"]) for row in rows]
     return [unpack(row["correct"], row["samples"]) for row in rows]
 
 
