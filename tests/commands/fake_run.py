@@ -42,6 +42,13 @@ def epoch_joules(method: str, epoch: int, settings: dict[str, str]) -> float:
     return joules
 
 
+def write(path: Path, text: str) -> None:
+    """Write a file that another process may read at any time, as a real run does."""
+    unfinished = path.with_suffix(".part")
+    unfinished.write_text(text)
+    unfinished.replace(path)
+
+
 def main() -> None:
     command, *overrides = sys.argv[1:]
     settings = dict(word.split("=", 1) for word in overrides)
@@ -80,7 +87,7 @@ def main() -> None:
     if settings.get("optimizer.lr") == "99" or (settings.get("optimizer.lr") == "9" and odd):
         cost = {"reason": "the loss became nan", "seconds": 1.0, "joules": 4.0}
         cost |= {"joules_source": "fake", "gco2e": 0.1}
-        (directory / "diverged.json").write_text(json.dumps(cost))
+        write(directory / "diverged.json", json.dumps(cost))
         sys.exit("darts retrain: the loss became nan")
     genotype = '{"space": "mlp", "layers": ["relu_8"]}'
     generator = random.Random(str((method, settings["seed"], settings.get("genotype", "")[-20:])))
@@ -104,7 +111,7 @@ def main() -> None:
     phases = [{"phase": "training", "joules": joules_until(epochs) - checks}]
     phases.append({"phase": "collapse", "joules": checks})
     (directory / "energy.json").write_text(json.dumps({"phases": phases}))
-    (directory / "summary.json").write_text(json.dumps(summary))
+    write(directory / "summary.json", json.dumps(summary))
 
 
 main()
