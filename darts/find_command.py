@@ -34,9 +34,8 @@ from darts.finding.candidates import Candidate, Networks
 from darts.finding.conclusion import Conclusion
 from darts.finding.decisions import FILE, Decisions
 from darts.finding.ending import run_to_the_end
-from darts.finding.ensemble import check_ensemble
 from darts.finding.execution import Execution, Stopwatch
-from darts.finding.folds import choose_folds
+from darts.finding.folds import choose_folds, fold_data
 from darts.finding.pretrained import share_features, worth_of_weights
 from darts.finding.proposals import Pool
 from darts.finding.race import EXPLORED, Race
@@ -63,8 +62,9 @@ from darts.tracking.optional import optional
 from darts.training.interrupt import Interrupt, Interrupted
 from darts.training.run_directory import RunDirectory
 
-# Share of the budget in which trees are tuned on a table, to compare the answer with them.
-TREES = 0.05
+# Share of the budget in which trees are tuned on a table: to compare the answer with them, and if
+# they can be the answer or part of it.
+TREES = {"network": 0.05, "any": 0.2}
 
 
 def check(config: FindConfig) -> None:
@@ -87,7 +87,6 @@ def find(config: FindConfig, invocation: Invocation, begin: float | None = None)
     with keep_data():
         facts, networks = make_networks(config)  # a problem of the data leaves no run behind
         folds = choose_folds(next(iter(networks.values())), config.plan.folds)
-        check_ensemble(config.ensemble, folds)
         _check_budget(config, time.monotonic() - begin)
         print_data(next(iter(networks.values())).data, folds, config.metric)
         with RunDirectory(invocation.directory.resolve(), "find") as run:
@@ -226,15 +225,15 @@ def chance_result(summary: JsonObject, networks: Networks) -> str | None:
 
 def boost(race: Race, networks: Networks) -> TreeScores | None:
     """Train trees on a table before the race, once per run; return None for other data."""
-    own, data, interrupt = networks.config, networks.data, race.execution.interrupt
-    if not can_boost(data, own.metric):
+    own, total = networks.config, race.stopwatch.total
+    folds = [data for data in fold_data(networks, race.folds) if can_boost(data, own.metric)]
+    if len(folds) < race.folds:
         return None
-    seconds = TREES * race.stopwatch.total if race.config.plan.equal == "time" else None
+    seconds = TREES[race.config.result] * total if race.config.plan.equal == "time" else None
 
     def train() -> TreeScores:
-        return boost_trees(
-            own, data, seconds, race.directory, lambda: interrupt.received is not None
-        )
+        race.console.info("training trees")
+        return boost_trees(own, folds, seconds, race.directory, race.execution.stopping)
 
     return race.decisions.decide("trees", TreeScores, train)
 

@@ -32,7 +32,7 @@ from ways import cell, mean_ranks, pack_errors, ways_parser
 
 KEY = ("data", "way", "seed", "minutes")
 BY_NAME = {own.name: own for own in SETS}
-OWN = {"find": (), "find_ensemble": ("ensemble=8", "plan.folds=1")}
+OWN = {"find": (), "find_ensemble": ("ensemble=8", "result=any")}
 """Overrides of the ways that run ``darts.find``."""
 
 WAYS = (*OWN, *OTHERS)

@@ -189,9 +189,10 @@ class FindConfig(ManyRunsConfig):
     pretrained: PretrainedConfig = field(default_factory=PretrainedConfig)
     # Table whose accuracies the summary reports; it decides nothing.
     benchmark: BenchmarkConfig = field(default_factory=BenchmarkConfig)
-    # Largest number of networks whose predictions are averaged; 1: a single network.
+    # Largest number of networks whose predictions are averaged, each with all its runs; 1: a single
+    # network.
     ensemble: int = number(1, low=1, high=100)
-    # Whether the trees may be the result that darts find compares with the networks on tables.
+    # Whether the trees that darts find trains on tables may be the result, or part of an ensemble.
     result: str = choice("network", "network", "any")
     # Format of the file to export the network to, see darts export, with an int8 variant of each
     # graph; none: no file.

@@ -45,6 +45,8 @@ class Conclusion:
         winner, baseline, final = self.winner, self.baseline, self.final
         values: JsonObject = {"metric": self.metric, **_valid_scores(winner.summary)}
         values |= _valid_scores((final or winner).summary)
+        if self.ensemble is not None and self.ensemble.averages:
+            values = {"metric": self.metric, f"valid_{self.metric}": self.ensemble.score}
         if self.test is not None:
             values |= {f"test_{name}": score for name, score in self.test.found.items()}
         values |= {f"baseline_{k}": v for k, v in _valid_scores(baseline.summary).items()}

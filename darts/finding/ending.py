@@ -15,6 +15,7 @@ from darts.finding.winner import DUEL, Duel, duel, duel_seconds, train_winner
 from darts.recipes.calibration import calibrate
 from darts.recipes.gain import measure_gain
 from darts.recipes.timing import seconds_per_batch
+from darts.recipes.trees import FILE as TREES
 
 
 def run_to_the_end(race: Race) -> Conclusion:
@@ -58,7 +59,10 @@ def end_with_ensemble(race: Race, chosen: Duel) -> Conclusion:
     reserve = race.config.ensemble * scoring_seconds(race, winner)
     finalists = train_finalists(race, winner, reserve)
     single = next(f for f in finalists if f.candidate.name == chosen.winner)
-    return conclude(race, chosen, single, None, make_ensemble(race, finalists, single))
+    trees = race.directory / TREES
+    takes_part = race.config.result == "any" and trees.exists()
+    ensemble = make_ensemble(race, finalists, single, trees if takes_part else None)
+    return conclude(race, chosen, single, None, ensemble)
 
 
 def conclude(
@@ -80,7 +84,8 @@ def conclude(
     write_answer(race.directory, directory, winner.candidate.architecture)
     # A final run on all samples has no validation data; then the network before it has some.
     scored = winner if final is None or math.isnan(final.score) else final
-    calibrate(race.directory, scored.directories if ensemble is None else [directory])
+    if ensemble is None or not ensemble.averages:  # an average has been calibrated
+        calibrate(race.directory, scored.directories)
     baseline = Result(race.candidates[chosen.baseline], (), chosen.baseline_summary, math.nan)
     test = gain = None
     if networks.data.held_out_loader("test", {}) is not None:

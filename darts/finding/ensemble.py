@@ -11,9 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from darts.config import ConfigError
 from darts.finding.answer import copy_files
-from darts.finding.final_run import begin_of_final_runs, final_runs
+from darts.finding.final_run import begin_of_final_runs, final_runs, seconds_left
 from darts.finding.race import Race
 from darts.finding.results import Result, ranked
 from darts.finding.slices import counted, timed
@@ -22,6 +21,9 @@ from darts.recipes.ensemble import choose_members, fits_together, save_ensemble
 from darts.recipes.gain import Gain
 from darts.recipes.timing import compare_costs
 from darts.recipes.trained import TrainedNetwork
+from darts.recipes.trees import fold_runs
+
+TREES = "trees"  # their name in an ensemble
 
 
 @dataclass(frozen=True)
@@ -30,13 +32,22 @@ class EnsembleResult:
 
     Attributes:
         directory: Folder with its checkpoint; with one network only, the run directory.
-        counts: How often each network counts, by its name.
+        score: Its steering metric on validation data.
+        counts: How often each network counts, by its name; "trees" are trees.
+        members: Number of networks, with all their runs.
         costs: Parameters and milliseconds per sample, of the ensemble and of the winner alone.
     """
 
     directory: Path
+    score: float
     counts: Mapping[str, int]
+    members: int
     costs: Mapping[str, float]
+
+    @property
+    def averages(self) -> bool:
+        """Whether it has several networks."""
+        return self.members > 1
 
     def summary(self, test: Gain | None) -> JsonObject:
         """Return the entries of ``summary.json``.
@@ -44,59 +55,76 @@ class EnsembleResult:
         ``test`` compares the ensemble with the winner alone; None without a test split.
         """
         note = "No ensemble has a better validation score than the best network alone."
-        if len(self.counts) > 1:
+        if self.averages:
             names = ", ".join(f"{n} x {name}" for name, n in self.counts.items())
             cost = self.costs["ensemble_parameters"] / self.costs["single_parameters"]
-            note = f"The result averages {names}: {cost:.1f} times the parameters of the winner."
+            note = (
+                f"The result averages {self.members} networks, {names}: {cost:.1f} times the "
+                "parameters of the winner."
+            )
         values = {"ensemble": dict(self.counts), **self.costs, "ensemble_note": note}
-        if len(self.counts) > 1 and test is not None:
+        if self.averages and test is not None:
             values |= {f"single_test_{name}": score for name, score in test.baseline.items()}
             values |= test.entries("ensemble_gain")
         return values
 
 
-def check_ensemble(members: int, folds: int) -> None:
-    """Raise ConfigError for an ensemble if each candidate has several runs, see ``plan.folds``."""
-    if members > 1 and folds > 1:
-        raise ConfigError(
-            f"ensemble={members}: there are too few samples to choose networks, so each has "
-            f"{folds} runs; set ensemble=1 or plan.folds=1"
-        )
-
-
 def train_finalists(race: Race, winner: Result, reserve: float) -> list[Result]:
     """Train the winner and the next-best networks for equally long; return them, best first.
 
-    With a plan in epochs, they get ``plan.epochs``, if it is set.
+    Those for which more training does not help stay as they are. If this holds for all of them, the
+    time that is left belongs to further candidates. With a plan in epochs, all get ``plan.epochs``,
+    if it is set.
 
     Args:
         race: The race.
         winner: The winner of the duel.
         reserve: Seconds to keep for test scores.
     """
-    names = race.decisions.decide(
-        f"finalists-{race.stopwatch.total:.0f}", list[str], lambda: _finalists(race, winner)
-    )
-    plan = race.config.plan
-    if plan.equal == "time":
-        waves = math.ceil(len(names) / race.workers)
-        trained = max(race.results[name].seconds for name in names)
-        end = race.decisions.decide(
-            f"end-{race.stopwatch.total:.0f}-ensemble",
-            float,
-            lambda: begin_of_final_runs(race, trained, reserve, waves, waves),
+    plan, total = race.config.plan, race.stopwatch.total
+    while True:
+        rounds = race.rounds
+        names = race.decisions.decide(
+            f"finalists-{total:.0f}-{rounds}", list[str], lambda: _finalists(race, winner)
         )
-        while (left := (end - race.stopwatch.seconds) / waves) > 1:
-            before = max(race.results[name].seconds for name in names)
-            seconds = before + min(left, before)
-            race.train_up_to({name: timed(race.candidates[name], seconds) for name in names})
-            if max(race.results[name].seconds for name in names) == before:  # all have failed
-                break
-        results = final_runs(race, [race.results[name] for name in names], reserve)
-        return ranked(results, race.metric[1])
-    if plan.epochs is not None:
-        race.train_up_to({name: counted(race.candidates[name], plan.epochs) for name in names})
-    return ranked([race.results[name] for name in names], race.metric[1])
+        if plan.equal == "epochs":
+            if plan.epochs is not None:
+                lengths = {n: counted(race.candidates[n], plan.epochs) for n in names}
+                race.train_up_to(lengths)
+            break
+        _train_until_final_runs(race, names, reserve)
+        if any(not race.results[name].is_exhausted for name in names):
+            break
+        race.explore((race.stopwatch.seconds + seconds_left(race, reserve) / 2) / total)
+        if race.rounds == rounds:
+            break
+    results = [race.results[name] for name in names]
+    if plan.equal == "time" and race.folds == 1:
+        still = [result for result in results if not result.is_exhausted]
+        done = [result for result in results if result.is_exhausted]
+        results = [*final_runs(race, still, reserve), *done]
+    return ranked(results, race.metric[1])
+
+
+def _train_until_final_runs(race: Race, names: Sequence[str], reserve: float) -> None:
+    """Train networks until their final runs begin, or to the end if each has several runs."""
+    waves = math.ceil(len(names) * race.folds / race.workers)
+    trained = max(race.results[name].seconds for name in names)
+    final_waves = waves if race.folds == 1 else 0
+    end = race.decisions.decide(
+        f"end-{race.stopwatch.total:.0f}-ensemble-{race.rounds}",
+        float,
+        lambda: begin_of_final_runs(race, trained, reserve, waves, final_waves),
+    )
+    while still := [name for name in names if not race.results[name].is_exhausted]:
+        waves = math.ceil(len(still) * race.folds / race.workers)
+        before = max(race.results[name].seconds for name in still)
+        if (left := (end - race.stopwatch.seconds) / waves) <= 1:
+            break
+        seconds = before + min(left, before)
+        race.train_up_to({name: timed(race.candidates[name], seconds) for name in still})
+        if max(race.results[name].seconds for name in still) == before:  # all have failed
+            break
 
 
 def _finalists(race: Race, winner: Result) -> list[str]:
@@ -109,20 +137,40 @@ def _finalists(race: Race, winner: Result) -> list[str]:
     return [winner.candidate.name, *fitting][: race.config.ensemble]
 
 
-def make_ensemble(race: Race, finalists: Sequence[Result], single: Result) -> EnsembleResult:
-    """Return the ensemble with the best validation score; write its checkpoint.
+def make_ensemble(
+    race: Race, finalists: Sequence[Result], single: Result, trees: Path | None
+) -> EnsembleResult:
+    """Return the ensemble with the best validation score; write its calibrated checkpoint.
 
-    It is only the winner, ``single``, if no ensemble is better than one network.
+    A network with several runs, each with other samples held out, takes part with all of them. It
+    is only the winner, ``single``, if no ensemble is better than one network.
+
+    Args:
+        race: The race.
+        finalists: The networks, which fit together.
+        single: One of them.
+        trees: Trees that may take part, trained on all samples.
     """
     name, metric = race.metric
-    runs = [finalist.directory for finalist in finalists]
-    counts = choose_members(runs, name, higher_is_better=metric.higher_is_better)
-    chosen = {f.candidate.name: n for f, n in zip(finalists, counts, strict=True) if n}
+    held_out = {f.candidate.name: f.directories for f in finalists}
+    files = dict(held_out)
+    if trees is not None:
+        held_out[TREES], files[TREES] = fold_runs(race.directory, race.folds), [trees]
+    choice = choose_members([*held_out.values()], name, higher_is_better=metric.higher_is_better)
+    chosen = {own: n for own, n in zip(held_out, choice.counts, strict=True) if n}
+    members = [file for own in chosen for file in files[own]]
     directory = single.directory
-    if len(chosen) > 1:
+    if len(members) > 1:
         directory = race.directory / "ensemble"
-        save_ensemble(directory, runs, counts)
-        copy_files(runs[0], directory, ("split.npz", "metrics.jsonl", "vocabulary.json"))
+        # One file of trees weighs as much as all runs of a network.
+        counts = [
+            n * race.folds // len(files[own]) for own, n in chosen.items() for _ in files[own]
+        ]
+        save_ensemble(directory, members, counts)
+        # Other members have trained on the samples that one of them has held out.
+        kept = ("split.npz",) if race.folds == 1 and TREES not in chosen else ()
+        copy_files(finalists[0].directory, directory, (*kept, "metrics.jsonl", "vocabulary.json"))
+        choice.calibrate(directory)
     directories = {"ensemble": directory, "single": single.directory}
     costs = compare_costs(directories, race.execution.executor.threads)
-    return EnsembleResult(directory, chosen, costs)
+    return EnsembleResult(directory, choice.score, chosen, len(members), costs)

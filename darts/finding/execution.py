@@ -80,14 +80,14 @@ class Execution:
         Warn of a run that has failed. Raise Interrupted after a signal, when everything complete is
         saved, and ExecutorError if no run can be executed.
         """
-        if self._stopping():
+        if self.stopping():
             raise Interrupted
         futures = self.executor.submit_all(jobs)
         waiting = set(futures)
         while waiting:
             done, _ = wait(waiting, timeout=_POLL, return_when="FIRST_COMPLETED")
             waiting -= done
-            if self._stopping():
+            if self.stopping():
                 for future in waiting:
                     future.cancel()
                 wait(waiting)
@@ -104,7 +104,7 @@ class Execution:
         except CancelledError:
             raise Interrupted from None
 
-    def _stopping(self) -> bool:
+    def stopping(self) -> bool:
         """Advance the progress bar; return whether a signal has arrived."""
         seconds = int(min(self.stopwatch.seconds, self.stopwatch.total))
         if seconds > self.shown:

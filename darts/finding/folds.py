@@ -13,13 +13,16 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
+from dataclasses import replace
 
 from darts.config import ConfigError
 from darts.data import count_folds
+from darts.data_modules import DataModule, make_data_module
 from darts.finding.candidates import Candidate, Networks
 from darts.finding.results import FoldRun, Result, signed
 from darts.tasks.metrics import Metric
 from darts.tracking.metrics import mean_curve
+from darts.training.distributed import Ranks
 
 # Samples on which a network is scored, at least, if there are enough held-out parts.
 ENOUGH_SAMPLES = 200
@@ -50,6 +53,16 @@ def choose_folds(networks: Networks, chosen: int | None) -> int:
         return chosen
     held_out = max(len(subsets["valid"]), 1) if most > 1 else ENOUGH_SAMPLES
     return min(math.ceil(ENOUGH_SAMPLES / held_out), most)
+
+
+def fold_data(networks: Networks, folds: int) -> list[DataModule]:
+    """Return the data of a family, once for each held-out part, with its subsets."""
+    numbers = range(folds) if folds > 1 else [networks.config.validation_fold]
+    configs = [replace(networks.config, validation_fold=number) for number in numbers]
+    modules = [make_data_module(config, Ranks(config.device)) for config in configs]
+    for data in modules:
+        data.retrain_loaders()  # sets the subsets
+    return modules
 
 
 def combine(

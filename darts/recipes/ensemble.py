@@ -11,11 +11,16 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from torch import Tensor
+
+from darts.data.targets import CLASSES
 from darts.data_modules import load_options
 from darts.recipes.calibration import validation_outputs
 from darts.recipes.states import DATA_FIELDS
+from darts.recipes.temperature import fit_temperature, save_temperature
 from darts.recipes.trained import Member, TrainedNetwork
 from darts.spaces.averaging import Ensemble, mean_outputs
 from darts.tasks.sample_objective import SampleTask
@@ -23,23 +28,54 @@ from darts.training.checkpoint import FILE, NETWORK, save_checkpoint
 from darts.training.distributed import Ranks
 
 
-def choose_members(runs: Sequence[Path], metric: str, *, higher_is_better: bool) -> list[int]:
-    """Return how often each network counts in the ensemble with the best validation score.
+@dataclass(frozen=True)
+class Choice:
+    """The best ensemble on validation samples.
 
-    The runs are retrainings with the same validation samples.
+    Attributes:
+        counts: How often each candidate counts.
+        score: The score of the ensemble.
+        outputs: Its outputs, ``(N, K)``.
+        targets: The targets.
+        kind: The kind of targets, see ``darts.data.targets``.
     """
-    outputs = [validation_outputs(run, Ranks("cpu")) for run in runs]
+
+    counts: list[int]
+    score: float
+    outputs: Tensor
+    targets: Tensor
+    kind: str
+
+    def calibrate(self, directory: Path) -> None:
+        """Save the temperature of a classifier in its checkpoint."""
+        if self.kind == CLASSES:
+            save_temperature(directory, fit_temperature(self.outputs, self.targets))
+
+
+def choose_members(
+    candidates: Sequence[Sequence[Path]], metric: str, *, higher_is_better: bool
+) -> Choice:
+    """Return the ensemble with the best validation score.
+
+    A candidate has one run, or several with different samples held out; all candidates have the
+    same validation samples, in the same order.
+    """
+    outputs = [validation_outputs(runs, Ranks("cpu")) for runs in candidates]
     _, targets, objective = outputs[0]
-    kind = TrainedNetwork.load(str(runs[0])).config.task.targets
+    kind = TrainedNetwork.load(str(candidates[0][0])).config.task.targets
     scoring = objective.metrics[metric]
     sign = 1 if higher_is_better else -1
 
-    def score(counts: Sequence[int]) -> float:
+    def mean_of(counts: Sequence[int]) -> Tensor:
         chosen = [index for index, count in enumerate(counts) if count]
-        mean = mean_outputs([outputs[i][0] for i in chosen], [counts[i] for i in chosen], kind)
+        return mean_outputs([outputs[i][0] for i in chosen], [counts[i] for i in chosen], kind)
+
+    def score(counts: Sequence[int]) -> float:
+        mean = mean_of(counts)
         return sign * scoring.of(scoring.rows(objective, mean, (mean, targets)).numpy())
 
-    return greedy_selection(len(runs), score, rounds=2 * len(runs))
+    counts = greedy_selection(len(candidates), score, rounds=2 * len(candidates))
+    return Choice(counts, sign * score(counts), mean_of(counts), targets, kind)
 
 
 def greedy_selection(
@@ -88,16 +124,13 @@ def save_ensemble(target: Path, members: Sequence[Path], counts: Sequence[int]) 
     """Write the checkpoint of an ensemble, which ``darts.load`` and other commands accept.
 
     It has the configuration of the first member and the best weights of each member. It cannot be
-    trained further. The members are retrainings that fit together. ``counts`` say how often each
-    of them counts; members with 0 are left out.
+    trained further. The members are checkpoints or run directories that fit together. ``counts``
+    say how often each of them counts.
     """
-    pairs = [pair for pair in zip(members, counts, strict=True) if pair[1]]
-    trained = [TrainedNetwork.load(str(run)) for run, _ in pairs]
-    weights = [count for _, count in pairs]
+    trained = [TrainedNetwork.load(str(member)) for member in members]
     first = trained[0]
-    net = Ensemble([own.build() for own in trained], weights, first.config.task.targets)
-    ensemble = dataclasses.replace(
-        first, members=tuple(Member(own.config, n) for own, n in zip(trained, weights, strict=True))
-    )
+    net = Ensemble([own.build() for own in trained], counts, first.config.task.targets)
+    saved = [Member(own.config, n, own.trees) for own, n in zip(trained, counts, strict=True)]
+    ensemble = dataclasses.replace(first, members=tuple(saved), trees=None)
     best = {"epoch": first.epoch, "scores": {}, "net": net.state_dict()}
     save_checkpoint(target / FILE, NETWORK, {**ensemble.entries(), "best": best})

@@ -41,17 +41,28 @@ from darts.typed_values import Misfit, entry, typed
 EXAMPLE_LIMIT = 2**24  # elements of an example input
 
 
-class _MemberEntries(TypedDict):
+class _Member(TypedDict):
     config: JsonObject
     count: Annotated[int, msgspec.Meta(ge=1)]
 
 
+class _MemberEntries(_Member, total=False):
+    trees: TreeSizes | None
+
+
 @dataclass(frozen=True)
 class Member:
-    """A network of an ensemble: the configuration of its retraining, and how often it counts."""
+    """A network of an ensemble.
+
+    Attributes:
+        config: The configuration of its retraining.
+        count: How often it counts.
+        trees: The sizes, if it consists of trees.
+    """
 
     config: RetrainConfig
     count: int
+    trees: TreeSizes | None
 
 
 @dataclass(kw_only=True)
@@ -127,21 +138,27 @@ class TrainedNetwork(DataDescription):
         return {**own, **super().entries()}
 
     def _untrained(self) -> NetworkBase:
-        if self.trees is not None:
-            return TreeNetwork(self.genotype, self.trees)
         if not self.members:
-            return build_network(self.genotype, self.config, self.network_sizes)
-        configs = [member.config for member in self.members]
+            return self._untrained_member(Member(self.config, 1, self.trees))
         return Ensemble(
-            [build_network(_parse(own), own, self.network_sizes) for own in configs],
+            [self._untrained_member(member) for member in self.members],
             [member.count for member in self.members],
             self.config.task.targets,
         )
 
+    def _untrained_member(self, member: Member) -> NetworkBase:
+        genotype = _parse(member.config)
+        if member.trees is not None:
+            return TreeNetwork(genotype, member.trees)
+        return build_network(genotype, member.config, self.network_sizes)
+
 
 def _members(saved: list[_MemberEntries], config: RetrainConfig) -> tuple[Member, ...]:
     """Return the members of an ensemble; none for a single network."""
-    members = tuple(Member(rebuild(RetrainConfig, own["config"]), own["count"]) for own in saved)
+    members = tuple(
+        Member(rebuild(RetrainConfig, own["config"]), own["count"], own.get("trees"))
+        for own in saved
+    )
     for number, member in enumerate(members):
         if member.config.task.name != config.task.name or not isinstance(config.task, SampleTask):
             raise Misfit(f"members[{number}] cannot be in an ensemble of task={config.task.name}")

@@ -1,7 +1,7 @@
 """Gradient-boosted trees on the rows of a table.
 
 On many tables, they are the strongest model that takes seconds to train. Several settings train on
-the training rows. The one with the best validation score trains on all rows again.
+the rows that are not held out. The one with the best validation score trains on all rows again.
 
 References:
     Friedman, "Greedy Function Approximation: A Gradient Boosting Machine", 2001.
@@ -14,7 +14,7 @@ from __future__ import annotations
 import importlib
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeGuard
@@ -26,11 +26,13 @@ from torch import Tensor
 from darts.config import RetrainConfig
 from darts.data.encodings import RowEncoding
 from darts.data.images import Images, MemoryImages
+from darts.data.split import save_split
 from darts.data_modules.data_module import DataModule
 from darts.data_modules.samples import SampleDataModule
 from darts.recipes.states import DataDescription
 from darts.spaces import AnyGenotype, parse_genotype
 from darts.spaces.trees import Nodes, TreeNetwork
+from darts.training.checkpoint import FILE as CHECKPOINT
 from darts.training.checkpoint import NETWORK, save_checkpoint
 from darts.training.interrupt import Interrupted
 
@@ -54,7 +56,9 @@ DEFAULT: Settings = {"max_iter": 100}
 # The logit of a class that no training row has.
 LOWEST = -30.0
 
+# Trees on all rows, and the folder with a run directory for each part of the rows that is held out.
 FILE = "trees.safetensors"
+FOLDS = "trees"
 
 
 @dataclass(frozen=True)
@@ -63,8 +67,7 @@ class TreeScores:
 
     Attributes:
         setting: Its hyperparameters of scikit-learn that differ from the defaults.
-        valid: Its score on validation rows, after training on the other training rows; None if no
-            score was a number.
+        valid: Its score on the rows that were held out; None if no score was a number.
         trials: Number of settings that were tried.
         seconds: Seconds that all training took.
     """
@@ -131,18 +134,19 @@ class Trees:
 
 def boost_trees(
     config: RetrainConfig,
-    data: SampleDataModule,
+    folds: Sequence[SampleDataModule],
     seconds: float | None,
     directory: Path,
     stopping: Callable[[], bool] = lambda: False,
 ) -> TreeScores:
     """Train trees with several settings, and write the best ones to ``trees.safetensors``.
 
-    ``darts.load`` and the commands accept this file like the checkpoint of a network.
+    ``darts.load`` and the commands accept this file like the checkpoint of a network. The folder
+    ``trees`` has the trees of the same setting without each part that was held out.
 
     Args:
         config: Configuration of a retraining, with the steering metric and the seed.
-        data: Rows of a table for which ``can_boost`` is true.
+        folds: Rows of a table for which ``can_boost`` is true, once for each held-out part.
         seconds: About how long training may take; the first setting, of few trees, always trains.
             None: ``TRIALS`` settings.
         directory: Where to write the file.
@@ -151,40 +155,56 @@ def boost_trees(
     metric, seed = config.metric, config.seed
     importlib.import_module("sklearn.ensemble")  # takes as long as several settings
     begin, random = time.monotonic(), np.random.default_rng(seed)
-    objective = data.objective()
+    objective = folds[0].objective()
     steering = objective.metrics[metric]
 
-    train, valid = _parts(data)
+    parts = [_parts(data) for data in folds]
     best: float | None = None
+    best_trees: list[Trees] = []
     setting, best_setting, trials, rate = FIRST, FIRST, 0, math.inf
     while True:
         start = time.monotonic()
-        trees = Trees(train, data, setting, seed)
+        trees = [Trees(t, data, setting, seed) for data, (t, _) in zip(folds, parts, strict=True)]
         rate = min(rate, (time.monotonic() - start) / _size(setting))
         scores = objective.scores()
-        scores.update(trees(valid[0]), valid)
+        for own, (_, valid) in zip(trees, parts, strict=True):
+            scores.update(own(valid[0]), valid)
         found = scores.compute()[metric]
-        if steering.prefers(found, best):
-            best, best_setting = found, setting
+        if steering.prefers(found, best) or not best_trees:
+            best, best_setting, best_trees = found, setting, trees
         if stopping():
             raise Interrupted
         trials += 1
         setting = DEFAULT if trials == 1 else draw_setting(random)
         # The last training has all rows.
-        after = time.monotonic() - begin + rate * (_size(setting) + 1.5 * _size(best_setting))
+        last = 1.5 / len(folds) * _size(best_setting)
+        after = time.monotonic() - begin + rate * (_size(setting) + last)
         if (trials == TRIALS) if seconds is None else (after > seconds):
             break
+    for run, data, own in zip(fold_runs(directory, len(folds)), folds, best_trees, strict=True):
+        save_split(run / "split.npz", data.subsets)
+        _save(run / CHECKPOINT, own, config, data)
+    data, (train, valid) = folds[0], parts[0]
     if data.source.valid is None:
         train = torch.cat([train[0], valid[0]]), torch.cat([train[1], valid[1]])
-    network = Trees(train, data, best_setting, seed).network(parse_genotype(config.genotype))
+    _save(directory / FILE, Trees(train, data, best_setting, seed), config, data)
+    return TreeScores(dict(best_setting), best, trials, time.monotonic() - begin)
+
+
+def fold_runs(directory: Path, folds: int) -> list[Path]:
+    """Return the run directories of the trees without each of the held-out parts."""
+    return [directory / FOLDS / str(number) for number in range(folds)]
+
+
+def _save(file: Path, trees: Trees, config: RetrainConfig, data: SampleDataModule) -> None:
+    network = trees.network(parse_genotype(config.genotype))
     content = {
         "config": asdict(config),
         **DataDescription.of(data, config.space).entries(),
         "trees": asdict(network.sizes),
         "best": {"epoch": 1, "scores": {}, "net": network.state_dict()},
     }
-    save_checkpoint(directory / FILE, NETWORK, content)
-    return TreeScores(dict(best_setting), best, trials, time.monotonic() - begin)
+    save_checkpoint(file, NETWORK, content)
 
 
 def _size(setting: Settings) -> float:

@@ -28,9 +28,11 @@ from darts.finding import results, setup
 from darts.finding.decisions import FILE
 from darts.reading import read_json
 from darts.recipes import ensemble
+from darts.recipes.calibration import validation_outputs
 from darts.spaces import parse_genotype
 from darts.tracking.tensorboard import event_offset
 from darts.training.checkpoint import load_checkpoint
+from darts.training.distributed import Ranks
 
 PLAN = (
     *("plan.equal=epochs", "plan.slice_epochs=1", "plan.rounds=2", "plan.newcomers=2"),
@@ -282,7 +284,8 @@ def test_an_ensemble_of_the_best_networks_is_the_answer(
     rows = [row for row in rows_of(run.directory) if row["directory"] in summary["ensemble"]]
     assert {row["epochs"] for row in rows} == {"3"}
     samples = tiny_tasks.wine().drop(columns="cultivar").to_numpy()[:20]
-    averaged = predict(run.directory / "ensemble", samples).probabilities
+    parts = [predict(run.directory / "runs" / name, samples) for name in summary["ensemble"]]
+    averaged = (2 * parts[0].probabilities + parts[1].probabilities) / 3
     answer = predict(run.directory, samples).probabilities
     temperature = load_checkpoint(run.directory / "checkpoint.safetensors")["best"]["temperature"]
     torch.testing.assert_close(answer, (averaged.log() / temperature).softmax(1))
@@ -298,6 +301,47 @@ def test_an_ensemble_of_the_best_networks_is_the_answer(
     assert summary["ensemble_ms"] > 0
     commands.run("report", tmp_path, str(run.directory))
     assert summary["ensemble_note"] in (run.directory / "report.html").read_text()
+
+
+def test_an_ensemble_has_all_runs_of_its_networks_and_trees(
+    wine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ensemble, "greedy_selection", lambda *_, **__: [0, 2, 1])
+    boost, made = find_command.boost_trees, []
+
+    def boost_worse(*arguments: Any) -> Any:
+        made.append(boost(*arguments))
+        return dataclasses.replace(made[0], valid=-1.0)
+
+    monkeypatch.setattr(find_command, "boost_trees", boost_worse)
+    words = ("dataset=csv", f"dataset.root={wine}", "space=mlp", *PLAN, "plan.rounds=1", "seed=1")
+    own = ("plan.folds=2", "ensemble=2", "result=any")
+    run = commands.run("find", tmp_path / "run", *words, *own)
+    summary = run.json("summary.json")
+    network, trees = summary["ensemble"].items()
+    assert (network[1], trees) == (2, ("trees", 1))
+    members = [run.directory / "runs" / f"{network[0]}.fold{part}" for part in range(2)]
+    members.append(run.directory / "trees.safetensors")
+    samples = tiny_tasks.wine().drop(columns="cultivar").to_numpy()
+    # Each run counts twice, and trees on all samples once for each of the two parts.
+    parts = [predict(member, samples).probabilities.log() for member in members]
+    averaged = torch.stack(parts).exp().mean(0)
+    checkpoint = load_checkpoint(run.directory / "checkpoint.safetensors")["best"]
+    answer = predict(run.directory, samples).probabilities
+    torch.testing.assert_close(answer, (averaged.log() / checkpoint["temperature"]).softmax(1))
+    # The validation score is that of predictions by members that have not seen the sample.
+    hits, tree_hits = list[bool](), list[bool]()
+    for part, member in enumerate(members[:2]):
+        pair = (member, run.directory / "trees" / str(part))
+        (ours, classes, _), (theirs, same, _) = (
+            validation_outputs([path], Ranks("cpu")) for path in pair
+        )
+        assert classes.equal(same)
+        hits += ((2 * ours.softmax(1) + theirs.softmax(1)).argmax(1) == classes).tolist()
+        tree_hits += (theirs.argmax(1) == classes).tolist()
+    assert len(hits) > 50
+    assert made[0].valid == pytest.approx(sum(tree_hits) / len(hits))
+    assert summary["valid_accuracy"] == pytest.approx(sum(hits) / len(hits))
 
 
 @pytest.mark.slow
@@ -408,10 +452,6 @@ def test_a_latency_model_of_another_space_is_refused(tmp_path: Path) -> None:
         (
             ("dataset=ptb", "task=language_model", "ensemble=2"),
             "ensemble=2: averages predictions of samples, and the data contains text",
-        ),
-        (
-            ("dataset=synthetic", "dataset.samples=96", "space=mlp", "ensemble=2"),
-            "ensemble=2: there are too few samples to choose networks",
         ),
     ],
 )

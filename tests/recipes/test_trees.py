@@ -49,7 +49,7 @@ def test_the_first_setting_has_the_score_of_scikit_learn(number: bool, tmp_path:
     words = ["task=regression"] if number else []
     config, data = table(tmp_path, *words, number=number)
 
-    trees = boost_trees(config, data, seconds=0.0, directory=tmp_path)
+    trees = boost_trees(config, [data], seconds=0.0, directory=tmp_path)
 
     assert (trees.trials, trees.setting) == (1, {"max_iter": 10})
     kind = HistGradientBoostingRegressor if number else HistGradientBoostingClassifier
@@ -88,20 +88,21 @@ def test_the_best_of_several_settings_wins_and_classes_may_have_one_row(tmp_path
     labels = data.source.train.labels
     noise = torch.rand(len(labels), generator=torch.Generator().manual_seed(0)) < 0.3
     labels[noise] = 1 - labels[noise]
-    alone = boost_trees(config, data, seconds=0.0, directory=tmp_path).valid
-    trees = boost_trees(config, data, seconds=None, directory=tmp_path)
+    alone = boost_trees(config, [data], seconds=0.0, directory=tmp_path).valid
+    trees = boost_trees(config, [data], seconds=None, directory=tmp_path)
     assert trees.trials == TRIALS
     assert trees.valid > alone
     assert len(trees.setting) > 1
     labels[:] = 0
     labels[data.subsets["train"][0]] = 1
-    assert boost_trees(config, data, seconds=0.0, directory=tmp_path).valid is not None
+    assert boost_trees(config, [data], seconds=0.0, directory=tmp_path).valid is not None
 
 
 def test_a_signal_ends_the_training_after_a_setting(tmp_path: Path) -> None:
     stopping = Mock(side_effect=[False, True])
+    config, data = table(tmp_path)
     with pytest.raises(Interrupted):
-        boost_trees(*table(tmp_path), None, tmp_path, stopping)
+        boost_trees(config, [data], None, tmp_path, stopping)
     assert stopping.call_count == 2
     assert not (tmp_path / FILE).exists()
 
@@ -123,7 +124,8 @@ def test_other_data_has_no_trees(tmp_path: Path) -> None:
     ],
 )
 def test_damaged_sizes_are_refused(sizes: Any, message: str, tmp_path: Path) -> None:
-    boost_trees(*table(tmp_path), seconds=0.0, directory=tmp_path)
+    config, data = table(tmp_path)
+    boost_trees(config, [data], seconds=0.0, directory=tmp_path)
     content = load_checkpoint(tmp_path / FILE)
     save_checkpoint(tmp_path / FILE, NETWORK, {**content, "trees": content["trees"] | sizes})
     with pytest.raises(CheckpointError, match=message):
