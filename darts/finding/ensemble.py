@@ -99,9 +99,9 @@ def train_finalists(race: Race, winner: Result, reserve: float) -> list[Result]:
         if race.rounds == rounds:
             break
     results = [race.results[name] for name in names]
-    if plan.equal == "time" and race.folds == 1:
+    done = [result for result in results if result.is_exhausted]
+    if plan.equal == "time" and race.folds == 1 and len(done) < len(results):
         still = [result for result in results if not result.is_exhausted]
-        done = [result for result in results if result.is_exhausted]
         results = [*final_runs(race, still, reserve), *done]
     return ranked(results, race.metric[1])
 

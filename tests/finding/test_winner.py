@@ -13,10 +13,11 @@ import pytest
 from fake_race import BASELINES, LEADER, SHORT, FakeExecutor, make_race
 from fake_race import explored as explored_race
 
-from darts.finding import ending
+from darts.finding import ending, ensemble
 from darts.finding.candidates import Start
 from darts.finding.ending import run_to_the_end
 from darts.finding.final_run import PLANNED, final_run, final_runs, held_out_share, useful_epochs
+from darts.finding.race import EXPLORED
 from darts.finding.results import FoldRun, Result
 from darts.finding.winner import FALLING, duel, train_winner
 from darts.spaces import SPACES
@@ -481,3 +482,23 @@ def test_candidates_and_duels_after_an_exhausted_winner_keep_to_the_budget(
     # If more training does not help, the final run begins anew and ends at the best epoch.
     is_continued = any(word.startswith("max_seconds") for word in words)
     assert not (race.results[conclusion.winner.candidate.name].is_exhausted and is_continued)
+
+
+@pytest.mark.parametrize("folds", [1, 2])
+@pytest.mark.parametrize("overfits", [False, True])
+def test_an_ensemble_uses_the_time(
+    folds: int, overfits: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If more training of its networks does not help, further candidates train."""
+    names = BASELINES[:2]
+    monkeypatch.setattr(ensemble, "_finalists", lambda race, winner: names)
+    peaks = {f"{name}{end}": 1 for name in names for end in ("", ".fold0", ".fold1")}
+    executor = FakeExecutor(peaks=peaks if overfits else {})
+    race = make_race(tmp_path, *TIMED, "ensemble=2", executor=executor, folds=folds)
+    race.explore(EXPLORED)
+    rounds = race.rounds
+    results = ensemble.train_finalists(race, race.results[names[0]], reserve=20.0)
+    assert (race.rounds > rounds) == overfits
+    assert 500 < race.stopwatch.seconds < 640
+    assert {r.candidate.name for r in results} == set(names)
+    assert all(r.is_exhausted == overfits for r in results)
