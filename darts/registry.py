@@ -46,16 +46,6 @@ def number(
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def can_capture(component: object) -> bool:
-    """Return whether a training step with this component can be captured as a CUDA graph.
-
-    The class declares it by ``Registry.register_capturable``. A subclass does not inherit the
-    declaration. What the component does in a step must then depend only on its options, on the
-    epoch and on tensors of the GPU, and it must not wait for the GPU nor copy from or to it.
-    """
-    return bool(vars(type(component)).get("captures", False))
-
-
 class Registry(Mapping[str, type[Component]]):
     """A mapping from names to the component classes of one kind.
 
@@ -83,11 +73,6 @@ class Registry(Mapping[str, type[Component]]):
         if registered is not component:
             raise ValueError(f"{self.group} {name!r} is already registered; choose another name")
         return component
-
-    def register_capturable(self, component: Class) -> Class:
-        """Register a class with which a step can be captured, see ``can_capture``."""
-        component.captures = True  # type: ignore[attr-defined]
-        return self.register(component)
 
     @cached_property
     def _modules(self) -> list[str]:

@@ -44,7 +44,7 @@ class RunConfig:
 
     # Keys, or prefixes of keys, that a resumed run may change.
     may_change_on_resume: ClassVar[tuple[str, ...]] = (
-        "name", "resume", "device", "save_minutes", "dry_run", "memory", "graphs", "loader.workers",
+        "name", "resume", "device", "save_minutes", "dry_run", "memory", "loader.workers",
         "dataset.root", "dataset.download", "dataset.verify", "tracking.", "benchmark.",
     )  # fmt: skip
 
@@ -59,7 +59,6 @@ class RunConfig:
     seed: int = number(0, low=0, high=2**62)  # of all random numbers
     device: str = "auto"  # cpu, cuda, cuda:N or mps
     precision: str = choice("fp32", "fp32", "tf32", "bf16", "fp16")  # of the steps
-    graphs: str = choice("off", "off", "auto")  # auto: run steps as CUDA graphs if possible
     sync_batchnorm: bool = True  # several ranks: batch norms use the whole batch
     # Largest number of restarts of a run that diverges. Each restart repeats the epoch and
     # multiplies the learning rate of the weights by 0.3.

@@ -31,7 +31,7 @@ class FreezingState(TypedDict, total=False):
     sums: dict[str, list[float]]  # by operation: sum and number of agreements in the window
 
 
-@FREEZING.register_capturable
+@FREEZING.register
 @dataclass
 class Freezing:
     """The rule ``none``, which freezes nothing; other rules override both methods."""

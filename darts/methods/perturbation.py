@@ -25,7 +25,7 @@ from darts.spaces import ByGroup, Mixture
 PERTURBATIONS: Registry[Perturbation] = Registry("perturbation", "darts.methods")
 
 
-@PERTURBATIONS.register_capturable
+@PERTURBATIONS.register
 @dataclass
 class Perturbation:
     """The perturbation ``none``, which changes nothing; others override ``__call__``."""
@@ -43,7 +43,7 @@ class Perturbation:
         return mixture
 
 
-@PERTURBATIONS.register_capturable
+@PERTURBATIONS.register
 @dataclass
 class RandomSmoothing(Perturbation):
     """Uniform noise in a ball of the maximum norm; its radius changes linearly during the search.

@@ -25,7 +25,7 @@ from darts.spaces import ByGroup, Mixture, SearchContext
 REGULARIZERS: Registry[Regularizer] = Registry("regularizer", "darts.methods")
 
 
-@REGULARIZERS.register_capturable
+@REGULARIZERS.register
 @dataclass
 class Regularizer:
     """The regularizer ``none``, which has no terms; others override one or both methods."""
@@ -46,7 +46,7 @@ class Regularizer:
         return None
 
 
-@REGULARIZERS.register_capturable
+@REGULARIZERS.register
 @dataclass
 class Anchor(Regularizer):
     """A term that keeps Dirichlet distributions close to the uniform one.
@@ -67,7 +67,7 @@ class Anchor(Regularizer):
         return self.weight * torch.stack(terms).sum()
 
 
-@REGULARIZERS.register_capturable
+@REGULARIZERS.register
 @dataclass
 class BetaDecay(Regularizer):
     """A term that keeps the denominator of the softmax of the alphas small.
@@ -86,7 +86,7 @@ class BetaDecay(Regularizer):
         return self.weight * context.epoch / self.epochs * values.mean()
 
 
-@REGULARIZERS.register_capturable
+@REGULARIZERS.register
 @dataclass
 class ZeroOne(Regularizer):
     """A term that pushes every sigmoid toward 0 or 1, so that discretization changes little.

@@ -176,7 +176,7 @@ def masked_softmax(alpha: Tensor, mask: Tensor | None) -> Tensor:
     return weights.where(mask, torch.zeros_like(weights))  # an edge without candidates has NaN
 
 
-@RELAXATIONS.register_capturable
+@RELAXATIONS.register
 @dataclass
 class Softmax(Relaxation):
     """Positive mixing weights that sum to one on each edge."""
@@ -184,7 +184,7 @@ class Softmax(Relaxation):
     name: str = "softmax"
 
 
-@RELAXATIONS.register_capturable
+@RELAXATIONS.register
 @dataclass
 class Sigmoid(Relaxation):
     """Mixing weights between 0 and 1. The operations of an edge do not compete."""

@@ -28,7 +28,7 @@ from darts.registry import choice, number
 from darts.spaces import AnyGenotype, ByGroup, Mixture, SearchContext, Space
 
 
-@RELAXATIONS.register_capturable
+@RELAXATIONS.register
 @dataclass
 class Concrete(Relaxation):
     """Soft samples: a softmax of the alphas plus Gumbel noise, divided by a temperature.
@@ -90,7 +90,7 @@ def concentration(alpha: Tensor) -> Tensor:
     return (F.elu(alpha) + 1).clamp_min(torch.finfo(alpha.dtype).tiny)
 
 
-@RELAXATIONS.register_capturable
+@RELAXATIONS.register
 @dataclass
 class Dirichlet(Relaxation):
     """One sample per edge in training, and the mean of the distribution in evaluation.

@@ -1,4 +1,4 @@
-"""Which searches and retrainings can run, and which of their steps can run as CUDA graphs."""
+"""Which searches and retrainings can run."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from darts.methods.stages import partial_of, stage_position
 from darts.spaces.lookup import find_genotype
 from darts.training.checkpoint import find_checkpoint
 from darts.training.device import check_precision, resolve_device
-from darts.training.distributed import Ranks
-from darts.training.graphs import capture_obstacle
 from darts.training.steps import check_weight_optimizer
 
 # Keys of the components that take part in a step of a search.
@@ -114,15 +112,6 @@ def check_components(config: SearchConfig) -> None:
         partial_of(relaxation.partial, stage)
 
 
-def search_obstacle(config: SearchConfig, ranks: Ranks) -> str | None:
-    """Return why a step of a search cannot be captured as a CUDA graph; None if it can."""
-    if config.memory != "full":
-        return f"memory={config.memory}: it saves and restores the state of random generators"
-    if config.learns_budgets:
-        return f"front.cost={config.front.cost}: every step draws a budget on the CPU"
-    return capture_obstacle(config, ranks, COMPONENTS)
-
-
 def check_retraining(config: RetrainConfig) -> None:
     """Raise ConfigError for an invalid combination of values, before any data is read."""
     check_training(config)
@@ -165,14 +154,3 @@ def check_retraining(config: RetrainConfig) -> None:
             f"space={config.space.name}; add space={genotype.space}"
         )
     check_precision(config.precision, resolve_device(config.device))
-
-
-def retrain_obstacle(config: RetrainConfig, ranks: Ranks) -> str | None:
-    """Return why a step of a retraining cannot be captured as a CUDA graph; None if it can."""
-    if config.warmup > 0:
-        return f"warmup={config.warmup:g}: the learning rate changes with each step"
-    if config.optimizer.schedule == "stable":
-        return "optimizer.schedule=stable: the learning rate changes with each step"
-    if config.averaging_patience or config.average_power:
-        return "the CPU reads how many steps are averaged"
-    return capture_obstacle(config, ranks, ("space", "task"))

@@ -23,7 +23,7 @@ from darts.plotting.genotype import draw_genotype
 from darts.plotting.run_figures import log_confusion, save_confusion
 from darts.plotting.style import save_figure
 from darts.reading import JsonObject
-from darts.recipes.checks import check_retraining, retrain_obstacle
+from darts.recipes.checks import check_retraining
 from darts.recipes.retrain_command import evaluate_command
 from darts.recipes.states import DataDescription, RetrainState, warm_start
 from darts.recipes.temperature import divide_outputs, fit_temperature, save_temperature
@@ -43,7 +43,6 @@ from darts.training.cost import count_macs, count_parameters
 from darts.training.device import loss_scaler, precision_context, seed_everything
 from darts.training.distributed import Ranks, distributed
 from darts.training.dry_run import estimate_cost, print_estimate
-from darts.training.graphs import GraphedStep
 from darts.training.loop import EpochReport, Recipe, StepReport, TrainingLoop
 from darts.training.restarts import ADVICE, LowerRateRestarts
 from darts.training.run import TrainingRun
@@ -78,7 +77,6 @@ def retrain(config: RetrainConfig, invocation: Invocation, ranks: Ranks) -> Json
         with TrainingLoop(recipe, epochs=config.epochs, name="retrain") as loop:
             recipe.loop = loop
             loop.announce("training", recipe.data.describe())
-            recipe.graphed_step.connect(loop.console.info)
             loop.fit()
         summary = recipe.finish()
     scores = f"valid_{config.metric}", f"test_{config.metric}"
@@ -134,9 +132,6 @@ class Retraining(Recipe):
         if run.saved is None and config.start is not None:
             warm_start(self.state, config.start, best=config.start_epoch == "best")
         self.restarts = LowerRateRestarts(self.state, config.restarts, net.parameters)
-        obstacle = retrain_obstacle(config, self.ranks)
-        graphs = config.graphs == "auto"
-        self.graphed_step = GraphedStep(self._take_step, device, enabled=graphs, obstacle=obstacle)
         if self.ranks.size > 1:
             for each in self.state.averaging.networks:
                 self.ranks.prepare(each, sync_batchnorm=config.sync_batchnorm)
@@ -190,7 +185,6 @@ class Retraining(Recipe):
         self._epoch = epoch
         self.state.net.drop_path = self.config.drop_path * epoch / self.config.epochs
         self.state.net.train()
-        self.graphed_step.discard()
 
     def learning_rate(self, epoch: int, step: int) -> float:
         """Return the learning rate of a step of an epoch, both from 0."""
@@ -214,12 +208,8 @@ class Retraining(Recipe):
 
     def train_step(self, batch: Batch) -> StepReport:
         """Take one optimizer step on the loss of the network and its auxiliary head."""
-        set_learning_rate(self.state.optimizer, self.learning_rate(self._epoch, self.state.step))
-        return self.graphed_step(batch)  # ``_take_step``, perhaps as a CUDA graph
-
-    def _take_step(self, batch: Batch) -> StepReport:
-        """Take the optimizer step at the current learning rate."""
         config, state, objective = self.config, self.state, self.objective
+        set_learning_rate(state.optimizer, self.learning_rate(self._epoch, state.step))
         with precision_context(config.precision, self.ranks.device):
             loss, outputs = objective.network_loss(state.net, batch)
         num_samples = objective.num_samples(batch)
@@ -236,7 +226,6 @@ class Retraining(Recipe):
     def end_epoch(self, epoch: int) -> EpochReport:
         """Score on validation data; copy the weights if ``selection`` prefers this epoch."""
         config, state = self.config, self.state
-        self.graphed_step.discard()  # frees the memory of the graph
         self.restarts.require_convergence()
         if state.averaging.scored_net is not state.net:
             self._recompute_statistics(epoch)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 
 from torch import Tensor
@@ -27,7 +27,7 @@ from darts.recipes.inherited import Inherited, has_trained_networks
 from darts.recipes.inspection import Inspection
 from darts.recipes.retrain_command import RETRAINING, retrain_command, retrain_overrides
 from darts.recipes.rules import DataFacts
-from darts.recipes.search_callbacks import NETWORK, AlphaRate, Graphs, SearchCallback
+from darts.recipes.search_callbacks import NETWORK, AlphaRate, SearchCallback
 from darts.recipes.states import SearchState
 from darts.searching.alphas import alpha_scalars, genotype_counts, named_history
 from darts.searching.discretization import SupernetAdapter
@@ -103,7 +103,6 @@ def configured_callbacks(search: Search) -> list[SearchCallback]:
         (Inherited, has_trained_networks(config)),
         (Inspection, has_checks or config.stopping.needs_curvature),
         (AlphaRate, config.arch_optimizer.raises > 0 and config.relaxation.uses_alphas),
-        (Graphs, config.graphs != "off"),
     ]
     return [part(search) for part, is_configured in parts if is_configured]
 
@@ -156,8 +155,6 @@ class Search(Recipe):
             lambda: self.searcher.net.parameters(),
             valid_factor=math.inf,
         )
-        # ``_take_step`` itself, unless the callback ``Graphs`` wraps it.
-        self.wrapped_step: Callable[[Batch, Batch], StepReport] = self._take_step
         self._sample_outputs = ""
         self.callbacks = configured_callbacks(self)
 
@@ -181,7 +178,7 @@ class Search(Recipe):
     def train_step(self, batch: Batch) -> StepReport:
         """Take an architecture step, then a weight step (DARTS, algorithm 1)."""
         # ``_take_step``, perhaps as a CUDA graph or after a report on the gradient of the alphas.
-        return self.wrapped_step(batch, next(self._valid_batches))
+        return self._take_step(batch, next(self._valid_batches))
 
     def _take_step(self, batch: Batch, valid_batch: Batch) -> StepReport:
         done = self.searcher.search_step(

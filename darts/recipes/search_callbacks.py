@@ -15,9 +15,7 @@ from torch import Tensor
 
 from darts.methods.stages import schedule_of
 from darts.reading import JsonObject
-from darts.recipes.checks import search_obstacle
 from darts.spaces import AnyGenotype
-from darts.training.graphs import GraphedStep
 from darts.training.loop import EpochReport
 from darts.training.steps import set_learning_rate
 
@@ -67,30 +65,6 @@ class SearchCallback:
     def uncounted(self) -> list[str]:
         """Return what the estimate of a dry run omits."""
         return []
-
-
-class Graphs(SearchCallback):
-    """Runs the steps as CUDA graphs on a GPU if nothing prevents it."""
-
-    def __init__(self, search: Search) -> None:
-        super().__init__(search)
-        self._step = GraphedStep(
-            search.wrapped_step,
-            search.ranks.device,
-            enabled=True,
-            obstacle=search_obstacle(search.config, search.ranks),
-            repeats_draws=search.config.bilevel.repeats_draws,
-        )
-        search.wrapped_step = self._step
-
-    def start(self) -> None:
-        self._step.connect(self.search.loop.console.info)
-
-    def begin_epoch(self, epoch: int) -> None:
-        self._step.discard()
-
-    def after_steps(self) -> None:
-        self._step.discard()  # frees the memory of the graph
 
 
 # Factor of the learning rate of the alphas at each raise.

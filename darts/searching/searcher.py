@@ -148,7 +148,6 @@ class Searcher:
             lr=arch.lr,
             betas=(arch.betas[0], arch.betas[1]),
             weight_decay=arch.weight_decay,
-            capturable=device.type == "cuda",  # as in weight_optimizer
         )
         self.scaler = loss_scaler(config.precision, device)
         self.arch_scaler = loss_scaler(config.precision, device)

@@ -118,7 +118,7 @@ class ClassificationObjective(SampleObjective):
         return guessed_class(targets) if self.weights is None else guessed_classes(targets)
 
 
-@TASKS.register_capturable
+@TASKS.register
 @dataclass
 class Classification(SampleTask):
     """The task of assigning one of several classes to a sample.
@@ -169,7 +169,7 @@ def _errors_of(predicted: str, true: str) -> tuple[float, float]:
     return round(float(word_error_rate([predicted], [true])) * words), words
 
 
-@TASKS.register_capturable
+@TASKS.register
 @dataclass
 class Speech(Classification):
     """The task of assigning one of several words or sounds to a recording."""

@@ -103,7 +103,7 @@ class MultiLabelObjective(SampleObjective):
         return ChanceLevel("average_precision", limit, True, "random probabilities, with luck")
 
 
-@TASKS.register_capturable
+@TASKS.register
 @dataclass
 class MultiLabel(SampleTask):
     """The task of deciding which of several labels a sample has."""

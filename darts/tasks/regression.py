@@ -95,7 +95,7 @@ class RegressionObjective(SampleObjective):
         return ChanceLevel("r2", 0.0, True, "always predicting the mean")
 
 
-@TASKS.register_capturable
+@TASKS.register
 @dataclass
 class Regression(SampleTask):
     """The task of predicting one or several numbers.

@@ -52,9 +52,7 @@ def weight_optimizer(
 
     With ``layer_decay``, earlier layers have lower rates.
 
-    For AdamW, ``momentum`` is the first beta; the second is 0.999. On a GPU it counts its steps on
-    the device (``capturable``), as a CUDA graph needs, so that steps with and without a graph have
-    equal results.
+    For AdamW, ``momentum`` is the first beta; the second is 0.999.
 
     References:
         Kingma and Ba, "Adam", arXiv:1412.6980; with the weight decay of Loshchilov and Hutter,
@@ -76,7 +74,6 @@ def weight_optimizer(
             lr=lr,
             betas=(momentum, 0.999),
             weight_decay=decay,
-            capturable=on_gpu,
             fused=None if on_gpu or has_images else True,
         )
     return torch.optim.SGD(

@@ -5,13 +5,6 @@ and synchronizations of the host with the device are counted. Random numbers of 
 a generator of its own. There are no real CUDA random numbers, streams, memory limits, kernels,
 collective operations or timings.
 
-A capture of a CUDA graph records the operations with the tensors that they read and write, and a
-replay executes them again, without the code that called them. As on a GPU, a captured step changes
-nothing before the first replay, a replay reads and writes the recorded tensors and draws new random
-numbers, and what waits for the device or copies from or to the CPU raises an error in a capture. (A
-GPU allows copies that do not wait, but repeats them from memory that the CPU uses for something
-else by then.)
-
 ``load_guard`` must be called before the first import of PyTorch, so programs run in a process of
 their own, see ``run_on_gpu.py``.
 """
@@ -27,9 +20,9 @@ import sys
 import tempfile
 import types
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 SOURCE = Path(__file__).with_name("device_guard.cpp")
 
@@ -73,108 +66,6 @@ WAITING = {
     "_unique2", "unique_consecutive", "unique_dim",
 }  # fmt: skip
 INDEXING = {"index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index"}
-NOT_PERMITTED = "operation not permitted when stream is capturing"
-
-
-class Call(NamedTuple):
-    """A recorded operation; all tensors are on the CPU."""
-
-    func: Any
-    args: Any
-    kwargs: dict[str, Any]
-    results: list[torch.Tensor]  # those in memory of their own
-
-
-class Recording:
-    def __init__(self) -> None:
-        self.calls: list[Call] = []
-        self._own: dict[int, torch.UntypedStorage] = {}  # allocated in the capture
-        self._before: dict[int, tuple[torch.UntypedStorage, torch.Tensor]] = {}  # with its bytes
-
-    def before(self, args: Any, kwargs: dict[str, Any]) -> None:
-        """Keep the values of the tensors that the next operation may change."""
-        for x in _tensors((args, kwargs)):
-            storage = x.untyped_storage()
-            address = storage.data_ptr()
-            if address and address not in self._own and address not in self._before:
-                self._before[address] = storage, _bytes(storage).clone()
-
-    def after(self, func: Any, args: Any, kwargs: dict[str, Any], result: Any) -> None:
-        given = {x.untyped_storage().data_ptr() for x in _tensors((args, kwargs))}
-        new = [x for x in _tensors(result) if x.untyped_storage().data_ptr() not in given]
-        for x in new:
-            self._own[x.untyped_storage().data_ptr()] = x.untyped_storage()
-        self.calls.append(Call(func, args, kwargs, new))
-
-    def end(self) -> None:
-        """Undo all changes; results of the capture become NaN."""
-        for storage, values in self._before.values():
-            _bytes(storage).copy_(values)
-        for storage in self._own.values():
-            _bytes(storage).fill_(255)
-
-    @torch.no_grad()
-    def replay(self, execute: Any) -> None:
-        """Execute the operations again, each with ``execute(func, args, kwargs)``."""
-        for func, args, kwargs, results in self.calls:
-            given = {x.untyped_storage().data_ptr() for x in _tensors((args, kwargs))}
-            again = execute(func, args, kwargs)
-            new = [x for x in _tensors(again) if x.untyped_storage().data_ptr() not in given]
-            for old, value in zip(results, new, strict=True):
-                old.copy_(value)
-
-
-def _tensors(values: Any) -> list[torch.Tensor]:
-    return [x for x in tree_iter(values) if isinstance(x, torch.Tensor)]
-
-
-def _bytes(storage: torch.UntypedStorage) -> torch.Tensor:
-    return torch.empty(0, dtype=torch.uint8).set_(storage)  # type: ignore[call-overload]
-
-
-class Stream:
-    """A stream; the pretended GPU executes everything at once."""
-
-    def __init__(self, device: Any = None) -> None:
-        pass
-
-    def wait_stream(self, other: Stream) -> None:
-        pass
-
-
-class Graph:
-    """A ``torch.cuda.CUDAGraph``."""
-
-    counts: Any  # the counts of the pretended GPU; ``install`` sets it
-
-    def __init__(self) -> None:
-        self.recording: Recording | None = None
-
-    def replay(self) -> None:
-        assert self.recording is not None
-        self.counts.launches["graph"] += 1
-        with self.counts.replaying():
-            self.recording.replay(self.counts.execute)
-
-
-class Capture:
-    """A ``torch.cuda.graph``: captures into a graph in a ``with`` block."""
-
-    def __init__(self, graph: Graph, *, stream: Stream, capture_error_mode: str) -> None:
-        self._graph, self._counts = graph, graph.counts
-
-    def __enter__(self) -> None:
-        assert self._counts.recording is None
-        self._generator = self._counts.generator.get_state()
-        self._counts.recording = Recording()
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        recording, self._counts.recording = self._counts.recording, None
-        recording.end()
-        self._counts.generator.set_state(self._generator)
-        if error is not None:
-            raise RuntimeError("operation failed due to a previous error during capture")
-        self._graph.recording = recording
 
 
 class GpuTensor(torch.Tensor):
@@ -235,14 +126,11 @@ class Counts(TorchDispatchMode):
         launches: Operations that start kernels, by name.
         waits: Synchronizations, by what waits and the line of the project.
         generator: The generator of the device.
-        recording: The capture of a CUDA graph, if there is one.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.generator = torch.Generator().manual_seed(0)
-        self.recording: Recording | None = None
-        self._replaying = False
         self.launches: Counter[str] = Counter()
         self.waits: Counter[str] = Counter()
 
@@ -251,24 +139,10 @@ class Counts(TorchDispatchMode):
         self.waits.clear()
 
     def wait(self, what: str) -> None:
-        self.forbid_in_capture(what)
         self.waits[f"{what} in {project_line()}"] += 1
 
-    def forbid_in_capture(self, what: str) -> None:
-        if self.recording is not None:
-            raise RuntimeError(f"{NOT_PERMITTED}: {what} in {project_line()}")
-
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if self._replaying:
-            return func(*args, **(kwargs or {}))
         return self.run(func, args, kwargs or {})
-
-    @contextlib.contextmanager
-    def replaying(self) -> Iterator[None]:
-        """Count nothing in a block."""
-        self._replaying = True
-        yield
-        self._replaying = False
 
     def execute(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         """Execute an operation of the device, with tensors on the CPU."""
@@ -299,17 +173,12 @@ class Counts(TorchDispatchMode):
         else:
             self._check_devices(name, tensors, args, device)
             self._count(name, func, args)
-        convert = _to_cpu if self.recording is None else _by_value
-        plain_args, plain_kwargs = tree_map(convert, (args, kwargs))
+        plain_args, plain_kwargs = tree_map(_to_cpu, (args, kwargs))
         if result_on_gpu and "device" in kwargs:
             plain_kwargs["device"] = torch.device("cpu")
         if "pin_memory" in kwargs:
             plain_kwargs["pin_memory"] = False
-        if self.recording is not None:
-            self.recording.before(plain_args, plain_kwargs)
         result = self.execute(func, plain_args, plain_kwargs)
-        if self.recording is not None and not _is_view(func):
-            self.recording.after(func, plain_args, plain_kwargs, result)
         written = _written_arguments(func, args, kwargs)
         if written:
             return written[0] if len(func._schema.returns) == 1 else tuple(written)
@@ -317,9 +186,8 @@ class Counts(TorchDispatchMode):
 
     def _count_copy(self, name: str, source: bool, target: bool, args: Any, kwargs: Any) -> None:
         if source and target:
-            self.launches[name] += self.recording is None
+            self.launches[name] += 1
         elif source or target:
-            self.forbid_in_capture("copy")
             in_place = len(args) > 2 and args[2]
             if not (kwargs.get("non_blocking") or (name == "copy_" and in_place)):
                 self.wait("copy to the CPU" if source else "copy from pageable memory")
@@ -333,7 +201,7 @@ class Counts(TorchDispatchMode):
                     self.wait("index")
         elif name == "repeat_interleave" and func._overloadname == "Tensor":
             self.wait(name)
-        if self.recording is None and not _is_view(func) and name not in FREE:
+        if not _is_view(func) and name not in FREE:
             self.launches[name] += 1
 
     def _check_devices(self, name: str, tensors: Any, args: Any, device: Any) -> None:
@@ -353,11 +221,6 @@ class Counts(TorchDispatchMode):
 
 def _to_cpu(x: Any) -> Any:
     return x.value if isinstance(x, GpuTensor) else x
-
-
-def _by_value(x: Any) -> Any:
-    """Return an argument as a graph keeps it: the values of tensors on the CPU are copied."""
-    return x.clone() if isinstance(x, torch.Tensor) and not isinstance(x, GpuTensor) else _to_cpu(x)
 
 
 def _to_gpu(x: Any) -> Any:
@@ -412,7 +275,7 @@ def install() -> None:
         "device_count": lambda: 1,
         "current_device": lambda: 0,
         "set_device": lambda device: None,
-        "synchronize": lambda device=None: COUNTS.forbid_in_capture("synchronize"),
+        "synchronize": lambda device=None: None,
         "empty_cache": lambda: None,
         "max_memory_allocated": lambda device=None: 0,
         "get_device_name": lambda device=None: properties.name,
@@ -422,14 +285,7 @@ def install() -> None:
         "get_rng_state": _get_rng_state,
         "set_rng_state": _set_rng_state,
         "manual_seed_all": COUNTS.generator.manual_seed,
-        "is_current_stream_capturing": lambda: COUNTS.recording is not None,
-        "Stream": Stream,
-        "current_stream": lambda device=None: Stream(),
-        "stream": lambda stream: contextlib.nullcontext(),
-        "CUDAGraph": Graph,
-        "graph": Capture,
     }
-    Graph.counts = COUNTS
     for name, function in replacements.items():
         setattr(torch.cuda, name, function)
     torch.cuda.amp.common.amp_definitely_not_available = lambda: False
@@ -440,12 +296,10 @@ def install() -> None:
 
 
 def _get_rng_state(device: Any = None) -> torch.Tensor:
-    COUNTS.forbid_in_capture("get_rng_state")
     return COUNTS.generator.get_state()
 
 
 def _set_rng_state(state: torch.Tensor, device: Any = None) -> None:
-    COUNTS.forbid_in_capture("set_rng_state")
     COUNTS.generator.set_state(state)
 
 

@@ -12,8 +12,6 @@ from typing import Any
 
 import pytest
 
-from darts.training.graphs import DRAWS_ON_CPU, REPEATS_DRAWS
-
 WORDS = ("the", "cat", "sat", "on", "a", "mat", "and", "then", "it", "ran")
 BASE = ("epochs=1", "collapse.every=0", "tracking.figures=false", "tracking.tensorboard=false")
 IMAGES = (*BASE, "dataset=synthetic", "dataset.samples=64", "loader.batch_size=8")
@@ -90,10 +88,14 @@ def data(tmp_path: Path) -> Path:
     return folder
 
 
-def run_program(program: str, *arguments: object, given: object = None) -> Any:
-    """Run a program on the pretended GPU in a new process; return the JSON that it prints."""
+def run(cases: dict[str, Case], data: Path) -> dict[str, Any]:
+    """Run commands on the pretended GPU; return what a step of each costs."""
+    given = [
+        (name, command, [item.replace("FOLDER", str(data)) for item in overrides])
+        for name, (command, overrides, _, _) in cases.items()
+    ]
     done = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name(program)), *map(str, arguments)],
+        [sys.executable, str(Path(__file__).with_name("run_on_gpu.py")), str(data / "runs")],
         input=json.dumps(given),
         capture_output=True,
         text=True,
@@ -101,15 +103,6 @@ def run_program(program: str, *arguments: object, given: object = None) -> Any:
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
-
-
-def run(cases: dict[str, Case], data: Path) -> dict[str, Any]:
-    """Run commands on the pretended GPU; return what a step of each costs."""
-    given = [
-        (name, command, [item.replace("FOLDER", str(data)) for item in overrides])
-        for name, (command, overrides, _, _) in cases.items()
-    ]
-    return run_program("run_on_gpu.py", data / "runs", given=given)
 
 
 def check(cases: dict[str, Case], data: Path) -> None:
@@ -150,34 +143,3 @@ def test_a_run_on_the_gpu_has_the_scores_of_a_run_on_the_cpu(data: Path) -> None
         summary = json.loads((folder / "summary.json").read_text())
         expected = {key: summary[key] for key in results[name]["summary"]}
         assert results[name]["summary"] == pytest.approx(expected, abs=2e-3)
-
-
-def test_the_emulation_of_graphs_and_graphed_steps() -> None:
-    """A graphed step is called without a graph and for its capture; replays do not call it."""
-    found = run_program("try_captures.py")
-    errors = found.pop("errors")
-    assert errors.pop("nothing") == ""
-    assert all("not permitted when stream is capturing" in error for error in errors.values())
-    assert found.pop("failure").startswith(
-        "graphs=auto: the step cannot be captured as a CUDA graph (operation not permitted when "
-        "stream is capturing"
-    )
-    three, prefix = [1.0, 2.0, 3.0], "graphs=auto: no CUDA graphs, because "
-    assert found.pop("steps") == {
-        "replays": [[1.0, 3.0, 7.0, 15.0], 2, []],
-        "another size": [[1.0, 2.0, 3.0, 4.0], 3, []],
-        "disabled": [three, 3, []],
-        "obstacle": [three, 3, [f"{prefix}of a rule"]],
-        "Python draws": [three, 3, [prefix + DRAWS_ON_CPU]],
-        "the CPU draws": [three, 3, [prefix + DRAWS_ON_CPU]],
-        "the GPU draws": [three, 2, []],
-        "the GPU repeats": [three, 3, [prefix + REPEATS_DRAWS]],
-        "another factor": [1.0, 2.0, 3.0, 13.0, 23.0, 33.0],
-    }
-    assert found == {
-        "after the capture": [[0, 0], [None, None]],
-        "launches": {"graph": 2, "fill_": 1},
-        "after two replays": [[3, 3], [30, 30]],
-        "draws": True,
-        "after failures": [2, 2],
-    }

@@ -6,14 +6,13 @@ import gc
 import weakref
 from typing import Any
 
-import pytest
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from darts.ops.float32 import exact_float32, float32_products
 from darts.ops.recomputation import recompute
-from darts.ops.transfer import constant_on, to_device
+from darts.ops.transfer import constant_on
 
 
 def test_products_are_exact_within_an_outer_autocast() -> None:
@@ -57,12 +56,6 @@ def test_a_constant_can_be_used_in_a_training_after_an_evaluation() -> None:
     with torch.inference_mode():
         copy = constant_on(x, torch.device("meta"))
     assert not copy.is_inference()
-
-
-def test_a_captured_step_may_not_copy_to_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
-    with pytest.raises(RuntimeError, match="a step that is captured copies a tensor to the GPU"):
-        to_device(torch.ones(3), torch.device("cuda"))
 
 
 class WeaklyReferenced(nn.Module):

@@ -53,7 +53,6 @@ class ArchGradient(ABC):
     # are no architecture steps then.
     joins_weight_step: ClassVar[bool] = False
     requires_sgd: ClassVar[bool] = False  # whether the gradient is taken through a weight step
-    repeats_draws: ClassVar[bool] = False  # whether it uses the same random numbers several times
 
     def with_clip(self, clip: float) -> ArchGradient:
         """Return this component with a limit on the gradient norm in its virtual step.
@@ -68,7 +67,7 @@ class ArchGradient(ABC):
         """Return ``{name: gradient}`` with the shapes of the supernet's alphas."""
 
 
-@GRADIENTS.register_capturable
+@GRADIENTS.register
 @dataclass
 class Frozen(ArchGradient):
     """No architecture steps; the gradient is zero."""
@@ -80,7 +79,7 @@ class Frozen(ArchGradient):
         return {name: torch.zeros_like(alpha) for name, alpha in inputs.net.alphas.items()}
 
 
-@GRADIENTS.register_capturable
+@GRADIENTS.register
 @dataclass
 class FirstOrder(ArchGradient):
     """The gradient of the validation loss at the current weights."""
@@ -94,7 +93,7 @@ class FirstOrder(ArchGradient):
         return loss.by_group(inputs.reduce(alpha_gradients))
 
 
-@GRADIENTS.register_capturable
+@GRADIENTS.register
 @dataclass
 class SingleLevel(FirstOrder):
     """The gradient of the training loss; the validation batch is not used.

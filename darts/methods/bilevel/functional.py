@@ -162,9 +162,7 @@ def random_state(device: torch.device) -> RandomState:
     """Return the state of the generators that a loss on the device may use."""
     on_device = None
     if device.type == "cuda":
-        # A step that draws random numbers is not captured, because ``repeats_draws`` is set.
-        if not torch.cuda.is_current_stream_capturing():
-            on_device = torch.cuda.get_rng_state(device)
+        on_device = torch.cuda.get_rng_state(device)
     elif device.type == "mps":
         on_device = torch.mps.get_rng_state()
     return torch.get_rng_state(), device, on_device

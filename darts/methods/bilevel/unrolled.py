@@ -88,14 +88,13 @@ def unrolled(
     return Unrolled(hvp=hvp, epsilon=epsilon, clip=clip).gradient(inputs)
 
 
-@GRADIENTS.register_capturable
+@GRADIENTS.register
 @dataclass
 class Unrolled(ArchGradient):
     """The gradient through one virtual step; see ``unrolled`` for the options."""
 
     name: str = "unrolled"
     requires_sgd: ClassVar[bool] = True
-    repeats_draws: ClassVar[bool] = True
     hvp: str = choice("finite_difference", *PRODUCTS)
     epsilon: float = number(0.01, above=0)
     # None: ``optimizer.clip`` for recurrent cells, whose published search clips; else no clipping.

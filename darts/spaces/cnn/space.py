@@ -37,7 +37,7 @@ NODES = 4
 PUBLISHED = read_published(__file__, "test error %", Genotype.parse)
 
 
-@SPACES.register_capturable
+@SPACES.register
 @dataclass
 class Cnn(CellSpace):
     """A stack of ``cells`` normal and reduction cells with four nodes each.

@@ -84,7 +84,7 @@ class Network(NetworkBase):
         return [(block, "layers")] if isinstance(block, Residual) and block.residual else None
 
 
-@SPACES.register_capturable
+@SPACES.register
 @dataclass
 class Macro(ChoiceSpace):
     """Three stages of inverted residual blocks with one choice per block.

@@ -106,7 +106,7 @@ class Network(NetworkBase):
         return list(self.layers)
 
 
-@SPACES.register_capturable
+@SPACES.register
 @dataclass
 class Mlp(Space):
     """Fully connected networks: depth, and the width and activation of each hidden layer.

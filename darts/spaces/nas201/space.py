@@ -29,7 +29,7 @@ from darts.spaces.network import NetworkPiece
 from darts.spaces.space import SPACES
 
 
-@SPACES.register_capturable
+@SPACES.register
 @dataclass
 class Nas201(ChoiceSpace):
     """Three stages of ``cells`` equal cells; ``channels`` doubles with each stage."""
