@@ -101,6 +101,10 @@ class RowEncoding:
             for own in self.used
         )  # fmt: skip
 
+    def without_bins(self) -> RowEncoding:
+        """Return the encoding without bins, whose inputs are the first ones of this encoding."""
+        return RowEncoding(tuple(dataclasses.replace(own, edges=()) for own in self.columns))
+
     def __call__(self, cells: Sequence[Sequence[str]]) -> Tensor:
         """Return the inputs ``(N, width, 1, 1)`` float32 of rows.
 

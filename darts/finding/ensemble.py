@@ -128,13 +128,14 @@ def _train_until_final_runs(race: Race, names: Sequence[str], reserve: float) ->
 
 
 def _finalists(race: Race, winner: Result) -> list[str]:
-    first = TrainedNetwork.load(str(winner.directory))
-    fitting = [
-        result.candidate.name
-        for result in ranked(race.results.values(), race.metric[1])
-        if result != winner and fits_together(first, TrainedNetwork.load(str(result.directory)))
-    ]
-    return [winner.candidate.name, *fitting][: race.config.ensemble]
+    chosen: dict[str, TrainedNetwork] = {}
+    for result in [winner, *ranked(race.results.values(), race.metric[1])]:
+        trained = TrainedNetwork.load(str(result.directory))
+        if all(fits_together(own, trained) for own in chosen.values()):
+            chosen.setdefault(result.candidate.name, trained)
+        if len(chosen) == race.config.ensemble:
+            break
+    return [*chosen]
 
 
 def make_ensemble(

@@ -16,15 +16,16 @@ from pathlib import Path
 
 from torch import Tensor
 
+from darts.data.encodings import RowEncoding
 from darts.data.targets import CLASSES
 from darts.data_modules import load_options
 from darts.recipes.calibration import validation_outputs
 from darts.recipes.states import DATA_FIELDS
 from darts.recipes.temperature import fit_temperature, save_temperature
-from darts.recipes.trained import Member, TrainedNetwork
+from darts.recipes.trained import Member, TrainedNetwork, uses_bins
 from darts.spaces.averaging import Ensemble, mean_outputs
 from darts.tasks.sample_objective import SampleTask
-from darts.training.checkpoint import FILE, NETWORK, save_checkpoint
+from darts.training.checkpoint import FILE, NETWORK, StateDict, save_checkpoint
 from darts.training.distributed import Ranks
 
 
@@ -109,28 +110,41 @@ def fits_together(first: TrainedNetwork, other: TrainedNetwork) -> bool:
     """Return whether two networks can be in one ensemble.
 
     Both must return one row of outputs for each sample, and have the same task, data set, inputs
-    and targets.
+    and targets. The inputs of a table may have bins for one of them only.
     """
     ours, theirs = first.config, other.config
+    bins = uses_bins(ours) == uses_bins(theirs)
     return (
         isinstance(ours.task, SampleTask)
         and (ours.task.name, ours.dataset.name) == (theirs.task.name, theirs.dataset.name)
-        and load_options(ours) == load_options(theirs)
-        and all(getattr(first, name) == getattr(other, name) for name in DATA_FIELDS)
+        and _data(first, bins=bins) == _data(other, bins=bins)
     )
+
+
+def _data(trained: TrainedNetwork, *, bins: bool) -> list[StateDict]:
+    """Return what two networks must have in common, with or without the bins of a table."""
+    options = load_options(trained.config)
+    values: StateDict = {name: getattr(trained, name) for name in DATA_FIELDS}
+    if not bins and isinstance(trained.encoding, RowEncoding):
+        options["bins"] = 0
+        del values["network_sizes"], values["input_specs"]
+        values["encoding"] = trained.encoding.without_bins()
+    return [options, values]
 
 
 def save_ensemble(target: Path, members: Sequence[Path], counts: Sequence[int]) -> None:
     """Write the checkpoint of an ensemble, which ``darts.load`` and other commands accept.
 
-    It has the configuration of the first member and the best weights of each member. It cannot be
-    trained further. The members are checkpoints or run directories that fit together. ``counts``
-    say how often each of them counts.
+    It has the configuration of the first member and the best weights of each member; members whose
+    inputs have bins come first. It cannot be trained further. The members are checkpoints or run
+    directories that fit together. ``counts`` say how often each of them counts.
     """
-    trained = [TrainedNetwork.load(str(member)) for member in members]
-    first = trained[0]
-    net = Ensemble([own.build() for own in trained], counts, first.config.task.targets)
-    saved = [Member(own.config, n, own.trees) for own, n in zip(trained, counts, strict=True)]
+    pairs = [(TrainedNetwork.load(str(own)), n) for own, n in zip(members, counts, strict=True)]
+    pairs.sort(key=lambda pair: not uses_bins(pair[0].config))
+    trained, counts = zip(*pairs, strict=True)
+    first, nets = trained[0], [own.build() for own in trained]
+    net = Ensemble(nets, counts, first.config.task.targets, [None] * len(nets))
+    saved = [Member(own.config, n, own.trees) for own, n in pairs]
     ensemble = dataclasses.replace(first, members=tuple(saved), trees=None)
     best = {"epoch": first.epoch, "scores": {}, "net": net.state_dict()}
     save_checkpoint(target / FILE, NETWORK, {**ensemble.entries(), "best": best})

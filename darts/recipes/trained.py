@@ -14,6 +14,7 @@ from torch import Tensor
 
 from darts.config import RetrainConfig, rebuild
 from darts.data import Loader, load_split
+from darts.data.encodings import RowEncoding
 from darts.data.targets import CLASSES
 from darts.data_modules import DataModule, check_data_kind, make_data_module
 from darts.reading import JsonObject
@@ -139,18 +140,33 @@ class TrainedNetwork(DataDescription):
 
     def _untrained(self) -> NetworkBase:
         if not self.members:
-            return self._untrained_member(Member(self.config, 1, self.trees))
+            return self._untrained_member(Member(self.config, 1, self.trees), None)
+        widths = [self._width(member) for member in self.members]
+        pairs = zip(self.members, widths, strict=True)
         return Ensemble(
-            [self._untrained_member(member) for member in self.members],
+            [self._untrained_member(member, width) for member, width in pairs],
             [member.count for member in self.members],
             self.config.task.targets,
+            widths,
         )
 
-    def _untrained_member(self, member: Member) -> NetworkBase:
+    def _width(self, member: Member) -> int | None:
+        """Return the number of inputs of a network without bins in an ensemble with bins."""
+        if not isinstance(self.encoding, RowEncoding) or uses_bins(member.config):
+            return None
+        return self.encoding.without_bins().width
+
+    def _untrained_member(self, member: Member, width: int | None) -> NetworkBase:
         genotype = _parse(member.config)
         if member.trees is not None:
             return TreeNetwork(genotype, member.trees)
-        return build_network(genotype, member.config, self.network_sizes)
+        sizes = self.network_sizes | ({} if width is None else {"in_channels": width})
+        return build_network(genotype, member.config, sizes)
+
+
+def uses_bins(config: RetrainConfig) -> bool:
+    """Return whether a network reads a piecewise linear encoding of numbers."""
+    return getattr(config.dataset, "bins", 0) > 0
 
 
 def _members(saved: list[_MemberEntries], config: RetrainConfig) -> tuple[Member, ...]:

@@ -50,18 +50,28 @@ class Ensemble(NetworkBase):
     """The weighted mean of the predictions of several networks, ``(B, K)`` like each of them.
 
     The members lose their auxiliary heads, which only training uses. The first member defines the
-    genotype. For ``targets``, see ``mean_outputs``.
+    genotype. For ``targets``, see ``mean_outputs``. ``widths`` says how many of the inputs of a row
+    each member reads; None for all.
     """
 
-    def __init__(self, members: Sequence[NetworkBase], counts: Sequence[int], targets: str) -> None:
+    def __init__(
+        self,
+        members: Sequence[NetworkBase],
+        counts: Sequence[int],
+        targets: str,
+        widths: Sequence[int | None],
+    ) -> None:
         super().__init__(members[0].genotype)
         self.members = nn.ModuleList(members)
-        self.counts, self.targets = tuple(counts), targets
+        self.counts, self.targets, self.widths = tuple(counts), targets, tuple(widths)
         for member in members:
             member.auxiliary = None
 
     def forward(self, samples: Tensor) -> Tensor:
-        outputs = [member(samples) for member in self.members]
+        outputs = [
+            member(samples if width is None else samples[:, :width])
+            for member, width in zip(self.members, self.widths, strict=True)
+        ]
         return mean_outputs(outputs, self.counts, self.targets)
 
 

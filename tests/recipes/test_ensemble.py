@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -212,7 +213,10 @@ def test_a_damaged_checkpoint_is_refused(
 
 @pytest.fixture(scope="module")
 def mlp_runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Two retrainings that predict two numbers from two columns of a table, and their ensemble."""
+    """Two retrainings that predict two numbers from two columns of a table, and their ensemble.
+
+    The inputs of the second one have bins.
+    """
     folder = tmp_path_factory.mktemp("regression")
     with (folder / "houses.csv").open("w", newline="") as file:
         writer = csv.writer(file)
@@ -223,10 +227,21 @@ def mlp_runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     made = []
     for width in (16, 32):
         genotype = f'{{"space": "mlp", "layers": ["relu_{width}"]}}'
-        own = ("space=mlp", "task=regression", "epochs=2", f"seed={width}")
+        own = ("space=mlp", "task=regression", "epochs=2", f"dataset.bins={width - 16}")
         made.append(retrained(folder / f"run{width}", genotype, *data, *own))
     save_ensemble(folder / "ensemble", made, COUNTS[:2])
     return [*made, folder / "ensemble"]
+
+
+def test_networks_with_and_without_bins_are_averaged(mlp_runs: list[Path]) -> None:
+    rows = np.random.default_rng(1).normal(size=(9, 2))
+    first, second, mean = (darts.predict(run, rows).values for run in mlp_runs)
+    torch.testing.assert_close(mean, (2 * first + 3 * second) / 5)
+    trained = [TrainedNetwork.load(str(run)) for run in mlp_runs[:2]]
+    assert fits_together(*trained)
+    assert fits_together(*reversed(trained))
+    scaled = replace(trained[1], target_scale=None)
+    assert not fits_together(trained[0], scaled)
 
 
 @pytest.mark.parametrize("name", ["onnx", "torch_export"])

@@ -82,7 +82,7 @@ def test_it_costs_what_its_members_cost_without_auxiliary_heads() -> None:
     members, example = (make(3), make(2)), torch.zeros(1, 3, 8, 8)
     average_mirror_images(members[1])
     macs = sum(count_macs(net, example) for net in members)
-    ensemble = Ensemble(members, (1, 1), CLASSES)
+    ensemble = Ensemble(members, (1, 1), CLASSES, (None, None))
     assert ensemble.genotype == members[0].genotype
     assert count_macs(ensemble, example) == macs
     counts = [count_parameters(net.parameters()) for net in members]
