@@ -9,7 +9,7 @@ from darts.finding.answer import write_answer
 from darts.finding.conclusion import Conclusion
 from darts.finding.ensemble import EnsembleResult, make_ensemble, train_finalists
 from darts.finding.final_run import anew_seconds, final_run, held_out_share, seconds_left
-from darts.finding.race import EXPLORED, Race
+from darts.finding.race import Race
 from darts.finding.results import Result, is_better, ranked
 from darts.finding.winner import DUEL, Duel, duel, duel_seconds, train_winner
 from darts.recipes.calibration import calibrate
@@ -21,7 +21,7 @@ from darts.recipes.trees import FILE as TREES
 def run_to_the_end(race: Race) -> Conclusion:
     """Let candidates compete, train the winner, and score it on the test split, once."""
     plan = race.config.plan
-    race.explore(EXPLORED)
+    race.explore(race.explored_share())
     chosen = duel(race)
     if race.config.ensemble > 1:
         return end_with_ensemble(race, chosen)

@@ -28,7 +28,8 @@ from darts.tasks.metrics import Metric
 from darts.tracking import format_duration, format_value
 from darts.tracking.race_log import Slice, log_slice
 
-# Share of the budget in which candidates compete; the rest belongs to the best one.
+# Share of the budget in which candidates compete; the rest belongs to the best one. The time before
+# the first round does not count, because in short budgets too few candidates would compete.
 #
 # In the replay of recorded curves (experiments/README.md), the longest budget is 0.1 to 0.3 points
 # worse with 0.1, 0.2, 0.4 or 0.6; short budgets prefer smaller shares.
@@ -71,7 +72,7 @@ class Race:
     standings: dict[str, Standing] = field(default_factory=dict)
     results: dict[str, Result] = field(default_factory=dict)
     rounds: int = 0
-    overhead: float = 1.0
+    overhead: float = 0.5
     _problem: str = ""
 
     def __post_init__(self) -> None:
@@ -131,6 +132,12 @@ class Race:
         self.enter([candidate for candidate in new if candidate.name in entering])
         return entries
 
+    def explored_share(self) -> float:
+        """Return the share of the budget after which the best candidate trains alone."""
+        seconds = self.decisions.decide("begin", float, lambda: self.stopwatch.seconds)
+        begin = min(seconds / self.stopwatch.total, 1.0)
+        return begin + EXPLORED * (1 - begin)
+
     def known(self) -> list[Candidate]:
         """Return the candidates that have trained.
 
@@ -151,7 +158,7 @@ class Race:
         # one with and one without trained weights.
         kinds = {networks.family.fine_tunes for networks in self.pool.networks.values()}
         least = max(self.workers, len(kinds))
-        left = self.stopwatch.until(until if self.rounds else until / 2)
+        left = self.stopwatch.until(until) / (1 if self.rounds else 2)
         chosen: list[Entry] = []
         # Until when each worker is busy, if a slice goes to the one that is free first.
         busy = [0.0] * self.workers

@@ -468,7 +468,7 @@ def assert_same(actual: Path, expected: Path) -> None:
         for candidate in saved["candidates"]:
             del candidate["start"]["seconds"]  # measured
         scores = {k: v for k, v in duel["baseline_summary"].items() if k not in MEASURED}
-        saved = {k: v for k, v in saved.items() if k not in ("seconds", "budget")}
+        saved = {k: v for k, v in saved.items() if k not in ("seconds", "begin", "budget")}
         decisions.append({**saved, "duel": {**duel, "baseline_summary": scores}})
         rows.append([{k: v for k, v in r.items() if k not in MEASURED} for r in rows_of(directory)])
         checkpoints.append(load_checkpoint(directory / "checkpoint.safetensors"))

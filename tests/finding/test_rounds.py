@@ -172,7 +172,7 @@ def test_slices_share_the_time_of_the_race(tmp_path: Path) -> None:
     assert end - 2 * first <= race.stopwatch.seconds <= end + first
 
 
-@pytest.mark.parametrize(("total", "workers", "count"), [(16, 1, 1), (16, 2, 2), (86, 1, 2)])
+@pytest.mark.parametrize(("total", "workers", "count"), [(16, 1, 1), (16, 2, 2), (86, 1, 3)])
 def test_a_short_budget_trims_the_first_round(
     total: int, workers: int, count: int, tmp_path: Path
 ) -> None:
@@ -333,3 +333,12 @@ def test_a_run_that_is_killed_anywhere_ends_in_the_same_way(
             again = run_all(folder, words, scores=scores)
         assert again == expected, crash_after
     assert crash_after > 40
+
+
+def test_a_slow_start_leaves_the_race_its_share(tmp_path: Path) -> None:
+    executor = FakeExecutor()
+    race = make_race(tmp_path, executor=executor)
+    executor.now = 320.0
+    assert race.explored_share() == pytest.approx(0.5 + EXPLORED / 2)
+    race.explore(race.explored_share())
+    assert race.candidates.keys() >= {*BASELINES}
