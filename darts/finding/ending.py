@@ -9,19 +9,20 @@ from darts.finding.answer import write_answer
 from darts.finding.conclusion import Conclusion
 from darts.finding.ensemble import EnsembleResult, make_ensemble, train_finalists
 from darts.finding.final_run import anew_seconds, final_run, held_out_share, seconds_left
-from darts.finding.race import Race
+from darts.finding.race import EXPLORED, Race
 from darts.finding.results import Result, is_better, ranked
 from darts.finding.winner import DUEL, Duel, duel, duel_seconds, train_winner
 from darts.recipes.calibration import calibrate
 from darts.recipes.gain import measure_gain
 from darts.recipes.timing import seconds_per_batch
 from darts.recipes.trees import FILE as TREES
+from darts.recipes.trees import fold_runs
 
 
 def run_to_the_end(race: Race) -> Conclusion:
     """Let candidates compete, train the winner, and score it on the test split, once."""
     plan = race.config.plan
-    race.explore(race.explored_share())
+    race.explore(race.share(EXPLORED))
     chosen = duel(race)
     if race.config.ensemble > 1:
         return end_with_ensemble(race, chosen)
@@ -56,11 +57,13 @@ def end_with_ensemble(race: Race, chosen: Duel) -> Conclusion:
     Without such a choice, the winner of the duel is the answer; the ensemble is compared with it.
     """
     winner = race.results[chosen.winner]
-    reserve = race.config.ensemble * scoring_seconds(race, winner)
+    reserve = race.config.ensemble * race.folds * scoring_seconds(race, winner)
     finalists = train_finalists(race, winner, reserve)
     single = next(f for f in finalists if f.candidate.name == chosen.winner)
     trees = race.directory / TREES
-    takes_part = race.config.result == "any" and trees.exists()
+    # A run that began with an earlier version has no trees without each part.
+    fitted = all(run.exists() for run in fold_runs(race.directory, race.folds))
+    takes_part = race.config.result == "any" and trees.exists() and fitted
     ensemble = make_ensemble(race, finalists, single, trees if takes_part else None)
     return conclude(race, chosen, single, None, ensemble)
 

@@ -11,6 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
+from darts.data.split import load_split, save_split
 from darts.finding.answer import copy_files
 from darts.finding.final_run import begin_of_final_runs, final_runs, seconds_left
 from darts.finding.race import Race
@@ -70,7 +73,7 @@ class EnsembleResult:
 
 
 def train_finalists(race: Race, winner: Result, reserve: float) -> list[Result]:
-    """Train the winner and the next-best networks for equally long; return them, best first.
+    """Train the winner and the next-best networks longer; return them, best first.
 
     Those for which more training does not help stay as they are. If this holds for all of them, the
     time that is left belongs to further candidates. With a plan in epochs, all get ``plan.epochs``,
@@ -116,14 +119,16 @@ def _train_until_final_runs(race: Race, names: Sequence[str], reserve: float) ->
         float,
         lambda: begin_of_final_runs(race, trained, reserve, waves, final_waves),
     )
-    while still := [name for name in names if not race.results[name].is_exhausted]:
+    while still := [race.results[n] for n in names if not race.results[n].is_exhausted]:
         waves = math.ceil(len(still) * race.folds / race.workers)
-        before = max(race.results[name].seconds for name in still)
-        if (left := (end - race.stopwatch.seconds) / waves) <= 1:
+        left = (end - race.stopwatch.seconds) / waves - race.overhead
+        if left <= 1:
             break
-        seconds = before + min(left, before)
-        race.train_up_to({name: timed(race.candidates[name], seconds) for name in still})
-        if max(race.results[name].seconds for name in still) == before:  # all have failed
+        longest = max(result.seconds for result in still)
+        seconds = longest + min(left, longest)
+        lengths = {r.candidate.name: min(seconds, r.seconds + left) for r in still}
+        race.train_up_to({n: timed(race.candidates[n], end) for n, end in lengths.items()})
+        if [race.results[result.candidate.name] for result in still] == still:  # all have failed
             break
 
 
@@ -168,9 +173,11 @@ def make_ensemble(
             n * race.folds // len(files[own]) for own, n in chosen.items() for _ in files[own]
         ]
         save_ensemble(directory, members, counts)
-        # Other members have trained on the samples that one of them has held out.
-        kept = ("split.npz",) if race.folds == 1 and TREES not in chosen else ()
-        copy_files(finalists[0].directory, directory, (*kept, "metrics.jsonl", "vocabulary.json"))
+        files_too = "split.npz", "metrics.jsonl", "vocabulary.json", "columns.csv"
+        copy_files(finalists[0].directory, directory, files_too)
+        subsets = load_split(directory / "split.npz")
+        if race.folds > 1 or TREES in chosen:  # some members have trained on what one has held out
+            save_split(directory / "split.npz", {"train": torch.cat([*subsets.values()])})
         choice.calibrate(directory)
     directories = {"ensemble": directory, "single": single.directory}
     costs = compare_costs(directories, race.execution.executor.threads)

@@ -132,11 +132,11 @@ class Race:
         self.enter([candidate for candidate in new if candidate.name in entering])
         return entries
 
-    def explored_share(self) -> float:
-        """Return the share of the budget after which the best candidate trains alone."""
+    def share(self, share: float) -> float:
+        """Return the share of the budget at which a share of the time after the start is used."""
         seconds = self.decisions.decide("begin", float, lambda: self.stopwatch.seconds)
         begin = min(seconds / self.stopwatch.total, 1.0)
-        return begin + EXPLORED * (1 - begin)
+        return begin + share * (1 - begin)
 
     def known(self) -> list[Candidate]:
         """Return the candidates that have trained.

@@ -117,7 +117,9 @@ def _try_augmentation(race: Race) -> bool:
     if new is None or not new.setting.augments or start.best:
         return False
     entries = [Entry(name, stage), Entry(new.name, stage)]
-    has_time = race.config.plan.equal == "epochs" or race.fitting(entries, 0.5) == entries
+    has_time = (
+        race.config.plan.equal == "epochs" or race.fitting(entries, race.share(0.5)) == entries
+    )
     if not has_time or any(c.setting.augments for c in relatives):
         return False
     race.enter([new])

@@ -17,20 +17,13 @@ from darts.training.distributed import Ranks
 from darts.training.scoring import predict_all
 
 
-def validation_outputs(runs: Sequence[Path], ranks: Ranks) -> tuple[Tensor, Tensor, Objective]:
-    """Return outputs ``(N, K)``, targets and objective, on the CPU.
-
-    The samples are those that the runs of one candidate have held out, in the order of the runs.
-    """
-    found = []
-    for run in runs:
-        trained = TrainedNetwork.load(str(run))
-        net, loader, objective = open_split(trained, ranks, "valid")
-        device, precision = ranks.device, trained.config.precision
-        batches = loader.epoch(0)
-        found.append(predict_all(net, batches, objective, device=device, precision=precision))
-    outputs, targets = map(torch.cat, zip(*found, strict=True))
-    return outputs, targets, objective
+def validation_outputs(run: Path, ranks: Ranks) -> tuple[Tensor, Tensor, Objective]:
+    """Return the outputs of a network, ``(N, K)``, with targets and objective, on the CPU."""
+    trained = TrainedNetwork.load(str(run))
+    net, loader, objective = open_split(trained, ranks, "valid")
+    device, precision = ranks.device, trained.config.precision
+    found = predict_all(net, loader.epoch(0), objective, device=device, precision=precision)
+    return *found, objective
 
 
 def calibrate(target: Path, runs: Sequence[Path]) -> None:
@@ -43,5 +36,6 @@ def calibrate(target: Path, runs: Sequence[Path]) -> None:
     """
     config = TrainedNetwork.load(str(target)).config
     if isinstance(config.task, SampleTask) and config.task.targets == CLASSES:
-        logits, classes, _ = validation_outputs(runs, Ranks(config.device))
+        found = [validation_outputs(run, Ranks(config.device))[:2] for run in runs]
+        logits, classes = map(torch.cat, zip(*found, strict=True))
         save_temperature(target, fit_temperature(logits, classes))

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from darts.data.encodings import RowEncoding
@@ -58,25 +60,32 @@ def choose_members(
 ) -> Choice:
     """Return the ensemble with the best validation score.
 
-    A candidate has one run, or several with different samples held out; all candidates have the
-    same validation samples, in the same order.
+    A candidate has one run, or several with different samples held out; then the score is the mean
+    of the scores on each part. All candidates have the same validation samples, in the same order.
     """
-    outputs = [validation_outputs(runs, Ranks("cpu")) for runs in candidates]
-    _, targets, objective = outputs[0]
+    parts = []
+    for runs in zip(*candidates, strict=True):
+        found = [validation_outputs(run, Ranks("cpu")) for run in runs]
+        parts.append(([outputs for outputs, _, _ in found], *found[0][1:]))
     kind = TrainedNetwork.load(str(candidates[0][0])).config.task.targets
-    scoring = objective.metrics[metric]
     sign = 1 if higher_is_better else -1
 
-    def mean_of(counts: Sequence[int]) -> Tensor:
+    def mean_of(outputs: Sequence[Tensor], counts: Sequence[int]) -> Tensor:
         chosen = [index for index, count in enumerate(counts) if count]
-        return mean_outputs([outputs[i][0] for i in chosen], [counts[i] for i in chosen], kind)
+        return mean_outputs([outputs[i] for i in chosen], [counts[i] for i in chosen], kind)
 
     def score(counts: Sequence[int]) -> float:
-        mean = mean_of(counts)
-        return sign * scoring.of(scoring.rows(objective, mean, (mean, targets)).numpy())
+        scores = []
+        for outputs, targets, objective in parts:
+            scoring, mean = objective.metrics[metric], mean_of(outputs, counts)
+            rows = scoring.rows(objective, mean, (mean, targets))
+            scores.append(scoring.of(rows.numpy()))
+        return sign * statistics.fmean(scores)
 
     counts = greedy_selection(len(candidates), score, rounds=2 * len(candidates))
-    return Choice(counts, sign * score(counts), mean_of(counts), targets, kind)
+    outputs = torch.cat([mean_of(outputs, counts) for outputs, _, _ in parts])
+    targets = torch.cat([targets for _, targets, _ in parts])
+    return Choice(counts, sign * score(counts), outputs, targets, kind)
 
 
 def greedy_selection(

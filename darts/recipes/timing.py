@@ -78,7 +78,7 @@ def seconds_per_batch(run: Path, loader: Loader, objective: Objective) -> float:
 
 
 def compare_costs(directories: Mapping[str, Path], threads: int) -> dict[str, float]:
-    """Return ``<name>_parameters`` and ``<name>_ms`` of networks with the same inputs.
+    """Return ``<name>_parameters`` and ``<name>_ms`` of networks for the same samples.
 
     The milliseconds are the median time for one sample on the CPU, measured in alternation. They
     are left out for networks whose input is a text.
@@ -89,12 +89,12 @@ def compare_costs(directories: Mapping[str, Path], threads: int) -> dict[str, fl
         f"{name}_parameters": count_parameters(net.parameters())
         for name, net in zip(directories, nets, strict=True)
     }
-    specs = trained[0].input_specs
-    if len(specs) == 1 and specs[0].num_tokens is None:
+    specs = [spec for own in trained for spec in own.input_specs]
+    if len(specs) == len(nets) and all(spec.num_tokens is None for spec in specs):
         settings = TimingSettings("cpu", threads, 1, "fp32", warmup=5, repeats=20)
         with timing(settings):
-            inputs = example(tuple(specs[0].shape[1:]), settings)
-            times = time_passes(nets, [inputs] * len(nets), settings)
+            inputs = [example(tuple(spec.shape[1:]), settings) for spec in specs]
+            times = time_passes(nets, inputs, settings)
         for name, measured in zip(directories, times, strict=True):
             costs[f"{name}_ms"] = measured.median_ms
     return costs

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import importlib
 import math
+import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -32,6 +33,7 @@ from darts.data_modules.samples import SampleDataModule
 from darts.recipes.states import DataDescription
 from darts.spaces import AnyGenotype, parse_genotype
 from darts.spaces.trees import Nodes, TreeNetwork
+from darts.tasks import Objective
 from darts.training.checkpoint import FILE as CHECKPOINT
 from darts.training.checkpoint import NETWORK, save_checkpoint
 from darts.training.interrupt import Interrupted
@@ -67,7 +69,8 @@ class TreeScores:
 
     Attributes:
         setting: Its hyperparameters of scikit-learn that differ from the defaults.
-        valid: Its score on the rows that were held out; None if no score was a number.
+        valid: Its score on the rows that were held out, the mean over all parts; None if no score
+            was a number.
         trials: Number of settings that were tried.
         seconds: Seconds that all training took.
     """
@@ -166,10 +169,10 @@ def boost_trees(
         start = time.monotonic()
         trees = [Trees(t, data, setting, seed) for data, (t, _) in zip(folds, parts, strict=True)]
         rate = min(rate, (time.monotonic() - start) / _size(setting))
-        scores = objective.scores()
-        for own, (_, valid) in zip(trees, parts, strict=True):
-            scores.update(own(valid[0]), valid)
-        found = scores.compute()[metric]
+        found = statistics.fmean(
+            _score(own, valid, objective)[metric]
+            for own, (_, valid) in zip(trees, parts, strict=True)
+        )
         if steering.prefers(found, best) or not best_trees:
             best, best_setting, best_trees = found, setting, trees
         if stopping():
@@ -189,6 +192,12 @@ def boost_trees(
         train = torch.cat([train[0], valid[0]]), torch.cat([train[1], valid[1]])
     _save(directory / FILE, Trees(train, data, best_setting, seed), config, data)
     return TreeScores(dict(best_setting), best, trials, time.monotonic() - begin)
+
+
+def _score(trees: Trees, part: Part, objective: Objective) -> dict[str, float]:
+    scores = objective.scores()
+    scores.update(trees(part[0]), part)
+    return scores.compute()
 
 
 def fold_runs(directory: Path, folds: int) -> list[Path]:

@@ -182,5 +182,5 @@ def explored(folder: Path, *words: str, **options: Any) -> tuple[Race, FakeExecu
     """Return a race after its last round."""
     executor = FakeExecutor(**options)
     race = make_race(folder, *words, executor=executor)
-    race.explore(EXPLORED)
+    race.explore(race.share(EXPLORED))
     return race, executor

@@ -339,6 +339,6 @@ def test_a_slow_start_leaves_the_race_its_share(tmp_path: Path) -> None:
     executor = FakeExecutor()
     race = make_race(tmp_path, executor=executor)
     executor.now = 320.0
-    assert race.explored_share() == pytest.approx(0.5 + EXPLORED / 2)
-    race.explore(race.explored_share())
+    assert race.share(EXPLORED) == pytest.approx(0.5 + EXPLORED / 2)
+    race.explore(race.share(EXPLORED))
     assert race.candidates.keys() >= {*BASELINES}

@@ -89,7 +89,7 @@ def test_a_retraining_scores_and_saves_the_calibrated_network(run: Path, tmp_pat
 
 
 def outputs(run: Path) -> torch.Tensor:
-    return validation_outputs([run], Ranks("cpu"))[0]
+    return validation_outputs(run, Ranks("cpu"))[0]
 
 
 @pytest.mark.parametrize("name", ["safetensors", "torch_export"])
