@@ -75,8 +75,8 @@ class EnsembleResult:
 def train_finalists(race: Race, winner: Result, reserve: float) -> list[Result]:
     """Train the winner and the next-best networks longer; return them, best first.
 
-    While more training of the best network does not help, further candidates train instead. Other
-    networks for which it does not help stay as they are. With a plan in epochs, all get
+    Those for which more training does not help stay as they are. While this holds for the best
+    network, or for all of them, further candidates train. With a plan in epochs, all get
     ``plan.epochs``, if it is set.
 
     Args:
@@ -85,24 +85,28 @@ def train_finalists(race: Race, winner: Result, reserve: float) -> list[Result]:
         reserve: Seconds to keep for test scores.
     """
     plan, total = race.config.plan, race.stopwatch.total
-    key, rounds = f"finalists-{total:.0f}", -1
-    while (
-        plan.equal == "time"
-        and key not in race.decisions
-        and race.best().is_exhausted
-        and race.rounds > rounds
-    ):
+    while True:
         rounds = race.rounds
+        names = race.decisions.decide(
+            f"finalists-{total:.0f}-{rounds}", list[str], lambda: _finalists(race, winner)
+        )
+        if plan.equal == "epochs":
+            if plan.epochs is not None:
+                lengths = {n: counted(race.candidates[n], plan.epochs) for n in names}
+                race.train_up_to(lengths)
+            return ranked([race.results[name] for name in names], race.metric[1])
+        if not race.best().is_exhausted:
+            _train_until_final_runs(race, names, reserve)
+            if not all(race.results[name].is_exhausted for name in names):
+                break
         race.explore((race.stopwatch.seconds + seconds_left(race, reserve) / 2) / total)
-    names = race.decisions.decide(key, list[str], lambda: _finalists(race, winner))
-    if plan.equal == "epochs" and plan.epochs is not None:
-        race.train_up_to({n: counted(race.candidates[n], plan.epochs) for n in names})
-    elif plan.equal == "time":
-        _train_until_final_runs(race, names, reserve)
+        if race.rounds == rounds:
+            _train_until_final_runs(race, names, reserve)
+            break
     results = [race.results[name] for name in names]
-    done = [result for result in results if result.is_exhausted]
-    if plan.equal == "time" and race.folds == 1 and len(done) < len(results):
-        still = [result for result in results if not result.is_exhausted]
+    still = [result for result in results if not result.is_exhausted]
+    if race.folds == 1 and still:
+        done = [result for result in results if result.is_exhausted]
         results = [*final_runs(race, still, reserve), *done]
     return ranked(results, race.metric[1])
 
@@ -113,7 +117,7 @@ def _train_until_final_runs(race: Race, names: Sequence[str], reserve: float) ->
     trained = max(race.results[name].seconds for name in names)
     final_waves = waves if race.folds == 1 else 0
     end = race.decisions.decide(
-        f"end-{race.stopwatch.total:.0f}-ensemble",
+        f"end-{race.stopwatch.total:.0f}-ensemble-{race.rounds}",
         float,
         lambda: begin_of_final_runs(race, trained, reserve, waves, final_waves),
     )
