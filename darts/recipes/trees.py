@@ -173,8 +173,10 @@ def boost_trees(
             _score(own, valid, objective)[metric]
             for own, (_, valid) in zip(trees, parts, strict=True)
         )
-        if steering.prefers(found, best) or not best_trees:
-            best, best_setting, best_trees = found, setting, trees
+        if is_better := steering.prefers(found, best):
+            best = found
+        if is_better or not best_trees:
+            best_setting, best_trees = setting, trees
         if stopping():
             raise Interrupted
         trials += 1
