@@ -8,9 +8,9 @@ from functools import partial
 from darts.finding.answer import write_answer
 from darts.finding.conclusion import Conclusion
 from darts.finding.ensemble import EnsembleResult, make_ensemble, train_finalists
-from darts.finding.final_run import anew_seconds, final_runs, held_out_share, seconds_left
+from darts.finding.final_run import anew_seconds, final_run, held_out_share, seconds_left
 from darts.finding.race import EXPLORED, Race
-from darts.finding.results import Result, is_better
+from darts.finding.results import Result, is_better, ranked
 from darts.finding.winner import DUEL, Duel, duel, duel_seconds, train_winner
 from darts.recipes.calibration import calibrate
 from darts.recipes.gain import measure_gain
@@ -24,11 +24,11 @@ def run_to_the_end(race: Race) -> Conclusion:
     plan = race.config.plan
     race.explore(race.share(EXPLORED))
     chosen = duel(race)
-    refits = plan.refit and held_out_share(race, race.candidates[chosen.winner]) > 0
     if race.config.ensemble > 1:
-        return end_with_ensemble(race, chosen, refits=refits)
+        return end_with_ensemble(race, chosen)
     while True:
         reserve = scoring_seconds(race, race.results[chosen.winner])
+        refits = plan.refit and held_out_share(race, race.candidates[chosen.winner]) > 0
         winner = train_winner(race, chosen.winner, reserve, refits=refits)
         if plan.equal == "epochs" or not winner.is_exhausted:
             break
@@ -45,26 +45,27 @@ def run_to_the_end(race: Race) -> Conclusion:
         previous, chosen = chosen, duel(race, again=again)
         if chosen == previous and race.rounds == before:
             break
-    final = final_runs(race, [winner], reserve, refits=refits).get(winner.candidate.name)
+    final = final_run(race, winner, reserve, refits=refits)
+    if final is not None and not refits and ranked([winner, final], race.metric[1])[0] is winner:
+        final = None
     return conclude(race, chosen, winner, final, None)
 
 
-def end_with_ensemble(race: Race, chosen: Duel, *, refits: bool) -> Conclusion:
+def end_with_ensemble(race: Race, chosen: Duel) -> Conclusion:
     """Train the best networks for equally long, and choose those whose predictions are averaged.
 
     Without such a choice, the winner of the duel is the answer; the ensemble is compared with it.
     """
     winner = race.results[chosen.winner]
     reserve = race.config.ensemble * race.folds * scoring_seconds(race, winner)
-    finalists = train_finalists(race, winner, reserve, refits=refits)
+    finalists = train_finalists(race, winner, reserve)
     single = next(f for f in finalists if f.candidate.name == chosen.winner)
     trees = race.directory / TREES
     # A run that began with an earlier version has no trees without each part.
     fitted = all(run.exists() for run in fold_runs(race.directory, race.folds))
     takes_part = race.config.result == "any" and trees.exists() and fitted
-    trees_too = trees if takes_part else None
-    ensemble = make_ensemble(race, finalists, single, trees_too, reserve, refits=refits)
-    return conclude(race, chosen, single, ensemble.final, ensemble)
+    ensemble = make_ensemble(race, finalists, single, trees if takes_part else None)
+    return conclude(race, chosen, single, None, ensemble)
 
 
 def conclude(
@@ -93,7 +94,7 @@ def conclude(
     if networks.data.held_out_loader("test", {}) is not None:
         race.console.info("scoring the test split")
         compare = partial(measure_gain, metric=metric, device=networks.config.device)
-        test = compare(race.directory, (final or winner).directory if ensemble else race.directory)
+        test = compare(race.directory, winner.directory if ensemble else race.directory)
         if not winner.candidate.is_baseline:
             gain = compare(race.directory / DUEL / "found", race.directory / DUEL / "baseline")
     varied = any(not race.candidates[name].is_baseline for name in race.standings)

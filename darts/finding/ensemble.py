@@ -15,7 +15,7 @@ import torch
 
 from darts.data.split import load_split, save_split
 from darts.finding.answer import copy_files
-from darts.finding.final_run import anew_seconds, begin_of_final_runs, final_runs, seconds_left
+from darts.finding.final_run import begin_of_final_runs, final_runs, seconds_left
 from darts.finding.race import Race
 from darts.finding.results import Result, ranked
 from darts.finding.slices import counted, timed
@@ -35,7 +35,6 @@ class EnsembleResult:
 
     Attributes:
         directory: Folder with its checkpoint; with one network only, the run directory.
-        final: Final run of the winner, if it takes part and has one.
         score: Its steering metric on validation data.
         counts: How often each network counts, by its name; "trees" are trees.
         members: Number of networks, with all their runs.
@@ -43,7 +42,6 @@ class EnsembleResult:
     """
 
     directory: Path
-    final: Result | None
     score: float
     counts: Mapping[str, int]
     members: int
@@ -74,8 +72,8 @@ class EnsembleResult:
         return values
 
 
-def train_finalists(race: Race, winner: Result, reserve: float, *, refits: bool) -> list[Result]:
-    """Train the winner and the next-best networks until their final runs; return them, best first.
+def train_finalists(race: Race, winner: Result, reserve: float) -> list[Result]:
+    """Train the winner and the next-best networks longer; return them, best first.
 
     Those for which more training does not help stay as they are. While this holds for the best
     network, or for all of them, further candidates train. With a plan in epochs, all get
@@ -85,7 +83,6 @@ def train_finalists(race: Race, winner: Result, reserve: float, *, refits: bool)
         race: The race.
         winner: The winner of the duel.
         reserve: Seconds to keep for test scores.
-        refits: Whether final runs train on the validation samples.
     """
     plan, total = race.config.plan, race.stopwatch.total
     while True:
@@ -97,19 +94,21 @@ def train_finalists(race: Race, winner: Result, reserve: float, *, refits: bool)
             if plan.epochs is not None:
                 lengths = {n: counted(race.candidates[n], plan.epochs) for n in names}
                 race.train_up_to(lengths)
-            break
+            return ranked([race.results[name] for name in names], race.metric[1])
         if not race.best().is_exhausted:
             _train_until_final_runs(race, names, reserve)
             if not all(race.results[name].is_exhausted for name in names):
                 break
-        exhausted = [race.results[name] for name in names if race.results[name].is_exhausted]
-        anew = sum(anew_seconds(race, result) for result in exhausted) if refits else 0.0
-        left = seconds_left(race, reserve + anew / race.workers)
-        race.explore((race.stopwatch.seconds + left / 2) / total)
+        race.explore((race.stopwatch.seconds + seconds_left(race, reserve) / 2) / total)
         if race.rounds == rounds:
             _train_until_final_runs(race, names, reserve)
             break
-    return ranked([race.results[name] for name in names], race.metric[1])
+    results = [race.results[name] for name in names]
+    still = [result for result in results if not result.is_exhausted]
+    if race.folds == 1 and still:
+        done = [result for result in results if result.is_exhausted]
+        results = [*final_runs(race, still, reserve), *done]
+    return ranked(results, race.metric[1])
 
 
 def _train_until_final_runs(race: Race, names: Sequence[str], reserve: float) -> None:
@@ -147,15 +146,9 @@ def _finalists(race: Race, winner: Result) -> list[str]:
 
 
 def make_ensemble(
-    race: Race,
-    finalists: Sequence[Result],
-    single: Result,
-    trees: Path | None,
-    reserve: float,
-    *,
-    refits: bool,
+    race: Race, finalists: Sequence[Result], single: Result, trees: Path | None
 ) -> EnsembleResult:
-    """Choose the ensemble with the best validation score; return it after its final runs.
+    """Return the ensemble with the best validation score; write its calibrated checkpoint.
 
     A network with several runs, each with other samples held out, takes part with all of them. It
     is only the winner, ``single``, if no ensemble is better than one network.
@@ -165,26 +158,17 @@ def make_ensemble(
         finalists: The networks, which fit together.
         single: One of them.
         trees: Trees that may take part, trained on all samples.
-        reserve: Seconds to keep for test scores.
-        refits: Whether final runs train on the validation samples.
     """
     name, metric = race.metric
-    files = {f.candidate.name: f.directories for f in finalists}
-    held_out = dict(files)
+    held_out = {f.candidate.name: f.directories for f in finalists}
+    files = dict(held_out)
     if trees is not None:
         held_out[TREES], files[TREES] = fold_runs(race.directory, race.folds), [trees]
     choice = choose_members([*held_out.values()], name, higher_is_better=metric.higher_is_better)
     chosen = {own: n for own, n in zip(held_out, choice.counts, strict=True) if n}
-    averages = sum(len(files[own]) for own in chosen) > 1
-    finals: dict[str, Result] = {}
-    if race.folds == 1:
-        networks = [f for f in finalists if f.candidate.name in chosen] if averages else [single]
-        finals = final_runs(race, networks, reserve, refits=refits)
-        files |= {own: result.directories for own, result in finals.items()}
-    final = finals.get(single.candidate.name)
     members = [file for own in chosen for file in files[own]]
-    directory = (final or single).directory
-    if averages:
+    directory = single.directory
+    if len(members) > 1:
         directory = race.directory / "ensemble"
         # One file of trees weighs as much as all runs of a network.
         counts = [
@@ -194,10 +178,9 @@ def make_ensemble(
         files_too = "split.npz", "metrics.jsonl", "vocabulary.json", "columns.csv"
         copy_files(finalists[0].directory, directory, files_too)
         subsets = load_split(directory / "split.npz")
-        # Some members have trained on what others have held out.
-        if race.folds > 1 or TREES in chosen or (refits and finals):
+        if race.folds > 1 or TREES in chosen:  # some members have trained on what one has held out
             save_split(directory / "split.npz", {"train": torch.cat([*subsets.values()])})
         choice.calibrate(directory)
-    directories = {"ensemble": directory, "single": (final or single).directory}
+    directories = {"ensemble": directory, "single": single.directory}
     costs = compare_costs(directories, race.execution.executor.threads)
-    return EnsembleResult(directory, final, choice.score, chosen, len(members), costs)
+    return EnsembleResult(directory, choice.score, chosen, len(members), costs)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from darts.finding.candidates import Candidate, Start
 from darts.finding.folds import combine
-from darts.finding.race import EXPLORED, Race
+from darts.finding.race import Race
 from darts.finding.results import FoldRun, Result, ranked
 from darts.finding.slices import ENDLESS, continued, counted
 from darts.recipes.rules import Values
@@ -26,95 +26,74 @@ from darts.tracking.metrics import mean_curve
 # Share of the budget after which nothing trains; test scores and files take the rest.
 PLANNED = 0.97
 
-# Largest length of a final run with a falling rate, in units of all training before. Most networks
-# that memorize the training samples then begin to do so before this run.
-FALLING = (1 - EXPLORED) / EXPLORED
-
 
 class Run(NamedTuple):
-    """A training run: what trains, and the overrides that end it."""
+    """A final run.
 
-    name: str
+    Attributes:
+        candidate: What trains.
+        length: Overrides that end the run.
+        before: The training that it continues; None for random weights.
+    """
+
     candidate: Candidate
     length: Sequence[str]
+    before: Result | None
 
 
-def final_runs(
-    race: Race, winners: Sequence[Result], reserve: float, *, refits: bool
-) -> dict[str, Result]:
-    """Execute the last runs of one or more networks at the same time.
+def final_run(race: Race, winner: Result, reserve: float, *, refits: bool) -> Result | None:
+    """Execute the last run of the winner; return its result, or None if there is no such run.
 
-    If more training of a network does not help, its final run begins with random weights, uses all
+    If more training of the winner does not help, its final run begins with random weights, uses all
     samples and ends after ``useful_epochs``; without time for this, there is no final run. If the
-    network has continued other candidates, their training is repeated first, with their settings.
+    winner has continued other candidates, their training is repeated first, with their settings.
 
     Args:
         race: The race.
-        winners: The networks.
+        winner: The winner.
         reserve: Seconds to keep for test scores.
-        refits: Whether the runs also train on the validation samples.
-
-    Returns:
-        The results of the runs by the names of the candidates. Runs that have failed, or have
-        validation samples and no better score on them, are left out.
+        refits: Whether the run also trains on the validation samples.
     """
-    waves = max(math.ceil(len(winners) / race.workers), 1)
-    seconds = seconds_left(race, reserve) / waves
+    seconds = seconds_left(race, reserve)
     is_timed = race.config.plan.equal == "time"
 
-    def choose(winner: Result) -> list[str]:
+    def choose() -> list[str]:
         # Rounds may have taken longer than planned, so this uses what is left of the whole budget.
-        left = (race.stopwatch.until(1.0) - reserve) / waves
+        left = race.stopwatch.until(1.0) - reserve
         anew = not is_timed or (winner.is_exhausted and anew_seconds(race, winner) <= left)
         if refits and anew:
             return [f"epochs={useful_epochs(winner)}"]
         if anew or seconds < 1 or winner.is_exhausted or (race.folds > 1 and not refits):
             return []
-        falls = rate_falls(race, winner)
-        most = winner.seconds * (FALLING if falls else 1) if len(winners) > 1 else math.inf
-        end = f"max_seconds={min(seconds, most):.1f}"
-        return [f"optimizer.cooldown={int(falls)}", f"epochs={ENDLESS}", end]
+        return _length(race, winner, seconds)
 
+    # A run that is continued with a larger budget ends with another final run.
+    name = _name(race, winner) if is_timed else "final"
+    length = race.decisions.decide(name, list[str], choose)
+    if not length:
+        return None
+    # Set if the run begins with random weights.
+    epochs = length[0].removeprefix("epochs=") if len(length) == 1 else ""
     how = " with the validation samples" if refits else ""
-    chains: dict[str, list[Run]] = {}
-    done: dict[str, Result] = {}
-    for winner in winners:
-        candidate = winner.candidate
-        # A run that is continued with a larger budget ends with another final run.
-        budget = f"-{race.stopwatch.total:.0f}" if is_timed else ""
-        name = f"final{budget}-{candidate.name}"
-        length = race.decisions.decide(name, list[str], partial(choose, winner))
-        if len(length) == 1:
-            epochs = length[0].removeprefix("epochs=")
-            chains[candidate.name] = _repeated(race, name, candidate, int(epochs))
-            race.console.info(f"final run of {candidate.name}{how}: {epochs} epochs")
-        elif length:
-            chains[candidate.name] = [Run(name, candidate, length)]
-            done[candidate.name] = winner
-            race.console.info(f"final run of {candidate.name}{how}: {format_duration(seconds)}")
+    until = f"{epochs} epochs" if epochs else format_duration(seconds)
+    race.console.info(f"final run of {winner.candidate.name}{how}: {until}")
     values: Values = {"validation": 0, "selection": "last"} if refits else {}
-    threads = race.execution.executor.threads if len(winners) == 1 else None
-    for step in range(max(map(len, chains.values()), default=0)):
-        runs = {
-            name: chain[step]
-            for name, chain in chains.items()
-            if len(chain) > step and (step == 0 or name in done)
-        }
-        finished = _train(race, runs, done, values, threads if is_timed else 1)
-        done = {name: own for name, own in done.items() if name not in runs} | finished
-    if refits:
-        return done
-    before = {winner.candidate.name: winner for winner in winners}
-    return {n: r for n, r in done.items() if ranked([before[n], r], race.metric[1])[0] is r}
+    threads = race.execution.executor.threads if is_timed else 1
+    train = partial(_train, race, values=values, threads=threads)
 
+    def repeat(name: str, candidate: Candidate, end: int) -> Result | None:
+        """Train a candidate anew up to an epoch, after the candidate that it has continued."""
+        start, before = candidate.start, None
+        if start.parent:
+            own = f"{name}-{start.epochs}"
+            before = repeat(own, race.candidates[start.parent], start.epochs)
+            if before is None:
+                return None
+        return train({name: Run(candidate, counted(candidate, end), before)}).get(name)
 
-def _repeated(race: Race, name: str, candidate: Candidate, end: int) -> list[Run]:
-    """Return what trains a candidate anew up to an epoch, after those that it has continued."""
-    start, own = candidate.start, Run(name, candidate, counted(candidate, end))
-    if not start.parent:
-        return [own]
-    parent = race.candidates[start.parent]
-    return [*_repeated(race, f"{name}-{start.epochs}", parent, start.epochs), own]
+    if epochs:
+        return repeat(name, winner.candidate, int(epochs))
+    return train({name: Run(winner.candidate, length, winner)}).get(name)
 
 
 def useful_epochs(result: Result) -> int:
@@ -128,6 +107,26 @@ def useful_epochs(result: Result) -> int:
     return max((n for n, loss in losses.items() if loss <= limit), default=result.best_epoch)
 
 
+def final_runs(race: Race, finalists: Sequence[Result], reserve: float) -> list[Result]:
+    """Continue several networks as ``final_run`` does; return their results.
+
+    A network whose run fails or has no better score keeps its result.
+    """
+    seconds = seconds_left(race, reserve) / math.ceil(len(finalists) / race.workers)
+    runs = {}
+    for result in finalists:
+        name = _name(race, result)
+        length = race.decisions.decide(name, list[str], partial(_length, race, result, seconds))
+        runs[name] = Run(result.candidate, length, result)
+    finished = _train(race, runs, values={}, threads=None)
+    pairs = [(result, finished.get(_name(race, result), result)) for result in finalists]
+    return [ranked(pair, race.metric[1])[0] for pair in pairs]
+
+
+def _name(race: Race, result: Result) -> str:
+    return f"final-{race.stopwatch.total:.0f}-{result.candidate.name}"
+
+
 def rate_falls(race: Race, result: Result) -> bool:
     """Return whether the rate falls in a final run, because this helps.
 
@@ -136,34 +135,36 @@ def rate_falls(race: Race, result: Result) -> bool:
     return not result.memorizes or race.pool.fine_tunes(result.candidate)
 
 
+def _length(race: Race, result: Result, seconds: float) -> list[str]:
+    """Return the overrides that continue a run for seconds."""
+    cooldown = f"optimizer.cooldown={int(rate_falls(race, result))}"
+    return [cooldown, f"epochs={ENDLESS}", f"max_seconds={seconds:.1f}"]
+
+
 def _train(
-    race: Race,
-    runs: Mapping[str, Run],
-    before: Mapping[str, Result],
-    values: Values,
-    threads: int | None,
+    race: Race, runs: Mapping[str, Run], *, values: Values, threads: int | None
 ) -> dict[str, Result]:
-    """Execute runs, which continue the results in ``before``; return those that have not failed."""
+    """Execute final runs; return the results of those that have not failed, by name."""
     jobs = []
-    for name, (own, candidate, length) in runs.items():
+    for name, (candidate, length, before) in runs.items():
         networks = race.pool.networks[candidate.family]
         words = networks.overrides(candidate.genotype, candidate.setting.values | values)
-        if name in before:
+        if before is not None:
             # A constant rate may have damaged trained weights after their best epoch.
             best = ("start_epoch=best",) if race.pool.fine_tunes(candidate) else ()
-            words += (*continued(before[name].directory), *best)
-        directory = race.directory / "runs" / own
-        jobs.append(Job(own, "retrain", directory, (*words, *length), threads=threads))
+            words += (*continued(before.directory), *best)
+        directory = race.directory / "runs" / name
+        jobs.append(Job(name, "retrain", directory, (*words, *length), threads=threads))
     outcomes = race.execution.run(jobs)
     finished = {}
-    for job, (name, run) in zip(jobs, runs.items(), strict=True):
+    for job, (candidate, _, before) in zip(jobs, runs.values(), strict=True):
         summary = outcomes[job.name].summary
         if summary is not None:
             start = Start()
-            if (parent := before.get(name)) is not None:
-                start = Start(parent.candidate.name, 0, parent.seconds, parent.epochs)
-            candidate, fold = replace(run.candidate, start=start), FoldRun(job.directory, summary)
-            finished[name] = combine(candidate, [fold], race.metric, selection="last")
+            if before is not None:
+                start = Start(before.candidate.name, 0, before.seconds, before.epochs)
+            own, fold = replace(candidate, start=start), FoldRun(job.directory, summary)
+            finished[job.name] = combine(own, [fold], race.metric, selection="last")
     return finished
 
 

@@ -12,12 +12,16 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from darts.finding.answer import copy_files, write_answer
-from darts.finding.final_run import FALLING, begin_of_final_runs, rate_falls
+from darts.finding.final_run import begin_of_final_runs, rate_falls
 from darts.finding.policy import Entry
-from darts.finding.race import Race
+from darts.finding.race import EXPLORED, Race
 from darts.finding.results import Result, is_better, ranked
 from darts.finding.slices import counted
 from darts.reading import JsonObject
+
+# Largest length of a final run with a falling rate, in units of all training before. Most networks
+# that memorize the training samples then begin to do so before this run.
+FALLING = (1 - EXPLORED) / EXPLORED
 
 # Folder with the checkpoints of the best network and the best baseline after equal training.
 DUEL = "duel"

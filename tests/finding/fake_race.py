@@ -15,10 +15,8 @@ from darts.config import FindConfig, compose
 from darts.finding.candidates import Networks
 from darts.finding.decisions import Decisions
 from darts.finding.execution import Execution, Stopwatch
-from darts.finding.final_run import final_runs
 from darts.finding.proposals import Pool
 from darts.finding.race import EXPLORED, Race
-from darts.finding.results import Result
 from darts.finding.setup import make_networks
 from darts.recipes.rules import DataFacts
 from darts.running.jobs import Executor, Future, Job, Outcome
@@ -186,8 +184,3 @@ def explored(folder: Path, *words: str, **options: Any) -> tuple[Race, FakeExecu
     race = make_race(folder, *words, executor=executor)
     race.explore(race.share(EXPLORED))
     return race, executor
-
-
-def final_run(race: Race, winner: Result, reserve: float, *, refits: bool) -> Result | None:
-    """Execute the final run of one network; return its result, if there is one."""
-    return final_runs(race, [winner], reserve, refits=refits).get(winner.candidate.name)

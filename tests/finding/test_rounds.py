@@ -11,12 +11,13 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
-from fake_race import BASELINES, LEADER, SHORT, Crash, FakeExecutor, explored, final_run, make_race
+from fake_race import BASELINES, LEADER, SHORT, Crash, FakeExecutor, explored, make_race
 from hypothesis import given
 from hypothesis import strategies as st
 
 from darts.config import ConfigError
 from darts.finding.candidates import Candidate, Start
+from darts.finding.final_run import final_run
 from darts.finding.policy import Standing, promoted
 from darts.finding.proposals import Pool
 from darts.finding.race import EXPLORED, SLICES, Race
