@@ -140,20 +140,18 @@ class Evaluation:
 
     def write(self, files: RunDirectory) -> JsonObject:
         """Write all files of an evaluation, the summary last; return the complete summary."""
-        trained, figures = self.trained, self.trained.config.tracking.figures
+        trained = self.trained
         if trained.trees is None:
             files.write("genotype.json", trained.genotype.to_json())
         if text := self.objective.sample_outputs():
             name = f"samples_{self.split}.md"
             with optional(files.path / name):
                 files.write(name, text)
-        if figures:
-            save_confusion(files.path / "confusion.svg", self.objective, self.data.target_names)
+        save_confusion(files.path / "confusion.svg", self.objective, self.data.target_names)
         for name in ("importance.json", "importance.svg"):  # of a killed evaluation
             (files.path / name).unlink(missing_ok=True)
         if self.importance is not None:
             files.write_json("importance.json", self.importance)
-        if self.importance is not None and figures:
             with optional(file := files.path / "importance.svg"):
                 edges, percent = self.importance["edges"], is_fraction(self.metric)
                 title = f"{self._lost} each edge"

@@ -6,7 +6,7 @@ Keys that people use first::
     Data: dataset=NAME dataset.root=DIR dataset.size=32 dataset.label=COLUMN task=NAME
     Budget: budget.minutes=10 budget.hours=1
     Trained weights: pretrained.weights=auto
-    Result: limit.parameters=1e6 limit.macs=1e8 export=onnx result=any
+    Result: limit.parameters=1e6 limit.macs=1e8 export=onnx result=any ensemble=8 metric=NAME
     Run: workers=2 seed=0 hydra.run.dir=DIR resume=DIR
 """
 

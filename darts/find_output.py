@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from dataclasses import replace
 from pathlib import Path
@@ -81,18 +82,23 @@ def _latency(race: Race, candidate: Candidate) -> float:
 
 def outlook(race: Race, conclusion: Conclusion) -> str:
     """Return what a longer budget would change."""
-    winner = conclusion.winner
+    winner, final = conclusion.winner, conclusion.final
+    before = ""
+    if final is not None and math.isnan(final.score):
+        before = "The validation score is from before the final run. "
+    epochs = f"{winner.epochs} epoch{'s' if winner.epochs != 1 else ''}"
     if winner.is_exhausted:
         return (
-            f"The winner reached its best score in epoch {winner.best_epoch} of {winner.epochs}: "
+            f"{before}The winner reached its best score in epoch {winner.best_epoch} of {epochs}: "
             "more training would not help. A longer budget would compare more networks."
         )
+    before += f"The winner may still improve after {epochs}"
     if race.config.plan.equal == "epochs":
-        return f"The winner may still improve after {winner.epochs} epochs; set plan.epochs."
+        return f"{before}; set plan.epochs."
     unit, seconds = ("minutes", 60) if race.config.budget.hours is None else ("hours", 3600)
     return (
-        f"The winner may still improve after {winner.epochs} epochs. Continue with more time: "
-        f"darts find {shlex.quote(f'resume={race.directory}')} budget.{unit}="
+        f"{before}. Continue with more time: darts find "
+        f"{shlex.quote(f'resume={race.directory}')} budget.{unit}="
         f"{2 * race.stopwatch.total / seconds:g}"
     )
 
@@ -104,8 +110,9 @@ def print_results(summary: JsonObject, run: RunDirectory, kind: str) -> None:
         "result", f"test_{metric}", f"network_test_{metric}", f"single_test_{metric}",
         f"tree_test_{metric}", f"valid_{metric}", f"network_valid_{metric}",
         f"baseline_valid_{metric}", "true_accuracy",
-        "baseline_true_accuracy", "family", "setting", "parameters", "macs", "latency_ms",
-        "flash_kb", "ram_kb", "candidates", "winner_seconds", "seconds", "joules", "genotype",
+        "baseline_true_accuracy", "family", "setting", "parameters", "ensemble_parameters", "macs",
+        "latency_ms", "flash_kb", "ram_kb", "candidates", "winner_seconds", "seconds", "joules",
+        "genotype",
     )  # fmt: skip
     print_summary("find", {key: summary[key] for key in keys if summary.get(key) is not None})
     checkpoint = shlex.quote(f"checkpoint={run.path}")

@@ -78,7 +78,7 @@ EXECUTORS: dict[str, type] = {
 
 
 Settings: TypeAlias = dict[str, Any]  # accepts any key
-EXPORTS = (*GRAPHS, *(f"{name}{INT8}" for name in GRAPHS), "safetensors")
+EXPORTS = (*GRAPHS, *(n + INT8 for n in GRAPHS if n != "torch_export"), "safetensors")
 
 
 def _processes() -> ExecutorConfig:

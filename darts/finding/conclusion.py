@@ -9,7 +9,7 @@ from darts.finding.ensemble import EnsembleResult
 from darts.finding.results import Result
 from darts.reading import JsonObject
 from darts.recipes.gain import Gain
-from darts.tracking.formats import format_duration, is_fraction
+from darts.tracking.formats import format_duration
 
 
 @dataclass(frozen=True)
@@ -85,29 +85,30 @@ class Conclusion:
 
     def verdict(self) -> str:
         """Return one sentence that compares the winner with the best baseline."""
-        name = self.baseline.candidate.name
-        if self.doubtful:
-            return (
-                f"The baseline {name} is the result: the best found network ranked higher on "
-                "validation data, but the difference may be chance."
-            )
-        if not self.varied:
-            return f"The baseline {name} is the result: no other architectures were trained."
-        if self.winner.candidate.is_baseline:
-            return f"The baseline {name} is the result: no better architecture was found."
+        name, own = self.baseline.candidate.name, self.winner.candidate
+        averages = self.ensemble is not None and self.ensemble.averages
+        what = "best single network" if averages else "result"
+        if own.is_baseline:
+            reason = "no better architecture was found"
+            if not self.varied:
+                reason = "no other architectures were trained"
+            if self.doubtful:
+                reason = (
+                    "the best found network ranked higher on validation data, but the difference "
+                    "may be chance"
+                )
+            elif own.setting.augments and own.name != name:
+                reason += (
+                    f". It learns from more varied samples than {name}, whose validation score is "
+                    "not significantly better"
+                )
+            return f"The baseline {own.name} is the {what}: {reason}."
         if self.gain is None:
             return f"The found network beats {name} on validation data; there are no test labels."
-        unit = " points" if is_fraction(self.metric) else ""
-        factor, digits = (100, "+.2f") if unit else (1, "+.3g")
-        difference = f"{factor * self.gain.difference:{digits}}{unit}"
         seconds = format_duration(self.baseline.seconds)
-        start = f"After {seconds} of training each, the found network minus the baseline {name}"
-        if self.gain.low is None or self.gain.high is None:
-            return f"{start} is {difference} on test data."
-        low, high = factor * self.gain.low, factor * self.gain.high
-        chance = ", which may be chance" if low <= 0 <= high else ""
-        interval = f"95 % interval {low:{digits}} to {high:{digits}}"
-        return f"{start} is {difference} on test data ({interval}){chance}."
+        chance = "" if self.gain.is_significant else ", which may be chance"
+        start = f"After {seconds} of training each, the found network minus the baseline {name} is"
+        return f"{start} {self.gain.text(self.metric)} on test data{chance}."
 
 
 def _valid_scores(summary: Mapping[str, object]) -> JsonObject:

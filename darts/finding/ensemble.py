@@ -35,13 +35,15 @@ class EnsembleResult:
 
     Attributes:
         directory: Folder with its checkpoint; with one network only, the run directory.
-        score: Its steering metric on validation data.
+        metric: Name of the steering metric.
+        score: The metric on validation data.
         counts: How often each network counts, by its name; "trees" are trees.
         members: Number of networks, with all their runs.
         costs: Parameters and milliseconds per sample, of the ensemble and of the winner alone.
     """
 
     directory: Path
+    metric: str
     score: float
     counts: Mapping[str, int]
     members: int
@@ -63,8 +65,12 @@ class EnsembleResult:
             cost = self.costs["ensemble_parameters"] / self.costs["single_parameters"]
             note = (
                 f"The result averages {self.members} networks, {names}: {cost:.1f} times the "
-                "parameters of the winner."
+                "parameters of the best single network."
             )
+            if test is not None:
+                chance = "" if test.is_significant else ", which may be chance"
+                difference = test.text(self.metric) + chance
+                note += f" Its test_{self.metric} minus that of this network is {difference}."
         values = {"ensemble": dict(self.counts), **self.costs, "ensemble_note": note}
         if self.averages and test is not None:
             values |= {f"single_test_{name}": score for name, score in test.baseline.items()}
@@ -183,4 +189,4 @@ def make_ensemble(
         choice.calibrate(directory)
     directories = {"ensemble": directory, "single": single.directory}
     costs = compare_costs(directories, race.execution.executor.threads)
-    return EnsembleResult(directory, choice.score, chosen, len(members), costs)
+    return EnsembleResult(directory, name, choice.score, chosen, len(members), costs)

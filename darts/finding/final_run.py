@@ -71,6 +71,8 @@ def final_run(race: Race, winner: Result, reserve: float, *, refits: bool) -> Re
     name = _name(race, winner) if is_timed else "final"
     length = race.decisions.decide(name, list[str], choose)
     if not length:
+        if refits:
+            race.console.info(f"no final run of {winner.candidate.name}: too little time is left")
         return None
     # Set if the run begins with random weights.
     epochs = length[0].removeprefix("epochs=") if len(length) == 1 else ""

@@ -19,6 +19,7 @@ from darts.judging.statistics import LEVEL
 from darts.reading import JsonObject
 from darts.recipes.trained import TrainedNetwork, open_split
 from darts.tasks.metrics import Metric, Numbers
+from darts.tracking.formats import is_fraction
 from darts.training.checkpoint import find_checkpoint
 from darts.training.distributed import Ranks
 from darts.training.scoring import evaluate
@@ -41,6 +42,19 @@ class Gain:
     def entries(self, name: str) -> JsonObject:
         """Return the difference and its bounds for ``summary.json``, named after it."""
         return {name: self.difference, f"{name}_low": self.low, f"{name}_high": self.high}
+
+    @property
+    def is_significant(self) -> bool:
+        """Whether the interval does not contain 0."""
+        return self.low is not None and self.high is not None and self.low * self.high > 0
+
+    def text(self, metric: str) -> str:
+        """Return the difference in words, such as "+2 points (95 % interval -3 to +7)"."""
+        factor, unit = (100, " points") if is_fraction(metric) else (1, "")
+        text = f"{factor * self.difference:+.3g}{unit}"
+        if self.low is None or self.high is None:
+            return text
+        return f"{text} (95 % interval {factor * self.low:+.3g} to {factor * self.high:+.3g})"
 
 
 def measure_gain(found: Path, baseline: Path, *, metric: str, device: str = "auto") -> Gain:

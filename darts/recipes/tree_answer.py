@@ -8,7 +8,7 @@ from darts.reading import JsonObject
 from darts.recipes.gain import Gain, measure_gain
 from darts.recipes.trees import FILE, TreeScores
 from darts.tasks.metrics import Metric
-from darts.tracking.formats import format_duration, format_value, is_fraction
+from darts.tracking.formats import format_duration, format_value
 from darts.training.checkpoint import FILE as CHECKPOINT
 from darts.writing import write_atomically
 
@@ -47,17 +47,12 @@ def compare_trees(
 
 def _note(trees: TreeScores, metric: str, gain: Gain) -> str:
     """Return a sentence that compares trees with a network on the test split."""
-    factor, unit = (100, " points") if is_fraction(metric) else (1, "")
-    difference = f"{factor * gain.difference:+.3g}{unit}"
     verdict = "which may be chance"
-    if gain.low is not None and gain.high is not None:
-        low, high = factor * gain.low, factor * gain.high
-        difference += f" (95 % interval {low:+.3g} to {high:+.3g})"
-        if low * high > 0:
-            verdict = f"so the {'trees are' if low > 0 else 'network is'} better"
+    if gain.is_significant:
+        verdict = f"so the {'trees are' if gain.difference > 0 else 'network is'} better"
     score = format_value(f"test_{metric}", gain.found[metric])
     return (
         f"Gradient-boosted trees, the best of {trees.trials} settings in "
         f"{format_duration(trees.seconds)}, have a test_{metric} of {score}; the difference to the "
-        f"network is {difference}, {verdict}."
+        f"network is {gain.text(metric)}, {verdict}."
     )

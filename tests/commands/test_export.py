@@ -287,6 +287,11 @@ def test_a_file_whose_score_drops_is_refused_and_deleted(run: Any, stand_in: Sta
     [
         (("format=safetensors", "quantize=int8"), "format=safetensors quantize=int8: the file has"),
         (("format=safetensors", "validate=true"), "format=safetensors validate=true: the file has"),
+        (
+            ("format=torch_export", "quantize=int8"),
+            "format=torch_export quantize=int8: its runtime computes in float32; choose "
+            "format=onnx, executorch, litert",
+        ),
         (("quantize=int8", "validate=false"), "quantize=int8 validate=false: a quantized network"),
     ],
 )

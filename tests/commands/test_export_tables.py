@@ -16,7 +16,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from slow_cases import slow_except
 
 import darts
 from darts.data.columns import Column
@@ -125,11 +124,10 @@ def test_a_graph_takes_the_columns_of_the_table(
     torch.testing.assert_close(found, logits, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", slow_except(["onnx", "torch_export"], ["onnx"]))
-def test_int8_keeps_the_score(name: str, trained: Any, tmp_path: Path) -> None:
+def test_int8_keeps_the_score(trained: Any, tmp_path: Path) -> None:
     """Numbers of the table are not rounded to 8 bits, only what layers compute from them."""
-    pytest.importorskip("onnx" if name == "onnx" else "torchao")
-    words = (f"checkpoint={trained('mixed')}", f"format={name}", "quantize=int8", "max_drop=0.05")
+    pytest.importorskip("onnx")
+    words = (f"checkpoint={trained('mixed')}", "quantize=int8", "max_drop=0.05")
     done = commands.run("export", tmp_path, *words).result
     assert done["valid_accuracy"] > 0.8
     assert 0 < done["difference"] < 0.2

@@ -33,6 +33,12 @@ def check(config: ExportConfig) -> None:
             f"format=safetensors {key}: the file has the trained weights and no graph; "
             f"choose format={', '.join(FORMATS)}"
         )
+    if config.quantize != "none" and FORMATS[config.format].save_int8 is None:
+        formats = ", ".join(name for name, own in FORMATS.items() if own.save_int8)
+        raise ConfigError(
+            f"format={config.format} quantize={config.quantize}: its runtime computes in float32; "
+            f"choose format={formats}"
+        )
     if config.quantize != "none" and config.validate is False:
         raise ConfigError(
             f"quantize={config.quantize} validate=false: a quantized network is always validated; "
@@ -171,7 +177,7 @@ class GraphFile:
             }
             if validation is not None:
                 inputs = self.network.of_samples(samples := validation.calibration_samples())
-                if self.config.quantize == "int8":
+                if self.config.quantize == "int8" and self.format.save_int8 is not None:
                     plain, file = file, Path(folder, f"int8{suffix}")
                     with quiet():
                         with write_errors(file):

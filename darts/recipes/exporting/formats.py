@@ -22,8 +22,9 @@ class GraphFormat:
     suffix: str
     save: Callable[[ExportableNetwork, Path], None]  # in float32
     # In int8, given the file in float32, the new file, and samples for calibration (N, C, H, W)
-    # float32. The folder is temporary: other files in it are removed.
-    save_int8: Callable[[ExportableNetwork, Path, Path, Tensor], None]
+    # float32. The folder is temporary: other files in it are removed. None if the runtime has no
+    # kernels for int8.
+    save_int8: Callable[[ExportableNetwork, Path, Path, Tensor], None] | None
     load: Callable[[Path, ExportableNetwork], Graph]  # runs a file in its runtime
     imports: tuple[str, ...] = ()  # packages that it needs, besides PyTorch
     int8_imports: tuple[str, ...] = ()  # further packages for int8
@@ -40,13 +41,7 @@ FORMATS: Mapping[str, GraphFormat] = {
         imports=("onnxruntime", "onnxscript"),
         int8_imports=("onnx",),
     ),
-    "torch_export": GraphFormat(
-        ".pt2",
-        torch_files.save_torch,
-        torch_files.save_torch_int8,
-        torch_files.load_torch,
-        int8_imports=("torchao",),
-    ),
+    "torch_export": GraphFormat(".pt2", torch_files.save_torch, None, torch_files.load_torch),
     "executorch": GraphFormat(
         ".pte",
         torch_files.save_executorch,

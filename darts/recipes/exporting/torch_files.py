@@ -9,50 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
-from darts.recipes.exporting.network import ExportableNetwork, Graph, one_by_one, without_layouts
+from darts.recipes.exporting.network import ExportableNetwork, Graph, one_by_one
 
 
 def save_torch(network: ExportableNetwork, path: Path) -> None:
     """Write the network in float32, with dynamic axes."""
     _save(network.trace(), path)
-
-
-def save_torch_int8(network: ExportableNetwork, plain: Path, path: Path, samples: Tensor) -> None:
-    """Write the network with weights in int8 per channel and activations in uint8 per tensor.
-
-    The program contains the quantization as operations of its own. PyTorch computes them in
-    float32, unless it is compiled by TorchInductor.
-    """
-    with torch.no_grad():
-        from torchao.quantization.pt2e.quantizer.x86_inductor_quantizer import (
-            X86InductorQuantizer,
-            get_default_x86_inductor_quantization_config,
-        )
-
-        quantizer = X86InductorQuantizer()
-        quantizer.set_global(get_default_x86_inductor_quantization_config())
-        module = without_layouts(network.trace().module())
-        batches = [network.of_samples(batch) for batch in torch.split(samples, 32)]
-        quantized = _quantized(module, quantizer, batches)
-        shapes = network.dynamic_shapes()
-        examples = tuple(network.examples(4))
-        _save(torch.export.export(quantized, examples, dynamic_shapes=shapes), path)
-
-
-def _quantized(module: Any, quantizer: Any, batches: Sequence[Sequence[Tensor]]) -> Any:
-    """Return a traced module quantized with the ranges of its activations for batches."""
-    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
-
-    module = prepare_pt2e(module, quantizer)
-    for batch in batches:
-        module(*batch)
-    return convert_pt2e(module)
 
 
 def _save(program: ExportedProgram, path: Path) -> None:
@@ -88,12 +55,14 @@ def save_executorch_int8(
             XNNPACKQuantizer,
             get_symmetric_quantization_config,
         )
+        from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
         quantizer = XNNPACKQuantizer()
         quantizer.set_global(get_symmetric_quantization_config(is_per_channel=True))
-        module = network.trace_sample().module()
-        quantized = _quantized(module, quantizer, [[sample] for sample in torch.split(samples, 1)])
-        _lower(torch.export.export(quantized, tuple(network.examples(1))), path)
+        module = prepare_pt2e(network.trace_sample().module(), quantizer)
+        for sample in torch.split(samples, 1):
+            module(sample)
+        _lower(torch.export.export(convert_pt2e(module), tuple(network.examples(1))), path)
 
 
 def _lower(program: ExportedProgram, path: Path) -> None:
