@@ -72,6 +72,8 @@ def save_int8(network: ExportableNetwork, plain: Path, path: Path, samples: Tens
         per_channel=True,
         activation_type=quantization.QuantType.QInt8,
         weight_type=quantization.QuantType.QInt8,
+        # Processors without VNNI add pairs of products in 16 bits, which may overflow with 8 bits.
+        reduce_range=True,
         nodes_to_exclude=_float_nodes(onnx.load(prepared).graph),
     )
 
