@@ -83,21 +83,20 @@ def _latency(race: Race, candidate: Candidate) -> float:
 def outlook(race: Race, conclusion: Conclusion) -> str:
     """Return what a longer budget would change."""
     winner, final = conclusion.winner, conclusion.final
-    before = ""
+    note = ""
     if final is not None and math.isnan(final.score):
-        before = "The validation score is from before the final run. "
+        note = "The validation score is from before the final run. "
     epochs = f"{winner.epochs} epoch{'s' if winner.epochs != 1 else ''}"
     if winner.is_exhausted:
         return (
-            f"{before}The winner reached its best score in epoch {winner.best_epoch} of {epochs}: "
+            f"{note}The winner reached its best score in epoch {winner.best_epoch} of {epochs}: "
             "more training would not help. A longer budget would compare more networks."
         )
-    before += f"The winner may still improve after {epochs}"
     if race.config.plan.equal == "epochs":
-        return f"{before}; set plan.epochs."
+        return f"{note}The winner may still improve after {epochs}; set plan.epochs."
     unit, seconds = ("minutes", 60) if race.config.budget.hours is None else ("hours", 3600)
     return (
-        f"{before}. Continue with more time: darts find "
+        f"{note}The winner may still improve after {epochs}. Continue with more time: darts find "
         f"{shlex.quote(f'resume={race.directory}')} budget.{unit}="
         f"{2 * race.stopwatch.total / seconds:g}"
     )

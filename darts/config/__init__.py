@@ -1,6 +1,7 @@
 """Typed configuration of every command: dataclasses, composed from YAML and the command line."""
 
 from darts.config.commands import INT8 as INT8
+from darts.config.commands import INT8_GRAPHS as INT8_GRAPHS
 from darts.config.commands import DeviceConfig as DeviceConfig
 from darts.config.commands import EvaluateConfig as EvaluateConfig
 from darts.config.commands import ExportConfig as ExportConfig

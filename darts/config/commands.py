@@ -229,7 +229,8 @@ class PredictConfig:
 # Formats of exported networks that a runtime executes.
 GRAPHS = ("onnx", "torch_export", "executorch", "litert")
 
-INT8 = "_int8"  # behind the name of a format; torch_export does not exist in int8
+INT8_GRAPHS = ("onnx", "executorch", "litert")  # those that also exist in int8
+INT8 = "_int8"
 
 
 @dataclass

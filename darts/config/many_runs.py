@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
-from darts.config.commands import GRAPHS, INT8
+from darts.config.commands import GRAPHS, INT8, INT8_GRAPHS
 from darts.config.fields import MISSING
 from darts.config.options import (
     AnalysisConfig,
@@ -78,7 +78,7 @@ EXECUTORS: dict[str, type] = {
 
 
 Settings: TypeAlias = dict[str, Any]  # accepts any key
-EXPORTS = (*GRAPHS, *(n + INT8 for n in GRAPHS if n != "torch_export"), "safetensors")
+EXPORTS = (*GRAPHS, *(name + INT8 for name in INT8_GRAPHS), "safetensors")
 
 
 def _processes() -> ExecutorConfig:

@@ -84,7 +84,7 @@ class Conclusion:
         }
 
     def verdict(self) -> str:
-        """Return one sentence that compares the winner with the best baseline."""
+        """Return one or two sentences that compare the winner with the best baseline."""
         name, own = self.baseline.candidate.name, self.winner.candidate
         averages = self.ensemble is not None and self.ensemble.averages
         what = "best single network" if averages else "result"

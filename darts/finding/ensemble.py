@@ -69,8 +69,8 @@ class EnsembleResult:
             )
             if test is not None:
                 chance = "" if test.is_significant else ", which may be chance"
-                difference = test.text(self.metric) + chance
-                note += f" Its test_{self.metric} minus that of this network is {difference}."
+                gain = test.text(self.metric) + chance
+                note += f" Its improvement over this network in test_{self.metric} is {gain}."
         values = {"ensemble": dict(self.counts), **self.costs, "ensemble_note": note}
         if self.averages and test is not None:
             values |= {f"single_test_{name}": score for name, score in test.baseline.items()}

@@ -49,7 +49,10 @@ class Gain:
         return self.low is not None and self.high is not None and self.low * self.high > 0
 
     def text(self, metric: str) -> str:
-        """Return the difference in words, such as "+2 points (95 % interval -3 to +7)"."""
+        """Return the difference in words, such as "+2 points (95 % interval -3 to +7)".
+
+        It is positive if the found network is better.
+        """
         factor, unit = (100, " points") if is_fraction(metric) else (1, "")
         text = f"{factor * self.difference:+.3g}{unit}"
         if self.low is None or self.high is None:

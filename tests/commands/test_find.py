@@ -295,6 +295,7 @@ def test_an_ensemble_of_the_best_networks_is_the_answer(
         done = commands.run("evaluate", tmp_path / split, *words)
         accuracy = summary["test_accuracy"] if split == "test" else pytest.approx(scores[0])
         assert done.result[f"{split}_accuracy"] == accuracy
+        assert (done.directory / "confusion.svg").exists()
     assert summary["single_test_accuracy"] <= 1
     gain = summary["test_accuracy"] - summary["single_test_accuracy"]
     assert summary["ensemble_gain"] == pytest.approx(gain, abs=1e-6)

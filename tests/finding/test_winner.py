@@ -320,6 +320,7 @@ def test_the_final_run_continues_the_training_or_repeats_it_up_to_the_best_epoch
     run = final_run(race, result, 0.0, refits=True)
     if length is None:
         assert run is None
+        assert race.console.messages[-1] == f"no final run of {LEADER}: too little time is left"
         return
     job = executor.jobs[-1]
     values = dict(item.split("=", 1) for item in job.overrides)

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from darts.config import ConfigError, ExportConfig, Invocation
+from darts.config import INT8_GRAPHS, ConfigError, ExportConfig, Invocation
 from darts.data import InputSpec
 from darts.reading import JsonObject
 from darts.recipes.exporting.formats import FORMATS, require_packages
@@ -33,11 +33,10 @@ def check(config: ExportConfig) -> None:
             f"format=safetensors {key}: the file has the trained weights and no graph; "
             f"choose format={', '.join(FORMATS)}"
         )
-    if config.quantize != "none" and FORMATS[config.format].save_int8 is None:
-        formats = ", ".join(name for name, own in FORMATS.items() if own.save_int8)
+    if config.quantize != "none" and config.format not in INT8_GRAPHS:
         raise ConfigError(
             f"format={config.format} quantize={config.quantize}: its runtime computes in float32; "
-            f"choose format={formats}"
+            f"choose format={', '.join(INT8_GRAPHS)}"
         )
     if config.quantize != "none" and config.validate is False:
         raise ConfigError(
