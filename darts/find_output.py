@@ -86,12 +86,13 @@ def outlook(race: Race, conclusion: Conclusion) -> str:
     note = ""
     if final is not None and math.isnan(final.score):
         note = "The validation score is from before the final run. "
-    epochs = f"{winner.epochs} epoch{'s' if winner.epochs != 1 else ''}"
     if winner.is_exhausted:
         return (
-            f"{note}The winner reached its best score in epoch {winner.best_epoch} of {epochs}: "
-            "more training would not help. A longer budget would compare more networks."
+            f"{note}The winner reached its best score in epoch {winner.best_epoch} of "
+            f"{winner.epochs}: more training would not help. A longer budget would compare more "
+            "networks."
         )
+    epochs = f"{winner.epochs} epoch{'s' if winner.epochs != 1 else ''}"
     if race.config.plan.equal == "epochs":
         return f"{note}The winner may still improve after {epochs}; set plan.epochs."
     unit, seconds = ("minutes", 60) if race.config.budget.hours is None else ("hours", 3600)

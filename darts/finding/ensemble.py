@@ -71,7 +71,9 @@ class EnsembleResult:
                 chance = "" if test.is_significant else ", which may be chance"
                 gain = test.text(self.metric) + chance
                 note += f" Its improvement over this network in test_{self.metric} is {gain}."
-        values = {"ensemble": dict(self.counts), **self.costs, "ensemble_note": note}
+        values: JsonObject = {"ensemble": dict(self.counts), "ensemble_note": note}
+        if self.averages:
+            values |= self.costs
         if self.averages and test is not None:
             values |= {f"single_test_{name}": score for name, score in test.baseline.items()}
             values |= test.entries("ensemble_gain")

@@ -79,6 +79,8 @@ def test_an_ensemble_says_if_it_is_worse_than_its_best_network() -> None:
         "1 x plain, 1 x other: 3.0 times the parameters of the best single network. Its "
         "improvement over this network in test_accuracy is -2.5 points (95 % interval -4 to -1)."
     )
+    assert values["ensemble_parameters"] == 30
+    assert "ensemble_parameters" not in ensemble(("plain",)).summary(gain)
 
 
 def test_the_outlook_says_when_the_validation_score_was_measured(tmp_path: Path) -> None:
