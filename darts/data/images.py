@@ -20,12 +20,16 @@ from torch import Tensor
 
 from darts.data.decode import ATTEMPTS, decode, image_shape
 from darts.data.randomness import generator
+from darts.reading import FileError
 
 # Smallest side of images in pixels. One side of a sequence is 1.
 MIN_SIDE = 5
 
 # Pixels of an image from which on parallel threads decode faster than one.
 PARALLEL_PIXELS = 2**14
+
+# Damaged files that an error names after the first one.
+NAMED = 20
 
 
 def resize(images: Tensor, height: int, width: int) -> Tensor:
@@ -165,16 +169,36 @@ class DiskImages:
         return batch
 
     def to_memory(self) -> MemoryImages:
-        """Decode all files; large ones in parallel threads."""
-        first = image_shape(os.fsdecode(self._paths[0]))
+        """Decode all files; large ones in parallel threads.
+
+        Raises:
+            FileError: If images cannot be read; it names them.
+        """
+        shape = image_shape(os.fsdecode(self._paths[0]))
         # Pillow releases the global interpreter lock while it decodes. For small images, threads
         # take longer than one thread, because they mostly wait for the lock. Few threads, because
         # each keeps the memory of its largest image.
-        is_small = first is not None and first[0] * first[1] < PARALLEL_PIXELS
+        is_small = shape is not None and shape[0] * shape[1] < PARALLEL_PIXELS
         threads = 1 if is_small else min(4, os.cpu_count() or 1)
         chunks = [range(i, min(i + 256, len(self))) for i in range(0, len(self), 256)]
+        problems: dict[str, FileError] = {}
+
+        def read(chunk: Sequence[int]) -> Tensor:
+            try:
+                return self.read(chunk)
+            except FileError as error:
+                if len(chunk) > 1:
+                    return torch.cat([read([index]) for index in chunk])
+                problems[os.fsdecode(self._paths[chunk[0]])] = error
+                return torch.empty(0, *self.shape, dtype=torch.uint8)
+
         with ThreadPoolExecutor(max_workers=threads) as pool:
-            pixels = torch.cat(list(pool.map(self.read, chunks)))
+            pixels = torch.cat(list(pool.map(read, chunks)))
+        if problems:
+            (_, first), *others = sorted(problems.items())
+            named = ", ".join(path for path, _ in others[:NAMED])
+            more = f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
+            raise FileError(f"{first}; cannot read {named}{more} either" if others else f"{first}")
         return MemoryImages(pixels, self.labels)
 
 

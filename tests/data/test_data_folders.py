@@ -141,7 +141,9 @@ def test_invalid_folders_are_refused_in_one_line(make_folder: MakeFolder, tmp_pa
     refused("imagefolder", root, "two or more classes")  # train is missing
     root = make_folder("bad/train", {"ant": 2, "bee": 2}) / "bad"
     (root / "train" / "bee" / "0001.png").write_bytes(b"not an image")
-    refused("imagefolder", root, "cannot read the image .*0001.png")
+    refused("imagefolder", root, "cannot read the image .*0001.png: it is none of [A-Z, ]*$")
+    (root / "train" / "ant" / "0000.png").write_bytes(b"nor this")
+    refused("imagefolder", root, "ant/0000.png: .*; cannot read .*bee/0001.png either$")
 
 
 def make_arrays(count: int, *, shape: tuple[int, ...] = (3, 6, 5), classes: int = 3) -> Any:
