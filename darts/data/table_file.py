@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SUFFIXES = (".csv", ".parquet")
 
 _DELIMITERS = (",", ";", "\t", "|")
-_COLUMN_LIMIT = 2**20
+_COLUMN_LIMIT = 2**17
 _CELL_LIMIT = 2**28  # of a Parquet file, which can be much smaller than its content
 
 

@@ -89,7 +89,7 @@ ATTACKS: dict[str, tuple[str, bytes, Read, str]] = {
     "a long header": ("x.csv", b"a" * (LINE_LIMIT + 2), read_table, "16,777,216 char"),
     "a long number": ("x.csv", b"a,b\n" + b"1" * 10**7 + b",x\n2,y\n" * 4, read_table, "finite"),
     "a long field": ("x.csv", b"a,b\n1," + b"c" * 2**26 + b"\n", read_table, "16,777,216 bytes"),
-    "many columns": ("x.csv", b"a," * 1_100_000 + b"b\n", read_table, "1,048,576 columns"),
+    "many columns": ("x.csv", b"a," * 200_000 + b"b\n", read_table, "131,072 columns"),
     "NUL in a text": ("train.txt", b"a b\nc \0 d\n", read_text, "NUL"),
     "a long word": ("train.txt", b"a" * 1_000_000, read_text, "a word of more than 65,536"),
     "bytes in a text": ("train.txt", b"a" * 20_000 + b"\xff", read_text, "UTF-8 text: byte 20000"),
