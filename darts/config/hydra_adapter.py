@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import importlib
 import os
 import threading
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,24 +49,15 @@ class Invocation:
 
 @dataclasses.dataclass(eq=False)
 class HydraJob(Generic[C, R]):
-    """The function that Hydra calls with each composed configuration.
-
-    With ``--multirun``, a launcher of Hydra may send the jobs to other processes, for example on a
-    cluster.
-    """
+    """The function that Hydra calls with each composed configuration."""
 
     command: str
     check: Callable[[C], None]
     function: Callable[[C, Invocation], R]
     recorded: Sequence[str] = ()  # overrides with which a resumed run began
-    remote: bool = False  # whether a launcher of Hydra has sent the job to this process
-    directories: list[Path] = dataclasses.field(default_factory=list)  # of jobs in this process
+    directories: list[Path] = dataclasses.field(default_factory=list)
     results: list[R] = dataclasses.field(default_factory=list)
     failure: Exception | None = None  # later jobs do not start
-
-    def __reduce__(self) -> tuple[Callable[[str], HydraJob[object, object]], tuple[str]]:
-        # Pickle by name: with ``python -m``, the functions of a command belong to ``__main__``.
-        return _remote_job, (self.command,)
 
     def __call__(self, composed: DictConfig) -> None:
         if self.failure is not None:
@@ -87,15 +76,7 @@ class HydraJob(Generic[C, R]):
             invocation = Invocation(self.directories[-1], overrides, numbered=numbered)
             self.results.append(self.function(config, invocation))
         except Exception as error:
-            if self.remote:
-                traceback.print_exc()  # into the launcher's log
-                raise
             self.failure = error  # raised by the caller: Hydra would print its own lines
-
-
-def _remote_job(command: str) -> HydraJob[object, object]:
-    module = importlib.import_module(f"darts.{command}")
-    return HydraJob(command, module.check, getattr(module, command), remote=True)
 
 
 def run_job(job: HydraJob[C, R], resumed: DictConfig | None = None) -> None:
@@ -167,7 +148,7 @@ class TypeNodes(dict[str, ConfigNode]):
     """
 
     def __init__(self, group: str) -> None:
-        self._group = group  # not the types, because a launcher of Hydra may pickle the store
+        self._group = group
 
     def __contains__(self, file: object) -> bool:
         return str(file).removesuffix(".yaml") in TYPES[self._group]

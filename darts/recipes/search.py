@@ -45,8 +45,6 @@ from darts.training.loop import EpochReport, Recipe, StepReport, TrainingLoop
 from darts.training.restarts import LowerRateRestarts
 from darts.training.run import TrainingRun
 
-# darts/search.py exports it under this name, by which a launcher of Hydra finds the check of a
-# command (``_remote_job`` in config/hydra_adapter.py).
 check = check_search
 
 PRINTED_KEYS = ("true_accuracy", "true_rank", "seconds", "joules", "joules_source", "gco2e")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import pickle
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -30,8 +29,6 @@ from darts.config import (
     rebuild,
 )
 from darts.config.groups import COMMANDS, TYPES
-from darts.config.hydra_adapter import HydraJob
-from darts.recipes import search
 from darts.spaces.cnn import PUBLISHED
 from darts.spaces.lookup import find_genotype
 
@@ -240,15 +237,6 @@ def test_sweep_runs_every_job(tmp_path: Path) -> None:
     call("search", lambda config, own: runs.append((config.seed, own.directory)), "-m", "seed=3,4")
     assert [seed for seed, _ in runs] == [3, 4]
     assert len({directory for _, directory in runs}) == 2
-
-
-def test_pickled_job_refers_to_the_command_by_name() -> None:
-    """Another process cannot import the functions of ``__main__``."""
-    job = HydraJob("search", lambda config: None, lambda config, call: None)
-    job.failure = ValueError("of another job")
-    sent = pickle.loads(pickle.dumps(job))  # noqa: S301 - our own
-    assert (sent.check, sent.function) == (search.check, search.search)
-    assert (sent.failure, sent.remote, job.remote) == (None, True, False)
 
 
 def test_threads_can_compose_at_the_same_time() -> None:
