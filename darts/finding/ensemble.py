@@ -59,9 +59,10 @@ class EnsembleResult:
 
         ``test`` compares the ensemble with the winner alone; None without a test split.
         """
-        note = "No ensemble has a better validation score than the best network alone."
+        note = "No average of networks has a better validation score than one network alone."
         if self.averages:
-            names = ", ".join(f"{n} x {name}" for name, n in self.counts.items())
+            total = sum(self.counts.values())
+            names = ", ".join(f"{100 * n / total:.0f} % {name}" for name, n in self.counts.items())
             cost = self.costs["ensemble_parameters"] / self.costs["single_parameters"]
             note = (
                 f"The result averages {self.members} networks, {names}: {cost:.1f} times the "
@@ -156,10 +157,10 @@ def _finalists(race: Race, winner: Result) -> list[str]:
 def make_ensemble(
     race: Race, finalists: Sequence[Result], single: Result, trees: Path | None
 ) -> EnsembleResult:
-    """Return the ensemble with the best validation score; write its calibrated checkpoint.
+    """Choose an ensemble by validation scores; write its calibrated checkpoint.
 
     A network with several runs, each with other samples held out, takes part with all of them. It
-    is only the winner, ``single``, if no ensemble is better than one network.
+    is only the winner, ``single``, if no average is better than one network.
 
     Args:
         race: The race.

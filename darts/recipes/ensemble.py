@@ -2,19 +2,23 @@
 
 References:
     Caruana, Niculescu-Mizil, Crew and Ksikes, "Ensemble Selection from Libraries of Models",
-    ICML 2004: forward selection (section 2), with replacement (section 2.1). The selection begins
-    with the best network, not with several (section 2.2), because ``darts find`` has few.
+    ICML 2004: forward selection (section 2), with replacement (section 2.1).
+    Breiman, "Bagging Predictors", 1996: the selection is unstable, so it is repeated on bootstrap
+    samples and averaged.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -30,10 +34,13 @@ from darts.tasks.sample_objective import SampleTask
 from darts.training.checkpoint import FILE, NETWORK, StateDict, save_checkpoint
 from darts.training.distributed import Ranks
 
+# Number of bootstrap samples. If they would have more samples than the limit, there are fewer.
+DRAWS, LEAST_DRAWS, LIMIT = 50, 5, 50_000
+
 
 @dataclass(frozen=True)
 class Choice:
-    """The best ensemble on validation samples.
+    """An ensemble that validation samples have chosen.
 
     Attributes:
         counts: How often each candidate counts.
@@ -58,7 +65,10 @@ class Choice:
 def choose_members(
     candidates: Sequence[Sequence[Path]], metric: str, *, higher_is_better: bool
 ) -> Choice:
-    """Return the ensemble with the best validation score.
+    """Return the ensemble that is the best on average over bootstrap samples of validation data.
+
+    Each sample of this data chooses an ensemble by ``greedy_selection``, and the counts are added.
+    One choice by all data would often be a network with a lucky score.
 
     A candidate has one run, or several with different samples held out; then the score is the mean
     of the scores on each part. All candidates have the same validation samples, in the same order.
@@ -68,24 +78,34 @@ def choose_members(
         found = [validation_outputs(run, Ranks("cpu")) for run in runs]
         parts.append(([outputs for outputs, _, _ in found], *found[0][1:]))
     kind = TrainedNetwork.load(str(candidates[0][0])).config.task.targets
-    sign = 1 if higher_is_better else -1
+    scoring, sign = parts[0][-1].metrics[metric], 1 if higher_is_better else -1
+    sizes = [len(targets) for _, targets, _ in parts]
+    draw, draws = np.random.default_rng(0), max(LEAST_DRAWS, min(DRAWS, LIMIT // sum(sizes)))
+    # How often each validation sample counts.
+    drawn = [[draw.multinomial(n, np.full(n, 1 / n)) for n in sizes] for _ in range(draws)]
 
     def mean_of(outputs: Sequence[Tensor], counts: Sequence[int]) -> Tensor:
         chosen = [index for index, count in enumerate(counts) if count]
         return mean_outputs([outputs[i] for i in chosen], [counts[i] for i in chosen], kind)
 
-    def score(counts: Sequence[int]) -> float:
-        scores = []
-        for outputs, targets, objective in parts:
-            scoring, mean = objective.metrics[metric], mean_of(outputs, counts)
-            rows = scoring.rows(objective, mean, (mean, targets))
-            scores.append(scoring.of(rows.numpy()))
-        return sign * statistics.fmean(scores)
+    @functools.cache
+    def rows_of(counts: tuple[int, ...]) -> list[np.ndarray]:
+        means = [(mean_of(outputs, counts), *others) for outputs, *others in parts]
+        return [scoring.rows(own, mean, (mean, targets)).numpy() for mean, targets, own in means]
 
-    counts = greedy_selection(len(candidates), score, rounds=2 * len(candidates))
+    def score(counts: Sequence[int], times: Sequence[np.ndarray]) -> float:
+        rows = rows_of(tuple(counts))
+        scores = [scoring.value(n[None], own)[0] for n, own in zip(times, rows, strict=True)]
+        return sign * statistics.fmean(map(float, scores))
+
+    size = len(candidates)
+    chosen = [greedy_selection(size, partial(score, times=n), rounds=2 * size) for n in drawn]
+    total = np.sum(chosen, axis=0)
+    counts = [int(count) for count in total // np.gcd.reduce(total)]
     outputs = torch.cat([mean_of(outputs, counts) for outputs, _, _ in parts])
     targets = torch.cat([targets for _, targets, _ in parts])
-    return Choice(counts, sign * score(counts), outputs, targets, kind)
+    once = [np.ones(n) for n in sizes]
+    return Choice(counts, sign * score(counts, once), outputs, targets, kind)
 
 
 def greedy_selection(

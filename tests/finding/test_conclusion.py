@@ -76,7 +76,7 @@ def test_an_ensemble_says_if_it_is_worse_than_its_best_network() -> None:
     gain = Gain({"accuracy": 0.72}, {"accuracy": 0.745}, -0.025, -0.04, -0.01, 400)
     values = ensemble(("plain", "other")).summary(gain)
     assert str(values["ensemble_note"]).endswith(
-        "1 x plain, 1 x other: 3.0 times the parameters of the best single network. Its "
+        "50 % plain, 50 % other: 3.0 times the parameters of the best single network. Its "
         "improvement over this network in test_accuracy is -2.5 points (95 % interval -4 to -1)."
     )
     assert values["ensemble_parameters"] == 30

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,11 +20,13 @@ import darts
 from darts import evaluate
 from darts.config import ConfigError, Invocation, compose
 from darts.reading import read_json
-from darts.recipes.ensemble import fits_together, greedy_selection, save_ensemble
+from darts.recipes import ensemble as ensembles
+from darts.recipes.ensemble import choose_members, fits_together, greedy_selection, save_ensemble
 from darts.recipes.exporting import export
 from darts.recipes.exporting.formats import FORMATS
 from darts.recipes.exporting.network import ExportableNetwork
 from darts.recipes.trained import TrainedNetwork
+from darts.tasks.metrics import CLASSIFICATION_METRICS
 from darts.training.checkpoint import NETWORK, CheckpointError, load_checkpoint, save_checkpoint
 
 Score = Callable[[Tensor], float]
@@ -88,6 +91,39 @@ def test_a_score_that_is_not_a_number_is_the_worst() -> None:
     assert selected(predictions, lambda mean: float(mean.sum()), 5) == [0, 0, 1]
     never = selected(predictions, lambda mean: torch.nan, 5)
     assert never == [1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("hits", "shares"),
+    [
+        ((0.7, 0.7, 0.3), ((0.3, 0.7), (0.3, 0.7), (0, 0))),
+        ((0.7, 0.69, 0.3), ((0.3, 0.99), (0.01, 0.7), (0, 0))),
+        ((0.9, 0.5, 0.5), ((1, 1), (0, 0), (0, 0))),
+    ],
+)
+def test_networks_with_similar_scores_share_an_ensemble(
+    hits: tuple[float, ...], shares: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first samples are right, with certainty, so averaging two networks gains nothing."""
+    classes = torch.randint(0, 2, (200,), generator=torch.Generator().manual_seed(0))
+    order = torch.Generator().manual_seed(1)
+    ranks = [torch.randperm(200, generator=order) for _ in hits]
+    outputs = {}
+    for number, (share, rank) in enumerate(zip(hits, ranks, strict=True)):
+        is_hit = rank < share * 200
+        found = torch.where(is_hit, classes, 1 - classes)
+        outputs[Path(str(number))] = (10.0 + number) * torch.nn.functional.one_hot(found, 2)
+    objective = SimpleNamespace(metrics=CLASSIFICATION_METRICS)
+    found = lambda path, _: (outputs[path], classes, objective)  # noqa: E731
+    monkeypatch.setattr(ensembles, "validation_outputs", found)
+    trained = SimpleNamespace(config=SimpleNamespace(task=SimpleNamespace(targets="classes")))
+    monkeypatch.setattr(ensembles.TrainedNetwork, "load", lambda _: trained)
+
+    choice = choose_members([[path] for path in outputs], "accuracy", higher_is_better=True)
+
+    for count, (low, high) in zip(choice.counts, shares, strict=True):
+        assert low <= count / sum(choice.counts) <= high
+    assert choice.score >= max(hits) - 0.02
 
 
 QUIET = ["tracking.tensorboard=false", "tracking.figures=false", "evaluate_test=false"]
