@@ -23,12 +23,7 @@ from runs import run
 from darts.config import ConfigError
 from darts.recipes.exporting.formats import FORMATS, require_packages
 
-RUNTIMES = {
-    "onnx": "onnxruntime",
-    "torch_export": "torch",
-    "executorch": "executorch",
-    "litert": "ai-edge-litert",
-}
+RUNTIMES = {"onnx": "onnxruntime", "torch_export": "torch", "executorch": "executorch"}
 """The package that runs the files of each format."""
 
 

@@ -227,9 +227,9 @@ class PredictConfig:
 
 
 # Formats of exported networks that a runtime executes.
-GRAPHS = ("onnx", "torch_export", "executorch", "litert")
+GRAPHS = ("onnx", "torch_export", "executorch")
 
-INT8_GRAPHS = ("onnx", "executorch", "litert")  # those that also exist in int8
+INT8_GRAPHS = ("onnx", "executorch")  # those that also exist in int8
 INT8 = "_int8"
 
 
@@ -239,7 +239,7 @@ class ExportConfig:
 
     name: str = "export"
     checkpoint: str = MISSING  # a checkpoint file or the directory of a retrain or find run
-    # Of the file: onnx, torch_export, executorch, litert, or the weights as safetensors.
+    # Of the file: onnx, torch_export, executorch, or the weights as safetensors.
     format: str = choice("onnx", *GRAPHS, "safetensors")
     # Largest error of an output of a graph in float32, absolute or relative; safetensors must be
     # equal.

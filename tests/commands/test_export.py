@@ -184,8 +184,8 @@ def test_a_network_of_tokens_is_not_quantized(retrained: Any) -> None:
     checkpoint = f"checkpoint={retrained('text_classification')}"
     line = commands.error_of("export", checkpoint, "quantize=int8")
     assert "task=text_classification: only networks with one input of numbers" in line
-    line = commands.error_of("export", checkpoint, "format=litert")
-    assert "format=litert: takes networks with one input of numbers" in line
+    line = commands.error_of("export", checkpoint, "format=executorch")
+    assert "format=executorch: takes networks with one input of numbers" in line
 
 
 QUIET = ("tracking.tensorboard=false", "tracking.figures=false", "evaluate_test=false")
@@ -290,7 +290,7 @@ def test_a_file_whose_score_drops_is_refused_and_deleted(run: Any, stand_in: Sta
         (
             ("format=torch_export", "quantize=int8"),
             "format=torch_export quantize=int8: its runtime computes in float32; choose "
-            "format=onnx, executorch, litert",
+            "format=onnx, executorch",
         ),
         (("quantize=int8", "validate=false"), "quantize=int8 validate=false: a quantized network"),
     ],

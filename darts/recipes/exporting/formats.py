@@ -11,7 +11,7 @@ from torch import Tensor
 
 from darts.config import INT8, ConfigError
 from darts.data_modules.samples import SampleDataModule
-from darts.recipes.exporting import litert_file, onnx_file, torch_files
+from darts.recipes.exporting import onnx_file, torch_files
 from darts.recipes.exporting.network import ExportableNetwork, Graph, quiet
 
 
@@ -50,16 +50,6 @@ FORMATS: Mapping[str, GraphFormat] = {
         imports=("executorch",),
         int8_imports=("torchao",),
         extra="executorch",
-        one_sample=True,
-    ),
-    "litert": GraphFormat(
-        ".tflite",
-        litert_file.save,
-        litert_file.save_int8,
-        litert_file.load,
-        imports=("litert_torch", "ai_edge_litert"),
-        int8_imports=("ai_edge_quantizer",),
-        extra="litert",
         one_sample=True,
     ),
 }
