@@ -11,6 +11,7 @@ from pathlib import Path
 from darts.finding.decisions import Decisions
 from darts.running.jobs import Executor, ExecutorError, Job, Outcome
 from darts.tracking import Console
+from darts.tracking.metrics import read_metrics
 from darts.training.interrupt import Interrupt, Interrupted
 
 _POLL = 0.2  # seconds between two checks for signals
@@ -54,6 +55,14 @@ class Stopwatch:
         self._decisions.record("seconds", self.seconds)
 
 
+def newest_epoch(job: Job) -> str:
+    """Return the name of a job with its last epoch and loss."""
+    file = job.directory / "metrics.jsonl"
+    rows = read_metrics(file) if file.exists() else []
+    shown = [f"{key} {row[key]:.4g}" for row in rows[-1:] for key in ("epoch", "train_loss")]
+    return " ".join([job.name, *shown])
+
+
 @dataclass
 class Execution:
     """Executes jobs.
@@ -87,7 +96,7 @@ class Execution:
         while waiting:
             done, _ = wait(waiting, timeout=_POLL, return_when="FIRST_COMPLETED")
             waiting -= done
-            if self.stopping():
+            if self.stopping([future.job for future in waiting]):
                 for future in waiting:
                     future.cancel()
                 wait(waiting)
@@ -99,16 +108,21 @@ class Execution:
                     raise error
                 if error is None and (outcome := future.result()).summary is None:
                     self.console.warn(f"{future.job.name}: {outcome.problem}")
+        self.console.status("")
         try:
             return {future.job.name: future.result() for future in futures}
         except CancelledError:
             raise Interrupted from None
 
-    def stopping(self) -> bool:
-        """Advance the progress bar; return whether a signal has arrived."""
+    def stopping(self, jobs: Sequence[Job] = ()) -> bool:
+        """Advance the progress bar; return whether a signal has arrived.
+
+        Show the epoch of a job that is alone.
+        """
         seconds = int(min(self.stopwatch.seconds, self.stopwatch.total))
         if seconds > self.shown:
             self.console.step(seconds - self.shown, **self.executor.fields())
+            self.console.status(newest_epoch(jobs[0]) if len(jobs) == 1 else "")
             self.shown = seconds
             self.stopwatch.save()
         return self.interrupt.received is not None

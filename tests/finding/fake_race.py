@@ -161,6 +161,7 @@ def make_race(
         info=messages.append,
         warn=messages.append,
         step=lambda seconds, **fields: None,
+        status=lambda text: None,
         messages=messages,
     )
     return Race(

@@ -19,7 +19,7 @@ from fake_race import DATA, networks_of
 from darts.config import FindConfig, compose
 from darts.finding.candidates import BASELINE, Candidate, Networks
 from darts.finding.decisions import Decisions
-from darts.finding.execution import Execution, Stopwatch
+from darts.finding.execution import Execution, Stopwatch, newest_epoch
 from darts.finding.families import BASELINES, FAMILIES, PLAIN_CELL, RESNET_CELL, Family
 from darts.finding.limited_baselines import (
     largest_architecture,
@@ -294,7 +294,9 @@ class FakeExecutor(Executor):
 def test_an_error_of_the_executor_ends_the_race_at_once(tmp_path: Path) -> None:
     """It does not wait for the other runs, which the end of the executor stops."""
     messages: list[str] = []
-    console: Any = SimpleNamespace(warn=messages.append, step=lambda seconds, **fields: None)
+    console: Any = SimpleNamespace(
+        warn=messages.append, step=lambda seconds, **fields: None, status=lambda text: None
+    )
     interrupt: Any = SimpleNamespace(received=None)
     stopwatch = Stopwatch(100.0, Decisions(tmp_path / "decisions.json"), clock=lambda: 0.0)
     execution = Execution(FakeExecutor(), console, interrupt, stopwatch)
@@ -302,3 +304,12 @@ def test_an_error_of_the_executor_ends_the_race_at_once(tmp_path: Path) -> None:
     with pytest.raises(ExecutorError, match="3 workers"):
         execution.run(jobs)
     assert messages == ["a: it diverged"]
+
+
+def test_a_job_that_is_alone_shows_its_epoch(tmp_path: Path) -> None:
+    job = Job("final", "retrain", tmp_path, ())
+    assert newest_epoch(job) == "final"
+    (tmp_path / "metrics.jsonl").write_text(
+        '{"epoch": 1, "train_loss": 0.5}\n{"epoch": 2, "train_loss": 0.25}\n{"epoch": 3, "tr'
+    )
+    assert newest_epoch(job) == "final epoch 2 train_loss 0.25"
