@@ -29,6 +29,8 @@ _PARSERS: Mapping[str, Callable[[str], float]] = {
     "bool": lambda word: word in _BOOLEANS or int(word),
 }
 
+CHECKPOINT_FIRST = ("evaluate", "export", "predict")
+
 NO_DATA = (
     "there is no such file or folder; data that is not in files of your own has a name, for "
     "example dataset=digits"
@@ -106,6 +108,14 @@ def unknown_key(key: str, keys: Sequence[str]) -> str:
         nearby = sorted(name for name in keys if name.rpartition(".")[0] == prefix)
     choices = f"; keys here: {', '.join(nearby)}" if nearby else ""
     return f"no such key {key!r}{suggestion(key, keys)}{choices}"
+
+
+def with_checkpoint(command: str, words: Sequence[str]) -> list[str]:
+    """Write a run that comes first as ``checkpoint=RUN``, for example in ``darts export RUN``."""
+    plain = command in CHECKPOINT_FIRST and words and "=" not in words[0] and words[0][:1] != "-"
+    if plain and not any(word.startswith("checkpoint=") for word in words):
+        return [f"checkpoint={words[0]}", *words[1:]]
+    return list(words)
 
 
 def wrong_argument(command: str, words: Sequence[str]) -> str | None:

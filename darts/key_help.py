@@ -20,7 +20,7 @@ from typing import NoReturn
 
 import darts
 from darts.escaping import for_terminal
-from darts.key_checks import similar, wrong_argument
+from darts.key_checks import similar, with_checkpoint, wrong_argument
 from darts.keys import COMMANDS, COMMON, OWN_MODEL, Key, all_keys, keys_of, known_keys
 from darts.process import rank_and_size
 
@@ -43,6 +43,7 @@ def respond(command: str, words: Sequence[str]) -> None:
         answer(key_help(command))
     if "--version" in flags:
         answer(VERSION)
+    words = with_checkpoint(command, words)
     if wrong := [flag for flag in flags if flag not in FLAGS]:
         names = {key: f"{key}=VALUE" for key in all_keys(command, words)}
         hint = unknown("flag", wrong[0], names | {flag.strip("-"): flag for flag in FLAGS})

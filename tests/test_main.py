@@ -77,7 +77,7 @@ def test_an_unknown_command_ends_in_one_line(printed: Printed) -> None:
             ["search", "epoch", "5"],
             "unknown word 'epoch'; did you mean epochs=VALUE? write key=value",
         ),
-        (["evaluate", "latest"], "unknown word 'latest'; write key=value"),
+        (["evaluate", "latest", "test"], "unknown word 'test'; write key=value"),
         (["find", "seed=1", "x.csv"], "unknown word 'x.csv'; write one path, then key=value"),
         (["device", "measre"], "unknown word 'measre'; did you mean measure? write key=value"),
         (["find", "nosuch=1"], "find: no such key 'nosuch'; keys here: auxiliary"),

@@ -188,12 +188,14 @@ def _register() -> None:
         store.store(group=group, name=name, node=values, package="_global_")
 
 
-def folder_name(name: object) -> str:
-    """Return the name of a run, which names a folder.
+def folder_name(name: object, default: str = "") -> str:
+    """Return the name of a run, which names a folder; the default name needs no folder.
 
     Raise ConfigError if a folder could not have this name, or would be elsewhere.
     """
     text = str(name)
+    if text == default:
+        return "."
     is_path = any(separator in text for separator in ("/", os.sep, os.altsep) if separator)
     if is_path or not text.isprintable() or not text.strip(". "):
         raise ConfigError(f"name={text!r}: a folder gets this name; use letters, digits, - and _")

@@ -12,6 +12,7 @@ from pathlib import Path
 from darts.config.commands import DEVICE_ACTIONS
 from darts.config.fields import ConfigError
 from darts.config.groups import COMMANDS, TYPES
+from darts.key_checks import with_checkpoint
 from darts.plugins import group_options
 
 # Keys, without the group, whose values may have characters that Hydra's grammar does not accept.
@@ -54,6 +55,7 @@ _IS_HYDRA_SYNTAX = re.compile(r"['\"\[]|.*\$\{")
 
 def hydra_overrides(command: str, overrides: Sequence[str]) -> list[str]:
     """Translate the overrides that a user writes for a command into overrides for Hydra."""
+    overrides = with_checkpoint(command, overrides)
     if command == "report" and LATEST in overrides:
         overrides = [str(latest_run(command, "runs")) if o == LATEST else o for o in overrides]
     return _collect_foreign(command, [_translate(command, item) for item in overrides])

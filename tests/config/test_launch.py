@@ -72,6 +72,8 @@ def test_a_search_imports_only_what_it_uses(warm_python: WarmPython) -> None:
 def test_default_run_directory_names_command_and_run(tmp_path: Path) -> None:
     folder = call("search", lambda _, call: call.directory, "name=mine")
     assert folder.parent == tmp_path / "runs" / "search" / "mine"
+    folder = call("find", lambda _, call: call.directory, "dataset=digits")
+    assert folder.parent == tmp_path / "runs" / "find"
     assert not (tmp_path / "runs").exists(), "a run without files leaves no folder"
 
 

@@ -47,6 +47,8 @@ def test_it_is_the_newest_run_that_the_key_can_use() -> None:
     expected = {
         ("retrain", "genotype=latest"): "genotype='runs/search/digits-drnas/b'",
         ("evaluate", "checkpoint=latest"): "checkpoint='runs/retrain/e'",
+        ("evaluate", "latest"): "checkpoint='runs/retrain/e'",
+        ("export", "a.safetensors"): "checkpoint=a.safetensors",
         ("search", "resume=latest"): "resume='runs/search/c'",
         ("retrain", "resume=latest"): "resume='runs/retrain/f'",
         ("report", "latest"): "runs=['runs/retrain/f']",

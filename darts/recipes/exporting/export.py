@@ -97,7 +97,7 @@ def export(config: ExportConfig, invocation: Invocation) -> JsonObject:
                 **trained.architecture,
             }
         )
-    print_summary("export", shown)
+    print_summary("export", {key: value for key, value in shown.items() if value is not False})
     return summary
 
 
