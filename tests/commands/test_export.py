@@ -74,6 +74,8 @@ def test_onnx_runtime_runs_an_exported_network(image_run: Any, tmp_path: Path) -
     assert len(description["inputs"][0]["mean"]) == 3
     assert len(description["names"]) == 10
     session = onnxruntime.InferenceSession(folder / "network.onnx")
+    assert session.get_inputs()[0].shape == description["inputs"][0]["shape"]
+    assert session.get_outputs()[0].shape == ["batch", 10]
     logits = {n: session.run(["logits"], {"samples": samples(n)})[0] for n in (1, 5)}
     # The output of a sample does not depend on the rest of its batch.
     np.testing.assert_allclose(logits[5][:1], logits[1], atol=1e-5)

@@ -31,6 +31,7 @@ def save(network: ExportableNetwork, path: Path) -> None:
         network.trace(),
         input_names=[spec.name for spec in network.inputs],
         output_names=network.outputs,
+        dynamic_shapes={"tensors": tuple(spec.dynamic_axes for spec in network.inputs)},  # names
         opset_version=OPSET,
         dynamo=True,
         verbose=False,
