@@ -130,7 +130,13 @@ class Retraining(Recipe):
             **vars(description),
         )
         if run.saved is None and config.start is not None:
-            warm_start(self.state, config.start, best=config.start_epoch == "best")
+            warm_start(
+                self.state,
+                config.start,
+                config.space,
+                lambda parent: build_network(parent, config, description.network_sizes),
+                best=config.start_epoch == "best",
+            )
         self.restarts = LowerRateRestarts(self.state, config.restarts, net.parameters)
         if self.ranks.size > 1:
             for each in self.state.averaging.networks:

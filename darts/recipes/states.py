@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, TypedDict, get_type_hints
+from functools import partial
+from typing import Annotated, Any, TypeAlias, TypedDict, get_type_hints
 
 import msgspec
 import torch
@@ -17,8 +18,9 @@ from darts.data.encodings import Encoding, RowEncoding
 from darts.data.targets import TargetScale
 from darts.data.words import WordEncoding
 from darts.data_modules import DataModule
+from darts.reading import JsonObject
 from darts.searching.searcher import Searcher
-from darts.spaces import NetworkBase, Space
+from darts.spaces import AnyGenotype, NetworkBase, Space, parse_genotype
 from darts.training.averaging import Averaging
 from darts.training.checkpoint import (
     NETWORK,
@@ -137,12 +139,27 @@ class RetrainState(TrainState, DataDescription):
         self.load_fields(state, *(name for name in current if name not in DATA_FIELDS))
 
 
-def warm_start(state: RetrainState, reference: str, *, best: bool = False) -> None:
+def warm_start(
+    state: RetrainState,
+    reference: str,
+    space: Space,
+    build: Callable[[AnyGenotype], NetworkBase],
+    *,
+    best: bool = False,
+) -> None:
     """Begin with the last weights, the average and the optimizer state of another retraining.
 
     With ``best``, begin with the selected weights, and start a new average. The optimizer keeps the
     options of the new run, such as its weight decay. A network without the state of an optimizer
-    only has selected weights.
+    only has selected weights. A network of another genotype inherits what fits, see
+    ``Space.inherited_tensors``.
+
+    Args:
+        state: The state of the new run.
+        reference: The other run.
+        space: The space of both.
+        build: Builds the network of a genotype with the sizes of this run.
+        best: Whether to begin with the selected weights.
     """
     file = find_checkpoint(reference, key="start")
     saved = load_checkpoint(file, "retrain", NETWORK)
@@ -150,9 +167,62 @@ def warm_start(state: RetrainState, reference: str, *, best: bool = False) -> No
     if saved.get("members") or saved.get("trees"):
         raise CheckpointError(f"{file}: no training continues from an ensemble")
     with checkpoint_errors(file):
+        text = str(entry(saved, "config", JsonObject).get("genotype"))
+        genotype, parent = state.net.genotype, parse_genotype(text)
+        if parent.space == genotype.space and parent.function != genotype.function:
+            inherit = partial(space.inherited_tensors, genotype, parent)
+            saved = inherited_checkpoint(saved, state.net, inherit, partial(build, parent))
         if best or not has_state:
             state.net.load_state_dict(entry(saved, "best", BestEpoch)["net"])
         else:
             state.load_fields(saved, "net", "averaging")
         if has_state:
             state.load_fields(saved, "optimizer", "restarts", "first_loss", "slow_steps")
+
+
+_Tensors: TypeAlias = Mapping[str, Tensor]
+
+
+def inherited_checkpoint(
+    saved: StateDict,
+    net: NetworkBase,
+    inherit: Callable[[_Tensors, _Tensors], dict[str, Tensor]],
+    build_parent: Callable[[], NetworkBase],
+) -> StateDict:
+    """Return the checkpoint of a parent with tensors that fit another network.
+
+    Args:
+        saved: The checkpoint.
+        net: The network.
+        inherit: Returns the tensors of the network from its own and those of the parent.
+        build_parent: Builds the parent.
+    """
+    own, result = net.state_dict(), dict(saved)
+    if saved.get("best") is not None:
+        best = entry(saved, "best", BestEpoch)
+        result["best"] = {**best, "net": inherit(own, best["net"])}
+    if "optimizer" not in saved:
+        return result
+    result["net"] = inherit(own, entry(saved, "net", dict[str, Tensor]))
+    averaging = entry(saved, "averaging", StateDict)
+    if averaging["average"] is not None:
+        result["averaging"] = {**averaging, "average": inherit(own, averaging["average"])}
+    with torch.device("meta"):
+        parents = [name for name, _ in build_parent().named_parameters()]
+    parameters = dict(net.named_parameters())
+    optimizer = entry(saved, "optimizer", StateDict)
+    buffers: dict[str, dict[str, Any]] = {name: {} for name in parameters}
+    known = {parents[int(index)]: own for index, own in optimizer["state"].items()}
+    for key in {key for each in known.values() for key in each}:
+        theirs = {name: each[key] for name, each in known.items() if each.get(key) is not None}
+        # A step counter has no axes, and a new parameter has no state.
+        zeros = {
+            name: torch.zeros(parameter.shape if theirs[next(iter(theirs))].dim() else ())
+            for name, parameter in parameters.items()
+        }
+        for name, tensor in inherit(zeros, theirs).items():
+            if tensor is not zeros[name]:
+                buffers[name][key] = tensor
+    numbered = {number: own for number, own in enumerate(buffers.values()) if own}
+    result["optimizer"] = {**optimizer, "state": numbered}
+    return result

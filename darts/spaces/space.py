@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -18,6 +18,7 @@ from torch import Tensor
 from darts.registry import Registry, number
 from darts.spaces.any_genotype import AnyGenotype, PublishedGenotype
 from darts.spaces.deriving import ByGroup, Candidates
+from darts.spaces.moves import Move
 from darts.spaces.network import NetworkBase, NetworkPiece
 from darts.spaces.parameters import Parameter, Point, Value
 from darts.spaces.supernet import SupernetBase
@@ -134,6 +135,23 @@ class Space(ABC):
             f"networks of space={self.name} cannot inherit the weights of a supernet, whose "
             "operations have other norms; retrain the genotype"
         )
+
+    def moves(self, genotype: Any) -> Iterable[Move]:
+        """Return changes of a genotype by one step, whose networks can inherit its weights."""
+        return ()
+
+    def inherited_tensors(
+        self, genotype: Any, parent: Any, own: Mapping[str, Tensor], theirs: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """Return tensors of a network, by name, with those of another network in their places.
+
+        Args:
+            genotype: The architecture of the network.
+            parent: The architecture of the other network.
+            own: Tensors of the network, for example a state dict, or momenta by parameter.
+            theirs: Such tensors of the other network.
+        """
+        raise ValueError(f"networks of space={self.name} inherit no weights from other genotypes")
 
     def check_training(self) -> None:  # noqa: B027  # most spaces need nothing
         """Raise ValueError if weights with which networks begin are missing."""

@@ -12,7 +12,8 @@ References:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 
 from darts.ops.pointwise import PointwiseConv2d
 from darts.spaces.cnn.operations import DepthwiseConv2d
+from darts.spaces.macro.genotype import Kernel, Shape
 from darts.spaces.network import FittedLayer, FittingData, first_samples
 from darts.spaces.rank_dropout import drop_path
 
@@ -79,6 +81,55 @@ class WhitenedPatches(FittedLayer):
         return F.gelu(F.conv2d(F.pad(x, (0, 1, 0, 1)), self.weight, self.bias))
 
 
+class SumConv2d(nn.Conv2d):
+    """The sum of convolutions with different kernels; all but the first begin with zeros.
+
+    A network that gains a kernel therefore still computes the same function.
+
+    Args:
+        inputs: Channels of the input.
+        outputs: Channels of the output.
+        kernels: Sizes and dilations, at least one. ``weight`` is the first kernel.
+        stride: Stride of all convolutions; with stride 1, the image keeps its size.
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernels: Sequence[Kernel], stride: int) -> None:
+        def options(kernel: Kernel) -> dict[str, Any]:
+            padding = kernel.dilation * (kernel.size // 2)
+            own = {"padding": padding, "dilation": kernel.dilation}
+            return {"kernel_size": kernel.size, "stride": stride, "bias": False, **own}
+
+        first, *others = kernels
+        super().__init__(inputs, outputs, **options(first))
+        self.others = nn.ModuleDict(
+            {str(kernel): nn.Conv2d(inputs, outputs, **options(kernel)) for kernel in others}
+        )
+        for parameter in self.others.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = super().forward(x)
+        for conv in self.others.values():
+            y = y + conv(x)
+        return y
+
+
+class Excitation(nn.Module):
+    """Multiplies each channel by a function, in (-1, 1), of the means of all channels.
+
+    Shape: ``(B, channels, H, W)`` -> the same.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.squeeze = nn.Linear(channels, max(channels // 4, 1))
+        self.excite = nn.Linear(max(channels // 4, 1), channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate: Tensor = self.excite(F.gelu(self.squeeze(x.mean((2, 3))))).tanh()
+        return x * gate[:, :, None, None]
+
+
 class Residual(nn.Module):
     """``x + layers(x)``; without ``residual``, because layers change the shape, ``layers(x)``.
 
@@ -93,6 +144,13 @@ class Residual(nn.Module):
     def forward(self, x: Tensor, probability: float = 0.0) -> Tensor:
         y: Tensor = self.layers(x)
         return x + drop_path(self, y, probability) if self.residual else y
+
+
+def begin_as_identity(block: Residual) -> None:
+    """Set the last layer with weights to zeros, so that a residual block returns its input."""
+    *_, last = (module for module in block.modules() if hasattr(module, "weight"))
+    for parameter in last.parameters(recurse=False):
+        nn.init.zeros_(parameter)
 
 
 def convnext_block(channels: int, activation: Activation, *, affine: bool) -> Residual:
@@ -131,7 +189,7 @@ class GlobalAttention(nn.Module):
 
 
 class MaxClassifier(nn.Module):
-    """Maximum pooling to a grid, and a linear classifier without bias whose logits are scaled.
+    """Maximum or mean pooling to a grid, and a linear classifier without bias; scaled logits.
 
     The scale makes up for the large learning rate of the classifier's weights: logits of unit
     features have a deviation of about 0.1 to 0.3 at the start.
@@ -141,15 +199,54 @@ class MaxClassifier(nn.Module):
 
     SCALE = 0.25
 
-    def __init__(self, channels: int, classes: int, side: int) -> None:
+    def __init__(self, channels: int, classes: int, side: int, *, takes_mean: bool = False) -> None:
         super().__init__()
-        self.side = side
+        self.side, self.reduce = side, torch.mean if takes_mean else torch.amax
         self.linear = nn.Linear(side**2 * channels, classes, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        pooled = x.amax((2, 3)) if self.side == 1 else pool(x, self.side, torch.amax).flatten(1)
+        side, reduce = self.side, self.reduce
+        pooled = reduce(x, (2, 3)) if side == 1 else pool(x, side, reduce).flatten(1)
         y: Tensor = self.linear(pooled) * self.SCALE
         return y
+
+
+class Heads(nn.ModuleDict):
+    """The sum of linear classifiers of differently pooled features; all but the first begin at 0.
+
+    Shape: ``(B, channels, H, W)`` -> ``(B, classes)``.
+    """
+
+    def __init__(self, channels: int, classes: int, shape: Shape) -> None:
+        super().__init__(
+            {
+                name: MaxClassifier(channels, classes, side, takes_mean=kind == "mean")
+                for name, (kind, side) in shape.head_sides().items()
+            }
+        )
+        for head in [*self.values()][1:]:
+            assert isinstance(head, MaxClassifier)
+            nn.init.zeros_(head.linear.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.stack([head(x) for head in self.values()]).sum(0)
+
+
+def split_parts(images: Tensor, parts: int) -> Tensor:
+    """Cut images into a grid, ``(B, C, H, W)`` -> ``(parts * parts * B, C, h, w)``.
+
+    Zeros at the lower and right border make the sides divisible.
+    """
+    height, width = images.shape[2:]
+    x = F.pad(images, (0, -width % parts, 0, -height % parts))
+    rows = torch.cat(x.chunk(parts, 2))
+    return torch.cat(rows.chunk(parts, 3))
+
+
+def join_parts(x: Tensor, parts: int) -> Tensor:
+    """Put the features of the parts next to each other; the inverse of ``split_parts``."""
+    rows = torch.cat(x.chunk(parts), 3)
+    return torch.cat(rows.chunk(parts), 2)
 
 
 def pool(x: Tensor, side: int, reduce: Callable[[Tensor, int], Tensor]) -> Tensor:

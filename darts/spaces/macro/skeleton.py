@@ -17,7 +17,7 @@ References:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import count
 from typing import NamedTuple
 
@@ -28,15 +28,29 @@ from darts.spaces.cnn.operations import DepthwiseConv2d
 from darts.spaces.deriving import check_candidate
 from darts.spaces.macro.fast_layers import (
     Activation,
+    Excitation,
     GlobalAttention,
     GridPool2d,
     MaxClassifier,
     Residual,
+    SumConv2d,
     WhitenedPatches,
+    begin_as_identity,
     convnext_block,
     count_components,
 )
-from darts.spaces.macro.genotype import CONVOLUTIONS, KEEP_SHAPE, PRIMITIVES, PROJECTION, STAGES
+from darts.spaces.macro.genotype import (
+    CONVOLUTIONS,
+    EXCITE,
+    KEEP_SHAPE,
+    PRIMITIVES,
+    PROJECTION,
+    STAGES,
+    Genotype,
+    Kernel,
+    Shape,
+    kernels_of,
+)
 
 
 class Skeleton(NamedTuple):
@@ -146,9 +160,27 @@ def plan_blocks(
     channels: int, cells: int, skeleton: Skeleton = STANDARD, in_channels: int = 3
 ) -> Iterator[BlockPlan]:
     """Yield the plans of all blocks; here and below, ``channels`` is the width of stage 1."""
-    width, rest = stem_channels(channels, skeleton, in_channels), count()
-    for stage, depth in enumerate(skeleton.stage_depths(cells)):
-        stage_width, stride = channels * skeleton.widths[stage], 2 if stage else skeleton.stride
+    width, depths = stem_channels(channels, skeleton, in_channels), skeleton.stage_depths(cells)
+    widths = [channels * factor for factor in skeleton.widths]
+    return _plan_stages(width, widths, (skeleton.stride, 2, 2), depths, skeleton)
+
+
+def plan_shaped_blocks(genotype: Genotype, shape: Shape, in_channels: int) -> Iterator[BlockPlan]:
+    """Yield the plans of all blocks of a genotype with a shape, whose blocks are those of FAST."""
+    width = stem_channels(0, FAST, in_channels)
+    return _plan_stages(width, shape.widths, shape.pools, genotype.depths, FAST)
+
+
+def _plan_stages(
+    width: int,
+    widths: Sequence[int],
+    strides: Sequence[int],
+    depths: Sequence[int],
+    skeleton: Skeleton,
+) -> Iterator[BlockPlan]:
+    rest = count()
+    stages = zip(widths, strides, depths, strict=True)
+    for stage, (stage_width, stride, depth) in enumerate(stages):
         yield BlockPlan(width, stage_width, stride, "first", stage, skeleton)
         width = stage_width
         for _ in range(depth - 1):
@@ -162,11 +194,17 @@ def stem_channels(channels: int, skeleton: Skeleton, in_channels: int) -> int:
 
 
 def conv_norm(
-    inputs: int, outputs: int, kernel: int, activation: Activation, *, affine: bool = True
+    inputs: int,
+    outputs: int,
+    kernels: Sequence[Kernel],
+    activation: Activation,
+    *,
+    stride: int = 1,
+    affine: bool = True,
 ) -> list[nn.Module]:
-    """Return the layers convolution, batch norm and activation, which keep the image size."""
+    """Return the layers convolution, batch norm and activation; stride 1 keeps the image size."""
     return [
-        nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False),
+        SumConv2d(inputs, outputs, kernels, stride),
         nn.BatchNorm2d(outputs, affine=affine),
         activation(),
     ]
@@ -186,7 +224,7 @@ class InvertedResidual(Residual):
     ) -> None:
         hidden, activation = expansion * plan.inputs, plan.skeleton.activation
         super().__init__(
-            *conv_norm(plan.inputs, hidden, 1, activation, affine=affine),
+            *conv_norm(plan.inputs, hidden, [Kernel(1)], activation, affine=affine),
             DepthwiseConv2d(
                 hidden, hidden, kernel, plan.stride, padding=kernel // 2, groups=hidden, bias=False
             ),
@@ -199,13 +237,29 @@ class InvertedResidual(Residual):
 
 
 def make_operation(name: str, plan: BlockPlan, *, affine: bool = True) -> nn.Module:
-    """Build one of ``plan.candidates``."""
+    """Build one of ``plan.candidates``.
+
+    In networks of a ``fast`` skeleton, blocks that add their input begin as the identity.
+    """
     check_candidate(name, plan.candidates, f"a block of the group {plan.group}")
-    activation = plan.skeleton.activation
+    return make_block(name, plan, affine=affine)
+
+
+def make_block(name: str, plan: BlockPlan, *, affine: bool = True) -> nn.Module:
+    """Build an operation, which need not be one of ``plan.candidates``."""
+    block = _make_block(name, plan, affine=affine)
+    if plan.skeleton.fast and affine and isinstance(block, Residual) and block.residual:
+        begin_as_identity(block)
+    return block
+
+
+def _make_block(name: str, plan: BlockPlan, *, affine: bool) -> nn.Module:
+    activation, fast = plan.skeleton.activation, plan.skeleton.fast
+    kernels = kernels_of(name)
     pools = plan.skeleton.pools and plan.stride == 2
-    pools_after = pools and plan.skeleton.fast and name in CONVOLUTIONS
+    pools_after = pools and fast and name.startswith("conv_") and bool(kernels)
     if pools and not pools_after:
-        operation = make_operation(name, plan._replace(stride=1), affine=affine)
+        operation = _make_block(name, plan._replace(stride=1), affine=affine)
         return nn.Sequential(nn.MaxPool2d(2, ceil_mode=True), operation)
     if name == "skip_connect":
         return nn.Identity()
@@ -214,20 +268,24 @@ def make_operation(name: str, plan: BlockPlan, *, affine: bool = True) -> nn.Mod
             PointwiseConv2d(plan.inputs, plan.outputs, stride=plan.stride),
             nn.BatchNorm2d(plan.outputs, affine=affine),
         )
-    if name in CONVOLUTIONS:
-        kernel, stride = int(name[-1]), 1 if pools_after else plan.stride
-        conv = nn.Conv2d(plan.inputs, plan.outputs, kernel, stride, padding=kernel // 2, bias=False)
-        if plan.skeleton.fast:  # begins with a copy of its input in the first channels
-            nn.init.dirac_(conv.weight[: min(plan.inputs, plan.outputs)])
-        pooling = [nn.MaxPool2d(2, ceil_mode=True)] if pools_after else []
-        norm = nn.BatchNorm2d(plan.outputs, affine=affine)
-        return nn.Sequential(conv, *pooling, norm, activation())
-    if name == "res_3x3":
-        return Residual(*conv_norm(plan.inputs, plan.inputs, 3, activation, affine=affine))
+    if name == EXCITE:
+        return Residual(Excitation(plan.inputs))
     if name == "convnext_k7":
         return convnext_block(plan.inputs, activation, affine=affine)
     if name == "attention":
         return Residual(nn.BatchNorm2d(plan.inputs, affine=affine), GlobalAttention(plan.inputs))
+    if kernels and name.startswith("res_"):
+        return Residual(*conv_norm(plan.inputs, plan.inputs, kernels, activation, affine=affine))
+    if kernels:
+        stride = 1 if pools_after else plan.stride
+        conv, norm, act = conv_norm(
+            plan.inputs, plan.outputs, kernels, activation, stride=stride, affine=affine
+        )
+        if fast:  # begins with a copy of its input in the first channels
+            assert isinstance(conv, nn.Conv2d)
+            nn.init.dirac_(conv.weight[: min(plan.inputs, plan.outputs)])
+        pooling = [nn.MaxPool2d(2, ceil_mode=True)] if pools_after else []
+        return nn.Sequential(conv, *pooling, norm, act)
     kernel, expansion = map(int, re.findall(r"\d", name))
     return InvertedResidual(plan, kernel, expansion, affine=affine)
 
@@ -240,7 +298,7 @@ def make_stem(in_channels: int, channels: int, skeleton: Skeleton = STANDARD) ->
     if skeleton.fast:
         return nn.Sequential(WhitenedPatches(in_channels))
     width = stem_channels(channels, skeleton, in_channels)
-    return nn.Sequential(*conv_norm(in_channels, width, 3, skeleton.activation))
+    return nn.Sequential(*conv_norm(in_channels, width, [Kernel(3)], skeleton.activation))
 
 
 def make_head(channels: int, classes: int, skeleton: Skeleton = STANDARD) -> nn.Sequential:
@@ -253,7 +311,7 @@ def make_head(channels: int, classes: int, skeleton: Skeleton = STANDARD) -> nn.
         return nn.Sequential(MaxClassifier(channels, classes, skeleton.positions))
     layers: list[nn.Module] = []
     if skeleton.head:
-        layers = conv_norm(channels, skeleton.head * channels, 1, skeleton.activation)
+        layers = conv_norm(channels, skeleton.head * channels, [Kernel(1)], skeleton.activation)
         channels *= skeleton.head
     side = skeleton.positions
     pooling = nn.AdaptiveAvgPool2d(1) if side == 1 else GridPool2d(side)

@@ -11,7 +11,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar
@@ -23,24 +23,31 @@ from darts.registry import choice, number
 from darts.spaces.any_genotype import AnyGenotype
 from darts.spaces.choice_space import ChoiceSpace
 from darts.spaces.deriving import Candidates, allowed, check_subset, subset_masks
-from darts.spaces.macro.fast_layers import Residual
+from darts.spaces.macro.fast_layers import Heads, Residual, join_parts, split_parts
 from darts.spaces.macro.genotype import CONVOLUTIONS, RESIDUALS, Genotype
+from darts.spaces.macro.moves import inherited_tensors, moves
 from darts.spaces.macro.skeleton import (
+    FAST,
     SKELETONS,
     BlockPlan,
     Skeleton,
+    make_block,
     make_head,
     make_operation,
     make_stem,
     plan_blocks,
+    plan_shaped_blocks,
 )
 from darts.spaces.macro.supernet import Supernet
+from darts.spaces.moves import Move
 from darts.spaces.network import NetworkBase, NetworkPiece
 from darts.spaces.space import SPACES
 
 
 class Network(NetworkBase):
     """A stem, the blocks of a genotype, and a head.
+
+    The shape of a genotype replaces ``channels`` and ``skeleton``.
 
     Shape: images ``(B, in_channels, H, W)`` of any size -> logits ``(B, classes)``.
     """
@@ -56,20 +63,29 @@ class Network(NetworkBase):
         drop_path: float = 0.0,
     ) -> None:
         super().__init__(genotype, drop_path)
-        shared = SKELETONS[skeleton]
-        check_depths(genotype, skeleton, shared.stage_depths(genotype.depth))
-        plans = plan_blocks(channels, genotype.depth, shared, in_channels)
+        shape, shared = genotype.shape, SKELETONS[skeleton]
+        self.parts = 1 if shape is None else shape.parts
+        if shape is None:
+            check_depths(genotype, skeleton, shared.stage_depths(genotype.depth))
+            make, plans = make_operation, plan_blocks(channels, genotype.depth, shared, in_channels)
+        else:
+            shared = FAST
+            make, plans = make_block, plan_shaped_blocks(genotype, shape, in_channels)
         self.stem = make_stem(in_channels, channels, shared)
         self.blocks = nn.ModuleList(
-            make_operation(name, plan) for name, plan in zip(genotype.blocks, plans, strict=True)
+            make(name, plan) for name, plan in zip(genotype.blocks, plans, strict=True)
         )
-        self.head = make_head(channels, classes, shared)
+        if shape is None:
+            self.head: nn.Module = make_head(channels, classes, shared)
+        else:
+            self.head = Heads(shape.widths[-1], classes, shape)
 
     def forward(self, images: Tensor) -> Tensor:
+        images = split_parts(images, self.parts) if self.parts > 1 else images
         x = self.stem(images.contiguous(memory_format=torch.channels_last))
         for block in self.blocks:
             x = block(x, self.drop_path) if isinstance(block, Residual) else block(x)
-        logits: Tensor = self.head(x)
+        logits: Tensor = self.head(join_parts(x, self.parts) if self.parts > 1 else x)
         return logits
 
     def feature_blocks(self) -> list[nn.Module]:
@@ -128,6 +144,8 @@ class Macro(ChoiceSpace):
 
     @classmethod
     def reference(cls, genotype: Genotype) -> Macro:
+        if genotype.shape is not None:
+            return cls(channels=genotype.shape.widths[0], cells=genotype.depth, skeleton="fast")
         fitting = (name for name, shared in SKELETONS.items() if shared.depths == genotype.depths)
         skeleton = next(fitting, "standard")
         if not set(CONVOLUTIONS).isdisjoint(genotype.blocks):
@@ -144,6 +162,20 @@ class Macro(ChoiceSpace):
     def initial_masks(self, candidates: Candidates) -> dict[str, Tensor]:
         return subset_masks(candidates, self.candidates)
 
+    def moves(self, genotype: Genotype) -> Iterable[Move]:
+        return moves(genotype) if genotype.shape is not None else ()
+
+    def inherited_tensors(
+        self,
+        genotype: Genotype,
+        parent: Genotype,
+        own: Mapping[str, Tensor],
+        theirs: Mapping[str, Tensor],
+    ) -> dict[str, Tensor]:
+        if genotype.shape is None or parent.shape is None:
+            return super().inherited_tensors(genotype, parent, own, theirs)
+        return inherited_tensors(genotype, parent, own, theirs)
+
     def choices(self) -> dict[str, tuple[str, ...]]:
         return {
             f"block{index}": allowed(plan.candidates, self.candidates)
@@ -154,6 +186,8 @@ class Macro(ChoiceSpace):
         return Genotype(tuple(operations), self._shared.depths or ())
 
     def operations_of(self, genotype: Genotype) -> tuple[str, ...]:
+        if genotype.shape is not None:
+            raise ValueError("the genotype has a shape, so no choice of operations describes it")
         check_depths(genotype, self.skeleton, self._shared.stage_depths(self.cells))
         return super().operations_of(genotype)
 
