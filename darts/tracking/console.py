@@ -122,7 +122,7 @@ class Console:
     def _log(self, fields: Mapping[str, object]) -> None:
         self._logged = time.monotonic()
         left = self._seconds_left()
-        line = f"{_join(fields)}  {self._percent()} % left {format_duration(left)}"
+        line = f"{_join(fields)}  {self._percent()} % done, {format_duration(left)} left"
         values = {**fields, "percent": self._percent(), "seconds_left": left}
         log(Entry([line], self._name, values, stamped=True))
 

@@ -94,8 +94,8 @@ def test_log_has_one_line_per_epoch(stream: Output, clock: Clock) -> None:
                 console.step(loss=0.5)
             console.epoch(epoch, 2, loss=0.25, valid_accuracy=0.9123)
     assert stream.getvalue().splitlines() == [
-        "12:03:04 epoch 1/2 loss 0.25 valid_accuracy 91.23 %  50 % left 0:00:20",
-        "12:03:04 epoch 2/2 loss 0.25 valid_accuracy 91.23 %  100 % left 0:00:00",
+        "12:03:04 epoch 1/2 loss 0.25 valid_accuracy 91.23 %  50 % done, 0:00:20 left",
+        "12:03:04 epoch 2/2 loss 0.25 valid_accuracy 91.23 %  100 % done, 0:00:00 left",
     ]
 
 
@@ -107,8 +107,8 @@ def test_lines_within_an_epoch_are_at_least_30_seconds_apart(stream: Output, clo
             console.step(loss=1.5, genotype=GENOTYPE)
     lines = stream.getvalue().splitlines()
     assert len(lines) == 1 + 3
-    assert lines[0].startswith("12:03:04 epoch 2/4  0 % left -:--:--")
-    assert lines[1] == "12:03:04 epoch 3/4 loss 1.5  15 % left 0:02:50"
+    assert lines[0].startswith("12:03:04 epoch 2/4  0 % done, -:--:-- left")
+    assert lines[1] == "12:03:04 epoch 3/4 loss 1.5  15 % done, 0:02:50 left"
 
 
 def test_terminal_shows_bar_fields_time_and_genotype(terminal: Output, clock: Clock) -> None:
@@ -183,7 +183,7 @@ def test_time_left_uses_only_the_steps_of_this_process(stream: Output, clock: Cl
         clock.seconds += 20
         console.step(10)
         console.epoch(91, 100)
-    assert "91 % left 0:03:00" in stream.getvalue()  # 90 steps of 2 seconds each
+    assert "91 % done, 0:03:00 left" in stream.getvalue()  # 90 steps of 2 seconds each
 
 
 def test_steps_that_are_repeated_count_as_remaining(stream: Output, clock: Clock) -> None:
@@ -193,7 +193,7 @@ def test_steps_that_are_repeated_count_as_remaining(stream: Output, clock: Clock
             console.step()
         console.step(-3)
         console.epoch(1, 2)
-    assert "10 % left 0:00:09" in stream.getvalue()
+    assert "10 % done, 0:00:09 left" in stream.getvalue()
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def test_another_handler_gets_what_is_printed(
     assert kept.records == [
         ("INFO", "50 %s of a message"),
         ("WARNING", "careful"),
-        ("INFO", "epoch 1/2 loss 0.5  0 % left -:--:--"),
+        ("INFO", "epoch 1/2 loss 0.5  0 % done, -:--:-- left"),
         ("INFO", "search\naccuracy  50.00 %"),
         ("INFO", "two\nlines"),
     ]
