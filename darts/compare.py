@@ -77,7 +77,7 @@ def execute_runs(plan: ComparisonPlan, executor: Executor, resume_command: str) 
     """Execute all runs that are not complete, and show progress on the console."""
     config, runs = plan.config, plan_runs(plan)
     done = sum(run.done() for run in runs)
-    completed = itertools.count(done + 1)
+    ended = itertools.count(done + 1)  # complete or failed
     console = Console(total_steps=len(runs), name="compare", done=done)
     given: set[str] = {""}  # warnings so far; an empty text does not warn
 
@@ -87,7 +87,7 @@ def execute_runs(plan: ComparisonPlan, executor: Executor, resume_command: str) 
         if warning not in given:
             given.add(warning)
             console.warn(warning)
-        console.step(1, runs=f"{next(completed)}/{len(runs)}", **executor.fields())
+        console.step(1, runs=f"{next(ended)}/{len(runs)}", **executor.fields())
 
     with console, Interrupt("stopping the runs; Ctrl-C again to abort") as interrupt:
         action = "resuming" if config.resume else "comparing"
@@ -100,7 +100,7 @@ def execute_runs(plan: ComparisonPlan, executor: Executor, resume_command: str) 
                 f"baseline{'s' if count > 1 else ''} needs at least {needed} searches"
             )
         failed = execute(
-            runs, executor, on_done=report_progress, stopping=lambda: interrupt.received is not None
+            runs, executor, on_end=report_progress, stopping=lambda: interrupt.received is not None
         )
     if interrupt.received and not all(run.done() for run in runs):
         print_lines(f"stopped and saved; continue with: {resume_command}")

@@ -77,15 +77,15 @@ def execute(
     runs: Sequence[PlannedRun],
     executor: Executor,
     *,
-    on_done: Callable[[PlannedRun, str], None],
+    on_end: Callable[[PlannedRun, str], None],
     stopping: Callable[[], bool],
 ) -> dict[str, str]:
     """Execute all runs that are not complete.
 
     Runs start in the given order, except that a run waits until all runs that it needs are
-    complete. A run therefore never starts if a run that it needs has failed. ``on_done`` is called
-    after each run that completes, with its message. ``stopping`` is called several times per
-    second, and returns whether to stop all runs.
+    complete. A run therefore never starts if a run that it needs has failed. ``on_end`` is called
+    after each run that ends, with its message or the reason of its failure. ``stopping`` is called
+    several times per second, and returns whether to stop all runs.
 
     Return the reason for each failed run by name, without runs that were stopped or not started.
     Raise ExecutorError if no run can be executed.
@@ -101,9 +101,10 @@ def execute(
             job = next(work) if outcome is None else work.send(outcome)
         except StopIteration as end:
             done.add(run.name)
-            on_done(run, end.value)
+            on_end(run, end.value)
         except RunFailed as error:
             failed[run.name] = str(error)
+            on_end(run, f"failed: {error}")
         else:
             running[executor.submit(job)] = run, work
 

@@ -50,8 +50,8 @@ class FakeExecutor(Executor):
 def execute_all(
     executor: FakeExecutor, folder: Path, *, stopping: Callable[[], bool] = lambda: False
 ) -> tuple[list[str], dict[str, str]]:
-    """Execute a run for each end; return the runs that are complete, and the failed ones."""
-    complete: list[str] = []
+    """Execute a run for each end; return the runs that ended, and the failed ones."""
+    ended: list[str] = []
 
     def planned(name: str) -> PlannedRun:
         def work() -> Work:
@@ -63,10 +63,10 @@ def execute_all(
     failed = execute(
         [planned(name) for name in executor.ends],
         executor,
-        on_done=lambda run, message: complete.append(f"{run.name} {message}"),
+        on_end=lambda run, message: ended.append(f"{run.name} {message}"),
         stopping=stopping,
     )
-    return complete, failed
+    return ended, failed
 
 
 def test_an_error_of_the_executor_ends_the_comparison(tmp_path: Path) -> None:
@@ -81,6 +81,13 @@ def test_an_error_of_the_executor_ends_the_comparison(tmp_path: Path) -> None:
 def test_a_signal_in_this_process_stops_the_comparison(tmp_path: Path) -> None:
     """The run raises; the signal has also reached the comparison."""
     executor = FakeExecutor({"a": Interrupted(143), "b": Outcome({"score": 2})})
-    complete, failed = execute_all(executor, tmp_path, stopping=lambda: bool(executor.jobs))
-    assert (complete, failed) == ([], {})
+    ended, failed = execute_all(executor, tmp_path, stopping=lambda: bool(executor.jobs))
+    assert (ended, failed) == ([], {})
     assert len(executor.jobs) == 1
+
+
+def test_a_failed_run_is_reported_when_it_ends(tmp_path: Path) -> None:
+    executor = FakeExecutor({"a": Outcome(None, "no memory"), "b": Outcome({"score": 2})})
+    ended, failed = execute_all(executor, tmp_path)
+    assert ended == [f"a failed: {failed['a']}", "b 2"]
+    assert "no memory" in failed["a"]
