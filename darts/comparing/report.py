@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from darts.comparing.plan import RANDOM
 from darts.comparing.results import ComparisonResults
 from darts.escaping import for_markdown, for_terminal
-from darts.judging.statistics import ALPHA, Comparison, Interval, delta_magnitude
+from darts.judging.statistics import ALPHA, Comparison, Interval
 from darts.plotting.figures import draw_scores
 from darts.plotting.style import save_figure
 from darts.reporting.page import template_environment
@@ -97,7 +97,7 @@ def _difference_row(results: ComparisonResults, comparison: Comparison) -> tuple
         _format_interval(difference, results.format_difference),
         f"{comparison.p:.3g}",
         f"{comparison.corrected_p:.3g}",
-        f"{comparison.delta:.2f} ({delta_magnitude(comparison.delta)})",
+        f"{comparison.delta:.2f}" + (f" ({comparison.magnitude})" if comparison.magnitude else ""),
     )
 
 

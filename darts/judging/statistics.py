@@ -154,6 +154,15 @@ class Comparison:
     higher_is_better: bool = True
 
     @property
+    def magnitude(self) -> str:
+        """Name of the effect size; empty if there are too few pairs to show a difference.
+
+        A few pairs often have a large delta by chance.
+        """
+        enough = self.difference.count >= pairs_needed(self.comparisons)
+        return delta_magnitude(self.delta) if enough else ""
+
+    @property
     def objections(self) -> list[str]:
         """Reasons why no difference can be claimed; empty if the difference is significant."""
         pairs, needed = self.difference.count, pairs_needed(self.comparisons)
@@ -162,7 +171,7 @@ class Comparison:
             min_p = min(1.0, self.comparisons * 2.0 ** (1 - pairs))
             searches = "1 search is" if pairs == 1 else f"{pairs} searches are"
             reasons.append(
-                f"{searches} too few, as p cannot be below {min_p:.3g}; "
+                f"{searches} too few, as the corrected p cannot be below {min_p:.3g}; "
                 f"at least {needed} are needed"
             )
         if self.difference.low is None:
@@ -172,7 +181,7 @@ class Comparison:
         elif self.difference.covers(0.0):
             reasons.append("the interval of the difference covers 0")
         if self.corrected_p > ALPHA and pairs >= needed:
-            reasons.append(f"p = {self.corrected_p:.3g} is above {ALPHA}")
+            reasons.append(f"the corrected p = {self.corrected_p:.3g} is above {ALPHA}")
         return reasons
 
 
@@ -214,15 +223,15 @@ def verdict(comparison: Comparison, show: Callable[[float], str] = "{:.4g}".form
     c, d = comparison, comparison.difference
     interval = "" if d.low is None or d.high is None else f" [{show(d.low)}, {show(d.high)}]"
     difference = f"{show(d.mean)}{interval}"
-    size = f"Cliff's delta {c.delta:.2f}, {delta_magnitude(c.delta)}"
+    size = f"Cliff's delta {c.delta:.2f}" + (f", {c.magnitude}" if c.magnitude else "")
     if c.objections:
         reasons = "; ".join(c.objections)
         return (
             f"No difference between {c.method} and {c.baseline} is shown: {reasons} "
-            f"(difference {difference}, p = {c.corrected_p:.3g}, {size})."
+            f"(difference {difference}, corrected p = {c.corrected_p:.3g}, {size})."
         )
     word = "better" if (d.mean > 0) == c.higher_is_better else "worse"
     return (
         f"{c.method} is {word} than {c.baseline}: difference {difference}, "
-        f"p = {c.corrected_p:.3g}, {size}."
+        f"corrected p = {c.corrected_p:.3g}, {size}."
     )

@@ -155,7 +155,7 @@ def test_a_significant_difference_is_reported() -> None:
     (found,) = compare_methods(("darts", HIGH), [("random", LOW)])
     assert not found.objections
     assert "darts is better than random: difference 0.1" in verdict(found)
-    assert f"p = {2 / 128:.3g}" in verdict(found)
+    assert f"corrected p = {2 / 128:.3g}" in verdict(found)
     assert "large" in verdict(found)
     (lower,) = compare_methods(("darts", HIGH), [("random", LOW)], higher_is_better=False)
     assert "darts is worse than random" in verdict(lower)
@@ -168,6 +168,7 @@ def test_insignificant_differences_are_reported_with_reasons() -> None:
     assert few.objections
     assert "5 searches are too few" in verdict(few)
     assert "at least 6 are needed" in verdict(few)
+    assert verdict(few).endswith("Cliff's delta 1.00).")
     (three,) = compare_methods(("a", HIGH[:3]), [("b", LOW[:3])])
     assert "no interval" in verdict(three)
     assert " [" not in verdict(three)
