@@ -6,7 +6,8 @@ import dataclasses
 import numbers
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from darts.config.commands import DEVICE_ACTIONS
@@ -14,6 +15,7 @@ from darts.config.fields import ConfigError
 from darts.config.groups import COMMANDS, TYPES
 from darts.key_checks import with_checkpoint
 from darts.plugins import group_options
+from darts.reading import FileError, read_json_object
 
 # Keys, without the group, whose values may have characters that Hydra's grammar does not accept.
 _GENOTYPE_KEYS = ("genotype", "draw", "validate")
@@ -134,7 +136,8 @@ def _collect_foreign(command: str, arguments: Sequence[str]) -> list[str]:
         return own
     if any(argument.startswith(f"{collected}=") for argument in own):
         raise ConfigError(f"{collected}= and {foreign[0]} are mutually exclusive; use one of them")
-    return [*own, f"{collected}=[{','.join(map(quoted, foreign))}]"]
+    # The parser does not accept overrides on both sides of a flag, and flags are often last.
+    return [f"{collected}=[{','.join(map(quoted, foreign))}]", *own]
 
 
 def latest_run(command: str, key: str) -> Path:
@@ -143,8 +146,8 @@ def latest_run(command: str, key: str) -> Path:
     For ``genotype`` it is the newest complete search, for ``checkpoint`` the newest retraining, for
     ``resume`` the newest run of the command that is not complete, and for ``runs`` the newest run
     that ``darts report`` shows; runs of ``darts find`` count as searches and as retrainings. Only
-    the default folders are searched: ``runs/<command>/<time>`` and ``runs/<command>/<name>/<time>``
-    in the current folder.
+    the folder ``runs`` in the current folder is searched, to the depth of the default
+    ``runs/<command>/<name>/<time>``.
     """
     places: dict[str, tuple[tuple[str, ...], Callable[[Path], bool]]] = {
         "genotype": (("search", "find"), lambda run: (run / "genotype.json").is_file()),
@@ -154,16 +157,30 @@ def latest_run(command: str, key: str) -> Path:
     }
     commands, needed = places[key]
     found = [
-        (file.stat().st_mtime_ns, file.parent)
-        for name in commands
-        for depth in ("*", "*/*")  # of runs from Python, and of those from the command line
-        for file in (RUNS / name).glob(f"{depth}/config.yaml")
-        if needed(file.parent)
+        ((run / "config.yaml").stat().st_mtime_ns, run)
+        for run in _runs_in(RUNS)
+        if needed(run) and _command_of(run) in commands
     ]
     if not found:
-        folders = " or ".join(str(RUNS / name) for name in commands)
-        raise ConfigError(f"{key}={LATEST}: there is no such run in {folders}")
+        runs = " or ".join(f"darts {name}" for name in commands)
+        raise ConfigError(f"{key}={LATEST}: there is no such run of {runs} in the folder {RUNS}")
     return max(found)[1]
+
+
+def _runs_in(folder: Path, depth: int = 3) -> Iterator[Path]:
+    """Yield the run directories in a folder, but not those inside other runs."""
+    for child in folder.iterdir() if folder.is_dir() else ():
+        if (child / "config.yaml").is_file():
+            yield child
+        elif depth > 1:
+            yield from _runs_in(child, depth - 1)
+
+
+def _command_of(run: Path) -> str:
+    """Return the command of a run; empty if the record is missing or damaged."""
+    with suppress(OSError, FileError):
+        return str(read_json_object(run / "overrides.json").get("command"))
+    return ""
 
 
 def quoted(text: str) -> str:
