@@ -250,17 +250,16 @@ def find(
     if resume is None:
         found = data_settings(data, settings, overrides, label=label, chooses_space=True)
         arguments = overrides_of({**found, **budget, **settings}, overrides)
-        directory = run_directory("find", out)
         config: FindConfig = compose("find", arguments)
     else:
-        directory = resume_directory(resume, data, label, out, overrides, settings)
-        saved = ResumedRun.load("find", str(directory))
+        out = resume_directory(resume, data, label, out, overrides, settings)
+        saved = ResumedRun.load("find", str(out))
         changes = overrides_of({**budget, "budget.hours": None}) if budget else []
         config = compose("find", changes, saved)
         config.resume = str(saved.directory)
         arguments = list(saved.recorded_overrides)
     find_command.check(config)
-    with interrupts_as_keyboard_interrupt():
+    with run_directory("find", out) as directory, interrupts_as_keyboard_interrupt():
         find_command.find(config, Invocation(directory, tuple(arguments)))
     return FindRun(directory)
 
@@ -321,10 +320,14 @@ def _run(
     loss: Loss | None,
 ) -> Path:
     """Run a command, or without arguments resume the run in the directory, which is returned."""
-    directory = run_directory(command, directory)
-    with interrupts_as_keyboard_interrupt(), passed(model), passed_loss(loss):
+    with (
+        run_directory(command, directory) as folder,
+        interrupts_as_keyboard_interrupt(),
+        passed(model),
+        passed_loss(loss),
+    ):
         if arguments is None:
-            resume_command(command, directory)
+            resume_command(command, folder)
         else:
-            run_command(command, arguments, directory)
-    return directory
+            run_command(command, arguments, folder)
+    return folder

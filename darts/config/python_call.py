@@ -7,7 +7,7 @@ import itertools
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import wraps
 from inspect import signature
 from pathlib import Path
@@ -83,14 +83,33 @@ def given_overrides(overrides: object) -> tuple[str, ...]:
     return items
 
 
-def run_directory(command: str, out: str | Path | None) -> Path:
-    """Return the absolute directory of a run: ``out``, or a free one named after the time."""
+@contextmanager
+def run_directory(command: str, out: str | Path | None) -> Iterator[Path]:
+    """Yield the absolute directory of a run: ``out``, or a new one named after the time.
+
+    A new one is created, because another process may choose the same name; it is removed at the end
+    if it is empty.
+    """
     if out is not None:
-        return Path(out).absolute()
+        yield Path(out).absolute()
+        return
     base = Path("runs") / command / time.strftime("%Y-%m-%d_%H-%M-%S")
     candidates = (base.with_name(f"{base.name}_{number}") for number in itertools.count(2))
-    paths = itertools.chain([base], candidates)
-    return next(path for path in paths if not path.exists()).absolute()
+    path = next(filter(_is_created, itertools.chain([base], candidates))).absolute()
+    try:
+        yield path
+    finally:
+        with suppress(OSError):
+            path.rmdir()
+
+
+def _is_created(path: Path) -> bool:
+    """Create a directory; return False if it exists."""
+    try:
+        path.mkdir(parents=True)
+    except FileExistsError:
+        return False
+    return True
 
 
 def resume_directory(resume: object, *others: object) -> Path:

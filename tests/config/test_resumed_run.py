@@ -25,9 +25,11 @@ from darts.recipes import search
 pytestmark = pytest.mark.usefixtures("cwd")
 
 
-def make_run(place: str, age: int, *files: str) -> str:
+def make_run(place: str, age: int, *files: str, command: str = "") -> str:
     folder = Path("runs") / place
     folder.mkdir(parents=True)
+    record = {"command": command or place.split("/")[0]}
+    (folder / "overrides.json").write_text(json.dumps(record))
     for name in ("config.yaml", *files):
         (folder / name).touch()
     os.utime(folder / "config.yaml", (10_000 - age, 10_000 - age))
@@ -37,7 +39,8 @@ def make_run(place: str, age: int, *files: str) -> str:
 def test_it_is_the_newest_run_that_the_key_can_use() -> None:
     make_run("search/a", 90, "genotype.json", "summary.json")
     make_run("search/digits-drnas/b", 50, "genotype.json", "summary.json")
-    make_run("search/c", 30)  # killed
+    make_run("my_search", 30, command="search")  # killed
+    (Path("runs/x/y/data")).mkdir(parents=True)
     make_run("find/d", 70, "genotype.json", "checkpoint.safetensors", "summary.json")
     make_run("retrain/e", 60, "checkpoint.safetensors", "summary.json")
     make_run("retrain/f", 10)
@@ -49,7 +52,7 @@ def test_it_is_the_newest_run_that_the_key_can_use() -> None:
         ("evaluate", "checkpoint=latest"): "checkpoint='runs/retrain/e'",
         ("evaluate", "latest"): "checkpoint='runs/retrain/e'",
         ("export", "a.safetensors"): "checkpoint=a.safetensors",
-        ("search", "resume=latest"): "resume='runs/search/c'",
+        ("search", "resume=latest"): "resume='runs/my_search'",
         ("retrain", "resume=latest"): "resume='runs/retrain/f'",
         ("report", "latest"): "runs=['runs/retrain/f']",
         ("genotypes", "draw=latest"): "draw='runs/search/digits-drnas/b'",
@@ -65,14 +68,17 @@ def test_a_find_can_be_the_latest_of_both_kinds() -> None:
     assert hydra_overrides("retrain", ["genotype=latest"]) == [r"genotype='runs/find/it\'s'"]
     assert hydra_overrides("export", ["checkpoint=latest"]) == [r"checkpoint='runs/find/it\'s'"]
     assert hydra_overrides("report", ["latest"]) == [r"runs=['runs/find/it\'s']"]
+    # Hydra's parser needs all overrides before the flag, or all after it.
+    words = ["latest", "out=page.html", "--cfg", "job"]
+    assert hydra_overrides("report", words) == [r"runs=['runs/find/it\'s']", *words[1:]]
 
 
 @pytest.mark.parametrize(
     ("command", "argument", "message"),
     [
-        ("retrain", "genotype=latest", "genotype=latest: there is no such run in runs/search or"),
-        ("tune", "resume=latest", "resume=latest: there is no such run in runs/tune"),
-        ("report", "latest", "runs=latest: there is no such run in runs/search or runs/find or"),
+        ("retrain", "genotype=latest", "genotype=latest: there is no such run of darts search or"),
+        ("tune", "resume=latest", "resume=latest: there is no such run of darts tune"),
+        ("report", "latest", "runs=latest: there is no such run of darts search or darts find or"),
     ],
 )
 def test_without_such_a_run_one_line_says_so(command: str, argument: str, message: str) -> None:
@@ -103,11 +109,15 @@ def test_values_are_those_that_the_configuration_gets() -> None:
 
 def test_directories_of_runs_do_not_repeat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.strftime", lambda form: "now")
-    assert run_directory("search", "here") == tmp_path / "here"
+    with run_directory("search", "here") as directory:
+        assert directory == tmp_path / "here"
     for name in ("now", "now_2", "now_3"):
-        directory = run_directory("search", None)
-        assert directory == tmp_path / "runs/search" / name
-        directory.mkdir(parents=True)
+        with run_directory("search", None) as directory:
+            assert directory == tmp_path / "runs/search" / name
+            with run_directory("search", None) as other:  # of another process
+                assert other != directory
+            assert not other.exists()
+            (directory / "config.yaml").touch()
 
 
 def begin_run(directory: Path, overrides: list[str] | None = None, **values: object) -> Path:
