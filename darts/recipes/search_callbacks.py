@@ -114,10 +114,11 @@ class AlphaRate(SearchCallback):
         if not strongest_preference(searcher.probabilities()) < MIN_PREFERENCE:
             return
         search.state.raises += 1
+        count = sum(other <= epoch for other in updated)
         report.warnings.append(
-            f"after {epoch + 1} epochs, no edge prefers an operation: none is {MIN_PREFERENCE:.0%} "
-            f"more probable than the second best; arch_optimizer.lr is raised from {before:.3g} to "
-            f"{self.lr:.3g} (raise {search.state.raises} of {allowed})"
+            f"after {count} epochs that update the alphas, no edge prefers an operation: none is "
+            f"{MIN_PREFERENCE:.0%} more probable than the second best; arch_optimizer.lr is raised "
+            f"from {before:.3g} to {self.lr:.3g} (raise {search.state.raises} of {allowed})"
         )
 
 

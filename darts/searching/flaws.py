@@ -55,9 +55,10 @@ def at_chance(
 
 
 def uniform_alphas(probabilities: ByGroup) -> str | None:
-    """Find alphas that prefer no operation on any edge.
+    """Find alphas that prefer no operation on most of the edges.
 
-    The probabilities are ``(edges, operations)`` by group; 0 for dropped candidates.
+    The probabilities are ``(edges, operations)`` by group; 0 for dropped candidates. Edges with one
+    candidate do not count.
     """
     ratios = []
     for p in probabilities.values():
@@ -66,11 +67,14 @@ def uniform_alphas(probabilities: ByGroup) -> str | None:
         ratio = entropy(distributions) / (p > 0).sum(-1).double().log()
         ratios.append(ratio[(p > 0).sum(-1) > 1])  # one candidate leaves no choice
     all_ratios = torch.cat(ratios) if ratios else torch.empty(0)
-    if not len(all_ratios) or not bool((all_ratios >= UNIFORM).all()):
+    undecided, edges = int((all_ratios >= UNIFORM).sum()), len(all_ratios)
+    if 2 * undecided <= edges:
         return None
+    arbitrary = "arbitrary" if undecided == edges else "mostly arbitrary"
     return (
-        "the alphas are still uniform (the entropy of every edge is within 1 % of its maximum), so "
-        "the genotype is arbitrary; try more epochs or a larger arch_optimizer.lr"
+        f"the alphas are still uniform on {undecided} of {edges} edges (the entropy is within 1 % "
+        f"of its maximum), so the genotype is {arbitrary}; try more epochs or a larger "
+        "arch_optimizer.lr"
     )
 
 
