@@ -110,6 +110,20 @@ def unknown_key(key: str, keys: Sequence[str]) -> str:
     return f"no such key {key!r}{suggestion(key, keys)}{choices}"
 
 
+def _key_of_one_kind(key: str) -> str | None:
+    """Return one line for a key that, in a comparison, only searches or only retrainings have."""
+    in_search, in_retrain = (key in known_keys(name) for name in ("search", "retrain"))
+    # The comparison itself sets the genotypes.
+    if in_search == in_retrain or key in (*known_keys("compare"), "genotype"):
+        return None
+    if in_retrain:
+        return f"no such key {key!r}; set retrain.{key} for all retraining runs"
+    return (
+        f"no such key {key!r}; set search.{key} for all searches, or settings.NAME.{key} for the "
+        "searches of the method NAME"
+    )
+
+
 def with_checkpoint(command: str, words: Sequence[str]) -> list[str]:
     """Write a run that comes first as ``checkpoint=RUN``, for example in ``darts export RUN``."""
     plain = command in CHECKPOINT_FIRST and words and "=" not in words[0] and words[0][:1] != "-"
@@ -135,6 +149,9 @@ def wrong_argument(command: str, words: Sequence[str]) -> str | None:
         if group in chosen_options(owner):
             if value.isidentifier() and value not in ("null", *group_options(group)):
                 return unknown_option(key, value, group_options(group))
+            continue
+        if command == "compare" and (foreign := _key_of_one_kind(key)):
+            wrong.append(foreign)
             continue
         passed = owner != command and (command == "tune" or top in known_keys(owner))
         # A mapping may accept any key.

@@ -77,6 +77,8 @@ def test_the_message_is_that_of_the_composition(line: str) -> None:
     ("line", "message"),
     [
         ("compare genotype=x", "no such key 'genotype'"),
+        ("compare stages=[]", "set search.stages for all searches, or settings.NAME.stages"),
+        ("compare warmup=1", "no such key 'warmup'; set retrain.warmup for all retraining runs"),
         ("find budgt.minutes=1", "did you mean 'budget.minutes'?"),
         ("find minute=1", "did you mean 'budget.minutes'?"),
         ("find budget=1", "budget=1: set one of its keys: budget.hours, budget.minutes"),
