@@ -7,7 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
-from darts.config import Invocation, RetrainConfig, SearchConfig, compose, require_plain_overrides
+from darts.config import (
+    ConfigError,
+    Invocation,
+    RetrainConfig,
+    SearchConfig,
+    compose,
+    require_plain_overrides,
+)
 from darts.config.resumed_run import ResumedRun
 from darts.reading import JsonObject
 from darts.recipes import retrain, search
@@ -24,8 +31,13 @@ _COMMANDS: Mapping[str, tuple[Callable[..., None], Callable[..., JsonObject]]] =
 
 
 def trial_config(target: str, overrides: Sequence[str]) -> TrialConfig:
-    """Return the checked configuration of a trial that runs the command ``target``."""
+    """Return the checked configuration of a trial that runs the command ``target``.
+
+    Raise ConfigError for a dry run, which has no result.
+    """
     config = _composed(target, overrides)
+    if config.dry_run:
+        raise ConfigError(f"dry_run=true: only darts {target} predicts the cost of a run")
     check, _ = _COMMANDS[target]
     check(config)
     return config
@@ -43,8 +55,9 @@ def retrain_config(overrides: Sequence[str]) -> RetrainConfig:
 
 def run_command(target: str, overrides: Sequence[str], directory: Path) -> JsonObject:
     """Run the command ``target`` in this process and return the content of its ``summary.json``."""
-    config = trial_config(target, overrides)
-    _, command = _COMMANDS[target]
+    config = _composed(target, overrides)
+    check, command = _COMMANDS[target]
+    check(config)
     return command(config, Invocation(directory, tuple(overrides)))
 
 

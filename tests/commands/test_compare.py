@@ -246,6 +246,11 @@ def test_stopped_comparison_is_resumed(tmp_path: Path, monkeypatch: pytest.Monke
     assert "is complete" in commands.error_of("compare", f"resume={folder}")
 
 
+def test_a_comparison_rejects_a_dry_run() -> None:
+    line = commands.error_of("compare", *SMALL, "dry_run=true")
+    assert "dry_run=true: only darts search predicts the cost of a run" in line
+
+
 @pytest.mark.usefixtures("fake_runs")
 def test_failed_run_prevents_only_runs_that_need_it(tmp_path: Path) -> None:
     overrides = (*SMALL, "baselines=[random,random_sharing]", "searches=2", "retrainings=1")
