@@ -44,7 +44,7 @@ def test_a_search_has_the_score_of_its_supernet_which_a_collapse_makes_doubtful(
     assert "was not checked for collapse" in text
     assert not doubtful
     healthy = record("search", summary=SEARCH, rows=[{"epoch": 1, "collapse_verdict": "healthy"}])
-    assert verdict(healthy)[0].endswith("no sign of collapse.")
+    assert "no sign of collapse. The supernet has" in verdict(healthy)[0]
     summary = {**SEARCH, "collapse_verdict": "too many skip connections"}
     text, doubtful = verdict(record("search", summary=summary))
     assert "the last collapse check says too many skip connections" in text
@@ -197,7 +197,7 @@ def test_candidates_that_differ_are_listed_and_large_groups_are_not_drawn(
 GENOTYPE = '{"space": "mlp", "layers": ["relu_128"]}'
 CANDIDATES = [
     {"candidate": "linear", "origin": "baseline", "genotype": "x", "valid_perplexity": 9.5},
-    {"candidate": "wide", "origin": "neighbor", "genotype": GENOTYPE, "valid_perplexity": 7.25},
+    {"candidate": "wide", "origin": "found", "genotype": GENOTYPE, "valid_perplexity": 7.25},
 ]
 SUMMARY: dict[str, Any] = {"command": "find", "metric": "perplexity", "test_perplexity": 7.5}
 SUMMARY |= {"genotype": GENOTYPE, "family": "mlp", "setting": "lr_high", "final_epochs": 3}
