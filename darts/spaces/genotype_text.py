@@ -125,7 +125,9 @@ def entries_of(key: str, value: object) -> tuple[Any, ...]:
 def check_name(problem: str, name: object, names: Collection[str]) -> str:
     """Return a name; raise ValueError, which states the problem, if it is not one of ``names``."""
     if not isinstance(name, str) or name not in names:
-        raise ValueError(f"{problem} {short_repr(name)}; choose from {', '.join(names)}")
+        # Genotypes of runs with a plug-in can be read only where the plug-in is installed.
+        hint = ", or install the plug-in that defines it" if "operation" in problem else ""
+        raise ValueError(f"{problem} {short_repr(name)}; choose from {', '.join(names)}{hint}")
     return name
 
 

@@ -241,8 +241,10 @@ class Space(ABC):
         """
         for key, value in only.items():
             if options.get(key, value) != value:
+                name = f"relaxation.{key}" if key in ("partial", "auxiliary_skip") else key
                 raise ValueError(
-                    f"space={self.name} does not support {key}={options[key]}; set {key}={value:g}"
+                    f"space={self.name} does not support {name}={options[key]}; "
+                    f"set {name}={value:g}"
                 )
         return {key: value for key, value in options.items() if key not in only}
 

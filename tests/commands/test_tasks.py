@@ -119,7 +119,12 @@ ERRORS: list[tuple[str, str, list[str], str]] = [
     ("language_model", "search", ["task=classification"], "dataset=text contains text; choose"),
     ("language_model", "search", ["metric=accuracy"], "choose from perplexity"),
     ("language_model", "search", ["dataset.subset=999999"], "more than the 840 training tokens"),
-    ("language_model", "search", ["method=pc_darts"], "space=recurrent does not support partial=4"),
+    (
+        "language_model",
+        "search",
+        ["method=pc_darts"],
+        "space=recurrent does not support relaxation.partial=4",
+    ),
     ("language_model", "search", ["discretize.skip_limit=2"], "has no skip connections"),
     ("language_model", "search", ["stages=[{skip_dropout: 0.1}]"], "set skip_dropout=0"),
     ("language_model", "retrain", ["genotype=DARTS_RNN_V2", "auxiliary=0.4"], "no auxiliary head"),

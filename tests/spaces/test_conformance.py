@@ -281,7 +281,8 @@ def test_options_are_supported_or_rejected_in_one_line(case: Case, option: str) 
     if option in SUPPORTED.get(space.name, set()):
         assert build()
         return
-    message = f"space={space.name} does not support {option}={value[option]}; set {option}="
+    key = f"relaxation.{option}" if option in ("partial", "auxiliary_skip") else option
+    message = f"space={space.name} does not support {key}={value[option]}; set {key}="
     with pytest.raises(ValueError, match=message) as caught:
         build()
     one_line(caught.value)
