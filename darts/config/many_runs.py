@@ -185,7 +185,6 @@ class FindConfig(ManyRunsConfig):
     budget: FindBudgetConfig = field(default_factory=FindBudgetConfig)
     limit: LimitConfig = field(default_factory=LimitConfig)
     plan: FindPlanConfig = field(default_factory=FindPlanConfig)
-    methods: list[str] = field(default_factory=lambda: ["drnas", "darts_v1"])  # of the searches
     pretrained: PretrainedConfig = field(default_factory=PretrainedConfig)
     # Table whose accuracies the summary reports; it decides nothing.
     benchmark: BenchmarkConfig = field(default_factory=BenchmarkConfig)

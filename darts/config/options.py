@@ -229,7 +229,6 @@ class FindPlanConfig:
     epochs: int | None = number(None, low=1, high=100_000)  # equal=epochs: of the winner
     newcomers: int | None = number(None, low=0, high=1000)  # candidates per round; null: 4
     settings: bool = True  # also compare hyperparameters
-    search_epochs: int | None = number(None, low=0, high=100_000)  # of each search; 0: none
     # Runs of each candidate, each with another part of the samples held out; null: as many as hold
     # out 200 samples together.
     folds: int | None = number(None, low=1, high=20)

@@ -59,8 +59,7 @@ class Candidate:
         name: Unique name, which is also that of its run directory.
         family: Name of the family.
         genotype: The architecture as text.
-        origin: Where the architecture comes from: "baseline", "neighbor", or the method of the
-            search that found it.
+        origin: Where the architecture comes from: "baseline" or "neighbor".
         setting: Hyperparameters that differ from the recipe.
         start: The training of another candidate that it continues with its setting.
     """

@@ -20,7 +20,6 @@ from darts.finding.folds import combine
 from darts.finding.policy import WORST, Entry, Standing, promoted
 from darts.finding.proposals import Pool
 from darts.finding.results import FoldRun, Result, augmented, is_better, ranked, signed
-from darts.finding.searches import GradientSearches
 from darts.finding.slices import LONGEST, Slices, timed
 from darts.judging.statistics import LEVEL
 from darts.running.jobs import Job, Outcome, is_complete, read_summary
@@ -52,7 +51,7 @@ class Race:
         directory: Run directory; its folder ``runs`` has the run directories of the candidates.
         pool: Where candidates come from.
         metric: Name of the steering metric and its direction.
-        execution: Executes training runs and searches.
+        execution: Executes training runs.
         decisions: Saves what a resumed run repeats.
         folds: Number of runs of each candidate, see ``darts.finding.folds``.
         candidates: All candidates so far by name.
@@ -80,9 +79,6 @@ class Race:
         self.stopwatch, self.console = self.execution.stopwatch, self.execution.console
         self.workers = self.execution.executor.workers
         self.slices = Slices(self.directory, self.pool, self.decisions, self.folds)
-        self.searches = GradientSearches(
-            self.pool, self.decisions, self.directory / "runs", self.console.info
-        )
 
     # Rounds.
 
@@ -96,11 +92,7 @@ class Race:
                 if not planned:
                     return
                 self.decisions.record(name, planned)
-            searches: list[Job] = []
-            if self.rounds == 1:  # in the family that leads
-                seconds = LONGEST * self.stopwatch.total
-                searches = self.searches.start(self.best(), seconds, self.workers)
-            self.train(self.decisions.decide(name, list[Entry], list), searches)
+            self.train(self.decisions.decide(name, list[Entry], list))
             if not self.results:  # before the round is saved: a resumed run repeats it
                 raise ConfigError(f"all runs failed: {self._problem}")
             self.rounds += 1
@@ -180,14 +172,9 @@ class Race:
         """
         if not known:
             return self.pool.baselines()
-        keys = {candidate.key for candidate in known}
-        new = [
-            candidate
-            for candidate in self.searches.candidates(self.best().candidate)
-            if candidate.key not in keys and candidate.name not in self.standings
-        ]
+        new: list[Candidate] = []
         count = self.config.plan.newcomers
-        size = len(new) + (NEWCOMERS if count is None else count)
+        size = NEWCOMERS if count is None else count
         results = [self.augmented(r) for r in ranked(self.results.values(), self.metric[1])]
         for result in results:
             start = self.slices.start(result, self.stage(result))
@@ -241,22 +228,21 @@ class Race:
         seconds = [float(summary["seconds"]) for summary in summaries if summary is not None]
         self.decisions.record("slice_seconds", max(*seconds, total / SLICES, 0.0))
 
-    def train(self, entries: Sequence[Entry], jobs: Sequence[Job] = ()) -> None:
-        """Train candidates to their stages; execute other jobs at the same time."""
+    def train(self, entries: Sequence[Entry]) -> None:
+        """Train candidates to their stages."""
         slices = {}
         for entry in entries:
             candidate = self.candidates[entry.name]
             length = self.slices.length(candidate, entry.stage)
             slices[entry.name] = self.slices.jobs(candidate, length)
         before, begin = self._trained_seconds(slices), self.stopwatch.seconds
-        self._execute(slices, jobs)
+        self._execute(slices)
         for entry in entries:
             self._enter(entry.name, entry.stage)
-        if not jobs:
-            runs = self.folds * len(entries)
-            spent = min(self.workers, runs) * (self.stopwatch.seconds - begin)
-            trained = self._trained_seconds(slices) - before
-            self.overhead = max(spent - trained, 0.0) / runs
+        runs = self.folds * len(entries)
+        spent = min(self.workers, runs) * (self.stopwatch.seconds - begin)
+        trained = self._trained_seconds(slices) - before
+        self.overhead = max(spent - trained, 0.0) / runs
 
     def _enter(self, name: str, stage: int) -> None:
         """Enter the newest score of a candidate as the score of a stage."""
@@ -303,9 +289,9 @@ class Race:
             self._save()
         return self.results.get(candidate.name)
 
-    def _execute(self, slices: Mapping[str, Sequence[Job]], jobs: Sequence[Job] = ()) -> None:
-        """Execute slices by candidate, and other jobs at the same time; note and log results."""
-        outcomes = self.execution.run([*jobs, *itertools.chain.from_iterable(slices.values())])
+    def _execute(self, slices: Mapping[str, Sequence[Job]]) -> None:
+        """Execute slices by candidate; note and log results."""
+        outcomes = self.execution.run(list(itertools.chain.from_iterable(slices.values())))
         for name, own in slices.items():
             self._note(name, own, [outcomes[job.name] for job in own])
             if name in self.results:

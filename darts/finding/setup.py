@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-from darts.config import ConfigError, FindConfig, RetrainConfig, compose, one_of
+from darts.config import ConfigError, FindConfig, RetrainConfig, compose
 from darts.config.datasets import ImagesConfig
 from darts.data.folders import median_side
 from darts.data.images import MIN_SIDE
@@ -19,7 +19,6 @@ from darts.finding.families import BASELINES, FAMILIES, Family
 from darts.finding.limited_baselines import largest_architecture, within_limits
 from darts.finding.pretrained import pretrained_families
 from darts.judging.limits.costs import CostMeter, require_known_memory, require_sizes
-from darts.plugins import group_options
 from darts.recipes.commands import overrides_by_key
 from darts.recipes.exporting.formats import check_export
 from darts.recipes.rules import MAX_SHARE, DataFacts, Values, recipe
@@ -48,8 +47,6 @@ def check_config(config: FindConfig) -> None:
     user = user_overrides(config)
     for key in filter(_ADVICE.__contains__, user):
         raise ConfigError(f"{user[key]}: darts find sets {key} itself; {_ADVICE[key]}")
-    for method in config.methods:
-        one_of("methods", method, group_options("method"))
     declared = _declared(config)
     if declared.validation == 0:
         raise ConfigError("validation=0: darts find chooses by validation scores; leave it out")

@@ -18,7 +18,7 @@ from darts.writing import write_atomically
 
 ENDLESS = 100_000  # epochs of a run that time ends
 
-# Share of the budget that the first slice of a candidate takes at most, and also a search.
+# Share of the budget that the first slice of a candidate takes at most.
 #
 # In the replay, 0.05 and 0.2 are 0.1 points worse with the longest budget, and 0.02 is 0.3 worse.
 LONGEST = 0.1

@@ -180,21 +180,6 @@ def settings(
     return [setting for setting in proposed if not fixed & setting.values.keys()]
 
 
-def search_recipe(facts: DataFacts, *, fine_tunes: bool = False) -> Values:
-    """Return the recipe of all gradient searches on a data set, by dotted key.
-
-    The alphas learn faster than in the published searches of 50 epochs, because a search within a
-    budget has fewer steps.
-    """
-    values: Values = {"loader.batch_size": max(batch_size(facts) // 2, 8), "collapse.every": 0}
-    if facts.kind in ("text", "documents", "pairs"):
-        own: Values = {"optimizer.lr_min": 0.0001, "arch_optimizer.lr": 0.003}
-        return values | _pairs(facts) | own
-    values |= {"optimizer.lr": 0.05, "optimizer.lr_min": 0.001, "arch_optimizer.lr": 0.01}
-    own = {k: v for k, v in FINE_TUNING.items() if k.startswith("optimizer.")}
-    return values | (own if fine_tunes else {})
-
-
 # Tokens per window of a text.
 WINDOW = 64
 

@@ -68,7 +68,6 @@ class Space(ABC):
     clips_virtual_step: ClassVar[bool] = False
     supports_missing_edges: ClassVar[bool] = False
     edge_rules: ClassVar[tuple[str, ...]] = ()
-    supports_partial: ClassVar[bool] = False
     retrain_keys: ClassVar[tuple[str, ...]] = ()
     size_keys: ClassVar[tuple[str, ...]] = ()
     data_kinds: ClassVar[tuple[str, ...]] = ("images", "audio")

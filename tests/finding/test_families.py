@@ -1,9 +1,8 @@
-"""Families of networks, their baselines, and the gradient searches of ``darts.find``."""
+"""Families of networks, their baselines, and the execution of runs of ``darts.find``."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,10 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from fake_race import DATA, networks_of
 
 from darts.config import FindConfig, compose
-from darts.finding.candidates import BASELINE, Candidate, Networks
+from darts.finding.candidates import Networks
 from darts.finding.decisions import Decisions
 from darts.finding.execution import Execution, Stopwatch, newest_epoch
 from darts.finding.families import BASELINES, FAMILIES, PLAIN_CELL, RESNET_CELL, Family
@@ -26,14 +24,11 @@ from darts.finding.limited_baselines import (
     reduced_architecture,
     within_limits,
 )
-from darts.finding.proposals import Pool
-from darts.finding.results import FoldRun, Result
-from darts.finding.searches import GradientSearches
 from darts.finding.setup import make_networks
 from darts.judging.devices.cell_features import is_connected
 from darts.judging.limits.costs import CostMeter
 from darts.recipes.commands import overrides_by_key
-from darts.recipes.rules import Setting, settings
+from darts.recipes.rules import settings
 from darts.running.jobs import Executor, ExecutorError, Future, Job, Outcome
 from darts.spaces import SPACES, AnyGenotype
 from darts.spaces.lookup import find_genotype
@@ -218,65 +213,6 @@ def test_a_reduced_baseline_keeps_what_there_is_room_for() -> None:
 def test_a_baseline_cannot_be_reduced_below_the_smallest_network() -> None:
     own = networks("nas201", "space.channels=2", "space.cells=1")
     assert reduced_architecture(replace(own, limits=CostMeter({"macs": 10})), PLAIN) is None
-
-
-LIMITED = ("limit.macs=100000", "optimizer.lr=0.5")
-METHODS = ("methods=[darts_v1,pc_darts]",)
-
-
-def make_searches(folder: Path, *words: str) -> tuple[GradientSearches, Result]:
-    """Return the searches, and the result of a leader that trained 20 epochs in 10 seconds."""
-    config, facts, networks = networks_of((*DATA, *LIMITED, *words))
-    pool = Pool(config, networks, facts)
-    setting = Setting("flip", {"dataset.flip": True})
-    genotype = str(networks["mlp"].baselines["mlp_128"])
-    leader = Candidate("mlp-mlp_128+flip", "mlp", genotype, BASELINE, setting)
-    summary = {"epochs": 20, "epoch": 20, "seconds": 10.0}
-    result = Result(leader, (FoldRun(folder, summary),), summary, 0.5)
-    decisions = Decisions(folder / "decisions.json")
-    return GradientSearches(pool, decisions, folder, print), result
-
-
-def test_searches_get_the_recipe_of_searches(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    searches, leader = make_searches(tmp_path, *METHODS, "plan.search_epochs=9")
-    (job,) = searches.start(leader, 60, 2)
-    assert job.name == "search-mlp-darts_v1"
-    assert {"epochs=9", "method=darts_v1", "space=mlp", "dataset=synthetic"} <= {*job.overrides}
-    assert "optimizer.lr=0.5" not in job.overrides  # for retrainings
-    assert "no search with pc_darts: mlp has no partial channels" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("words", [("plan.equal=epochs",), ("plan.search_epochs=0",), ()])
-def test_without_time_for_some_epochs_there_is_no_search(
-    words: tuple[str, ...], tmp_path: Path
-) -> None:
-    searches, leader = make_searches(tmp_path, *METHODS, *words)
-    assert searches.start(leader, 60 if words else 3, 2) == []
-
-
-def test_a_resumed_run_repeats_its_searches(tmp_path: Path) -> None:
-    searches, leader = make_searches(tmp_path, *METHODS)
-    (job,) = searches.start(leader, 20, 2)
-    again, _ = make_searches(tmp_path, *METHODS)
-    assert again.start(leader, 2_000, 2) == [job]
-
-
-def test_genotypes_of_searches_become_candidates(tmp_path: Path) -> None:
-    words = ("methods=[darts_v2,darts_v1]", "plan.search_epochs=1")
-    searches, leader = make_searches(tmp_path, *words)
-    assert list(searches.candidates(leader.candidate)) == []
-    layers = {"darts_v2": ["relu_64"], "darts_v1": ["relu_256", "relu_256"]}
-    for job in searches.start(leader, 60, 2):
-        job.directory.mkdir()
-        text = json.dumps({"space": "mlp", "layers": layers[job.directory.name.split("-")[2]]})
-        (job.directory / "genotype.json").write_text(text)
-        (job.directory / "summary.json").write_text("{}")
-    (candidate,) = searches.candidates(leader.candidate)  # the other one is beyond the limit
-    assert (candidate.name, candidate.origin) == ("mlp-darts_v2", "darts_v2")
-    assert candidate.setting == leader.candidate.setting
-    assert candidate.genotype == '{"space": "mlp", "layers": ["relu_64"]}'
 
 
 class FakeExecutor(Executor):

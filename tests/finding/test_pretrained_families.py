@@ -10,7 +10,7 @@ from tiny_pretrained import save_weights
 
 from darts.config import ConfigError
 from darts.finding.pretrained import pretrained_families
-from darts.recipes.rules import DataFacts, recipe, search_recipe
+from darts.recipes.rules import DataFacts, recipe
 from darts.spaces.lookup import find_genotype
 
 FACTS = DataFacts("images", 1000, 10, (3, 32, 32))
@@ -52,10 +52,9 @@ def test_other_numbers_of_channels_are_refused(weights: str) -> None:
 
 
 def test_fine_tuning_takes_small_steps() -> None:
-    for rule in (recipe, search_recipe):
-        own, usual = rule(FACTS, fine_tunes=True), rule(FACTS)
-        assert float(str(own["optimizer.lr"])) < float(str(usual["optimizer.lr"])) / 4
-        assert float(str(own["optimizer.layer_decay"])) < 1
+    own, usual = recipe(FACTS, fine_tunes=True), recipe(FACTS)
+    assert float(str(own["optimizer.lr"])) < float(str(usual["optimizer.lr"])) / 4
+    assert float(str(own["optimizer.layer_decay"])) < 1
 
 
 @pytest.mark.parametrize("downloads", [True, False])

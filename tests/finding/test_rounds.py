@@ -163,7 +163,7 @@ def test_each_round_saves_the_best_network(tmp_path: Path) -> None:
 
 
 def test_slices_share_the_time_of_the_race(tmp_path: Path) -> None:
-    race, executor = explored(tmp_path, "plan.newcomers=4", "methods=[]")
+    race, executor = explored(tmp_path, "plan.newcomers=4")
     first = race.stopwatch.total / SLICES
     assert executor.ended[0] == (BASELINES[0], 3)  # two epochs in which the rate rises, and one
     assert {name for name, epochs in executor.ended if epochs == first} > set(BASELINES)
@@ -178,7 +178,7 @@ def test_a_short_budget_trims_the_first_round(
 ) -> None:
     """The first slice has a tenth of the budget or at most three epochs."""
     executor = FakeExecutor(workers=workers)
-    race = make_race(tmp_path, "plan.newcomers=2", "methods=[]", executor=executor, total=total)
+    race = make_race(tmp_path, "plan.newcomers=2", executor=executor, total=total)
     race.explore(EXPLORED)
     entries = race.decisions.decide("round.0", list[dict[str, Any]], list)
     assert [entry["name"] for entry in entries] == BASELINES[:count]
@@ -207,7 +207,7 @@ def test_a_setting_continues_the_leader_and_both_are_compared_after_equal_traini
 
 
 def test_a_setting_continues_the_best_epoch_of_a_leader_that_gets_worse(tmp_path: Path) -> None:
-    words = ("plan.newcomers=2", "methods=[]", "plan.rounds=4")
+    words = ("plan.newcomers=2", "plan.rounds=4")
     leader = BASELINES[0]
     race, executor = explored(
         tmp_path, *words, scores=lambda name, _: float(name == leader), peaks={leader: 2}

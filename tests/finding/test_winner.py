@@ -22,7 +22,7 @@ from darts.finding.results import FoldRun, Result
 from darts.finding.winner import FALLING, duel, train_winner
 from darts.spaces import SPACES
 
-TIMED = ("plan.newcomers=2", "plan.settings=false", "methods=[]")
+TIMED = ("plan.newcomers=2", "plan.settings=false")
 
 
 def led_by_a_baseline(name: str, epochs: int) -> float:
@@ -296,7 +296,7 @@ def test_a_winner_that_fails_keeps_its_result(tmp_path: Path) -> None:
     assert train_winner(race, raced.candidate.name, 0.0, refits=True) == raced == race.best()
 
 
-WITH_SETTINGS = ("plan.newcomers=2", "methods=[]")
+WITH_SETTINGS = ("plan.newcomers=2",)
 raced = partial(explored_race, scores=lambda name, _: 0.9 if LEADER in name else 0.1)
 
 

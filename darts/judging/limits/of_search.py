@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any
 
 import torch
 
-from darts.config import ConfigError, LimitConfig, SearchConfig, SearchLimitConfig, compose
+from darts.config import ConfigError, SearchConfig, SearchLimitConfig
 from darts.data_modules import DataModule, make_data_module
 from darts.data_modules.compatibility import data_kind
 from darts.judging.devices.pieces import candidates_of
 from darts.judging.limits.costs import (
     CostMeter,
     find_model,
-    has_fixed_size,
-    limit_overrides,
     require_known_memory,
     require_sizes,
     require_space,
@@ -179,19 +177,3 @@ def random_within_limits(config: SearchConfig, generator: torch.Generator) -> It
     while True:
         drawn = (space.random(generator) for _ in range(DRAWS))
         yield next((genotype for genotype in drawn if limit.allows(genotype)), best)
-
-
-def overrides_of_limits(limit: LimitConfig, space: Space, method: str) -> list[str]:
-    """Return the limits that a search with a method can keep, as overrides of the search.
-
-    A search for texts keeps no limits, because it would count a whole text and not one token.
-    """
-    discretize = cast("SearchConfig", compose("search", [f"method={method}"])).discretize
-    keeps = discretize.supports_limits and discretize.edge_rule == "two"
-    if not keeps or not has_fixed_size(space):
-        return []
-    if limit.device is None:  # a search cannot measure latencies
-        limit = dataclasses.replace(limit, latency_ms=None)
-    sizes = [f"limit.sizes.{key}={getattr(space, key)}" for key in space.size_keys]
-    overrides = limit_overrides(limit)
-    return [*overrides, *sizes] if overrides else []

@@ -51,7 +51,6 @@ class Cnn(CellSpace):
 
     notation: ClassVar[str | None] = r"Genotype\("
     name: str = "cnn"
-    supports_partial: ClassVar[bool] = True
     supports_drop_path: ClassVar[bool] = True
     retrain_keys: ClassVar[tuple[str, ...]] = ("stem",)
     size_keys: ClassVar[tuple[str, ...]] = ("channels", "cells")

@@ -37,7 +37,6 @@ class Nas201(ChoiceSpace):
     notation: ClassVar[str | None] = r"^\|"
     name: str = "nas201"
     genotype: ClassVar[type[AnyGenotype]] = Genotype
-    supports_partial: ClassVar[bool] = True
     size_keys: ClassVar[tuple[str, ...]] = ("channels", "cells")
     weightless_operations: ClassVar[tuple[str, ...]] = ("none", "skip_connect", "avg_pool_3x3")
     channels: int = number(16, low=1)
