@@ -229,6 +229,7 @@ class FindPlanConfig:
     epochs: int | None = number(None, low=1, high=100_000)  # equal=epochs: of the winner
     newcomers: int | None = number(None, low=0, high=1000)  # candidates per round; null: 4
     settings: bool = True  # also compare hyperparameters
+    architectures: bool = True  # also compare architectures other than the baselines
     # Runs of each candidate, each with another part of the samples held out; null: as many as hold
     # out 200 samples together.
     folds: int | None = number(None, low=1, high=20)

@@ -29,7 +29,8 @@ from darts.training.distributed import Ranks
 # A placeholder: a configuration of a retraining can be composed only with a genotype.
 ANY_GENOTYPE = "DARTS_V2"
 
-BASELINE = "baseline"
+# Origins of architectures.
+BASELINE, FOUND = "baseline", "found"
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,11 @@ class Candidate:
         name: Unique name, which is also that of its run directory.
         family: Name of the family.
         genotype: The architecture as text.
-        origin: Where the architecture comes from: "baseline" or "neighbor".
+        origin: Where the architecture comes from: "baseline" or "found".
         setting: Hyperparameters that differ from the recipe.
-        start: The training of another candidate that it continues with its setting.
+        start: The training of another candidate that it continues, with another setting or with
+            inherited weights.
+        moves: The changes of the architecture since the baseline.
     """
 
     name: str
@@ -70,6 +73,11 @@ class Candidate:
     origin: str
     setting: Setting = DEFAULT
     start: Start = Start()
+    moves: tuple[str, ...] = ()
+
+    def changes_setting_of(self, other: Candidate) -> bool:
+        """Return whether it continues the training of another candidate with another setting."""
+        return self.start.parent == other.name and self.moves == other.moves
 
     @cached_property
     def architecture(self) -> AnyGenotype:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from darts.finding.ensemble import EnsembleResult
 from darts.finding.results import Result
 from darts.reading import JsonObject
 from darts.recipes.gain import Gain
 from darts.tracking.formats import format_duration
+
+_GAIN = ("search_gain", "search_gain_low", "search_gain_high")  # of the summary
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class Conclusion:
         varied: Whether networks other than baselines were trained.
         doubtful: Whether a found network ranked above the baseline that won, on validation data.
         ensemble: The ensemble that is the answer; the winner is then its best network.
+        search_gain: See ``Duel``.
     """
 
     winner: Result
@@ -39,6 +43,7 @@ class Conclusion:
     varied: bool
     doubtful: bool
     ensemble: EnsembleResult | None
+    search_gain: Sequence[float] = ()
 
     def summary(self) -> JsonObject:
         """Return scores, gain and description of the winner for ``summary.json``."""
@@ -59,6 +64,8 @@ class Conclusion:
         values |= {
             "genotype": winner.candidate.genotype,
             "origin": winner.candidate.origin,
+            "found_moves": "; ".join(winner.candidate.moves),
+            **dict(zip_longest(_GAIN, self.search_gain)),
             "family": winner.candidate.family,
             "setting": winner.candidate.setting.name,
             **{name: winner.summary[name] for name in ("parameters", "macs", "flops", "device")},
@@ -103,12 +110,14 @@ class Conclusion:
                     "not significantly better"
                 )
             return f"The baseline {own.name} is the {what}: {reason}."
+        changes = f" It has grown from a baseline: {'; '.join(own.moves)}." if own.moves else ""
         if self.gain is None:
-            return f"The found network beats {name} on validation data; there are no test labels."
+            start = f"The found network beats {name} on validation data; there are no test labels."
+            return start + changes
         seconds = format_duration(self.baseline.seconds)
         chance = "" if self.gain.is_significant else ", which may be chance"
         start = f"After {seconds} of training each, the found network minus the baseline {name} is"
-        return f"{start} {self.gain.text(self.metric)} on test data{chance}."
+        return f"{start} {self.gain.text(self.metric)} on test data{chance}.{changes}"
 
 
 def _valid_scores(summary: Mapping[str, object]) -> JsonObject:

@@ -99,7 +99,16 @@ def conclude(
             gain = compare(race.directory / DUEL / "found", race.directory / DUEL / "baseline")
     varied = any(not race.candidates[name].is_baseline for name in race.standings)
     return Conclusion(
-        winner, baseline, final, test, gain, metric, varied, chosen.doubtful, ensemble
+        winner,
+        baseline,
+        final,
+        test,
+        gain,
+        metric,
+        varied,
+        chosen.doubtful,
+        ensemble,
+        chosen.search_gain,
     )
 
 

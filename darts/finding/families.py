@@ -5,9 +5,7 @@ A baseline is a network that needs no search.
 References:
     Residual networks: He et al., arXiv:1512.03385; as cells of NAS-Bench-201: arXiv:2001.00326.
     Plain convolutional networks: Simonyan and Zisserman, arXiv:1409.1556.
-    Inverted residual blocks: Sandler et al., "MobileNetV2", arXiv:1801.04381.
     Fast convolutional networks: Jordan, arXiv:2404.00498; ConvNeXt: Liu et al., arXiv:2201.03545.
-    Wide residual networks: Zagoruyko and Komodakis, arXiv:1605.07146.
     Fully connected networks with dropout: Kadra et al., arXiv:2106.11189; with members that share
     hidden layers: Gorishniy et al., arXiv:2410.24210; with embedded numbers: arXiv:2203.05556.
     LSTM language models: Zaremba et al., arXiv:1409.2329.
@@ -65,12 +63,11 @@ RESIDUAL_CELL = (
 )
 
 
-def _genotype(space: str, **operations: Sequence[object]) -> str:
+def _genotype(space: str, **operations: object) -> str:
     return json.dumps({"space": space, **operations})
 
 
 _CELLS = {"resnet": RESNET_CELL, "residual_3x3": RESIDUAL_CELL}
-_MOBILENET = {"mobilenet": _genotype("macro", blocks=["mb_k3_e3"] * 6)}
 _RECURRENT = {"ENAS_RNN": "ENAS_RNN", "DARTS_RNN_V2": "DARTS_RNN_V2"}
 _ROWS = {
     "mlp_128": _genotype("mlp", layers=["relu_128"]),
@@ -93,12 +90,34 @@ _DOCUMENTS = {
 }
 
 
-def _fast(name: str, channels: int, skeleton: str, **baselines: Sequence[str]) -> Family:
-    """Return a family of networks with three stages, which share the blocks of a baseline."""
-    cells = len(next(iter(baselines.values()))) // 3
-    values: Values = {"space.skeleton": skeleton, "space.channels": channels, "space.cells": cells}
-    known = {own: _genotype("macro", blocks=blocks) for own, blocks in baselines.items()}
-    return Family(name, "macro", values, known)
+def _network(
+    width: int,
+    *stages: Sequence[str],
+    growth: int = 4,
+    pools: Sequence[int] = (2, 2, 2),
+    head: str = "max_1",
+) -> str:
+    """Return a convolutional network as text; all stages are equal if one is given."""
+    blocks = list(stages) * 3 if len(stages) == 1 else list(stages)
+    widths = [width, growth * width, 4 * width]
+    shape = {"widths": widths, "pools": list(pools), "heads": [head], "parts": 1}
+    return _genotype("macro", blocks=blocks, shape=shape)
+
+
+_PLAIN = ["conv_3x3"] * 2
+_RESIDUAL = ["conv_3x3", "conv_3x3", "res_3x3"]
+_CONVNETS = {
+    "plain_32": _network(32, _PLAIN),
+    "grid_32": _network(32, _PLAIN, head="max_3"),
+    "residual_32": _network(32, _RESIDUAL),
+    # Full resolution in the first stage, for details such as the cells of a board.
+    "resnet_16": _network(
+        16, ["conv_3x3", "res_3x3", "res_3x3"], growth=2, pools=(1, 2, 2), head="mean_1"
+    ),
+    "plain_64": _network(64, _PLAIN),
+    "plain_16": _network(16, _PLAIN),
+    "convnext_32": _network(32, ["conv_3x3", "convnext_k7", "convnext_k7"]),
+}
 
 
 def _text(name: str, hidden: int, cells: int, known: Mapping[str, str], *baselines: str) -> Family:
@@ -106,25 +125,8 @@ def _text(name: str, hidden: int, cells: int, known: Mapping[str, str], *baselin
     return Family(name, "transformer", values, {own: known[own] for own in baselines})
 
 
-_IMAGES = (
-    _fast("fast_32", 32, "fast", plain=["conv_3x3"] * 6),
-    _fast("grid_32", 32, "fast_grid", plain=["conv_3x3"] * 6),
-    _fast("fast_64", 64, "fast", plain=["conv_3x3"] * 6),
-    _fast("fast_16", 16, "fast", plain=["conv_3x3"] * 6),
-    _fast(
-        "deep_32",
-        32,
-        "fast",
-        residual=["conv_3x3", "conv_3x3", "res_3x3"] * 3,
-        convnext=["conv_3x3", "convnext_k7", "convnext_k7"] * 3,
-    ),
-    Family("mobilenet", "macro", {"space.channels": 16, "space.cells": 2}, _MOBILENET),
-    Family("resnet", "nas201", {"space.channels": 16, "space.cells": 1}, _CELLS),
-    Family(
-        "wide_resnet", "nas201", {"space.channels": 32, "space.cells": 2}, {"resnet": RESNET_CELL}
-    ),
-    Family("darts", "cnn", {"space.channels": 12, "space.cells": 5}, {"DARTS_V2": "DARTS_V2"}),
-)
+# The starting points of the search among convolutional networks, see ``Space.moves``.
+_IMAGES = (Family("convnet", "macro", {"space.skeleton": "fast"}, _CONVNETS),)
 
 # Options of spectrograms of half the default height and about a third of the default width.
 # Trainings on them are several times as fast.

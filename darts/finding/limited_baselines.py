@@ -53,6 +53,8 @@ def reduced_architecture(networks: Networks, genotype: AnyGenotype) -> AnyGenoty
         None if the space cannot vary the architecture, or if the limits were not reached.
     """
     space, random = networks.space, Random(0)
+    if any(True for _ in space.moves(genotype)):
+        return _reduced_by_moves(networks, genotype)
     try:
         original = space.encode(genotype)
     except ValueError:
@@ -74,6 +76,24 @@ def reduced_architecture(networks: Networks, genotype: AnyGenotype) -> AnyGenoty
         if restored is not None and networks.fits(restored):
             current = restored
     return current
+
+
+def _reduced_by_moves(networks: Networks, genotype: AnyGenotype) -> AnyGenotype | None:
+    """Return an architecture within the limits, by moves that lower the excess for few MACs."""
+    while (excess := networks.excess(genotype)) > 1:
+        macs = networks.costs(genotype)["macs"]
+        lower = [
+            (
+                (excess - max(own, 1.0)) / (max(1 - networks.costs(each)["macs"] / macs, 0) + 1e-3),
+                each,
+            )
+            for each in (move.genotype for move in networks.space.moves(genotype))
+            if (own := networks.excess(each)) < excess
+        ]
+        if not lower:
+            return None
+        genotype = max(lower, key=lambda pair: pair[0])[1]
+    return genotype
 
 
 def _changes(networks: Networks, current: AnyGenotype, random: Random) -> list[Point]:

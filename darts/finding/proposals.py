@@ -10,7 +10,7 @@ from operator import itemgetter
 from random import Random
 
 from darts.config import FindConfig
-from darts.finding.candidates import BASELINE, Candidate, Networks, Start
+from darts.finding.candidates import BASELINE, FOUND, Candidate, Networks, Start
 from darts.recipes.rules import DataFacts, Setting, settings
 
 
@@ -46,9 +46,10 @@ class Pool:
     ) -> Iterator[Candidate]:
         """Yield new candidates near the leader, as long as there are any.
 
-        In turn: the leader, which continues its training with another setting; a neighbor of its
-        architecture; and another baseline with the leader's setting. After an augmentation, there
-        is no further setting, because later ones include the augmentation unless it harms.
+        In turn: the leader, which continues its training with another setting; a change of its
+        architecture, see ``_moved``; and another baseline with the leader's setting. After an
+        augmentation, there is no further setting, because later ones include the augmentation
+        unless it harms.
 
         Args:
             leader: The best candidate.
@@ -63,7 +64,8 @@ class Pool:
         first = sorted(proposed, key=lambda c: augments and not c.setting.augments)  # stable
         changes = iter(sorted(first, key=lambda c: c.setting in tried))
         random = Random(self.config.seed + number)
-        sources = [changes, self._neighbors(leader, random), self._others(leader)]
+        changed = self._moved(leader, start, random) if self.config.plan.architectures else iter(())
+        sources = [changes, changed, self._others(leader)]
         while sources:
             source = sources.pop(0)
             candidate = next((c for c in source if c.key not in keys), None)
@@ -92,13 +94,32 @@ class Pool:
                 name = f"{leader.name.partition('+')[0]}+{setting.name}"
                 yield dataclasses.replace(leader, name=name, setting=setting, start=start)
 
-    def _neighbors(self, leader: Candidate, random: Random) -> Iterator[Candidate]:
+    def _moved(self, leader: Candidate, start: Start, random: Random) -> Iterator[Candidate]:
+        """Yield changes of the leader's architecture by one step, in random order.
+
+        If the space has moves, the new network inherits the leader's weights and continues its
+        training. Otherwise, it begins with random weights.
+        """
         networks = self.networks[leader.family]
         known = {each.function for each in networks.baselines.values()}
-        name = f"{leader.family}-neighbor"
-        for genotype in filter(networks.fits, networks.neighbors(leader.architecture, random)):
-            origin = BASELINE if genotype.function in known else "neighbor"
-            yield Candidate(name, leader.family, str(genotype), origin, leader.setting)
+        moves = [*networks.space.moves(leader.architecture)]
+        random.shuffle(moves)
+        for move in moves:
+            if networks.fits(move.genotype):
+                yield Candidate(
+                    f"{leader.family}-found",
+                    leader.family,
+                    str(move.genotype),
+                    FOUND,
+                    leader.setting,
+                    start,
+                    (*leader.moves, move.name),
+                )
+        if not moves:
+            for genotype in filter(networks.fits, networks.neighbors(leader.architecture, random)):
+                origin = BASELINE if genotype.function in known else FOUND
+                name = f"{leader.family}-{origin}"
+                yield Candidate(name, leader.family, str(genotype), origin, leader.setting)
 
     def _others(self, leader: Candidate) -> Iterator[Candidate]:
         label = f"+{leader.setting.name}" if leader.setting.values else ""

@@ -168,8 +168,16 @@ def is_better(
     """
     if ranked([old, new], metric[1])[0] == old:
         return False
+    _, *bounds = improvement(metric, new, old, level)
+    return not bounds or bounds[0] > 0
+
+
+def improvement(
+    metric: tuple[str, Metric], new: Result, old: Result, level: float = 0.95
+) -> list[float]:
+    """Return how much better a network is on validation data, and the interval if there is one."""
     bounds = validation_interval(new.directories, old.directories, metric=metric[0], level=level)
-    return bounds is None or bounds[0] > 0
+    return [signed(new.score, metric[1]) - signed(old.score, metric[1]), *(bounds or ())]
 
 
 def augmented(metric: tuple[str, Metric], result: Result, equal: Iterable[Result]) -> Result:
@@ -186,7 +194,8 @@ def augmented(metric: tuple[str, Metric], result: Result, equal: Iterable[Result
         result: The result.
         equal: Results after equal training.
     """
-    variants = [r for r in equal if r.candidate.start.parent == result.candidate.name]
+    own = result.candidate
+    variants = [r for r in equal if r.candidate.changes_setting_of(own)]
     for variant in ranked([r for r in variants if r.candidate.setting.augments], metric[1]):
         begin = variant.candidate.start.epochs
         parts = (result.mean_score(metric[0], 0, begin), result.mean_score(metric[0], begin))

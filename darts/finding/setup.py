@@ -172,12 +172,13 @@ def image_sizes(side: int) -> tuple[int, ...]:
 
 
 def with_sizes(families: Sequence[Family], sizes: Sequence[int]) -> tuple[Family, ...]:
-    """Return all families at the smallest size, and the first one at the other sizes.
+    """Return all families at the smallest size, and one baseline at the other sizes.
 
     Without sizes, the families stay as they are. Neighbors of a leader have its size.
     """
     entries = [(family, size, family.name) for family in families for size in sizes[:1]]
-    entries += [(families[0], size, f"{families[0].name}_{size}px") for size in sizes[1:]]
+    first = replace(families[0], baselines=dict([*families[0].baselines.items()][:1]))
+    entries += [(first, size, f"{first.name}_{size}px") for size in sizes[1:]]
     resized = (
         replace(family, name=name, values={**family.values, "dataset.size": size})
         for family, size, name in entries

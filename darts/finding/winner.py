@@ -15,7 +15,7 @@ from darts.finding.answer import copy_files, write_answer
 from darts.finding.final_run import begin_of_final_runs, rate_falls
 from darts.finding.policy import Entry
 from darts.finding.race import EXPLORED, Race
-from darts.finding.results import Result, is_better, ranked
+from darts.finding.results import Result, improvement, is_better, ranked
 from darts.finding.slices import counted
 from darts.reading import JsonObject
 
@@ -37,6 +37,8 @@ class Duel:
         baseline: Name of the best baseline.
         baseline_summary: Content of its ``summary.json`` after the comparison.
         doubtful: Whether a found network ranked higher than the baseline that wins.
+        search_gain: Improvement of a found winner over the baseline on validation data after equal
+            training, and its 95 % interval if there is one; [] if a baseline wins.
     """
 
     budget: float
@@ -44,6 +46,7 @@ class Duel:
     baseline: str
     baseline_summary: JsonObject
     doubtful: bool
+    search_gain: list[float]
 
 
 def duel(race: Race, *, again: bool = False) -> Duel:
@@ -109,7 +112,7 @@ def _try_augmentation(race: Race) -> bool:
     """
     result, known = race.larger(race.best()), race.known()
     name, stage = result.candidate.name, race.stage(result)
-    relatives = [c for c in known if c.start.parent == name]
+    relatives = [c for c in known if c.changes_setting_of(result.candidate)]
     relatives += [] if result.memorizes else [result.candidate]
     start = race.slices.start(result, stage)
     variants = race.pool.variants(result.candidate, start, known, augments=result.memorizes)
@@ -140,6 +143,9 @@ def _new_duel(race: Race, winner: Result, best: Result, baseline: Result) -> Due
         baseline=baseline.candidate.name,
         baseline_summary=dict(baseline.summary),
         doubtful=winner.candidate.is_baseline and not best.candidate.is_baseline,
+        search_gain=[]
+        if winner.candidate.is_baseline
+        else improvement(race.metric, winner, baseline),
     )
 
 

@@ -50,7 +50,7 @@ FIND = {
     '"genotype": "y", "family": "mlp", "setting": "default", "final_epochs": 3, '
     '"seconds": 20.5, "winner_seconds": 6.5, "gain": null}',
     "candidates.csv": "candidate,origin,family,setting,epochs,valid_accuracy,seconds,genotype\n"
-    "linear,baseline,mlp,default,3,0.5,4.0,y\nnew,neighbor,mlp,default,9,,5.5,x\n",
+    "linear,baseline,mlp,default,3,0.5,4.0,y\nnew,found,mlp,default,9,,5.5,x\n",
     "race.jsonl": '{"time": 5.5, "candidate": "linear", "score": 0.5, "seconds": 4.0, "epochs": 3, '
     '"leader": "linear"}\n{"time": 9, "candidate": "new", "score": null, "seconds": 5.5, '
     '"epochs": 9, "leader": "linear"}\n',

@@ -124,7 +124,7 @@ def test_a_found_network_is_compared_with_the_baseline_on_test_data(
     words = ("space.widths=[2,64]", "plan.settings=false", "plan.slice_epochs=3", "plan.epochs=6")
     run = commands.run("find", tmp_path / "run", *TINY, *words)
     summary = run.json("summary.json")
-    assert (summary["baseline_genotype"], summary["origin"]) == (str(small), "neighbor")
+    assert (summary["baseline_genotype"], summary["origin"]) == (str(small), "found")
     assert not summary["baseline_wins"]
     difference = summary["raced_test_accuracy"] - summary["baseline_test_accuracy"]
     assert summary["gain"] == pytest.approx(difference, abs=1e-6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,9 +20,16 @@ from darts.recipes.gain import Gain
 
 
 def result(name: str, *, baseline: bool = True, augments: bool = False, epochs: int = 3) -> Result:
-    setting = SimpleNamespace(augments=augments)
+    setting = SimpleNamespace(augments=augments, name="default")
     candidate: Any = SimpleNamespace(
-        name=name, is_baseline=baseline, setting=setting, start=Start()
+        name=name,
+        family="convnet",
+        genotype="{}",
+        setting=setting,
+        start=Start(),
+        moves=(),
+        is_baseline=baseline,
+        origin="baseline" if baseline else "found",
     )
     return Result(candidate, (), {"seconds": 60.0, "epochs": epochs, "epoch": epochs}, 0.8)
 
@@ -92,3 +100,22 @@ def test_the_outlook_says_when_the_validation_score_was_measured(tmp_path: Path)
     unscored = Result(final.candidate, (), final.summary, math.nan)
     before = "The validation score is from before the final run. "
     assert outlook(race, conclusion(winner, final=unscored)) == before + expected
+
+
+def test_the_summary_says_how_a_found_network_came_about() -> None:
+    baseline = result("plain")
+    moves = ("wider stage 2", "head max_3")
+    candidate = result("convnet-found-3", baseline=False).candidate
+    candidate.moves = moves
+    sizes = {"parameters": 1, "macs": 2, "flops": 4, "device": "cpu"}
+    winner = replace(baseline, candidate=candidate, summary={**baseline.summary, **sizes})
+    known = replace(baseline, summary={**baseline.summary, **sizes})
+    values = vars(conclusion(winner)) | {"baseline": known}
+    summary = Conclusion(**values | {"search_gain": [0.02, -0.01, 0.05]}).summary()
+    assert (summary["origin"], summary["found_moves"]) == ("found", "wider stage 2; head max_3")
+    assert [summary[f"search_gain{end}"] for end in ("", "_low", "_high")] == [0.02, -0.01, 0.05]
+    assert summary["verdict"].endswith("from a baseline: wider stage 2; head max_3.")
+    few = Conclusion(**values | {"search_gain": [0.02]}).summary()
+    assert (few["search_gain"], few["search_gain_low"]) == (0.02, None)
+    alone = Conclusion(**values | {"winner": known}).summary()
+    assert (alone["found_moves"], alone["search_gain"]) == ("", None)

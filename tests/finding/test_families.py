@@ -63,11 +63,12 @@ def test_baselines_belong_to_the_space_of_their_family_and_most_have_neighbors(k
         own = {name: value for name, value in options.items() if name in space.__dataclass_fields__}
         assert kind in space.data_kinds
         assert family.baselines
-        points = []
+        points: list[object] = []
         for text in family.baselines.values():
             assert genotype(text).space == family.space
             with contextlib.suppress(ValueError):
                 points.append(space(**own).encode(genotype(text)))
+            points += space(**own).moves(genotype(text))
         assert points or family.name in ("text_256", "recurrent")
 
 
@@ -99,7 +100,7 @@ def test_arrays_begin_without_shifts_and_mirroring_which_are_settings(tmp_path: 
     np.save(tmp_path / "train_y.npy", np.arange(40) % 2)
     config = compose("find", ["dataset=challenge", f"dataset.root={tmp_path}", "device=cpu"])
     facts, by_name = make_networks(config)
-    own = by_name["fast_32"]
+    own = by_name["convnet"]
     dataset = own.config.dataset
     assert (dataset.crop, dataset.flip, dataset.padding) == ("none", False, 6)  # type: ignore[attr-defined]
     options = {setting.name: setting.values for setting in settings(facts, own.values, ())}
@@ -207,6 +208,19 @@ def test_a_reduced_baseline_keeps_what_there_is_room_for() -> None:
     reduced = reduced_architecture(replace(own, limits=CostMeter({"macs": limit})), RESNET)
     counts = Counter(name for _, _, name in reduced.edges("cell"))
     assert counts == {"nor_conv_3x3": 1, "nor_conv_1x1": 1, "skip_connect": 2, "none": 2}
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_a_baseline_with_a_shape_is_reduced_by_moves(share: float) -> None:
+    own = networks("macro", "space.skeleton=fast")
+    plain = genotype(FAMILIES["images"][0].baselines["plain_16"])
+    limits = {"macs": share * own.costs(plain)["macs"], "parameters": 50_000}
+    limited = replace(own, limits=CostMeter(limits))
+    reduced = reduced_architecture(limited, plain)
+    costs = limited.costs(reduced)
+    assert all(limit / 4 < costs[key] <= limit for key, limit in limits.items() if key == "macs")
+    assert costs["parameters"] <= 50_000
+    assert within_limits(limited, {"plain": plain}) == {"plain_reduced": reduced}
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from PIL import Image
 from darts.config import compose
 from darts.data.folders import median_side
 from darts.data_modules.data_module import keep_data
-from darts.finding.candidates import BASELINE, Candidate, Start
+from darts.finding.candidates import BASELINE, FOUND, Candidate, Start
 from darts.finding.families import FAMILIES
 from darts.finding.proposals import Pool
 from darts.finding.setup import image_sizes, make_networks, with_sizes
@@ -35,11 +35,39 @@ def proposed(pool: Pool, leader: Candidate, count: int = 12) -> list[Candidate]:
 
 def test_the_first_baselines_of_all_families_come_first() -> None:
     pool = make_pool(data=DATA[:4])
-    baselines, families = pool.baselines(), list(pool.networks)
-    turns = [candidate.family for candidate in baselines]
-    assert turns[: len(families)] == families
-    assert turns[len(families) :] == ["deep_32", "resnet"]  # with a second baseline
+    networks = pool.networks["convnet"]
+    names = list(networks.baselines)
+    second = dataclasses.replace(networks.family, name="second")
+    both = {"convnet": networks, "second": dataclasses.replace(networks, family=second)}
+    baselines = dataclasses.replace(pool, networks=both).baselines()
+    turns = [f"{family}-{name}" for name in names for family in both]
+    assert [candidate.name for candidate in baselines] == turns
     assert all(c.is_baseline and c.start == Start() for c in baselines)
+
+
+def test_a_move_inherits_the_training_of_the_leader_and_records_what_changed() -> None:
+    pool = make_pool(data=DATA[:4])
+    flipped = Setting("flip", {"dataset.flip": True, "mirror": True})
+    leader = dataclasses.replace(pool.baselines()[1], setting=flipped)
+    found = [c for c in proposed(pool, leader, 100) if c.origin == FOUND]
+    space = pool.networks["convnet"].space
+    moves = {move.name: str(move.genotype) for move in space.moves(leader.architecture)}
+    assert {c.moves[0]: c.genotype for c in found} == moves
+    assert all((c.start, c.setting, c.family) == (START, flipped, "convnet") for c in found)
+    assert [c.moves for c in found] != sorted(c.moves for c in found)  # drawn at random
+    assert [c.moves for c in proposed(pool, leader)] == [c.moves for c in proposed(pool, leader)]
+    child = dataclasses.replace(found[0], name="convnet-found-9")
+    again = [c.moves for c in proposed(pool, child, 100) if c.genotype != child.genotype]
+    assert {moves[:-1] for moves in again if moves} == {child.moves}
+    assert not child.changes_setting_of(dataclasses.replace(leader, name=START.parent))
+
+
+def test_without_architectures_only_settings_and_baselines_are_tried() -> None:
+    pool = make_pool("plan.architectures=false", data=DATA[:4])
+    leader = pool.baselines()[0]
+    variants = list(itertools.islice(pool.variants(leader, START, [leader]), 100))
+    assert {c.origin for c in variants} == {BASELINE}
+    assert {c.setting.name for c in variants} == {"default", "flip"}
 
 
 @pytest.mark.parametrize(
@@ -92,7 +120,7 @@ def test_variants_are_new_distinct_and_of_three_kinds() -> None:
     assert not any(c.start == START for c in more)
     assert (setting.genotype, setting.setting.name) == (leader.genotype, "cutout+flip")
     assert setting.setting.values == {"cutout": 2, "dataset.flip": True, "mirror": True}
-    assert (neighbor.origin, neighbor.setting) == ("neighbor", leader.setting)
+    assert (neighbor.origin, neighbor.setting) == ("found", leader.setting)
     assert [c.start for c in (setting, neighbor, other)] == [START, Start(), Start()]
     space = pool.networks["mlp"].space
     ours, theirs = space.encode(neighbor.architecture), space.encode(leader.architecture)
@@ -126,7 +154,7 @@ def test_without_settings_only_architectures_change() -> None:
     assert [c.name for c in pool.baselines()] == BASELINES
     variants = proposed(pool, pool.baselines()[0])
     assert {c.setting.name for c in variants} == {"default"}
-    assert {c.origin for c in variants} == {"neighbor"}
+    assert {c.origin for c in variants} == {"found"}
 
 
 def test_a_neighbor_that_is_a_baseline_is_named_so() -> None:
@@ -135,10 +163,9 @@ def test_a_neighbor_that_is_a_baseline_is_named_so() -> None:
     neighbor = next(pool.variants(leader, START, [leader]))
     networks = dataclasses.replace(pool.networks["mlp"], baselines={"known": neighbor.architecture})
     again = dataclasses.replace(pool, networks={"mlp": networks})
-    assert neighbor.origin == "neighbor"
-    assert next(again.variants(leader, START, [leader])) == dataclasses.replace(
-        neighbor, origin=BASELINE
-    )
+    assert neighbor.origin == "found"
+    known = next(again.variants(leader, START, [leader]))
+    assert (known.origin, known.genotype) == (BASELINE, neighbor.genotype)
 
 
 def test_variants_keep_the_limits() -> None:
@@ -147,12 +174,12 @@ def test_variants_keep_the_limits() -> None:
     leader = pool.baselines()[0]
     networks = pool.networks["mlp"]
     variants = proposed(pool, leader, 40)
-    neighbors = [c for c in variants if c.origin == "neighbor"]
+    neighbors = [c for c in variants if c.origin == "found"]
     assert neighbors
     assert all(
         networks.costs(c.architecture)["macs"] <= limit for c in [*pool.baselines(), *variants]
     )
-    unlimited = [c for c in proposed(make_pool(), leader, 40) if c.origin == "neighbor"]
+    unlimited = [c for c in proposed(make_pool(), leader, 40) if c.origin == "found"]
     assert any(networks.costs(c.architecture)["macs"] > limit for c in unlimited)
 
 
@@ -232,8 +259,8 @@ def inputs_of_networks(
 def test_networks_train_on_their_sizes_with_fitting_augmentation(tmp_path: Path) -> None:
     root = write_images(tmp_path / "large", 64, 40)
     seen = inputs_of_networks(root)
-    assert seen["fast_32"] == seen["darts"] == (32, 32, 2)
-    assert seen["fast_32_64px"] == (64, 64, 4)
+    assert seen["convnet"] == (32, 32, 2)
+    assert seen["convnet_64px"] == (64, 64, 4)
     assert set(inputs_of_networks(root, "dataset.size=16").values()) == {(16, 16, 1)}
     small = write_images(tmp_path / "small", 24, 40)
     assert set(inputs_of_networks(small).values()) == {(24, 24, 2)}
@@ -249,7 +276,7 @@ def test_large_square_arrays_are_also_resized(
     np.save(tmp_path / "train_x.npy", np.random.default_rng(0).normal(size=(40, 1, *sides)))
     np.save(tmp_path / "train_y.npy", np.arange(40) % 2)
     seen = inputs_of_networks(tmp_path, dataset="challenge")
-    assert seen["fast_32"][:2] == seen["darts"][:2] == smallest
+    assert seen["convnet"][:2] == smallest
     assert {size[:2] for size in seen.values()} == {smallest, largest}
 
 
@@ -259,7 +286,7 @@ def test_networks_for_one_size_share_the_pixels(tmp_path: Path) -> None:
     with keep_data():
         facts, networks = make_networks(config)
         sources = {name: id(own.data.source) for name, own in networks.items()}
-    assert sources["fast_32"] == sources["darts"] != sources["fast_32_64px"]
+    assert sources["convnet"] != sources["convnet_64px"]
     assert facts.samples == 26  # 40 without a fifth for tests, and a fifth of the others
 
 

@@ -318,7 +318,7 @@ def test_a_run_that_is_killed_anywhere_ends_in_the_same_way(
     interval.return_value = bounds
 
     def scores(name: str, epochs: int) -> float:
-        return (0.7 if "neighbor" in name else len(name) / 100) + 0.05 * epochs
+        return (0.7 if "found" in name else len(name) / 100) + 0.05 * epochs
 
     words = (*SHORT, "plan.epochs=5", option)
     expected = run_all(tmp_path / "whole", words, scores=scores)

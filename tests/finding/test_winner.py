@@ -18,7 +18,7 @@ from darts.finding.candidates import Start
 from darts.finding.ending import run_to_the_end
 from darts.finding.final_run import PLANNED, final_run, final_runs, held_out_share, useful_epochs
 from darts.finding.race import EXPLORED
-from darts.finding.results import FoldRun, Result
+from darts.finding.results import CHOICE_LEVEL, FoldRun, Result
 from darts.finding.winner import FALLING, duel, train_winner
 from darts.spaces import SPACES
 
@@ -30,7 +30,7 @@ def led_by_a_baseline(name: str, epochs: int) -> float:
 
 
 def led_by_a_neighbor(name: str, epochs: int) -> float:
-    return 0.95 if "neighbor" in name else led_by_a_baseline(name, epochs)
+    return 0.95 if "found" in name else led_by_a_baseline(name, epochs)
 
 
 explored = partial(explored_race, scores=led_by_a_baseline)
@@ -50,8 +50,12 @@ def test_a_found_network_must_be_better_than_by_chance_after_equal_training(
     assert (race.results[neighbor].epochs, race.results[LEADER].epochs) == (1, 2)
     chosen = duel(race)
     assert race.results[neighbor].epochs == race.results[LEADER].epochs == 2
-    (compared,) = interval.call_args_list
-    assert [*compared.args] == [[tmp_path / "runs" / name] for name in (neighbor, LEADER)]
+    pair = [tmp_path / "runs" / neighbor], [tmp_path / "runs" / LEADER]
+    levels = [CHOICE_LEVEL, 0.95] if found else [CHOICE_LEVEL]  # the choice, then the gain
+    assert [call.args for call in interval.call_args_list] == [pair] * len(levels)
+    assert [call.kwargs["level"] for call in interval.call_args_list] == levels
+    gain = race.results[neighbor].score - race.results[LEADER].score
+    assert chosen.search_gain == ([gain, *(bounds or ())] if found else [])
     for folder, name in (("found", neighbor), ("baseline", LEADER)):
         assert (tmp_path / "duel" / folder / "checkpoint.safetensors").read_text() == f"{name} 2"
     assert chosen.winner == (neighbor if found else LEADER)
@@ -204,17 +208,17 @@ def test_a_duel_without_a_clearly_better_winner_changes_nothing(
     tmp_path: Path, interval: Mock
 ) -> None:
     """A baseline leads; a found network ranks higher later, but this may be chance."""
-    scores = {"neighbor": 0.0}
+    scores = {"found": 0.0}
 
     def score(name: str, epochs: int) -> float:
-        return scores["neighbor"] if "neighbor" in name else led_by_a_baseline(name, epochs)
+        return scores["found"] if "found" in name else led_by_a_baseline(name, epochs)
 
     interval.return_value = (-0.1, 0.1)
     race, _ = explored(tmp_path, *TIMED, scores=score)
     first = duel(race)
     assert (first.winner, first.baseline, first.doubtful) == (LEADER, LEADER, False)
     decided = (tmp_path / "decisions.json").read_text()
-    scores["neighbor"] = 0.95
+    scores["found"] = 0.95
     race.explore(0.5)
     assert not race.best().candidate.is_baseline
     assert duel(race, again=True) == first
@@ -223,7 +227,7 @@ def test_a_duel_without_a_clearly_better_winner_changes_nothing(
     assert saved[0]["decisions"]["duel"] == saved[1]["decisions"]["duel"]
     interval.return_value = (0.1, 0.2)
     second = duel(race, again=True)
-    assert "neighbor" in second.winner
+    assert "found" in second.winner
     assert duel(race) == second
 
 
