@@ -31,8 +31,8 @@ from darts.training.steps import set_learning_rate, weight_optimizer
 
 SETS = {  # candidate, epochs at a constant rate, epochs in which the rate falls
     "game_of_life": ("resnet-resnet", 16, 16),
-    "photos": ("fast_32-plain", 4, 4),
-    "fashion": ("fast_16-plain", 4, 4),
+    "photos": ("convnet-plain_32", 4, 4),
+    "fashion": ("convnet-plain_16", 4, 4),
 }
 SAMPLES = (64, 512, 4096)
 KEY = ("data", "rate", "seed")

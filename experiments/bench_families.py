@@ -1,6 +1,6 @@
 """Training steps of the networks of ``darts find``, compared with a plain loop of PyTorch.
 
-    python experiments/bench_families.py [--only fast_32 mlp]
+    python experiments/bench_families.py [--only convnet mlp]
 
 ``plain`` trains the same network in channels_last layout: batches are rows of a tensor in memory,
 then follow forward pass, loss, backward pass and optimizer step in float32. ``fp32`` and ``bf16``

@@ -45,9 +45,9 @@ SETS = {  # kind of data, candidate, epochs
     "friedman": ("numbers", "mlp-mlp_256x2", 60),
     "news_2000": ("documents", "documents_128-word_vectors", 20),
     "chars_60k": ("characters", "text_128-lstm_1", 12),
-    "spoken_digits": ("recordings", "fast_16-plain", 12),
-    "glyphs": ("images", "fast_16-plain", 10),
-    "photos": ("images", "fast_32-plain", 12),
+    "spoken_digits": ("recordings", "convnet-plain_16", 12),
+    "glyphs": ("images", "convnet-plain_16", 10),
+    "photos": ("images", "convnet-plain_32", 12),
 }
 SCHEDULES = ("cosine", "average", "decay", "schedule_free")
 KEY = ("data", "schedule", "seed", "epochs")
