@@ -12,6 +12,7 @@ from typing import Any
 
 import command_calls as commands
 import pytest
+import torch
 from end_states import identical
 
 import darts.recipes.retrain as retrain_recipe
@@ -255,3 +256,33 @@ def test_a_wrong_start_is_refused(two_epochs: Path, overrides: list[str], messag
     line = commands.error_of("retrain", *SMALL, *overrides, f"start={two_epochs}")
     assert str(two_epochs / "checkpoint.safetensors") in line
     assert message in line
+
+
+SHAPED = 'genotype={"space": "macro", "blocks": %s, "shape": {"widths": %s}}'
+LARGER = SHAPED % ('[["conv_3x3", "res_3x3"], ["conv_5x5"], ["conv_3x3+3x3_d2"]]', "[3, 4, 6]")
+
+
+def test_a_larger_network_inherits_weights_and_is_resumed_exactly(tmp_path: Path) -> None:
+    smaller = SHAPED % ('["conv_3x3", "conv_3x3", "conv_3x3"]', "[2, 4, 4]")
+    parent = run(tmp_path / "parent", smaller, "epochs=2")
+    slow = ("optimizer.lr=1e-9", "optimizer.warmup_epochs=0", "optimizer.weight_decay=0")
+    start = ("start=" + str(parent.directory), *slow)
+    unbroken = run(tmp_path / "child", LARGER, *start, "epochs=2")
+    saved, own = (
+        load_checkpoint(folder.directory / "checkpoint.safetensors")["net"]
+        for folder in (parent, unbroken)
+    )
+    inherited = own["blocks.2.0.weight"]  # the first of stage 2, whose inputs and kernel grew
+    assert inherited.shape == (4, 3, 5, 5)
+    torch.testing.assert_close(
+        inherited[:, :2, 1:-1, 1:-1], saved["blocks.1.0.weight"], rtol=0, atol=1e-6
+    )
+    assert inherited.abs().sum((0, 2, 3))[2] < 1e-4  # the new channel is not read yet
+    assert own["blocks.1.layers.1.weight"].abs().max() < 1e-4  # the new block is the identity
+    run(tmp_path / "broken", LARGER, *start, "epochs=1")
+    commands.assert_same_run(resume(tmp_path / "broken", "epochs=2"), unbroken)
+
+
+def test_networks_without_a_shape_inherit_nothing(two_epochs: Path) -> None:
+    line = commands.error_of("retrain", *SMALL, LARGER, f"start={two_epochs}")
+    assert "networks of space=macro inherit no weights from other genotypes" in line
