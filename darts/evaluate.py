@@ -2,7 +2,7 @@
 
 Keys that people use first::
 
-    Keys: checkpoint=runs/retrain/<run> split=test importance=true root=DIR
+    Keys: checkpoint=runs/retrain/<run> split=test root=DIR
 """
 
 from __future__ import annotations
@@ -13,16 +13,11 @@ import torch
 
 from darts.config import ConfigError, EvaluateConfig, Invocation, launch, one_of
 from darts.data import Batch, Loader, load_split
-from darts.judging.edge_importance import ImportanceFile, edge_importances, has_removable_edges
-from darts.plotting.genotype import draw_edge_importances
 from darts.plotting.run_figures import save_confusion
-from darts.plotting.style import save_figure
 from darts.reading import JsonObject
 from darts.recipes.trained import TrainedNetwork, build_on, open_data
-from darts.reporting.tables import importance_tables
 from darts.tasks import Objective
 from darts.tracking import EnergyMeter, grams_of_co2, print_summary
-from darts.tracking.formats import is_fraction
 from darts.tracking.optional import optional
 from darts.training.checkpoint import find_checkpoint
 from darts.training.device import check_precision, resolve_device
@@ -54,14 +49,14 @@ def evaluate(config: EvaluateConfig, invocation: Invocation, ranks: Ranks) -> Js
 
 
 class Evaluation:
-    """The scores of a network on a split and, if configured, the importance of its edges."""
+    """The scores of a network on a split."""
 
     def __init__(self, config: EvaluateConfig, ranks: Ranks) -> None:
         self.split, self.precision, self.ranks = config.split, config.precision, ranks
         trained = self.trained = TrainedNetwork.load(config.checkpoint)
         # Read the split file first: an error should not come after the slow reading of the data.
-        needs_subsets = config.split == "valid" or config.importance
-        subsets = load_split(trained.file.parent / "split.npz") if needs_subsets else {}
+        from_file = config.split == "valid"
+        subsets = load_split(trained.file.parent / "split.npz") if from_file else {}
         self.data = open_data(
             trained, ranks, root=config.root, batch_size=config.batch_size, workers=config.workers
         )
@@ -73,12 +68,7 @@ class Evaluation:
         self.objective: Objective = self.data.objective()  # later with the predictions on the split
         self.metric = trained.config.metric
         one_of("metric", self.metric, self.objective.metrics)
-
-        self.importance: ImportanceFile | None = None
         with torch.inference_mode():
-            if config.importance:
-                valid_loader = self.data.held_out_loader("valid", subsets)
-                self.importance = self._importance(valid_loader)
             self.summary = self._score_split(loader)
 
     def _scores(self, batches: Iterable[Batch]) -> dict[str, float]:
@@ -117,27 +107,6 @@ class Evaluation:
             **trained.architecture,
         }
 
-    def _importance(self, loader: Loader | None) -> ImportanceFile:
-        """Measure how much of the steering metric is lost on validation data without each edge."""
-        trained, objective = self.trained, self.objective
-        if not has_removable_edges(self.net):
-            noun = f"a network of space={trained.config.space.name}"
-            raise ConfigError(
-                f"importance=true: {'an ensemble' if trained.members else noun} has no edges to "
-                "remove; set importance=false"
-            )
-        if loader is None:
-            raise ConfigError(
-                "importance=true: needs validation data; the retraining held none out"
-            )
-        drops = edge_importances(
-            self.net,
-            lambda: self._scores(loader.epoch(0))[self.metric],
-            higher_is_better=objective.metrics[self.metric].higher_is_better,
-        )
-        samples = self.ranks.all_reduce_sum(sum(map(objective.num_samples, loader.epoch(0))))
-        return {"metric": self.metric, "split": "valid", "samples": int(samples), **drops}
-
     def write(self, files: RunDirectory) -> JsonObject:
         """Write all files of an evaluation, the summary last; return the complete summary."""
         trained = self.trained
@@ -148,32 +117,10 @@ class Evaluation:
             with optional(files.path / name):
                 files.write(name, text)
         save_confusion(files.path / "confusion.svg", self.objective, self.data.target_names)
-        for name in ("importance.json", "importance.svg"):  # of a killed evaluation
-            (files.path / name).unlink(missing_ok=True)
-        if self.importance is not None:
-            files.write_json("importance.json", self.importance)
-            with optional(file := files.path / "importance.svg"):
-                edges, percent = self.importance["edges"], is_fraction(self.metric)
-                title = f"{self._lost} each edge"
-                figure = draw_edge_importances(
-                    trained.genotype, edges, percent=percent, title=title
-                )
-                save_figure(figure, file)
         return files.finish(self.summary)
 
-    @property
-    def _lost(self) -> str:
-        """Title of the importances of edges."""
-        unit = "percentage points of " if is_fraction(self.metric) else ""
-        return f"{unit}valid_{self.metric} lost without"
-
     def print_results(self) -> None:
-        """Print edges by descending importance, if measured, and the scores."""
-        if self.importance is not None:
-            tables = importance_tables(self.importance)
-            rows = {f"{row['edge']} {row['operation']}": row["drop"].text for row in tables.by_edge}
-            rows |= {f"all {row['operation']}": row["drop"].text for row in tables.by_operation}
-            print_summary(self._lost, rows)
+        """Print the scores."""
         scores = {k: v for k, v in self.summary.items() if k.startswith(f"{self.split}_")}
         counts = {"samples": self.summary["samples"], "epoch": self.trained.epoch}
         print_summary("evaluate", {**scores, **counts})

@@ -204,7 +204,6 @@ class EvaluateConfig:
     name: str = "evaluate"
     checkpoint: str = MISSING  # a checkpoint file or the directory of a retrain or find run
     split: str = choice("test", "test", "valid")  # the data to score on
-    importance: bool = False  # also score without each edge, on validation data
     root: str | None = None  # folder of the data set; null: as in the retraining
     device: str = "auto"  # cpu, cuda, cuda:N or mps
     precision: str = choice("fp32", "fp32", "tf32", "bf16", "fp16")

@@ -87,11 +87,6 @@ def draw_cell(canvas: CellCanvas) -> None:
         canvas.node_circle(x - RADIUS, y, number)
     curves = _layout(genotype, cell, states)
     for index, (curve, style) in enumerate(zip(curves, canvas.styles, strict=True)):
-        if style.text:
-            x, y = curve.box
-            # Above the arrow from the box to the node, or below it if the box is below the node.
-            offset = 0.09 if y >= curve.node[1] else -0.09
-            canvas.label(x + BOX_WIDTH + 0.17, y + offset, style.text, 7.5, color=INK)
         _draw_curve(canvas, curve, index, style)
 
     right = max(x for x, _ in states) + _BEND

@@ -27,8 +27,6 @@ from darts.spaces.describe import is_chain
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from darts.judging.edge_importance import EdgeDrop
-
 _LINE, _GAP = 0.78, 0.36  # of a chain: height of a line; gap between boxes
 _BOXES_PER_LINE = 4
 
@@ -49,35 +47,6 @@ def draw_genotype(genotype: AnyGenotype, *, title: str | None = None) -> Figure:
     other convolutions, none; kernel sizes of inverted residual blocks; attention; and activations.
     """
     return _draw(_Drawing(genotype, title, _family_styles(genotype), genotype))
-
-
-def draw_edge_importances(
-    genotype: AnyGenotype,
-    edges: Mapping[str, Sequence[EdgeDrop]],
-    *,
-    percent: bool = False,
-    title: str | None = None,
-) -> Figure:
-    """Draw a genotype. The more the score drops without an edge, the wider and darker the edge is.
-
-    The score drops by cell are from ``darts.judging.edge_importance``. With ``percent``, drops of a
-    fraction are labeled in percentage points.
-    """
-    drops = {cell: [edge["score_drop"] for edge in members] for cell, members in edges.items()}
-    positive = [drop for own in drops.values() for drop in own if drop and drop > 0]
-    largest = max(positive, default=1.0)
-
-    def style(drop: float | None, family: EdgeStyle) -> EdgeStyle:
-        if drop is None:  # the edge cannot be removed
-            return family
-        text = f"{100 * drop:+.1f}" if percent else f"{drop:+.3f}"
-        return EdgeStyle.for_importance(drop / largest, text)
-
-    styles = {
-        cell: list(map(style, drops[cell], families))
-        for cell, families in _family_styles(genotype).items()
-    }
-    return _draw(_Drawing(genotype, title, styles, genotype))
 
 
 def compare_genotypes(a: AnyGenotype, b: AnyGenotype, names: tuple[str, str]) -> Figure:
@@ -173,8 +142,6 @@ def _draw_chain(canvas: CellCanvas) -> None:
     for index, ((_, number, operation), style) in enumerate(edges):
         line, column = divmod(index, _BOXES_PER_LINE)
         x, y = left + _GAP + column * (BOX_WIDTH + _GAP), first - line * _LINE
-        if style.text:
-            canvas.label(x + BOX_WIDTH / 2, y - 0.22, style.text, 7.5, color=INK)
         _draw_connection(canvas, end, (x, y), f"{canvas.gid}-edge-{index}-curve")
         canvas.operation_box((x, y), operation, style, f"{canvas.gid}-edge-{index}-box")
         canvas.label(x + BOX_WIDTH / 2, y + 0.22, str(number), 7.5, color=QUIET)

@@ -53,7 +53,6 @@ class EdgeStyle:
     width: float  # of the curve, in points
     alpha: float = 1.0  # opacity
     dashes: str = "-"  # line style of matplotlib
-    text: str = ""  # text at the edge
     is_raised: bool = False  # whether to draw the edge over others
 
     @classmethod
@@ -67,17 +66,6 @@ class EdgeStyle:
         if is_common:
             return replace(self, width=1.4, alpha=0.35)
         return replace(self, fill=self.line, ink="white", width=2.6, is_raised=True)
-
-    @classmethod
-    def for_importance(cls, fraction: float, text: str) -> EdgeStyle:
-        """Return a style between thin and pale (0) and thick and dark (1)."""
-        from matplotlib import colormaps
-        from matplotlib.colors import to_hex
-
-        fraction = min(max(fraction, 0.0), 1.0)
-        color = to_hex(colormaps["YlOrRd"](0.25 + 0.7 * fraction))
-        ink = "white" if fraction > 0.4 else INK
-        return cls(color, color, ink, 1.0 + 5.0 * fraction, text=text)
 
     @property
     def stroke(self) -> ArtistStyle:

@@ -21,7 +21,7 @@ import darts
 from darts.config.fields import flatten
 from darts.escaping import for_html, for_markdown, for_markdown_code
 from darts.plotting.figures import draw_curves
-from darts.plotting.genotype import draw_edge_importances, draw_genotype
+from darts.plotting.genotype import draw_genotype
 from darts.plotting.style import render_figure
 from darts.reading import JsonObject
 from darts.reporting import comparison, figures, tables, verdict
@@ -102,7 +102,6 @@ def page_environment() -> Environment:
         "common_source": common_source,
         "comparison": comparison,
         "draw_curves": draw_curves,
-        "draw_edge_importances": draw_edge_importances,
         "draw_genotype": draw_genotype,
         "embedded_svg": _embedded_svg,
         "figure": figure,

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from darts.judging.edge_importance import ImportanceFile
 from darts.reading import YAML_LIMIT, FileError, JsonObject, read_json_object, read_text, read_yaml
 from darts.reporting import files as reading
 from darts.reporting.files import Alphas, BestTrial, EnergyFile, RunFiles, Start, read_table
@@ -40,7 +39,6 @@ class RunRecord:
     alphas: dict[str, GroupHistory] = field(default_factory=dict)  # content of alphas.json
     samples: dict[str, int] = field(default_factory=dict)  # of each subset and split
     confusion: bytes | None = None  # confusion matrix as SVG
-    importance: ImportanceFile | None = None  # edge importances of an evaluation
     trials: list[JsonObject] = field(default_factory=list)  # rows of trials.csv of a study
     best: BestTrial | None = None  # best trial of a study
     candidates: list[JsonObject] = field(default_factory=list)  # rows of candidates.csv
@@ -135,7 +133,6 @@ def read_run(directory: Path) -> RunRecord:
         alphas=files.json("alphas.json", Alphas) or {},
         samples=files.optional("split.npz", reading.count_samples) or {},
         confusion=files.optional(confusion, reading.read_svg),
-        importance=files.json("importance.json", ImportanceFile),
         trials=files.optional("trials.csv", read_table) or [],
         best=files.optional("best.json", reading.read_best),
         candidates=files.optional("candidates.csv", read_table) or [],

@@ -42,14 +42,6 @@ class NetworkBase(nn.Module):
         """
         return []
 
-    def edge_modules(self, cell: str, edge: int) -> list[tuple[nn.Module, str]] | None:
-        """Return ``(parent module, attribute)`` of an edge's operation in each copy of the cell.
-
-        ``edge`` is the number in ``genotype.edges(cell)``. The list is empty for an operation
-        without a module; None if the network cannot work without the edge.
-        """
-        return None
-
 
 class LanguageModelOutput(NamedTuple):
     """Output for ``B`` sequences of ``T`` tokens from a vocabulary of ``V`` tokens.

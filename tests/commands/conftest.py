@@ -47,12 +47,12 @@ def retrain_run(tmp_path_factory: pytest.TempPathFactory) -> CommandResult:
 
 
 @pytest.fixture(scope="session")
-def importance_run(
+def evaluation_run(
     retrain_run: CommandResult, tmp_path_factory: pytest.TempPathFactory
 ) -> CommandResult:
-    """An evaluation of the retraining on validation data, with the importance of its edges."""
-    folder = tmp_path_factory.mktemp("importance") / "with space"
-    arguments = [f"checkpoint={retrain_run.directory}", "split=valid", "importance=true"]
+    """An evaluation of the retraining on validation data."""
+    folder = tmp_path_factory.mktemp("evaluation") / "with space"
+    arguments = [f"checkpoint={retrain_run.directory}", "split=valid"]
     return call("evaluate", [*arguments, f"hydra.run.dir='{folder}'"], folder)
 
 

@@ -25,7 +25,7 @@ REQUIRED = ("config.yaml", "overrides.json", "metrics.jsonl", "summary.json")
 FILES = {
     "search": (*REQUIRED, "env.json", "energy.json", "genotype.json", "alphas.json", "split.npz"),
     "retrain": ("confusion_test.svg",),  # the other files are like the files of a search
-    "evaluate": ("summary.json", "importance.json"),
+    "evaluate": ("summary.json",),
     "tune": (*REQUIRED[:2], "summary.json", "trials.csv", "best.json", "jobs.jsonl"),
     "find": ("config.yaml", "overrides.json", "summary.json", "candidates.csv", "race.jsonl"),
 }
@@ -60,7 +60,7 @@ CASES = [(command, name) for command, names in FILES.items() for name in names]
 
 @pytest.fixture(scope="module")
 def runs(
-    search_run: Any, retrain_run: Any, importance_run: Any, tmp_path_factory: pytest.TempPathFactory
+    search_run: Any, retrain_run: Any, evaluation_run: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Path]:
     """Copies of complete runs of each command, without the files that a page does not read."""
     study, find = (tmp_path_factory.mktemp(name) / "run" for name in ("tune", "find"))
@@ -69,7 +69,7 @@ def runs(
         for name, content in files.items():
             (folder / name).write_text(content)
     sources = {"search": search_run.directory, "retrain": retrain_run.directory}
-    sources |= {"evaluate": importance_run.directory, "tune": study, "find": find}
+    sources |= {"evaluate": evaluation_run.directory, "tune": study, "find": find}
     copies = {}
     for command, source in sources.items():
         copies[command] = tmp_path_factory.mktemp("copy") / command

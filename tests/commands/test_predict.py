@@ -72,50 +72,30 @@ def test_validation_data_need_the_split_file_which_is_read_before_the_data(
     assert done.result["test_accuracy"] == retrain_run.result["test_accuracy"]
     unexpected = Mock(side_effect=AssertionError("the data was read"))
     monkeypatch.setattr(evaluate, "open_data", unexpected)
-    for option in ("split=valid", "importance=true"):
-        assert "split.npz" in commands.error_of("evaluate", f"checkpoint={file}", option)
+    assert "split.npz" in commands.error_of("evaluate", f"checkpoint={file}", "split=valid")
 
 
-def test_importances_are_drops_of_validation_scores(retrain_run: Any, importance_run: Any) -> None:
+def test_validation_scores_are_repeated(retrain_run: Any, evaluation_run: Any) -> None:
     scores = {k: v for k, v in retrain_run.result.items() if k.startswith("valid_")}
-    assert {k: importance_run.result[k] for k in scores} == scores
-    assert importance_run.result["samples"] == 10
-    assert not [key for key in importance_run.result if key.startswith("test")]
-    importance = importance_run.json("importance.json")
-    assert (importance["metric"], importance["split"]) == ("accuracy", "valid")
-    assert importance["score"] == scores["valid_accuracy"]
-    genotype = Genotype.parse((importance_run.directory / "genotype.json").read_text())
-    for cell in genotype.cells:
-        edges = importance["edges"][cell]
-        names = [(edge["source"], edge["target"], edge["operation"]) for edge in edges]
-        assert names == genotype.edges(cell)
-        tenths = [10 * edge["score_drop"] for edge in edges]  # the accuracy of ten samples
-        assert tenths == pytest.approx([round(value) for value in tenths], abs=1e-5)
-    assert (importance_run.directory / "importance.svg").is_file()
-    assert "lost without" in importance_run.out
+    assert {k: evaluation_run.result[k] for k in scores} == scores
+    assert evaluation_run.result["samples"] == 10
+    assert not [key for key in evaluation_run.result if key.startswith("test")]
 
 
 def test_a_killed_evaluation_has_all_files_but_its_summary_and_can_be_repeated(
     retrain_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A figure may fail. Files that the repeated evaluation does not write are removed."""
     folder = tmp_path / "run"
     arguments = [f"checkpoint={retrain_run.directory}", f"hydra.run.dir={folder}"]
     with monkeypatch.context() as patch:
         patch.setattr(RunDirectory, "finish", Mock(side_effect=KeyboardInterrupt))
-        patch.setattr(evaluate, "draw_edge_importances", Mock(side_effect=ValueError("no font")))
-        with (
-            pytest.warns(UserWarning, match="importance.svg was not made: no font"),
-            pytest.raises((KeyboardInterrupt, SystemExit)),
-        ):
-            commands.call("evaluate", [*arguments, "importance=true"])
+        with pytest.raises((KeyboardInterrupt, SystemExit)):
+            commands.call("evaluate", arguments)
     written = {file.name for file in folder.iterdir()}
-    files = {"confusion.svg", "importance.json", "genotype.json", "env.json", "config.yaml"}
-    assert files <= written
-    assert not {"summary.json", "importance.svg"} & written
+    assert {"confusion.svg", "genotype.json", "env.json", "config.yaml"} <= written
+    assert "summary.json" not in written
     commands.call("evaluate", arguments)
     assert (folder / "summary.json").exists()
-    assert not (folder / "importance.json").exists()
     assert "already holds a run" in commands.error_of("evaluate", *arguments)
     assert "already holds a run" in commands.error_of("export", *arguments)
 
@@ -293,8 +273,6 @@ def test_other_tables_are_refused(table: tuple[Path, Path], tmp_path: Path) -> N
     new.write_text("alcohol\n1\n")
     line = commands.error_of("predict", f"checkpoint={run}", f"input={new}")
     assert "has no column 'malic_acid' of the training table" in line
-    line = commands.error_of("evaluate", f"checkpoint={run}", "importance=true")
-    assert "space=mlp" in line  # its networks have no edges
 
 
 def test_rows_may_lack_values_and_must_fit_otherwise(table: tuple[Path, Path]) -> None:

@@ -118,55 +118,32 @@ def test_page_of_a_search_shows_results_edges_and_command(search_run: Any, tmp_p
 
 @drawn
 def test_evaluation_is_shown_in_the_article_of_its_retraining(
-    search_run: Any, retrain_run: Any, importance_run: Any, tmp_path: Path
+    search_run: Any, retrain_run: Any, evaluation_run: Any, tmp_path: Path
 ) -> None:
     search = copy_run(search_run, tmp_path / "search")
     (search / "alphas.json").unlink()  # it takes seconds to draw the probabilities
-    runs = (search, importance_run.directory, retrain_run.directory)
+    runs = (search, evaluation_run.directory, retrain_run.directory)
     text, reader, page = report(tmp_path, *runs)
     assert "3 runs" in text
     assert {"run-1", "run-2", "run-2-evaluations"} <= set(reader.ids)
     assert "run-3" not in reader.ids
     assert 'href="#run-2-evaluations"' in page
-    assert page.count("<h3>edge importance</h3>") == 1
     article = page.split('id="run-2"')[1]
-    section = article.split("<h3>edge importance</h3>")[1].split("</section>")[0]
-    importance = importance_run.json("importance.json")
-    assert f"Scored on {importance['samples']} samples" in section
-    rows = re.findall(r"<tr><td>(\w+ \d→\d)</td><td>(\w+)</td><td[^>]*>([^<]+)</td>", section)
-    expected = {
-        (
-            f"{cell} {edge['source']}→{edge['target']}",
-            edge["operation"],
-            f"{round(100 * edge['score_drop'], 2) + 0.0:+.2f}",
-        )
-        for cell, edges in importance["edges"].items()
-        for edge in edges
-    }
-    assert set(rows) == expected
-    drops = [float(row[-1]) for row in rows]
-    assert drops == sorted(drops, reverse=True)
-    # Each box has three ids: in two figures of the architecture and one of the importances.
-    for cell, edges in importance["edges"].items():
-        for number in range(len(edges)):
-            assert len([i for i in reader.ids if i.endswith(f"{cell}-0-edge-{number}-box")]) == 3
     listed = article.split('id="run-2-evaluations"')[1].split("</section>")[0]
-    assert format_value("valid_accuracy", importance_run.result["valid_accuracy"]) in listed
+    assert format_value("valid_accuracy", evaluation_run.result["valid_accuracy"]) in listed
     assert "darts evaluate" in html.unescape(listed)
 
 
 def test_evaluation_of_another_network_has_its_own_article(
-    retrain_run: Any, importance_run: Any, tmp_path: Path
+    retrain_run: Any, evaluation_run: Any, tmp_path: Path
 ) -> None:
-    """A copy of the retraining counts as another network. The page needs no importances."""
+    """A copy of the retraining counts as another network."""
     other = copy_run(retrain_run, tmp_path / "other")
-    plain = copy_run(importance_run, tmp_path / "plain")
-    (plain / "importance.json").unlink()
+    plain = copy_run(evaluation_run, tmp_path / "plain")
     (plain / "overrides.json").unlink()
     text, reader, _ = report(tmp_path, other, plain)
     assert {"run-1", "run-2"} <= set(reader.ids)
     assert "run-1-evaluations" not in reader.ids
-    assert "edge importance" not in text
     assert "darts evaluate" not in text  # because the overrides are unknown
 
 

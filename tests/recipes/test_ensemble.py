@@ -17,8 +17,7 @@ import torch
 from torch import Tensor
 
 import darts
-from darts import evaluate
-from darts.config import ConfigError, Invocation, compose
+from darts.config import Invocation, compose
 from darts.reading import read_json
 from darts.recipes import ensemble as ensembles
 from darts.recipes.ensemble import choose_members, fits_together, greedy_selection, save_ensemble
@@ -193,12 +192,6 @@ def test_no_training_continues_from_it(runs: list[Path], ensemble: Path, tmp_pat
     message = "was written by find or export, not by retrain"
     with pytest.raises(CheckpointError, match=message):
         darts.retrain(resume=continued)
-
-
-def test_it_has_no_edges_to_remove(ensemble: Path, tmp_path: Path) -> None:
-    config = compose("evaluate", [f"checkpoint={ensemble}", "importance=true"])
-    with pytest.raises(ConfigError, match="importance=true: an ensemble has no edges to remove"):
-        evaluate.evaluate(config, Invocation(tmp_path, ()))
 
 
 # Networks that do not fit together.

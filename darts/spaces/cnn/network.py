@@ -147,10 +147,3 @@ class Network(NetworkBase):
 
     def feature_blocks(self) -> list[nn.Module]:
         return list(self.cells)
-
-    def edge_modules(self, cell: str, edge: int) -> list[tuple[nn.Module, str]]:
-        return [
-            (copy.operations, str(edge))
-            for copy in self.cells
-            if isinstance(copy, Cell) and copy.group == cell
-        ]

@@ -124,9 +124,3 @@ class Network(NetworkBase):
 
     def feature_blocks(self) -> list[nn.Module]:
         return list(self.blocks)
-
-    def edge_modules(self, cell: str, edge: int) -> list[tuple[nn.Module, str]] | None:
-        block = self.blocks[edge]
-        if isinstance(block, nn.Identity):
-            return []
-        return None if self.plans[edge].is_first else [(block, "layers")]

@@ -91,14 +91,6 @@ class Network(NetworkBase):
     def feature_blocks(self) -> list[nn.Module]:
         return list(self.blocks)
 
-    def edge_modules(self, cell: str, edge: int) -> list[tuple[nn.Module, str]] | None:
-        # A block that changes width or image size has no residual connection; the network cannot
-        # work without it.
-        block = self.blocks[edge]
-        if isinstance(block, nn.Identity):
-            return []
-        return [(block, "layers")] if isinstance(block, Residual) and block.residual else None
-
 
 @SPACES.register
 @dataclass

@@ -136,10 +136,3 @@ class Network(NetworkBase):
 
     def feature_blocks(self) -> list[nn.Module]:
         return list(self.layers)
-
-    def edge_modules(self, cell: str, edge: int) -> list[tuple[nn.Module, str]]:
-        return [
-            (layer.operations, str(layer.module_index[edge]))
-            for layer in self.layers
-            if isinstance(layer, Cell) and edge in layer.module_index
-        ]

@@ -70,14 +70,6 @@ class Network(NetworkBase):
         )
         self.state_sizes: list[int] = [2 * frame.width * (m == "lstm") for m, _ in genotype.blocks]
 
-    def edge_modules(self, cell: str, edge: int) -> list[tuple[nn.Module, str]] | None:
-        block, position = divmod(edge, 2)
-        name = ("mixer", "feed_forward")[position]
-        if self.genotype.blocks[block][position] == "lstm":
-            return None  # an LSTM has no residual connection, so nothing would be left without it
-        is_identity = isinstance(getattr(self.blocks[block], name), nn.Identity)
-        return [] if is_identity else [(self.blocks[block], name)]
-
     def forward(self, tokens: Tensor, hidden: Tensor | None = None) -> LanguageModelOutput | Tensor:
         mask = self.frame.attention_mask(tokens)
         x = self.frame.embed(tokens)

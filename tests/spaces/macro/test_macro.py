@@ -80,17 +80,6 @@ def test_the_reference_size_is_that_of_the_benchmark() -> None:
     assert space_of(genotype("22212220")) == Macro(channels=64, cells=3, skeleton="nasbench")
 
 
-def test_only_blocks_with_a_bypass_can_be_left_out() -> None:
-    net = SMALL.network(genotype("01210100"), classes=4, in_channels=3)
-    removable = [net.edge_modules("blocks", position) for position in range(8)]
-    assert [None if found is None else len(found) for found in removable] == [
-        *(None, 1),  # a projection, a block with a bypass
-        *(None, 1, 0),  # a block that changes the width, one with a bypass, a skipped one
-        *(None, 0, 0),
-    ]
-    assert isinstance(net.blocks[1], InvertedResidual)
-
-
 def test_drop_path_drops_only_residual_branches() -> None:
     torch.manual_seed(0)
     plan = BlockPlan(3, 3, 1, "rest", 0)

@@ -16,7 +16,6 @@ from transformer_supernets import CLASSES, WORDS, randomized, texts
 
 from darts.data import InputSpec
 from darts.data.words import PADDING
-from darts.judging.edge_importance import without_edges
 from darts.recipes.exporting.formats import FORMATS
 from darts.recipes.exporting.network import ExportableNetwork, max_error, quiet
 from darts.spaces.rank_dropout import set_batch_share
@@ -293,18 +292,6 @@ def test_parameters_and_macs_match_a_hand_count() -> None:
     for net in (model, model.double()):
         assert count_macs(net, tokens) == length * (macs_per_word + words * width)
     assert count_macs(texts_net, tokens) == length * macs_per_word + 5 * width
-
-
-def test_the_layers_around_an_lstm_can_be_removed_but_not_the_lstm() -> None:
-    net, tokens = make("language", MIXED).eval(), torch.randint(WORDS, (5, 2))
-    assert net.edge_modules("blocks", 0) is None
-    assert net.edge_modules("blocks", 5) == []  # no feed-forward layer
-    with without_edges(net, [("blocks", 1), ("blocks", 3)]):
-        out = net(tokens)
-    first, second = net.blocks[0].mixer, net.blocks[2].mixer
-    x, hidden = second(first(net.frame.embed(tokens))[0])
-    expected = net.frame.finish(x, net.frame.attention_mask(tokens), hidden)
-    torch.testing.assert_close(out.logits, expected.logits, **EXACT)
 
 
 @pytest.mark.parametrize("drop_path", [0.0, 0.9])
