@@ -34,12 +34,14 @@ class Family:
             change the size of its samples, such as ``dataset.size`` or ``dataset.bins``, and
             hyperparameters that differ from the recipe.
         baselines: Genotypes as text by name, the most promising first.
+        later: How many baselines of each other family come before its first one.
     """
 
     name: str
     space: str
     values: Values
     baselines: Mapping[str, str]
+    later: int = 0
 
     @property
     def fine_tunes(self) -> bool:
@@ -107,8 +109,8 @@ def _network(
 _PLAIN = ["conv_3x3"] * 2
 _RESIDUAL = ["conv_3x3", "conv_3x3", "res_3x3"]
 _CONVNETS = {
-    "plain_32": _network(32, _PLAIN),
     "grid_32": _network(32, _PLAIN, head="max_3"),
+    "plain_32": _network(32, _PLAIN),
     "residual_32": _network(32, _RESIDUAL),
     # Full resolution in the first stage, for details such as the cells of a board.
     "resnet_16": _network(

@@ -1,9 +1,9 @@
 """Which candidates of the race train next: successive halving that never ends.
 
-A candidate has *stages*: after stage k, it has trained for ``2**k`` times as long as in stage 0.
-Candidates are compared only after the same stage, so with equal training. Whenever a stage has
-candidates that rank in its better half, they enter the next stage. New candidates enter stage 0 at
-any time, so a race can be continued with more time.
+A candidate has *stages*, and trains longer in each one, see ``darts.finding.slices``. Candidates
+are compared only after the same stage, so with equal training. Whenever a stage has candidates that
+rank in its better half, they enter the next stage. New candidates enter stage 0 at any time, so a
+race can be continued with more time.
 
 References:
     Jamieson and Talwalkar, arXiv:1502.07943: successive halving; Li et al., "A System for Massively

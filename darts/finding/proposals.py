@@ -29,9 +29,15 @@ class Pool:
     facts: DataFacts
 
     def baselines(self) -> list[Candidate]:
-        """Return the baselines: the first one of each family, then the second ones, and so on."""
+        """Return the baselines: the first one of each family, then the second ones, and so on.
+
+        Families that are ``later`` begin after the first baselines of the others.
+        """
         found = [
-            (turn, Candidate(f"{family}-{name}", family, str(genotype), BASELINE))
+            (
+                turn + networks.family.later,
+                Candidate(f"{family}-{name}", family, str(genotype), BASELINE),
+            )
             for family, networks in self.networks.items()
             for turn, (name, genotype) in enumerate(networks.baselines.items())
         ]

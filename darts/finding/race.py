@@ -28,11 +28,9 @@ from darts.tracking import format_duration, format_value
 from darts.tracking.race_log import Slice, log_slice
 
 # Share of the budget in which candidates compete; the rest belongs to the best one. The time before
-# the first round does not count, because in short budgets too few candidates would compete.
-#
-# In the replay of recorded curves (experiments/README.md), the longest budget is 0.1 to 0.3 points
-# worse with 0.1, 0.2, 0.4 or 0.6; short budgets prefer smaller shares.
-EXPLORED = 0.3
+# the first round does not count, because in short budgets too few candidates would compete. What
+# the best one has learned in the race is not lost, because variants continue its training.
+EXPLORED = 0.5
 
 # The first slice of a candidate is at least the budget divided by this number.
 #

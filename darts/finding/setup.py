@@ -177,7 +177,8 @@ def with_sizes(families: Sequence[Family], sizes: Sequence[int]) -> tuple[Family
     Without sizes, the families stay as they are. Neighbors of a leader have its size.
     """
     entries = [(family, size, family.name) for family in families for size in sizes[:1]]
-    first = replace(families[0], baselines=dict([*families[0].baselines.items()][:1]))
+    one = dict([*families[0].baselines.items()][:1])
+    first = replace(families[0], baselines=one, later=len(families[0].baselines) // 2)
     entries += [(first, size, f"{first.name}_{size}px") for size in sizes[1:]]
     resized = (
         replace(family, name=name, values={**family.values, "dataset.size": size})

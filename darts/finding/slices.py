@@ -23,12 +23,17 @@ ENDLESS = 100_000  # epochs of a run that time ends
 # In the replay, 0.05 and 0.2 are 0.1 points worse with the longest budget, and 0.02 is 0.3 worse.
 LONGEST = 0.1
 
+# Ratio of the training after a stage to the training before it. A change of a network that has
+# trained for a while is visible long before the training has doubled, so more changes fit in.
+GROWTH = math.sqrt(2)
+
 
 @dataclass(frozen=True)
 class Slices:
     """The training runs of candidates, in slices.
 
-    After stage k, a candidate has trained for ``2**k`` times as long as in stage 0.
+    After stage k, a candidate has trained for ``GROWTH**k`` times as long as in stage 0; if slices
+    have equal epochs, for ``2**k`` times as long.
 
     Attributes:
         directory: Run directory; its folder ``runs`` has the run directories of the candidates.
@@ -48,7 +53,7 @@ class Slices:
 
     def seconds_after(self, stage: int) -> float:
         """Return the seconds of training after a stage."""
-        return self.decisions.decide("slice_seconds", float, float) * 2.0**stage
+        return self.decisions.decide("slice_seconds", float, float) * GROWTH**stage
 
     def length(self, candidate: Candidate, stage: int) -> tuple[str, ...]:
         """Return the overrides that end a run after a stage."""
@@ -88,7 +93,8 @@ class Slices:
         seconds = result.seconds * epochs / result.epochs
         is_timed = plan.equal == "time"
         slices = seconds / self.seconds_after(0) if is_timed else epochs / plan.slice_epochs
-        return Start(name, max(math.floor(math.log2(slices)) + 1, 0), seconds, epochs, best=True)
+        stage = math.floor(math.log(slices, GROWTH if is_timed else 2) + 1e-9) + 1
+        return Start(name, max(stage, 0), seconds, epochs, best=True)
 
     def save_start(self, result: Result, start: Start) -> None:
         """Save the training of a candidate, so that others can continue it."""

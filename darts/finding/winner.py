@@ -14,14 +14,17 @@ from functools import partial
 from darts.finding.answer import copy_files, write_answer
 from darts.finding.final_run import begin_of_final_runs, rate_falls
 from darts.finding.policy import Entry
-from darts.finding.race import EXPLORED, Race
+from darts.finding.race import Race
 from darts.finding.results import Result, improvement, is_better, ranked
 from darts.finding.slices import counted
 from darts.reading import JsonObject
 
 # Largest length of a final run with a falling rate, in units of all training before. Most networks
 # that memorize the training samples then begin to do so before this run.
-FALLING = (1 - EXPLORED) / EXPLORED
+FALLING = 7 / 3
+
+# Share of the budget until which the best candidate is compared with more augmentation.
+AUGMENTED = 0.6
 
 # Folder with the checkpoints of the best network and the best baseline after equal training.
 DUEL = "duel"
@@ -108,7 +111,7 @@ def _try_augmentation(race: Race) -> bool:
     """Compare the best candidate with more augmentation in a round, if time allows and it may help.
 
     It may help if none has been compared so far, or if the candidate memorizes the training
-    samples. This round may end at half of the budget. Return whether there was a round.
+    samples. This round ends before ``AUGMENTED``. Return whether there was a round.
     """
     result, known = race.larger(race.best()), race.known()
     name, stage = result.candidate.name, race.stage(result)
@@ -121,7 +124,8 @@ def _try_augmentation(race: Race) -> bool:
         return False
     entries = [Entry(name, stage), Entry(new.name, stage)]
     has_time = (
-        race.config.plan.equal == "epochs" or race.fitting(entries, race.share(0.5)) == entries
+        race.config.plan.equal == "epochs"
+        or race.fitting(entries, race.share(AUGMENTED)) == entries
     )
     if not has_time or any(c.setting.augments for c in relatives):
         return False
@@ -179,7 +183,7 @@ def train_winner(race: Race, name: str, reserve: float, *, refits: bool) -> Resu
         falls = race.folds == 1 and rate_falls(race, result)
         if (left := (ends[falls] - race.stopwatch.seconds) / waves) <= 1:
             break
-        # Lengths double, so that the answer so far is saved and the training may end early.
+        # In several parts, so that the answer so far is saved and the training may end early.
         before, result = result, _saved_answer(race, race.train_for(result.candidate, left))
         if result == before:  # the run has failed
             break

@@ -42,6 +42,10 @@ def test_the_first_baselines_of_all_families_come_first() -> None:
     baselines = dataclasses.replace(pool, networks=both).baselines()
     turns = [f"{family}-{name}" for name in names for family in both]
     assert [candidate.name for candidate in baselines] == turns
+    late = dataclasses.replace(both["second"], family=dataclasses.replace(second, later=1))
+    baselines = dataclasses.replace(pool, networks={**both, "second": late}).baselines()
+    order = [f"convnet-{names[0]}", f"convnet-{names[1]}", f"second-{names[0]}"]
+    assert [candidate.name for candidate in baselines[:3]] == order
     assert all(c.is_baseline and c.start == Start() for c in baselines)
 
 
