@@ -111,7 +111,7 @@ def print_results(summary: JsonObject, run: RunDirectory, kind: str) -> None:
         f"tree_test_{metric}", f"valid_{metric}", f"network_valid_{metric}",
         f"baseline_valid_{metric}", "true_accuracy",
         "baseline_true_accuracy", "family", "setting", "parameters", "ensemble_parameters", "macs",
-        "latency_ms", "flash_kb", "ram_kb", "candidates", "winner_seconds", "seconds", "joules",
+        "latency_ms", "flash_kb", "candidates", "winner_seconds", "seconds", "joules",
         "genotype",
     )  # fmt: skip
     print_summary("find", {key: summary[key] for key in keys if summary.get(key) is not None})

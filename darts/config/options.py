@@ -155,7 +155,7 @@ class LimitConfig:
     """Hard upper limits of a network, for one sample."""
 
     # Limits that are known before training.
-    network: ClassVar[tuple[str, ...]] = ("macs", "parameters", "latency_ms", "flash_kb", "ram_kb")
+    network: ClassVar[tuple[str, ...]] = ("macs", "parameters", "latency_ms", "flash_kb")
 
     macs: float | None = number(None, above=0)  # largest number of multiply-accumulate operations
     parameters: float | None = number(None, above=0)  # largest number of weights
@@ -164,8 +164,7 @@ class LimitConfig:
     # search needs one; elsewhere, null measures on this machine.
     device: str | None = None
     flash_kb: float | None = number(None, above=0)  # 1,024 bytes of weights and statistics of norms
-    ram_kb: float | None = number(None, above=0)  # 1,024 bytes of activations at the same time
-    bits: int = 32  # of each number in flash_kb and ram_kb: 8, 16 or 32
+    bits: int = 32  # of each number in flash_kb: 8, 16 or 32
 
     def values(self) -> dict[str, float]:
         """Return the limits of the network that are set, by name."""

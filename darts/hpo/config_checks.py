@@ -10,7 +10,7 @@ from darts.hpo.search_space import HYPERPARAMETERS, FactorialDesign, SearchSpace
 from darts.hpo.study import StudyPlan, example_config, fixed_overrides, make_plan
 from darts.hpo.trial_tools import TrialTools
 from darts.judging.benchmark import TABLES, Benchmark
-from darts.judging.limits.costs import CostMeter, require_known_memory, require_space
+from darts.judging.limits.costs import CostMeter, require_space
 from darts.recipes.commands import TrialConfig, merge_overrides, trial_config
 from darts.running.executors import check_executor
 from darts.searching.expected_cost import MEASURES
@@ -49,7 +49,6 @@ def check_trial_limits(config: TuneConfig, varied: SearchSpace, example: TrialCo
     meter, space = CostMeter.from_config(config.limit), example.space
     if config.target == "search":
         return  # the searches check their limits themselves
-    require_known_memory(config.limit, space)
     if meter.model is None:
         return
     require_space("limit.device", meter.model, space)

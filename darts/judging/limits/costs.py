@@ -7,23 +7,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from darts.config import ConfigError, LimitConfig, quoted
-from darts.data_modules.samples import SampleDataModule
 from darts.judging.devices.latency_model import LatencyModel, load_model
 from darts.judging.devices.lookup_table import LookupTable
-from darts.judging.devices.memory import count_weights, memory
+from darts.judging.devices.memory import count_weights
 from darts.reading import FileError
 from darts.searching.expected_cost import MEASURES
 from darts.spaces import AnyGenotype, Space
 
 KIB = 1024
 
-MEMORY = {"flash_kb", "ram_kb"}  # costs that depend on limit.bits
-
-DTYPES = {8: torch.int8, 16: torch.float16, 32: torch.float32}
+BITS = (8, 16, 32)  # values of limit.bits
 
 SUFFIXES = (".json", ".csv")  # of fitted models and of lookup tables
 
@@ -40,25 +36,24 @@ class CostMeter:
     """Measures the limited costs of networks."""
 
     limits: Mapping[str, float] = field(default_factory=dict)  # largest values by name
-    bits: int = 32  # width of weights and activations for flash_kb and ram_kb
+    bits: int = 32  # width of weights for flash_kb
     model: LatencyModel | None = None  # None to measure on the device of the example
 
     @classmethod
     def from_config(cls, config: LimitConfig) -> CostMeter:
         """Return the meter of a configuration; read the latency model."""
         limits = config.values()
-        if config.bits not in DTYPES:
+        if config.bits not in BITS:
             raise ConfigError(
-                f"limit.bits={config.bits}: must be one of {', '.join(map(str, DTYPES))}"
+                f"limit.bits={config.bits}: must be one of {', '.join(map(str, BITS))}"
             )
         if config.device is not None and "latency_ms" not in limits:
             raise ConfigError(
                 f"limit.device={config.device}: has no effect unless limit.latency_ms is set"
             )
-        if config.bits != LimitConfig.bits and not limits.keys() & MEMORY:
+        if config.bits != LimitConfig.bits and "flash_kb" not in limits:
             raise ConfigError(
-                f"limit.bits={config.bits}: has no effect unless limit.flash_kb or limit.ram_kb is "
-                "set"
+                f"limit.bits={config.bits}: has no effect unless limit.flash_kb is set"
             )
         model = None if config.device is None else find_model(config.device)
         return cls(limits, config.bits, model)
@@ -72,9 +67,6 @@ class CostMeter:
             "macs": lambda net, example: MEASURES["flops"](net, example) / 2,
             "parameters": lambda net, example: float(count_weights(net, statistics=False)),
             "flash_kb": lambda net, example: count_weights(net) * self.bits / 8 / KIB,
-            "ram_kb": lambda net, example: (
-                memory(net, example.shape[1:], dtype=DTYPES[self.bits]).ram_bytes / KIB
-            ),
         }
         return {name: measure for name, measure in known.items() if name in self.limits}
 
@@ -128,18 +120,8 @@ def find_model_file(name: str) -> Path:
     return next((file for file in files if file.is_file()), path)
 
 
-def has_fixed_size(space: Space) -> bool:
-    """Return whether all samples of the networks have one size, unlike texts."""
-    return bool({*SampleDataModule.data_kinds} & set(space.data_kinds))
-
-
 def require_known_memory(limit: LimitConfig, space: Space) -> None:
-    """Raise ConfigError if activations are limited that depend on the length of a text."""
-    if limit.ram_kb is not None and not has_fixed_size(space):
-        raise ConfigError(
-            f"limit.ram_kb={limit.ram_kb:g}: the memory of networks of space={space.name} depends "
-            "on the length of a text; leave it out"
-        )
+    """Accept all limits: none depends on the length of a text. ``darts.finding`` calls it."""
 
 
 def require_space(key: str, model: LatencyModel, space: Space) -> None:
@@ -181,7 +163,7 @@ def limit_overrides(limit: LimitConfig) -> list[str]:
     overrides = [f"limit.{name}={value!r}" for name, value in values.items()]
     if limit.device is not None:
         overrides.append(f"limit.device={quoted(limit.device)}")
-    return [*overrides, f"limit.bits={limit.bits}"] if values.keys() & MEMORY else overrides
+    return [*overrides, f"limit.bits={limit.bits}"] if "flash_kb" in values else overrides
 
 
 def describe_limits(limits: Mapping[str, float]) -> str:

@@ -2,9 +2,9 @@
 
 A genotype that discretization would choose anyway is kept if it is within the limits. Otherwise the
 costs are written as sums over the chosen operations, and an integer program finds the best choice.
-MACs, parameters and looked-up latencies are such sums in most spaces. Other costs, such as the
-memory for activations, are only close to a sum: the result is then checked with the true cost, and
-the limit of the sum is lowered until it holds.
+MACs, parameters and looked-up latencies are such sums in most spaces. Other costs, such as most
+fitted latencies, are only close to a sum: the result is then checked with the true cost, and the
+limit of the sum is lowered until it holds.
 
 References:
     Kellerer, Pferschy and Pisinger, "Knapsack Problems", 2004, chapter 11: the multiple-choice
@@ -76,8 +76,7 @@ class GenotypeLimits:
             return dict(probabilities)
         scores = self.decisions.scores(given)
         choice = self._choose(scores) or self._polish(self._feasible, scores)
-        # Equal probabilities, so that the space derives the very genotype that was checked: the
-        # order of the edges into a node changes the memory.
+        # Equal probabilities, so that the space derives the very genotype that was checked.
         return self.decisions.restrict(choice)
 
     def _first_choice(self, uniform: Mapping[str, Tensor]) -> Choice:

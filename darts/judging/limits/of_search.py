@@ -12,13 +12,7 @@ from darts.config import ConfigError, SearchConfig, SearchLimitConfig
 from darts.data_modules import DataModule, make_data_module
 from darts.data_modules.compatibility import data_kind
 from darts.judging.devices.pieces import candidates_of
-from darts.judging.limits.costs import (
-    CostMeter,
-    find_model,
-    require_known_memory,
-    require_sizes,
-    require_space,
-)
+from darts.judging.limits.costs import CostMeter, find_model, require_sizes, require_space
 from darts.judging.limits.decisions import GenotypeDecisions, expected_cost
 from darts.judging.limits.genotype_limits import Cost, GenotypeLimits
 from darts.searching.expected_cost import ExpectedCost
@@ -45,7 +39,6 @@ def check_limits(config: SearchConfig) -> None:
             raise ConfigError(f"limit.sizes={config.limit.sizes}: no limit uses it; leave it out")
         return
     check_bounds(str(meter), config, "limit.device", meter)
-    require_known_memory(config.limit, config.space)
 
 
 def check_bounds(key: str, config: SearchConfig, device_key: str, meter: CostMeter) -> None:
@@ -100,11 +93,9 @@ def search_costs(
 ) -> tuple[dict[str, float], dict[str, Cost]]:
     """Return the limits of a search, and the functions that compute their costs, by name."""
     meter = CostMeter.from_config(config.limit)
-    # The memory takes longest, so it is measured if all other limits hold.
-    limits = dict(sorted(meter.limits.items(), key=lambda item: item[0] == "ram_kb"))
-    if not limits:
+    if not meter.limits:
         return {}, {}
-    return limits, genotype_costs(meter, "limit.device", config, context, data)
+    return dict(meter.limits), genotype_costs(meter, "limit.device", config, context, data)
 
 
 def genotype_costs(
@@ -124,22 +115,12 @@ def genotype_costs(
             f"limit.sizes={config.limit.sizes}: networks of these sizes have other candidates than "
             "the supernet; leave out the size that sets their number"
         )
-    measures = meter.measures()
-
-    def of_network(genotype: AnyGenotype) -> float:
-        with torch.device("meta"):  # without memory for the weights
-            network = space.network(genotype, auxiliary=False, **sizes)
-        return measures["ram_kb"](network, torch.empty(1, *shape, device="meta"))
-
     costs: dict[str, Cost] = {}
-    for name, measure in measures.items():
-        if name == "ram_kb":
-            costs[name] = of_network
-        else:
-            expected = ExpectedCost.measured(
-                space, context.candidates, classes=classes, sample_shape=shape, measure=measure
-            )
-            costs[name] = expected.of_genotype
+    for name, measure in meter.measures().items():
+        expected = ExpectedCost.measured(
+            space, context.candidates, classes=classes, sample_shape=shape, measure=measure
+        )
+        costs[name] = expected.of_genotype
     if meter.model is not None:
         costs["latency_ms"] = meter.model.predict
     return costs

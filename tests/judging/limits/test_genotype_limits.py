@@ -18,7 +18,7 @@ from torch import Tensor
 from darts.config import ConfigError, compose
 from darts.data_modules import make_data_module
 from darts.judging.devices.cell_features import is_connected
-from darts.judging.devices.memory import count_weights, memory
+from darts.judging.devices.memory import count_weights
 from darts.judging.limits.costs import CostMeter
 from darts.judging.limits.decisions import GenotypeDecisions
 from darts.judging.limits.front_budgets import Budgets, check_front
@@ -72,11 +72,9 @@ def make_case(name: str) -> Case:
         "macs": lambda genotype: float(count_macs(build(genotype), example)),
         "parameters": lambda genotype: float(count_parameters(build(genotype).parameters())),
         "flash_kb": lambda genotype: count_weights(build(genotype)) / 256,
-        "ram_kb": lambda genotype: memory(build(genotype), IMAGE).ram_bytes / 1024,
     }
     measures = CostMeter(dict.fromkeys(truth, 1.0)).measures()
-    costs = {key: pieces(measures[key]) for key in truth if key != "ram_kb"}
-    return Case(context, {**costs, "ram_kb": truth["ram_kb"]}, truth)
+    return Case(context, {key: pieces(measures[key]) for key in truth}, truth)
 
 
 def text_case(name: str) -> Case:
@@ -129,7 +127,6 @@ def limits_between(case: Case, names: tuple[str, ...], share: float) -> dict[str
         ("recurrent", ("latency_ms",)),
         *(pytest.param(name, ("macs",), marks=pytest.mark.slow) for name in IMAGE_SPACES),
         *(pytest.param(own, ("flash_kb", "macs"), marks=pytest.mark.slow) for own in IMAGE_SPACES),
-        *(pytest.param(name, ("ram_kb",), marks=pytest.mark.slow) for name in IMAGE_SPACES),
         pytest.param("transformer", ("latency_ms",), marks=pytest.mark.slow),
     ],
 )
