@@ -21,11 +21,10 @@ from typing import Any
 import numpy as np
 import optuna
 from matplotlib.figure import Figure
-from records import Row, parser_of, put_table, record, table
+from records import Row, mean_interval, parser_of, put_table, record, table
 from scipy.stats import mannwhitneyu
 
 from darts.judging import nas201_table
-from darts.judging.effects import Estimate
 from darts.plotting.style import add_legend, line_style, new_figure, save_figure, style_axes
 from darts.spaces.nas201 import Nas201
 from darts.spaces.parameters import Parameters
@@ -85,13 +84,13 @@ def draw_regret(curves: dict[str, Any]) -> Figure:
     figure = new_figure(7.0, 3.8)
     axes = figure.add_subplot()
     for index, (name, regrets) in enumerate(curves.items()):
-        points = [Estimate.from_values(values) for values in regrets.T]
+        points = [mean_interval(values) for values in regrets.T]
         queries = range(1, len(points) + 1)
         style = line_style(index, f"{name} ({len(regrets)} seeds)")
-        axes.plot(queries, [point.mean for point in points], **style)
+        axes.plot(queries, [mean for mean, _, _ in points], **style)
         # Regret is at least 0, even if its symmetric interval is not.
-        low = [max(0.0, point.low or 0.0) for point in points]
-        high = [point.high or 0.0 for point in points]
+        low = [max(0.0, low) for _, low, _ in points]
+        high = [high for _, _, high in points]
         axes.fill_between(queries, low, high, color=style["color"], alpha=0.15, linewidth=0)
     axes.set(xscale="log", xlabel="queries", ylabel="regret")
     axes.set_ylim(bottom=0)

@@ -27,10 +27,18 @@ from pathlib import Path
 from typing import Any
 
 from nas201_methods import METHODS
-from records import Row, grouped, mean_and_deviation, parser_of, put_table, record, table
+from records import (
+    Row,
+    grouped,
+    mean_and_deviation,
+    mean_interval,
+    parser_of,
+    put_table,
+    record,
+    table,
+)
 from runs import run
 
-from darts.judging.effects import Estimate
 from darts.judging.nas201_table import Table, load
 from darts.spaces.nas201 import Genotype
 from darts.tracking.metrics import read_metrics
@@ -120,10 +128,10 @@ def random_search(seed: int, budget: float, args: argparse.Namespace, benchmark:
 
 def interval(values: Sequence[float]) -> str:
     """Return the 95 % interval of the mean by Student's t distribution, within 0 and 100 %."""
-    mean = Estimate.from_values(values)
-    if mean.low is None or mean.high is None:
+    if len(values) == 1:
         return ""
-    return f"{max(mean.low, 0.0):.2f} to {min(mean.high, 100.0):.2f}"
+    _, low, high = mean_interval(values)
+    return f"{max(low, 0.0):.2f} to {min(high, 100.0):.2f}"
 
 
 def report(rows: Sequence[Row], all_3x3: float) -> str:

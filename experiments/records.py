@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from filelock import FileLock
+from scipy import stats
 
 from darts.judging.devices.stopwatch import device_name
 from darts.writing import write_atomically
@@ -114,6 +115,15 @@ def put_table(name: str, text: str) -> None:
     begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
     before, after = page.split(begin)
     path.write_text(f"{before}{begin}{text}\n{end}{after.split(end)[1]}", encoding="utf-8")
+
+
+def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """Return the mean and the bounds of its 95 % interval (Student's t); one value has no width."""
+    mean, count = statistics.fmean(values), len(values)
+    if count == 1:
+        return mean, mean, mean
+    width = float(stats.t.ppf(0.975, count - 1)) * statistics.stdev(values) / count**0.5
+    return mean, mean - width, mean + width
 
 
 def mean_and_deviation(values: Sequence[float], digits: int = 2) -> str:

@@ -48,7 +48,6 @@ def run_study(name: str, args: argparse.Namespace) -> Row:
         *SEARCHES[name],
         f"budget.hours={args.hours}",
         f"workers={args.workers}",
-        "analysis.factorial_seeds=0",
         "analysis.retrain_best=false",
         f"seed={args.seed}",
         *args.overrides,

@@ -114,9 +114,6 @@ class TuneBudgetConfig:
 class AnalysisConfig:
     """Computations of ``darts tune`` after the last trial."""
 
-    # Seeds per corner of the design {default, best} architecture x {default, best}
-    # hyperparameters; 0 skips it.
-    factorial_seeds: int = number(0, low=0, high=100)
     retrain_best: bool = True  # train the best point once more and score it on the test split
 
 

@@ -1,12 +1,11 @@
 """The results of a study: the files that it writes, its energy, and the analysis at its end.
 
 A study writes ``trials.csv``, ``best.json`` and files for TensorBoard. The analysis computes
-importances, and executes a factorial design and a final run.
+importances, and executes a final run.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import shlex
 from collections.abc import Sequence
@@ -16,10 +15,7 @@ import numpy as np
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from darts.config import TrialLimitConfig
-from darts.hpo.search_space import FACTORS, FactorialDesign
-from darts.hpo.study import StudyPlan, best_trial, read_trials
-from darts.hpo.supervisor import Supervisor
+from darts.hpo.study import StudyPlan, best_trial
 from darts.hpo.trials import (
     WALL_SECONDS,
     complete_trials,
@@ -30,17 +26,15 @@ from darts.hpo.trials import (
     trial_state,
 )
 from darts.judging.benchmark import Benchmark
-from darts.judging.effects import FactorialEffects, ParameterImportances, factorial_effects
+from darts.judging.importances import ParameterImportances
 from darts.judging.rankings import agreement
 from darts.plotting.study_figures import save_study_figures
 from darts.reading import JsonObject, read_json_object
 from darts.recipes.commands import merge_overrides, resume_command, run_command
-from darts.strategies.uninformed import Grid
-from darts.tracking import TensorBoard, format_value, print_lines, read_metrics
+from darts.tracking import TensorBoard, print_lines, read_metrics
 from darts.tracking.ledger import sum_costs
 from darts.tracking.optional import optional
 from darts.tracking.trackers import TrackedRun
-from darts.training.interrupt import Interrupted
 from darts.writing import write_atomically, write_json
 
 MIN_TRIALS = 10  # complete trials that the importances of parameters need
@@ -102,7 +96,7 @@ def total_energy(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> JsonObject:
     measured = [trial for trial in trials if "joules" in trial_results(trial)]
     names = {f"{trial.number:04d}" for trial in measured}
     directories = [d for d in plan.directory.glob("trials/*") if d.name not in names]
-    directories += [*plan.directory.glob("factorial-of-*/trials/*"), *plan.directory.glob("final*")]
+    directories += plan.directory.glob("final*")
     costs: list[JsonObject] = [dict(trial_results(trial)) for trial in measured]
     for directory in directories:
         # The summary of a finished run, or the last epoch of an unfinished one.
@@ -128,10 +122,9 @@ def log_hparams(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> None:
 def analyze(plan: StudyPlan, study: Study) -> JsonObject:
     """Analyze a study with at least one complete trial and return entries of ``summary.json``.
 
-    The analysis also writes ``analysis.json`` and the figures. Raise Interrupted after a signal.
+    The analysis also writes ``analysis.json`` and the figures.
     """
     trials = study.get_trials(deepcopy=False)
-    options = plan.config.analysis
     best = best_trial(plan, trials)
     assert best is not None
     summary = _true_scores(plan, trials, best)
@@ -142,22 +135,12 @@ def analyze(plan: StudyPlan, study: Study) -> JsonObject:
         details["importances"] = importances.by_name
         for group, names in plan.space.groups().items():
             summary[f"share_{group}"] = sum(importances.by_name[name] for name in names)
-    effects = None
-    if options.factorial_seeds:
-        effects = _run_factorial_design(plan, best)
-        details["factorial"] = dataclasses.asdict(effects)
-        summary |= effects.as_scalars()
-    if options.retrain_best and plan.config.judge.name != "table":
+    if plan.config.analysis.retrain_best and plan.config.judge.name != "table":
         summary |= _retrain_best(plan, best)
     write_json(plan.directory / "analysis.json", details)
     if plan.config.tracking.figures:
         save_study_figures(
-            plan.directory,
-            study,
-            plan.objectives,
-            importances=importances,
-            effects=effects,
-            title=plan.config.name,
+            plan.directory, study, plan.objectives, importances=importances, title=plan.config.name
         )
     return summary
 
@@ -189,42 +172,6 @@ def _true_scores(plan: StudyPlan, trials: Sequence[FrozenTrial], best: FrozenTri
         summary["rank_correlation_spearman"] = found.spearman
         summary["rank_correlation_kendall"] = found.kendall
     return summary
-
-
-def _run_factorial_design(plan: StudyPlan, best: FrozenTrial) -> FactorialEffects:
-    first_seed = plan.config.seed + 1
-    seeds = range(first_seed, first_seed + plan.config.analysis.factorial_seeds)
-    design = FactorialDesign(plan.space, best.params, seeds)
-    grid = Grid(order="written")
-    # The study may be resumed with a larger budget, and then has another best trial.
-    name = f"factorial-of-{best.number}"
-    design_plan = dataclasses.replace(
-        plan,
-        config=dataclasses.replace(plan.config, strategy=grid, costs=[], limit=TrialLimitConfig()),
-        directory=plan.directory / name,
-        name=f"{plan.name}-{name}",
-        space=design,
-        max_trials=design.parameters.size(2),
-    )
-    study = design_plan.open()
-    trials = read_trials(design_plan, study)  # raises for a damaged study
-    total = design_plan.max_trials
-    print_lines("", f"factorial design: {total} runs, {' x '.join(design.factors)} x seed")
-    counter = itertools.count(len(finished_trials(trials)) + 1)
-
-    def report(trial: FrozenTrial) -> None:
-        corner = [f"{name} {trial.params[name]}" for name in (*design.factors, "seed")]
-        complete = trial.state == TrialState.COMPLETE
-        score = format_value(plan.score, trial.values[0]) if complete else failure_reason(trial)
-        print_lines(f"{next(counter)}/{total} {', '.join(corner)}: {plan.score} {score}")
-
-    if signal := Supervisor(design_plan, study, report).run():
-        raise Interrupted(128 + signal)
-    scores: dict[tuple[str, ...], dict[int, float]] = {}
-    for trial in complete_trials(study.get_trials(deepcopy=False)):
-        corner = tuple(str(trial.params.get(name, "default")) for name in FACTORS)
-        scores.setdefault(corner, {})[trial.params["seed"]] = trial.values[0]
-    return factorial_effects(scores, higher_is_better=plan.higher_is_better)
 
 
 def _retrain_best(plan: StudyPlan, best: FrozenTrial) -> JsonObject:

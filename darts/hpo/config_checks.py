@@ -6,12 +6,12 @@ from pathlib import Path
 
 from darts.config import BenchmarkConfig, ConfigError, TuneConfig, one_of
 from darts.config.many_runs import ClusterConfig, InlineConfig
-from darts.hpo.search_space import HYPERPARAMETERS, FactorialDesign, SearchSpace
-from darts.hpo.study import StudyPlan, example_config, fixed_overrides, make_plan
+from darts.hpo.search_space import HYPERPARAMETERS, SearchSpace
+from darts.hpo.study import StudyPlan, example_config, make_plan
 from darts.hpo.trial_tools import TrialTools
 from darts.judging.benchmark import TABLES, Benchmark
 from darts.judging.limits.costs import CostMeter, require_space
-from darts.recipes.commands import TrialConfig, merge_overrides, trial_config
+from darts.recipes.commands import TrialConfig
 from darts.running.executors import check_executor
 from darts.searching.expected_cost import MEASURES
 from darts.strategies.judges import Judge, TrialSpec
@@ -40,8 +40,6 @@ def check_config(config: TuneConfig) -> None:
     config.strategy.check(make_plan(config, Path()).setup())
     if config.pruner.name != "none":
         _check_pruner(config)
-    if config.analysis.factorial_seeds:
-        _check_factorial_design(config, space)
 
 
 def check_trial_limits(config: TuneConfig, varied: SearchSpace, example: TrialConfig) -> None:
@@ -121,25 +119,6 @@ def _check_pruner(config: TuneConfig) -> None:
     for name, holds in conflicts.items():
         if holds:
             raise ConfigError(f"pruner={config.pruner.name} cannot be combined with {name}")
-
-
-def _check_factorial_design(config: TuneConfig, space: SearchSpace) -> None:
-    if not config.judge.trains:
-        raise ConfigError(
-            f"analysis.factorial_seeds={config.analysis.factorial_seeds} needs a judge that "
-            f"trains, and judge={config.judge.name} does not; set analysis.factorial_seeds=0"
-        )
-    _, best = next(space.extremes())
-    design = FactorialDesign(space, best, range(1))
-    for point in design.parameters.points(2):
-        overrides = merge_overrides([*fixed_overrides(config), *design.overrides(point)])
-        try:
-            trial_config(config.target, overrides)
-        except ValueError as error:
-            raise ConfigError(
-                "analysis.factorial_seeds compares with the default configuration, which base "
-                f"must describe completely: {error}"
-            ) from None
 
 
 def check_judge(plan: StudyPlan) -> None:

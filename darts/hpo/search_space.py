@@ -17,7 +17,6 @@ from typing import Any, TypedDict
 
 from darts.config import quoted, value_text, values_of
 from darts.config.fields import ConfigError, check_fields, flatten, one_of
-from darts.judging.effects import LEVELS
 from darts.spaces import SPACES, AnyGenotype, Space
 from darts.spaces.parameters import Choice, Domain, Parameter, Parameters, Point, Range, Value
 from darts.typed_values import typed
@@ -130,7 +129,7 @@ def _scalar(value: object) -> Value:
 
 
 # Names of the two groups of parameters.
-FACTORS = ARCHITECTURE, HYPERPARAMETERS = "architecture", "hyperparameters"
+ARCHITECTURE, HYPERPARAMETERS = "architecture", "hyperparameters"
 
 _PREFIX = "genotype."
 
@@ -181,22 +180,14 @@ class SearchSpace:
 
     def overrides(self, point: Mapping[str, Value]) -> list[str]:
         """Return the overrides that a point adds to the command line of a trial."""
-        return [*self.architecture_overrides(point), *self.hyperparameter_overrides(point)]
-
-    def architecture_overrides(self, point: Mapping[str, Value]) -> list[str]:
-        """Return the overrides that set space and genotype."""
-        genotype = self.genotype(point)
-        if genotype is None or self.architecture is None:
-            return []
-        return [f"space={self.architecture.name}", f"genotype={quoted(str(genotype))}"]
-
-    def hyperparameter_overrides(self, point: Mapping[str, Value]) -> list[str]:
-        """Return the overrides that set hyperparameters."""
-        return [
+        genotype, overrides = self.genotype(point), []
+        if genotype is not None and self.architecture is not None:
+            overrides += [f"space={self.architecture.name}", f"genotype={quoted(str(genotype))}"]
+        for name, value in self.settings(point).items():
             # A choice that is a list is stored as text.
-            f"{name}={value if str(value)[:1] in ('[', '{') else value_text(name, value)}"
-            for name, value in self.settings(point).items()
-        ]
+            text = value if str(value)[:1] in ("[", "{") else value_text(name, value)
+            overrides.append(f"{name}={text}")
+        return overrides
 
     def settings(self, point: Mapping[str, Value]) -> Point:
         """Return the parameters of a point that are not part of the architecture."""
@@ -246,37 +237,6 @@ class SearchSpace:
             if other.active(point):
                 point[other.name] = required.get(other.name, other.domain.grid(2)[0])
         return point
-
-
-class FactorialDesign(SearchSpace):
-    """The space ``{default, best} x {default, best} x seeds``, trained after a study.
-
-    It separates the gain of the architecture from the gain of the hyperparameters. The seeds are
-    new, because the score of the best trial itself does not measure a gain: it is the best of many
-    noisy scores and therefore biased.
-
-    Attributes:
-        factors: Names of the ``FACTORS`` that the study varies.
-    """
-
-    def __init__(self, space: SearchSpace, best: Point, seeds: range) -> None:
-        self._space, self._best, self.architecture = space, best, None
-        groups = space.groups()
-        self.factors = [name for name in FACTORS if name in groups]
-        levels = Choice(LEVELS)
-        factors = [Parameter(name, levels) for name in self.factors]
-        self.parameters = Parameters([Parameter("seed", Choice(tuple(seeds))), *factors])
-
-    def genotype(self, point: Mapping[str, Value]) -> AnyGenotype | None:
-        return self._space.genotype(self._best) if point.get(ARCHITECTURE) == "best" else None
-
-    def overrides(self, point: Mapping[str, Value]) -> list[str]:
-        overrides: list[str] = []
-        if point.get(ARCHITECTURE) == "best":
-            overrides += self._space.architecture_overrides(self._best)
-        if point.get(HYPERPARAMETERS) == "best":
-            overrides += self._space.hyperparameter_overrides(self._best)
-        return [*overrides, f"seed={point['seed']}"]
 
 
 def _with_target(description: object, overrides: Sequence[str]) -> object:

@@ -10,16 +10,8 @@ from typing import TYPE_CHECKING
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from darts.judging.effects import LEVELS, Estimate, FactorialEffects, ParameterImportances
-from darts.plotting.style import (
-    MAX_TITLE,
-    add_legend,
-    label_text,
-    line_style,
-    new_figure,
-    save_figure,
-    style_axes,
-)
+from darts.judging.importances import ParameterImportances
+from darts.plotting.style import MAX_TITLE, label_text, save_figure
 from darts.strategies.strategy import silence_optuna_warnings
 from darts.tracking.optional import optional
 
@@ -35,15 +27,14 @@ def save_study_figures(
     objectives: Sequence[str],
     *,
     importances: ParameterImportances | None = None,
-    effects: FactorialEffects | None = None,
     title: str = "",
 ) -> None:
     """Write the figures of a study for which there is data.
 
-    They are ``history.svg``, ``front_<cost>.svg`` for each cost, ``importances.svg`` and
-    ``marginals.svg`` (with importances), and ``factorial.svg`` (with effects). A figure that cannot
-    be drawn or written causes one warning and prevents no other figure. The first of the
-    ``objectives`` is the metric, the others are the costs.
+    They are ``history.svg``, ``front_<cost>.svg`` for each cost, and with importances also
+    ``importances.svg`` and ``marginals.svg``. A figure that cannot be drawn or written causes one
+    warning and prevents no other figure. The first of the ``objectives`` is the metric, the others
+    are the costs.
     """
     metric, *costs = objectives
     figures: dict[str, Callable[[], Figure]] = {"history": partial(draw_history, study, metric)}
@@ -53,8 +44,6 @@ def save_study_figures(
         figures["importances"] = partial(draw_importances, importances, metric)
         names = list(importances.by_name)[:MAX_PANELS]
         figures["marginals"] = partial(draw_marginals, study, names, metric)
-    if effects is not None:
-        figures["factorial"] = partial(draw_factorial, effects, ylabel=metric)
     for name, draw in figures.items():
         with optional(path := directory / f"{name}.svg"):
             figure = draw()
@@ -108,50 +97,6 @@ def draw_marginals(study: Study, names: Sequence[str], metric: str) -> Figure:
     for axes in figure.axes:
         axes.tick_params(axis="x", labelrotation=30, labelsize=8)
     return figure
-
-
-def draw_factorial(effects: FactorialEffects, *, ylabel: str = "score") -> Figure:
-    """Draw the mean score of each corner of a factorial design with its 95 % confidence interval.
-
-    The corners are the combinations of the default or best architecture, on the horizontal axis,
-    and the default or best hyperparameters, one line each. Lines that are not parallel show an
-    interaction. The gains are listed below the axes.
-    """
-    figure = new_figure(5.4, 3.8)
-    axes = figure.add_subplot()
-    one_architecture = not any(name.startswith("best_") for name in effects.scores)
-    for index, level in enumerate(LEVELS):
-        corners = {
-            position: effects.scores[f"{architecture}_{level}"]
-            for position, architecture in enumerate(LEVELS)
-            if f"{architecture}_{level}" in effects.scores
-        }
-        if not corners:
-            continue
-        # Shift the lines, so that equal means do not hide an interval.
-        xs = [position + 0.06 * index - 0.03 for position in corners]
-        errors = [0.0 if c.high is None else c.high - c.mean for c in corners.values()]
-        style = {**line_style(index, f"{level} hyperparameters"), "marker": "o", "markersize": 6}
-        axes.errorbar(xs, [c.mean for c in corners.values()], yerr=errors, capsize=4, **style)
-    names = LEVELS[:1] if one_architecture else LEVELS
-    axes.set_xticks(range(len(names)), [f"{name} architecture" for name in names])
-    axes.set_xlim(-0.4, len(names) - 0.6)
-    axes.margins(y=0.12)
-    axes.set_ylabel(label_text(ylabel))
-    style_axes(axes)
-    axes.grid(False, axis="x")
-    add_legend(figure)
-    gains = [f"{name}: {_format_gain(gain)}" for name, gain in effects.gains.items()]
-    lines = ["   ".join(gains[start : start + 2]) for start in range(0, len(gains), 2)]
-    figure.supxlabel("gain of " + "\n".join(lines), fontsize=8.5)
-    return figure
-
-
-def _format_gain(gain: Estimate) -> str:
-    """Return a mean gain with half the width of its confidence interval."""
-    if gain.high is None:
-        return f"{gain.mean:+.3g} (1 seed)"
-    return f"{gain.mean:+.3g} ± {gain.high - gain.mean:.2g}"
 
 
 def _score(trial: FrozenTrial) -> float:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import statistics
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -173,9 +172,9 @@ def test_architectures_are_scored_with_a_table(tmp_path: Path, table: Path) -> N
 
 @pytest.fixture(scope="module")
 def joint(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A study of architecture and hyperparameters with a factorial design."""
+    """A study of architecture and hyperparameters."""
     folder = tmp_path_factory.mktemp("joint") / "run"
-    more = ("analysis.factorial_seeds=2", "strategy=evolution", "strategy.population=2", "seed=1")
+    more = ("strategy=evolution", "strategy.population=2", "seed=1")
     return commands.run("tune", folder, *SIMPLE, IN_PROCESS, *more, "budget.trials=3")
 
 
@@ -190,33 +189,6 @@ def test_architectures_and_hyperparameters_are_varied_together(joint: Any) -> No
     config = compose("retrain", best["overrides"])
     assert (config.genotype, config.space.name) == (best["genotype"], "mlp")
     assert layer.replace("_", "-") in joint.out  # the line of its trial shows it
-
-
-@pytest.mark.slow
-def test_gains_are_differences_between_corners(joint: Any) -> None:
-    scores: dict[tuple[bool, bool], dict[int, float]] = {}
-    best = joint.json("best.json")
-    for file in joint.directory.glob(f"factorial-of-{best['trial']}/trials/*/summary.json"):
-        summary, config = (
-            read_json(file),
-            compose("retrain", read_json(file.parent / "overrides.json")["overrides"]),
-        )
-        uses_best = config.optimizer.lr == best["parameters"]["optimizer.lr"]
-        uses_best &= config.loader.batch_size == best["parameters"]["loader.batch_size"]
-        corner = (summary["genotype"] == best["genotype"], uses_best)
-        scores.setdefault(corner, {})[summary["seed"]] = summary["valid_accuracy"]
-        assert not any(name.startswith("test_") for name in summary)
-    assert len(scores) == 4
-    assert all(set(own) == {2, 3} for own in scores.values())  # seeds that the search did not use
-    mean = {corner: statistics.mean(own.values()) for corner, own in scores.items()}
-    gains = joint.json("summary.json")
-    start = mean[False, False]
-    assert gains["gain_architecture"] == pytest.approx(mean[True, False] - start)
-    assert gains["gain_hyperparameters"] == pytest.approx(mean[False, True] - start)
-    assert gains["gain_both"] == pytest.approx(mean[True, True] - start)
-    assert gains["gain_both_count"] == 2
-    assert gains["score_default_default"] == pytest.approx(start)
-    assert (joint.directory / "factorial.svg").exists()
 
 
 def test_joules_of_different_sources_are_not_compared(tmp_path: Path) -> None:
@@ -379,12 +351,10 @@ def test_no_trial_starts_after_budget_hours(tmp_path: Path) -> None:
         ((*STUDY, "budget.trials=null"), "budget.trials and budget.hours are both null"),
         ((*STUDY, "benchmark.table=x"), "benchmark.table needs parameters={genotype: {"),
         ((*STUDY, "judge=supernet", "judge.checkpoint=x"), "judge=supernet scores architectures"),
-        (("experiment=simplenet", "analysis.factorial_seeds=1"), "describe completely: genotype"),
         (
             (TABLE, "benchmark.table=x", "parameters.genotype.space=macro"),
             "{space: nas201} or {space: macro, skeleton: nasbench}",
         ),
-        ((TABLE, "benchmark.table=x", "analysis.factorial_seeds=1"), "judge=table does not"),
         ((TABLE, "benchmark.table=x", "workers=2"), "in this process; leave out workers=2"),
         ((TABLE, "benchmark.table={table}", "benchmark.epochs=9"), "no column 'cifar10_test_ep9'"),
         ((TABLE, "judge=training_free"), "judge=training_free compares architectures with each"),

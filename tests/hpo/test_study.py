@@ -1,30 +1,22 @@
-"""The plan of a study: its parameters, overrides of trials, and the factorial design."""
+"""The plan of a study: its parameters, and overrides of trials."""
 
 from __future__ import annotations
 
-import dataclasses
-import os
-import signal
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import optuna
 import pytest
-from fake_runs import SHORT, FakeRuns, ignore, planned, rate_of, score
+from fake_runs import SHORT, planned
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 
 from darts.config import ConfigError, RetrainConfig, compose
-from darts.hpo.analysis import analyze, total_energy
-from darts.hpo.search_space import FactorialDesign, SearchSpace
+from darts.hpo.search_space import SearchSpace
 from darts.hpo.study import best_trial, fixed_overrides
-from darts.hpo.supervisor import Supervisor
 from darts.hpo.trials import SCORES
-from darts.running.jobs import Job
 from darts.spaces.parameters import Choice, Range
-from darts.training.interrupt import Interrupted
-from darts.writing import write_json
 
 WHOLE: dict[str, Any] = {
     "optimizer": {"lr": {"low": 0.003, "high": 0.3, "log": True}, "clip": {"low": 1, "high": 5}},
@@ -127,14 +119,6 @@ def test_an_invalid_description_raises_one_line(described: Any, match: str) -> N
     assert "\n" not in str(caught.value)
 
 
-def test_a_design_of_one_factor_has_half_the_corners() -> None:
-    space = SearchSpace({"epochs": {"low": 1, "high": 9}})
-    design = FactorialDesign(space, {"epochs": 7}, range(3, 5))
-    assert design.factors == ["hyperparameters"]
-    found = [design.overrides(point) for point in design.parameters.points(2)]
-    assert found == [["seed=3"], ["epochs=7", "seed=3"], ["seed=4"], ["epochs=7", "seed=4"]]
-
-
 # These tests act as a worker, without its heartbeat thread.
 pytestmark = pytest.mark.filterwarnings("ignore:Heartbeat of storage:UserWarning")
 
@@ -201,58 +185,3 @@ def test_a_study_with_another_objective_or_space_is_refused(tmp_path: Path) -> N
         message = f"has different {difference}; choose another"
         with pytest.raises((ConfigError, ValueError), match=message):
             planned(tmp_path, *SHORT, *own).open()
-
-
-DESIGN = (
-    *("analysis.factorial_seeds=1", "analysis.retrain_best=false", "tracking.figures=false"),
-    *("strategy=random", "workers=2"),
-)
-
-
-def test_each_best_trial_has_a_factorial_design_of_its_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A study that is resumed with a larger budget finds a better point."""
-
-    def run(job: Job) -> dict[str, Any]:
-        summary = {"joules": 1.0, "joules_source": "estimate", "gco2e": 0.0}
-        summary["valid_accuracy"] = float(job.directory.name)  # each trial is better
-        write_json(job.directory / "summary.json", summary)
-        return summary
-
-    executor = FakeRuns(run)
-    executor.replace_executors(monkeypatch)
-    plan = planned(tmp_path, *SHORT, *DESIGN)
-    study, folders = plan.open(), []
-    for budget in (1, 2):
-        plan = dataclasses.replace(plan, max_trials=budget)
-        Supervisor(plan, study, ignore).run()
-        best = best_trial(plan, study.trials)
-        assert best is not None
-        assert best.number == budget - 1
-        executor.jobs.clear()
-        analyze(plan, study)
-        assert {rate_of(job) for job in executor.jobs} == {0, best.params["optimizer.lr"]}
-        folders += [job.directory for job in executor.jobs]
-    assert len(set(folders)) == len(folders) == 4
-    assert total_energy(plan, study.trials)["joules"] == 2 + 4
-
-
-def test_a_signal_during_the_factorial_design_ends_the_analysis(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    plan = planned(tmp_path, *SHORT, *DESIGN, "budget.trials=1")
-    study = plan.open()
-    FakeRuns(score).replace_executors(monkeypatch)
-    Supervisor(plan, study, ignore).run()
-
-    def interrupt(job: Job) -> dict[str, Any]:
-        os.kill(os.getpid(), signal.SIGTERM)
-        return score(job)
-
-    FakeRuns(interrupt).replace_executors(monkeypatch)
-    with pytest.raises(Interrupted, match="143"):
-        analyze(plan, study)
-    assert not (plan.directory / "analysis.json").exists()
-    FakeRuns(score).replace_executors(monkeypatch)
-    assert "gain_hyperparameters" in analyze(plan, study)

@@ -15,7 +15,7 @@ import pytest
 import torch
 from matplotlib.colors import to_hex
 
-from darts.judging.effects import ParameterImportances, factorial_effects
+from darts.judging.importances import ParameterImportances
 from darts.judging.rankings import pareto_front
 from darts.judging.statistics import bootstrap
 from darts.plotting.figures import (
@@ -28,7 +28,7 @@ from darts.plotting.figures import (
     points_of,
 )
 from darts.plotting.race import draw_race, save_race
-from darts.plotting.study_figures import draw_factorial, draw_history, save_study_figures
+from darts.plotting.study_figures import draw_history, save_study_figures
 from darts.plotting.style import HIGHLIGHT, MUTED, NOTE, PRIMARY
 from darts.searching.alphas import GroupHistory
 from darts.spaces.parameters import Choice, Parameter, Parameters, Range
@@ -368,39 +368,7 @@ def test_front_labels_its_points() -> None:
     assert labels(draw_front(rows[:1], "accuracy", "macs")) == ["Pareto front"]
 
 
-# Factorial design and compared methods
-
-
-def test_factorial_shows_means_intervals_and_gains() -> None:
-    scores = {
-        ("default", "default"): {1: 1.0, 2: 2.0, 3: 3.0},
-        ("best", "default"): {1: 2.0, 2: 3.0, 3: 4.5},
-        ("default", "best"): {1: 1.0, 2: 2.5, 3: 3.0},
-        ("best", "best"): {1: 4.0, 2: 5.0, 3: 7.0},
-    }
-    design = factorial_effects(scores)
-    figure = draw_factorial(design, ylabel="accuracy")
-    axes: Any = figure.axes[0]
-    default, best = axes.containers
-    assert default.lines[0].get_ydata().tolist() == pytest.approx([2, 9.5 / 3])
-    assert best.lines[0].get_ydata().tolist() == pytest.approx([6.5 / 3, 16 / 3])
-    ends = default.lines[2][0].get_segments()[0][:, 1]
-    corner = design.scores["default_default"]
-    assert ends.tolist() == pytest.approx([corner.low, corner.high])
-    assert labels(figure) == ["default hyperparameters", "best hyperparameters"]
-    words = figure.get_supxlabel()
-    assert all(name in words for name in ("architecture: +1.17", "both: +3.33", "interaction"))
-
-
-def test_factorial_may_lack_one_factor() -> None:
-    one = factorial_effects({("default", "default"): {1: 1.0}, ("default", "best"): {1: 2.0}})
-    figure = draw_factorial(one)
-    axes: Any = figure.axes[0]
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["default architecture"]
-    assert figure.get_supxlabel() == "gain of hyperparameters: +1 (1 seed)"
-    scores = {("default", "default"): {1: 1.0, 2: 2.0}, ("best", "default"): {1: 2.0, 2: 3.0}}
-    other = factorial_effects(scores)
-    assert labels(draw_factorial(other)) == ["default hyperparameters"]
+# Compared methods
 
 
 def test_each_score_of_a_method_is_a_point_and_a_known_interval_is_a_bar() -> None:
@@ -422,14 +390,12 @@ def test_each_score_of_a_method_is_a_point_and_a_known_interval_is_a_bar() -> No
 @pytest.mark.slow
 def test_equal_studies_give_equal_files(tmp_path: Path) -> None:
     study = make_study(objectives=2)
-    scores = {("default", "default"): {1: 1.0, 2: 2.0}, ("best", "best"): {1: 2.0, 2: 3.0}}
-    effects = factorial_effects(scores)
     importances = importances_of(study)
-    options: dict[str, Any] = {"importances": importances, "effects": effects, "title": "the study"}
+    options: dict[str, Any] = {"importances": importances, "title": "the study"}
     for folder in ("one", "two"):
         save_study_figures(tmp_path / folder, study, ["loss", "macs"], **options)
     paths = list((tmp_path / "two").iterdir())
-    names = ["history", "front_macs", "importances", "marginals", "factorial"]
+    names = ["history", "front_macs", "importances", "marginals"]
     assert {path.name for path in paths} == {f"{name}.svg" for name in names}
     for path in paths:
         text = path.read_text(encoding="utf-8")
