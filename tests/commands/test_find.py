@@ -25,7 +25,7 @@ from darts import find_command, load, predict
 from darts.config import ConfigError, Invocation, compose, launch
 from darts.evaluate import evaluate
 from darts.find import main
-from darts.finding import results, setup
+from darts.finding import race, results, setup, winner
 from darts.finding.decisions import FILE
 from darts.reading import read_json
 from darts.recipes import ensemble
@@ -112,6 +112,67 @@ def test_the_candidates_have_the_epochs_of_their_stages(found: Any) -> None:
     assert {row["directory"] for row in rows} <= {file.parent.name for file in files}
     for file in files:  # no test sample is scored before the end
         assert not any(name.startswith("test_") for name in read_json(file))
+
+
+CONVNETS = (
+    *("dataset=synthetic", "dataset.samples=64", "dataset.size=8", "device=cpu", *PLAN),
+    *("plan.folds=1", "plan.settings=false", "plan.newcomers=3", "plan.rounds=3"),
+)
+
+
+@pytest.fixture
+def one_convnet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The only baseline is a small network; found networks rank first and win."""
+    shape = {"widths": [2, 3, 4], "heads": ["max_1"]}
+    baseline = json.dumps({"space": "macro", "blocks": ["conv_3x3"] * 3, "shape": shape})
+    (family,) = setup.FAMILIES["images"]
+    one = dataclasses.replace(family, baselines={"small": baseline})
+    monkeypatch.setattr(setup, "FAMILIES", {"images": (one,)})
+    monkeypatch.setattr(results, "validation_interval", lambda *_, **__: (0.1, 0.2))
+    monkeypatch.setattr(
+        race, "ranked", lambda own, metric: sorted(own, key=lambda r: -len(r.candidate.moves))
+    )
+    monkeypatch.setattr(winner, "ranked", race.ranked)
+    monkeypatch.setattr(
+        results, "ranked", lambda own, metric: sorted(own, key=lambda r: -len(r.candidate.moves))
+    )
+
+
+@pytest.mark.usefixtures("one_convnet")
+def test_a_network_grows_by_moves_and_inherits_the_training_of_its_parents(tmp_path: Path) -> None:
+    run = commands.run("find", tmp_path / "run", *CONVNETS, "plan.newcomers=1")
+    summary = run.json("summary.json")
+    moves = summary["found_moves"].split("; ")
+    assert (summary["origin"], len(moves)) == ("found", 2)
+    gain = [summary[f"search_gain{end}"] for end in ("_low", "_high")]
+    assert gain == [0.1, 0.2]
+    assert f"has grown from a baseline: {summary['found_moves']}." in run.out
+    candidates = {
+        own["name"]: own for own in read_json(run.directory / FILE)["decisions"]["candidates"]
+    }
+    child = next(own for own in candidates.values() if own["moves"] == moves)
+    parent = candidates[child["start"]["parent"]]
+    assert parent["moves"] == moves[:1]
+    assert candidates[parent["start"]["parent"]]["name"] == "convnet-small"
+    file = run.directory / "starts" / f"{parent['name']}-{child['start']['epochs']}.safetensors"
+    words = (run.directory / "runs" / child["name"] / "config.yaml").read_text()
+    assert str(file) in words
+    assert load_checkpoint(file)["config"]["genotype"] == parent["genotype"]
+    final = load_checkpoint(run.directory / "checkpoint.safetensors")
+    assert final["config"]["genotype"] == child["genotype"]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("one_convnet")
+@pytest.mark.parametrize("step", [10, 25])
+def test_a_race_with_moves_is_resumed_exactly(step: int, tmp_path: Path) -> None:
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    commands.run("find", whole, *CONVNETS)
+    arguments = [*CONVNETS, f"hydra.run.dir={run}"]
+    with commands.signal_in_step(step, signal.SIGTERM), pytest.raises(SystemExit, match="143"):
+        launch("find", find_command.check, find_command.find, arguments)
+    commands.call("find", [f"resume={run}"])
+    assert_same(run, whole)
 
 
 def test_a_found_network_is_compared_with_the_baseline_on_test_data(
