@@ -18,7 +18,7 @@ from darts.finding.candidates import ANY_GENOTYPE, Networks
 from darts.finding.families import BASELINES, FAMILIES, Family
 from darts.finding.limited_baselines import largest_architecture, within_limits
 from darts.finding.pretrained import pretrained_families
-from darts.judging.limits.costs import CostMeter, require_known_memory, require_sizes
+from darts.judging.limits.costs import CostMeter, require_sizes
 from darts.recipes.commands import overrides_by_key
 from darts.recipes.exporting.formats import check_export
 from darts.recipes.rules import MAX_SHARE, DataFacts, Values, recipe
@@ -67,7 +67,7 @@ def check_config(config: FindConfig) -> None:
         )
     check_export(config.export, kind)
     for family in _families(config, declared, kind):
-        require_known_memory(config.limit, _networks(config, family, {}).config.space)
+        _ = _networks(config, family, {}).config  # raises if the settings do not fit the family
 
 
 def user_overrides(config: FindConfig) -> dict[str, str]:

@@ -120,10 +120,6 @@ def find_model_file(name: str) -> Path:
     return next((file for file in files if file.is_file()), path)
 
 
-def require_known_memory(limit: LimitConfig, space: Space) -> None:
-    """Accept all limits: none depends on the length of a text. ``darts.finding`` calls it."""
-
-
 def require_space(key: str, model: LatencyModel, space: Space) -> None:
     """Raise ConfigError if the latency model that ``key`` names is for another space."""
     if model.space_name != space.name:
