@@ -125,7 +125,7 @@ def one_convnet(monkeypatch: pytest.MonkeyPatch) -> None:
     """The only baseline is a small network; found networks rank first and win."""
     shape = {"widths": [2, 3, 4], "heads": ["max_1"]}
     baseline = json.dumps({"space": "macro", "blocks": ["conv_3x3"] * 3, "shape": shape})
-    (family,) = setup.FAMILIES["images"]
+    family = setup.FAMILIES["images"][0]
     one = dataclasses.replace(family, baselines={"small": baseline})
     monkeypatch.setattr(setup, "FAMILIES", {"images": (one,)})
     monkeypatch.setattr(results, "validation_interval", lambda *_, **__: (0.1, 0.2))

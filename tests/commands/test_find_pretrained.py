@@ -24,7 +24,7 @@ def test_networks_with_trained_weights_take_part_in_the_race(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Their weights are in the checkpoint, so the file is needed once only."""
-    (family,) = FAMILIES["images"]
+    family = FAMILIES["images"][0]
     one = {"plain_32": family.baselines["plain_32"]}
     monkeypatch.setattr(setup, "FAMILIES", {"images": (replace(family, baselines=one),)})
     monkeypatch.setattr(pretrained, "SIZES", (12, 8))
