@@ -21,7 +21,7 @@ from replay_curves import Curve
 
 from darts.finding.policy import Standing, promoted
 from darts.finding.race import EXPLORED, NEWCOMERS, SLICES
-from darts.finding.slices import LONGEST
+from darts.finding.slices import GROWTH, LONGEST
 
 Policy = Callable[[Sequence[Curve], float], float]
 
@@ -131,7 +131,7 @@ class Halving:
 
     def _train(self, curve: Curve, stage: int) -> None:
         self._curves[curve.name] = curve
-        self._extend(curve, self._slice * 2**stage)
+        self._extend(curve, self._slice * GROWTH**stage)
         seconds = self.trained[curve.name]
         standing = self._standings.setdefault(curve.name, Standing(curve.name))
         standing.scores[stage:] = [curve.value(seconds)]

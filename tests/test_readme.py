@@ -13,6 +13,7 @@ from pathlib import Path
 import nbformat
 import pytest
 import torch
+from tiny_search import phone
 
 import darts
 from darts.config import compose
@@ -44,6 +45,7 @@ def test_a_command_composes_and_passes_its_check(line: str, tmp_path: Path) -> N
     for file in ("checkpoint.safetensors", "trees.safetensors"):
         (run / file).touch()
     line = re.sub(r"--cfg \w+", "", line)
+    line = line.replace("phone.json", str(phone(tmp_path)))
     words = shlex.split(re.sub(r"runs/\w+/<run>", str(run), line))
     command = words[1]
     overrides = [

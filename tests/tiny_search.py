@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from darts.config import SearchConfig, compose
+from darts.judging.devices.latency_model import LinearModel
 from darts.searching.searcher import Searcher
 from darts.spaces import SPACES, SearchContext
 from darts.tasks.task import ObjectiveSpec
@@ -59,3 +61,12 @@ def make_batch(seed: int, size: int = 4) -> Batch:
 def cross_entropy(net: Any, batch: Batch) -> Tensor:
     """Return the loss of a network for a batch, as the public gradients take it."""
     return F.cross_entropy(net(batch[0]), batch[1])
+
+
+def phone(folder: Path) -> Path:
+    """Write a latency model that counts operations; 3x3 convolutions are slow."""
+    times = {"nor_conv_3x3": 3.0, "nor_conv_1x1": 1.0, "avg_pool_3x3": 0.5}
+    weights = {f"count.cell.{name}": time for name, time in times.items()}
+    model = LinearModel("nas201", "phone", "ridge", "operations", 1.0, weights, [])
+    model.save(folder / "phone.json")
+    return folder / "phone.json"

@@ -24,7 +24,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from darts import compare, device, evaluate, find_command, genotypes, judge, report, tune
 from darts.config import launch
-from darts.judging.devices.latency_model import LinearModel
 from darts.reading import read_json
 from darts.recipes import prediction, retrain, search
 from darts.recipes.exporting import export
@@ -149,15 +148,6 @@ def start(command: str, *arguments: str, **options: Any) -> subprocess.Popen[str
         env=environment,
         **options,
     )
-
-
-def phone(folder: Path) -> Path:
-    """Write a latency model that counts operations; 3x3 convolutions are slow."""
-    times = {"nor_conv_3x3": 3.0, "nor_conv_1x1": 1.0, "avg_pool_3x3": 0.5}
-    weights = {f"count.cell.{name}": time for name, time in times.items()}
-    model = LinearModel("nas201", "phone", "ridge", "operations", 1.0, weights, [])
-    model.save(folder / "phone.json")
-    return folder / "phone.json"
 
 
 def crash(steps: int, call: Callable[[], Any]) -> None:

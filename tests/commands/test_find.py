@@ -20,6 +20,7 @@ import tiny_tasks
 import torch
 from end_states import NOT_REPRODUCIBLE, identical
 from slow_cases import slow_except
+from tiny_search import phone
 
 from darts import find_command, load, predict
 from darts.config import ConfigError, Invocation, compose, launch
@@ -471,7 +472,7 @@ def test_limits_are_hard_and_without_a_refit_validation_samples_stay_held_out(
 def test_networks_keep_a_predicted_latency(tmp_path: Path) -> None:
     words = [word for word in TINY if not word.startswith("space")]
     words += ["space=nas201", "space.channels=2", "space.cells=1"]
-    words += ["limit.latency_ms=8", f"limit.device={commands.phone(tmp_path)}"]
+    words += ["limit.latency_ms=8", f"limit.device={phone(tmp_path)}"]
     done = commands.run("find", tmp_path / "run", *words)
     genotypes = [parse_genotype(row["genotype"]) for row in rows_of(done.directory)]
     assert len(genotypes) > 1
@@ -482,7 +483,7 @@ def test_networks_keep_a_predicted_latency(tmp_path: Path) -> None:
 
 
 def test_a_latency_model_of_another_space_is_refused(tmp_path: Path) -> None:
-    limit = ("limit.latency_ms=8", f"limit.device={commands.phone(tmp_path)}")
+    limit = ("limit.latency_ms=8", f"limit.device={phone(tmp_path)}")
     line = commands.error_of("find", *TINY, *limit)
     assert "is for space=nas201; set space=nas201" in line
 

@@ -15,6 +15,7 @@ from unittest.mock import Mock
 import command_calls as commands
 import pytest
 import torch
+from tiny_search import phone
 
 from darts.api import SearchRun
 from darts.escaping import for_html
@@ -39,7 +40,7 @@ def network(summary: Any, **sizes: int) -> torch.nn.Module:
 @pytest.mark.slow
 def test_the_network_of_a_search_keeps_all_limits(tmp_path: Path) -> None:
     limits = ("limit.parameters=1480", "limit.flash_kb=1.5", "limit.bits=8", "limit.latency_ms=5")
-    device = f"limit.device={commands.phone(tmp_path)}"
+    device = f"limit.device={phone(tmp_path)}"
     done = commands.run("search", tmp_path / "run", *TINY, *limits, device)
     summary = done.json("summary.json")
     net = network(summary)
@@ -99,7 +100,7 @@ def test_a_lookup_table_of_other_sizes_is_refused(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_penalty_by_a_latency_model_prefers_fast_operations(tmp_path: Path) -> None:
     """The penalty is larger than the loss, so the expected latency falls to its target."""
-    model = commands.phone(tmp_path)
+    model = phone(tmp_path)
     words = ("epochs=30", "arch_optimizer.lr=0.1", "arch_optimizer.weight_decay=0")
     penalty = ("penalty.latency=0.002", "penalty.weight=50", f"penalty.device={model}")
     done = commands.run("search", tmp_path / "run", *TINY, *words, *penalty)

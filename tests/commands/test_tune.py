@@ -16,6 +16,7 @@ from database_server import database_server
 from optuna.trial import TrialState
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import metadata
+from tiny_search import phone
 from waiting import wait_until
 
 from darts import tune
@@ -377,7 +378,7 @@ def test_a_study_without_any_network_within_the_limits_says_so(tmp_path: Path) -
 
 
 def test_a_latency_model_is_for_networks_of_one_space_and_size(tmp_path: Path) -> None:
-    limit = ("limit.latency_ms=3", f"limit.device={commands.phone(tmp_path)}")
+    limit = ("limit.latency_ms=3", f"limit.device={phone(tmp_path)}")
     line = commands.error_of("tune", *STUDY, *limit)
     assert "the latency model is for space=nas201, not space=mlp" in line
     cell = "genotype=|none~0|+|none~0|none~1|+|none~0|none~1|nor_conv_3x3~2|"
