@@ -110,7 +110,7 @@ class Conclusion:
                     "not significantly better"
                 )
             return f"The baseline {own.name} is the {what}: {reason}."
-        changes = f" It has grown from a baseline: {'; '.join(own.moves)}." if own.moves else ""
+        changes = f" It differs from a baseline by: {'; '.join(own.moves)}." if own.moves else ""
         if self.gain is None:
             start = f"The found network beats {name} on validation data; there are no test labels."
             return start + changes

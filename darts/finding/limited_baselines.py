@@ -53,7 +53,7 @@ def reduced_architecture(networks: Networks, genotype: AnyGenotype) -> AnyGenoty
         None if the space cannot vary the architecture, or if the limits were not reached.
     """
     space, random = networks.space, Random(0)
-    if any(True for _ in space.moves(genotype)):
+    if next(iter(space.moves(genotype)), None) is not None:
         return _reduced_by_moves(networks, genotype)
     try:
         original = space.encode(genotype)

@@ -194,7 +194,7 @@ def inherited_checkpoint(
     Args:
         saved: The checkpoint.
         net: The network.
-        inherit: Returns the tensors of the network from its own and those of the parent.
+        inherit: Returns the inherited tensors, given the network's own tensors and the parent's.
         build_parent: Builds the parent.
     """
     own, result = net.state_dict(), dict(saved)

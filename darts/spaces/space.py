@@ -142,7 +142,7 @@ class Space(ABC):
     def inherited_tensors(
         self, genotype: Any, parent: Any, own: Mapping[str, Tensor], theirs: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
-        """Return tensors of a network, by name, with those of another network in their places.
+        """Return tensors of a network, by name, after it has inherited from another network.
 
         Args:
             genotype: The architecture of the network.

@@ -147,7 +147,7 @@ def test_a_network_grows_by_moves_and_inherits_the_training_of_its_parents(tmp_p
     assert (summary["origin"], len(moves)) == ("found", 2)
     gain = [summary[f"search_gain{end}"] for end in ("_low", "_high")]
     assert gain == [0.1, 0.2]
-    assert f"has grown from a baseline: {summary['found_moves']}." in run.out
+    assert f"It differs from a baseline by: {summary['found_moves']}." in run.out
     candidates = {
         own["name"]: own for own in read_json(run.directory / FILE)["decisions"]["candidates"]
     }

@@ -114,7 +114,7 @@ def test_the_summary_says_how_a_found_network_came_about() -> None:
     summary = Conclusion(**values | {"search_gain": [0.02, -0.01, 0.05]}).summary()
     assert (summary["origin"], summary["found_moves"]) == ("found", "wider stage 2; head max_3")
     assert [summary[f"search_gain{end}"] for end in ("", "_low", "_high")] == [0.02, -0.01, 0.05]
-    assert summary["verdict"].endswith("from a baseline: wider stage 2; head max_3.")
+    assert summary["verdict"].endswith("differs from a baseline by: wider stage 2; head max_3.")
     few = Conclusion(**values | {"search_gain": [0.02]}).summary()
     assert (few["search_gain"], few["search_gain_low"]) == (0.02, None)
     alone = Conclusion(**values | {"winner": known}).summary()

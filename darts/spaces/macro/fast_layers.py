@@ -233,20 +233,21 @@ class Heads(nn.ModuleDict):
 
 
 def split_parts(images: Tensor, parts: int) -> Tensor:
-    """Cut images into a grid, ``(B, C, H, W)`` -> ``(parts * parts * B, C, h, w)``.
+    """Cut images into a grid, ``(B, C, H, W)`` -> ``(B * parts * parts, C, h, w)``.
 
     Zeros at the lower and right border make the sides divisible.
     """
     height, width = images.shape[2:]
     x = F.pad(images, (0, -width % parts, 0, -height % parts))
-    rows = torch.cat(x.chunk(parts, 2))
-    return torch.cat(rows.chunk(parts, 3))
+    columns = torch.unflatten(x, 3, (parts, -1))
+    cells = torch.unflatten(columns, 2, (parts, -1))  # (B, C, row, h, column, w)
+    return cells.permute(0, 2, 4, 1, 3, 5).flatten(0, 2)
 
 
 def join_parts(x: Tensor, parts: int) -> Tensor:
     """Put the features of the parts next to each other; the inverse of ``split_parts``."""
-    rows = torch.cat(x.chunk(parts), 3)
-    return torch.cat(rows.chunk(parts), 2)
+    cells = torch.unflatten(x, 0, (-1, parts, parts)).permute(0, 3, 1, 4, 2, 5)
+    return cells.flatten(4, 5).flatten(2, 3)
 
 
 def pool(x: Tensor, side: int, reduce: Callable[[Tensor, int], Tensor]) -> Tensor:

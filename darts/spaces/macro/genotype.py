@@ -1,6 +1,7 @@
 """Genotype of the ``macro`` space: the operation of each block, from the stem to the head.
 
-A genotype may also have a *shape*: widths, pooling and head. ``darts find`` changes both.
+A genotype may also have a *shape*: widths, pooling and heads. ``darts find`` changes blocks and
+shapes.
 
 References:
     Cai et al., "ProxylessNAS", arXiv:1812.00332, section 4.1: kernel sizes and expansions of
@@ -80,7 +81,7 @@ def with_kernels(name: str, kernels: Sequence[Kernel]) -> str:
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes of a network, in place of those of the space.
+    """Sizes of a network, which replace the sizes of the space.
 
     Attributes:
         widths: Channels of each stage.
@@ -143,7 +144,7 @@ class Genotype(ChainGenotype):
         depths: Number of blocks in each stage, including skipped blocks; if it is not given, the
             stages have equal length. JSON text then has one list for all stages, otherwise one for
             each stage.
-        shape: Sizes of the network; None for those of the space.
+        shape: Sizes of the network; None to use the sizes of the space.
     """
 
     blocks: tuple[str, ...]

@@ -1,9 +1,9 @@
 """Changes of a genotype with a shape, and networks that inherit the weights of another one.
 
 All parts that a network may gain begin without effect: residual blocks as the identity, further
-kernels and classifiers with zeros. New channels have random weights, but the weights with which old
-channels read them are zero. A network that inherits the weights of a smaller one therefore computes
-the same function, and the new parts learn from the first step on.
+kernels and classifiers with zeros. New channels have random weights, but no old channel reads them
+at first: these weights are zero. A network that inherits the weights of a smaller one therefore
+computes the same function. New weights behind zeros learn from the second step on.
 
 References:
     Chen, Goodfellow and Shlens, "Net2Net", arXiv:1511.05641: networks that grow and keep their
@@ -121,7 +121,7 @@ def _restaged(genotype: Genotype, stage: int, blocks: tuple[str, ...]) -> Genoty
 def inherited_tensors(
     genotype: Genotype, parent: Genotype, own: Mapping[str, Tensor], theirs: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """Return the tensors of a network with those of another network in their places.
+    """Return the tensors of a network after it has inherited from another network.
 
     A block inherits from the block at the same place of the same stage, if the operation differs in
     its kernels only.

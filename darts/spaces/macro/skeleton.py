@@ -166,7 +166,7 @@ def plan_blocks(
 
 
 def plan_shaped_blocks(genotype: Genotype, shape: Shape, in_channels: int) -> Iterator[BlockPlan]:
-    """Yield the plans of all blocks of a genotype with a shape, whose blocks are those of FAST."""
+    """Yield the plans of all blocks of a genotype with a shape; the blocks are as in FAST."""
     width = stem_channels(0, FAST, in_channels)
     return _plan_stages(width, shape.widths, shape.pools, genotype.depths, FAST)
 

@@ -188,3 +188,14 @@ def test_wrong_shapes_give_one_line(blocks: list[str], shape: object, message: s
 def test_operations_of_moves_need_a_shape() -> None:
     with pytest.raises(ValueError, match="block 0: conv_7x7 needs a genotype with a shape"):
         Genotype(("conv_7x7", "conv_3x3", "conv_3x3"))
+
+
+@pytest.mark.parametrize("parts", [2, 3])
+def test_networks_of_parts_are_exported_for_any_number_of_images(parts: int) -> None:
+    shape = Shape((4, 4, 4), heads=("max_1", f"max_{parts}"), parts=parts)
+    net = trained_network(Genotype(("conv_3x3",) * 3, shape=shape)).eval()
+    images = torch.randn(2, 2, 13, 12, dtype=torch.float64)
+    batch = torch.export.Dim("batch")
+    exported = torch.export.export(net, (images,), dynamic_shapes=({0: batch},)).module()
+    more = torch.randn(5, 2, 13, 12, dtype=torch.float64)
+    torch.testing.assert_close(exported(more), net(more))
